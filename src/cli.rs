@@ -1,0 +1,219 @@
+//! The command line: names, flags, help. Types only.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::identity::Naming;
+
+/// Links every MLflow trace to the exact code that made it, with no line in the app.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tracemark",
+    version,
+    arg_required_else_help = true,
+    after_help = "Begin with:\n  tracemark up                        in the repository of your app\n  tracemark exec -- python app.py     runs the app linked to its code\n\nExit codes: 0 done, 1 negative answer, 2 usage, 3 configuration, 4 not a repository or not tracked, 5 no daemon,\n6 store unreachable or refused, 70 a bug"
+)]
+pub struct Cli {
+    /// The daemon's socket, instead of looking for it
+    #[arg(long, global = true, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Track this repository: checks, hooks, daemon, first version
+    Up(UpArgs),
+    /// Stop tracking this repository and take everything back
+    Down(DownArgs),
+    /// Show daemon, store and every tracked worktree
+    Status(JsonArgs),
+    /// Print the repository hash; needs no daemon, no store, no network
+    Hash(HashArgs),
+    /// Print the model id of the code on disk now
+    Active(ActiveArgs),
+    /// Print the variables for `eval "$(tracemark env)"`
+    Env(EnvArgs),
+    /// Run a command with the right model id in its environment
+    Exec(ExecArgs),
+    /// A guided tour on a throw-away repository
+    Demo(DemoArgs),
+    /// Run the daemon in the foreground
+    Daemon(DaemonArgs),
+    /// Called by git's hooks
+    #[command(hide = true)]
+    Hook(HookArgs),
+}
+
+/// How LoggedModels are named, on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum NamingArg {
+    /// Exactly what the guide's get_current_git_hash() returns
+    GitHash,
+    /// {app}-git-{8 hex}, as step 2 of the guide
+    Commit,
+    /// {app}-tree-{12 hex}: the same code, the same name
+    Tree,
+}
+
+impl From<NamingArg> for Naming {
+    fn from(naming: NamingArg) -> Self {
+        match naming {
+            NamingArg::GitHash => Self::GitHash,
+            NamingArg::Commit => Self::Commit,
+            NamingArg::Tree => Self::Tree,
+        }
+    }
+}
+
+/// `tracemark up`
+#[derive(Debug, Args)]
+pub struct UpArgs {
+    /// The MLflow tracking URI, instead of MLFLOW_TRACKING_URI or MLflow's default
+    #[arg(long, value_name = "URI")]
+    pub store: Option<String>,
+    /// The experiment's name, created if absent
+    #[arg(long, value_name = "NAME")]
+    pub experiment: Option<String>,
+    /// How LoggedModels are named
+    #[arg(long, value_enum)]
+    pub naming: Option<NamingArg>,
+    /// The app's name, for the namings commit and tree
+    #[arg(long, value_name = "NAME")]
+    pub app: Option<String>,
+    /// Track this worktree only, not every worktree of the repository
+    #[arg(long)]
+    pub only_this: bool,
+    /// Answer every question with yes
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// `tracemark down`
+#[derive(Debug, Args)]
+pub struct DownArgs {
+    /// Only this worktree
+    #[arg(long)]
+    pub only_this: bool,
+}
+
+/// A command with a machine-readable form.
+#[derive(Debug, Args)]
+pub struct JsonArgs {
+    /// One JSON document instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `tracemark hash`
+#[derive(Debug, Args)]
+pub struct HashArgs {
+    /// Which hash: the guide's, the full HEAD, or the tree id
+    #[arg(long, value_enum, default_value = "git-hash")]
+    pub naming: NamingArg,
+    /// Print the LoggedModel's name instead
+    #[arg(long)]
+    pub name: bool,
+    /// The app's name, for --name
+    #[arg(long, value_name = "NAME")]
+    pub app: Option<String>,
+}
+
+/// `tracemark active`
+#[derive(Debug, Args)]
+pub struct ActiveArgs {
+    /// How long to wait, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub timeout: u64,
+    /// The whole state as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// What is known now, without waiting
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Read and create in this process: needs neither `up` nor a daemon
+    #[arg(long)]
+    pub once: bool,
+}
+
+/// `tracemark env`
+#[derive(Debug, Args)]
+pub struct EnvArgs {
+    /// For which shell or reader
+    #[arg(long, value_enum, default_value = "sh")]
+    pub shell: Shell,
+    /// How long to wait, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub timeout: u64,
+}
+
+/// A reader of variables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// POSIX shells
+    Sh,
+    /// bash
+    Bash,
+    /// zsh
+    Zsh,
+    /// fish
+    Fish,
+    /// One JSON object
+    Json,
+    /// NAME=VALUE lines
+    Dotenv,
+}
+
+/// `tracemark exec`
+#[derive(Debug, Args)]
+pub struct ExecArgs {
+    /// Do not run the command without a model id
+    #[arg(long)]
+    pub require: bool,
+    /// Read and create in this process: needs neither `up` nor a daemon
+    #[arg(long)]
+    pub once: bool,
+    /// How long to wait for the model id, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub timeout: u64,
+    /// Have MLflow's SQLite file made by the app's own MLflow where it is missing
+    #[arg(long, short)]
+    pub yes: bool,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
+}
+
+/// `tracemark demo`
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Where to make the repository, instead of a temporary directory
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Remove the repository at the end
+    #[arg(long)]
+    pub clean: bool,
+}
+
+/// `tracemark daemon`
+#[derive(Debug, Args)]
+pub struct DaemonArgs {
+    /// Leave the terminal's session and report readiness on standard output
+    #[arg(long, hide = true)]
+    pub detached: bool,
+}
+
+/// `tracemark hook`
+#[derive(Debug, Args)]
+pub struct HookArgs {
+    /// The hook's name
+    pub event: String,
+    /// What git passes to it
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub arguments: Vec<OsString>,
+}

@@ -1,0 +1,221 @@
+//! Talks to the daemon over its socket: blocking, with deadlines, without a runtime.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use crate::fs_util::read_if_exists;
+use crate::paths::Paths;
+use crate::protocol::{API, Active, DaemonInfo, PathBody, Problem, ProblemDetail, Status};
+
+/// How long the daemon may take beyond what it was asked to wait.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The largest answer that is read.
+const ANSWER_MAX: u64 = 16 * 1024 * 1024;
+/// How many headers an answer may have.
+const HEADERS_MAX: usize = 32;
+
+/// Why the daemon gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody listens.
+    #[error("the daemon does not answer on {}: {source}", socket.display())]
+    Unreachable {
+        /// The socket that was tried.
+        socket: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The socket belongs to another user.
+    #[error("the socket {} belongs to another user", .0.display())]
+    Foreign(PathBuf),
+    /// What came back is no answer of a tracemark daemon of this version.
+    #[error("the answer on {} is not one of tracemark: {message}", socket.display())]
+    NotUnderstood {
+        /// The socket.
+        socket: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The daemon said no.
+    #[error("{}", .0.message)]
+    Refused(ProblemDetail),
+}
+
+/// A way to the daemon; nothing is connected until something is asked.
+#[derive(Debug, Clone)]
+pub struct Client {
+    socket: PathBuf,
+}
+
+impl Client {
+    /// Finds the socket: what was given, `TRACEMARK_SOCKET`, the daemon's own record, then where a daemon would put it.
+    pub fn find(given: Option<&Path>, paths: &Paths) -> Self {
+        let socket = given
+            .map(Path::to_owned)
+            .or_else(|| {
+                std::env::var_os("TRACEMARK_SOCKET")
+                    .filter(|value| !value.is_empty())
+                    .map(PathBuf::from)
+            })
+            .or_else(|| recorded(paths).map(|info| PathBuf::from(info.socket)))
+            .unwrap_or_else(|| paths.new_socket());
+        Self { socket }
+    }
+
+    /// Returns the socket's path.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Asks for the model of the code on disk, waiting at most `wait`.
+    ///
+    /// # Errors
+    /// [`ClientError`] when there is no answer.
+    pub fn active(&self, worktree: &Path, wait: Duration) -> Result<Active, ClientError> {
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("worktree", &worktree.to_string_lossy())
+            .append_pair("wait", &wait.as_millis().to_string())
+            .finish();
+        self.ask("GET", &format!("/v1/active?{query}"), None, wait + PATIENCE)
+    }
+
+    /// Asks for everything about the daemon.
+    ///
+    /// # Errors
+    /// [`ClientError`] when there is no answer.
+    pub fn status(&self) -> Result<Status, ClientError> {
+        self.ask("GET", "/v1/status", None, PATIENCE)
+    }
+
+    /// Tells the daemon to track what the record around `path` covers.
+    ///
+    /// # Errors
+    /// [`ClientError`] when there is no answer or no record.
+    pub fn track(&self, path: &Path) -> Result<(), ClientError> {
+        self.act("POST", "/v1/worktrees", path, PATIENCE)
+    }
+
+    /// Tells the daemon that the record around `path` is gone.
+    ///
+    /// # Errors
+    /// [`ClientError`] when there is no answer.
+    pub fn untrack(&self, path: &Path) -> Result<(), ClientError> {
+        self.act("DELETE", "/v1/worktrees", path, PATIENCE)
+    }
+
+    /// Tells the daemon that git did something at `path`, and waits at most `patience`.
+    ///
+    /// # Errors
+    /// [`ClientError`] when there is no answer.
+    pub fn touch(&self, path: &Path, patience: Duration) -> Result<(), ClientError> {
+        self.act("POST", "/v1/touch", path, patience)
+    }
+
+    fn act(
+        &self,
+        method: &str,
+        target: &str,
+        path: &Path,
+        patience: Duration,
+    ) -> Result<(), ClientError> {
+        let body = serde_json::to_vec(&PathBody {
+            path: path.to_string_lossy().into_owned(),
+        })
+        .map_err(|error| self.not_understood(&error.to_string()))?;
+        let _answer: serde_json::Value = self.ask(method, target, Some(&body), patience)?;
+        Ok(())
+    }
+
+    fn ask<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        target: &str,
+        body: Option<&[u8]>,
+        patience: Duration,
+    ) -> Result<T, ClientError> {
+        let answer = self.exchange(method, target, body.unwrap_or_default(), patience)?;
+        let (status, body) = self.parse(&answer)?;
+        let value: serde_json::Value = serde_json::from_slice(body)
+            .map_err(|error| self.not_understood(&error.to_string()))?;
+        let api = value.get("api").and_then(serde_json::Value::as_u64);
+        if api != Some(u64::from(API)) {
+            return Err(self.not_understood(&format!(
+                "it speaks api {api:?}, this program {API}; tracemark down and up again"
+            )));
+        }
+        let understood = |error: serde_json::Error| self.not_understood(&error.to_string());
+        if status == 200 {
+            serde_json::from_value(value).map_err(understood)
+        } else {
+            let problem: Problem = serde_json::from_value(value).map_err(understood)?;
+            Err(ClientError::Refused(problem.error))
+        }
+    }
+
+    fn exchange(
+        &self,
+        method: &str,
+        target: &str,
+        body: &[u8],
+        patience: Duration,
+    ) -> Result<Vec<u8>, ClientError> {
+        let unreachable = |source| ClientError::Unreachable {
+            socket: self.socket.clone(),
+            source,
+        };
+        let me = rustix::process::geteuid().as_raw();
+        let owner = self.socket.symlink_metadata().map_err(unreachable)?.uid();
+        if owner != me && owner != 0 {
+            return Err(ClientError::Foreign(self.socket.clone()));
+        }
+        let mut stream = UnixStream::connect(&self.socket).map_err(unreachable)?;
+        stream
+            .set_read_timeout(Some(patience))
+            .and_then(|()| stream.set_write_timeout(Some(patience)))
+            .map_err(unreachable)?;
+        let mut request = format!(
+            "{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        )
+        .into_bytes();
+        request.extend_from_slice(body);
+        stream.write_all(&request).map_err(unreachable)?;
+        let mut answer = Vec::new();
+        stream
+            .take(ANSWER_MAX)
+            .read_to_end(&mut answer)
+            .map_err(unreachable)?;
+        Ok(answer)
+    }
+
+    fn parse<'a>(&self, answer: &'a [u8]) -> Result<(u16, &'a [u8]), ClientError> {
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let mut response = httparse::Response::new(&mut headers);
+        match response.parse(answer) {
+            Ok(httparse::Status::Complete(head)) => Ok((
+                response.code.unwrap_or_default(),
+                answer.get(head..).unwrap_or_default(),
+            )),
+            Ok(httparse::Status::Partial) => Err(self.not_understood("it was cut off")),
+            Err(error) => Err(self.not_understood(&error.to_string())),
+        }
+    }
+
+    fn not_understood(&self, message: &str) -> ClientError {
+        ClientError::NotUnderstood {
+            socket: self.socket.clone(),
+            message: message.to_owned(),
+        }
+    }
+}
+
+/// Returns what the running daemon wrote about itself.
+pub fn recorded(paths: &Paths) -> Option<DaemonInfo> {
+    let bytes = read_if_exists(&paths.daemon_record()).ok()??;
+    serde_json::from_slice(&bytes).ok()
+}

@@ -1,0 +1,64 @@
+//! `tracemark active`: the model id of the code on disk now.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    Context, answer, ask, environment_layer, here, json, laid_over, once, pending_failure,
+};
+use crate::cli::ActiveArgs;
+use crate::error::Failure;
+use crate::protocol::Active;
+use crate::registry::Record;
+use crate::repository::Worktree;
+
+/// The pause before a store that failed is asked about again.
+const RETRY: Duration = Duration::from_millis(500);
+
+pub(super) fn run(context: &Context, arguments: &ActiveArgs) -> Result<(), Failure> {
+    let wait = if arguments.no_wait {
+        Duration::ZERO
+    } else {
+        Duration::from_secs(arguments.timeout)
+    };
+    let active = if arguments.once {
+        resolve_once(context)?
+    } else {
+        let (worktree, record) = context.tracked()?;
+        wait_for(context, &worktree, &record, wait)?
+    };
+    if arguments.json {
+        return answer(&json(&active)?);
+    }
+    let usable = active.fresh || arguments.no_wait;
+    match active.model_id.as_ref().filter(|_| usable) {
+        Some(id) => answer(&format!("{id}\n")),
+        None => Err(pending_failure(&active)),
+    }
+}
+
+/// Reads and creates in this process, with the settings of `up` where there are some and this shell's over them.
+pub(super) fn resolve_once(context: &Context) -> Result<Active, Failure> {
+    let worktree = here()?;
+    let record = context.registry().find(&worktree.common_dir)?;
+    let settings = record.map(|record| record.settings).unwrap_or_default();
+    once::resolve(context, &worktree, laid_over(environment_layer(), settings))
+}
+
+/// Asks until there is a model id that is sure to be right, or until the time is over.
+pub(super) fn wait_for(
+    context: &Context,
+    worktree: &Worktree,
+    record: &Record,
+    wait: Duration,
+) -> Result<Active, Failure> {
+    let deadline = Instant::now() + wait;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let active = ask(context, worktree, record, left)?;
+        let done = active.model_id.is_some() && active.fresh;
+        if done || Instant::now() + RETRY >= deadline {
+            return Ok(active);
+        }
+        std::thread::sleep(RETRY);
+    }
+}

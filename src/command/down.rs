@@ -1,0 +1,70 @@
+//! `tracemark down`: takes back everything that `up` did for this repository.
+
+use std::path::Path;
+
+use super::{Context, answer, here};
+use crate::cli::DownArgs;
+use crate::error::{Failure, FailureKind};
+use crate::fs_util::PathError;
+use crate::registry::Record;
+use crate::repository::Worktree;
+use crate::{exclude, hooks};
+
+pub(super) fn run(context: &Context, arguments: &DownArgs) -> Result<(), Failure> {
+    let worktree = here()?;
+    let registry = context.registry();
+    let Some(mut record) = registry.find(&worktree.common_dir)? else {
+        return Err(Failure::new(
+            FailureKind::NotTracked,
+            &format!("{} is not tracked", worktree.root.display()),
+        )
+        .hint("tracemark status"));
+    };
+    let worktrees = Worktree::all(&worktree.common_dir)?;
+    let (leaving, staying): (Vec<_>, Vec<_>) = worktrees
+        .into_iter()
+        .filter(|one| record.covers(one))
+        .partition(|one| !arguments.only_this || *one == worktree);
+    if staying.is_empty() {
+        hooks::remove(&worktree.common_dir).map_err(hook_failure)?;
+        if record.excluded {
+            exclude::remove(&worktree.common_dir)?;
+        }
+        registry.remove(&worktree.common_dir)?;
+    } else {
+        record.only = staying.iter().map(|one| one.root.clone()).collect();
+        registry.write(&record)?;
+    }
+    tell_daemon(context, &worktree, &record);
+    for one in &leaving {
+        remove_dir(&one.private_dir())?;
+        remove_dir(&one.root.join(".tracemark"))?;
+    }
+    answer(&format!(
+        "{} is no longer tracked: hooks, env file and excludes are taken back; LoggedModels and traces stay in the store\n",
+        worktree.root.display()
+    ))
+}
+
+/// A daemon that does not run has nothing to forget.
+fn tell_daemon(context: &Context, worktree: &Worktree, record: &Record) {
+    if let Err(error) = context.client().untrack(&worktree.root) {
+        tracing::debug!(%error, repository = %record.common_dir.display(), "the daemon was not told");
+    }
+}
+
+fn remove_dir(dir: &Path) -> Result<(), Failure> {
+    match std::fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(PathError::of("remove", dir)(error).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn hook_failure(error: hooks::HookError) -> Failure {
+    match error {
+        hooks::HookError::Path(error) => error.into(),
+        hooks::HookError::Git(error) => error.into(),
+    }
+}

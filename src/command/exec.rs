@@ -1,0 +1,143 @@
+//! `tracemark exec -- CMD`: becomes CMD with the right id in its environment, whatever the shell had exported.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use super::active::resolve_once;
+use super::{Context, ask, mlflow_setup, pending_failure, warn};
+use crate::cli::ExecArgs;
+use crate::error::{Failure, FailureKind};
+use crate::mlflow::StoreUri;
+use crate::protocol::Active;
+use crate::repository::Worktree;
+
+pub(super) fn run(context: &Context, arguments: &ExecArgs) -> Result<(), Failure> {
+    let (program, rest) = arguments.command.split_first().ok_or_else(|| {
+        Failure::new(FailureKind::Usage, "no command given").hint("tracemark exec -- CMD")
+    })?;
+    let mut command = Command::new(program);
+    command.args(rest);
+    command.env("MLFLOW_ACTIVE_MODEL_ID", "");
+    let found = find(context, arguments, program).and_then(|active| checked(active, &here_root()));
+    match found {
+        Ok(active) => set(&mut command, context, arguments, &active),
+        Err(failure) if arguments.require => {
+            return Err(Failure {
+                kind: FailureKind::Exec(125),
+                ..failure
+            });
+        }
+        Err(failure) => {
+            let message = format!("{}; the command runs without one", failure.message);
+            warn(
+                &message,
+                failure.hint.as_deref().unwrap_or("tracemark status"),
+            );
+        }
+    }
+    Err(not_started(program, &command.exec()))
+}
+
+fn here_root() -> std::path::PathBuf {
+    std::env::current_dir().unwrap_or_default()
+}
+
+fn find(context: &Context, arguments: &ExecArgs, program: &OsString) -> Result<Active, Failure> {
+    if arguments.once {
+        return resolve_once(context);
+    }
+    let (worktree, record) = context.tracked()?;
+    let wait = Duration::from_secs(arguments.timeout);
+    let active = ask(context, &worktree, &record, wait)?;
+    if waits_for_database(&active) && has_database_made(&active, &worktree, arguments, program) {
+        return ask(context, &worktree, &record, wait);
+    }
+    Ok(active)
+}
+
+fn waits_for_database(active: &Active) -> bool {
+    active.waiting_for.as_deref() == Some("store") && active.store.starts_with("sqlite:")
+}
+
+fn has_database_made(
+    active: &Active,
+    worktree: &Worktree,
+    arguments: &ExecArgs,
+    program: &OsString,
+) -> bool {
+    StoreUri::parse(&active.store, &worktree.root).is_ok_and(|uri| {
+        let missing = matches!(&uri, StoreUri::Sqlite(file) if !file.exists());
+        missing && mlflow_setup::offer(&uri, &worktree.root, Some(program), arguments.yes)
+    })
+}
+
+/// An id is handed out only where it is sure to be right and lives in the store that the command will write to.
+fn checked(active: Active, cwd: &Path) -> Result<Active, Failure> {
+    if active.model_id.is_none() || !active.fresh {
+        return Err(pending_failure(&active));
+    }
+    let Some(uri) = non_empty("MLFLOW_TRACKING_URI") else {
+        return Ok(active);
+    };
+    let same = StoreUri::parse(&uri, cwd).is_ok_and(|uri| uri.to_tracking_uri() == active.store);
+    if same {
+        return Ok(active);
+    }
+    Err(Failure::new(
+        FailureKind::Store,
+        &format!(
+            "no model id: MLFLOW_TRACKING_URI is {uri} here, but this repository is tracked in {}",
+            active.store
+        ),
+    )
+    .hint("unset MLFLOW_TRACKING_URI, or tracemark up to track it there"))
+}
+
+fn set(command: &mut Command, context: &Context, arguments: &ExecArgs, active: &Active) {
+    if let Some(id) = &active.model_id {
+        command.env("MLFLOW_ACTIVE_MODEL_ID", id);
+    }
+    if non_empty("MLFLOW_TRACKING_URI").is_none() {
+        command.env("MLFLOW_TRACKING_URI", &active.store);
+    }
+    let experiment = active.experiment_id.as_deref().unwrap_or_default();
+    match (
+        non_empty("MLFLOW_EXPERIMENT_NAME"),
+        non_empty("MLFLOW_EXPERIMENT_ID"),
+    ) {
+        (None, None) => {
+            command.env("MLFLOW_EXPERIMENT_ID", experiment);
+        }
+        (None, Some(id)) if id != experiment => warn(
+            &format!(
+                "MLFLOW_EXPERIMENT_ID is {id} here, but the model id belongs to experiment {experiment}"
+            ),
+            "unset MLFLOW_EXPERIMENT_ID, or tracemark up to use it",
+        ),
+        _ => {}
+    }
+    if !arguments.once {
+        command.env("TRACEMARK_SOCKET", context.client().socket());
+    }
+}
+
+fn non_empty(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// 127 when there is no such command, 126 when it cannot be run, as env(1).
+fn not_started(program: &OsString, error: &std::io::Error) -> Failure {
+    let code = if error.kind() == std::io::ErrorKind::NotFound {
+        127
+    } else {
+        126
+    };
+    Failure::new(
+        FailureKind::Exec(code),
+        &format!("cannot run {}: {error}", program.to_string_lossy()),
+    )
+    .hint("check the command after --")
+}

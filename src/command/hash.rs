@@ -1,0 +1,114 @@
+//! `tracemark hash`: the repository hash alone, in the caller's own directory and environment, as the guide's helper.
+
+use super::{Context, answer, environment_layer, laid_over};
+use crate::cli::{HashArgs, NamingArg};
+use crate::config::Settings;
+use crate::error::{Failure, FailureKind, chain};
+use crate::git::{Git, GitError};
+use crate::identity::git_hash::{self, GitHashError};
+use crate::identity::tree::{CapturedTree, TreeError};
+use crate::identity::{commit_name, sanitize_app, tree_name};
+use crate::ids::ObjectId;
+use crate::repository::Worktree;
+
+/// The version that step 2 of MLflow's guide gives an app outside git.
+const LOCAL_DEV: &str = "local-dev";
+
+pub(super) fn run(context: &Context, arguments: &HashArgs) -> Result<(), Failure> {
+    let git = Git::inherited();
+    let text = match (arguments.naming, arguments.name) {
+        (NamingArg::GitHash, _) => {
+            let hash = git_hash::compute(&git).map_err(|error| hash_failure(&git, &error))?;
+            hash.text
+        }
+        (NamingArg::Commit, false) => head(&git)?.to_string(),
+        (NamingArg::Commit, true) => {
+            let app = app(context, arguments)?;
+            head(&git).map_or_else(
+                |_| format!("{app}-{LOCAL_DEV}"),
+                |head| commit_name(&app, &head),
+            )
+        }
+        (NamingArg::Tree, false) => captured(&git)?.id().to_string(),
+        (NamingArg::Tree, true) => {
+            let content = captured(&git)?
+                .content()
+                .map_err(|error| tree_failure(&git, &error))?;
+            tree_name(&app(context, arguments)?, &content)
+        }
+    };
+    answer(&format!("{text}\n"))
+}
+
+fn captured(git: &Git) -> Result<CapturedTree, Failure> {
+    CapturedTree::read(git, None).map_err(|error| tree_failure(git, &error))
+}
+
+fn head(git: &Git) -> Result<ObjectId, Failure> {
+    let bytes = git
+        .line(&["rev-parse", "HEAD"])
+        .map_err(|error| match error {
+            GitError::Failed { .. } if is_outside(git) => outside(),
+            GitError::Failed { .. } => no_commit(),
+            other => other.into(),
+        })?;
+    String::from_utf8(bytes)
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .ok_or_else(|| {
+            Failure::new(FailureKind::Negative, "git names no object id for HEAD")
+                .hint("git rev-parse HEAD")
+        })
+}
+
+fn hash_failure(git: &Git, error: &GitHashError) -> Failure {
+    let negative = |hint: &str| Failure::new(FailureKind::Negative, &chain(error)).hint(hint);
+    match error {
+        GitHashError::Git(GitError::Missing) => negative("install git and put it on the PATH"),
+        GitHashError::Git(GitError::Failed { .. }) if is_outside(git) => outside(),
+        GitHashError::Git(_) => negative("git status, git diff"),
+        GitHashError::NoCommit => no_commit(),
+        GitHashError::NotUtf8 { .. } => negative("tracemark hash --naming tree"),
+        GitHashError::Endless { .. } => negative("remove it, or tracemark hash --naming tree"),
+    }
+}
+
+fn tree_failure(git: &Git, error: &TreeError) -> Failure {
+    match error {
+        TreeError::Git(GitError::Failed { .. }) if is_outside(git) => outside(),
+        _ => Failure::new(FailureKind::Negative, &chain(error)).hint("git status"),
+    }
+}
+
+fn is_outside(git: &Git) -> bool {
+    git.run(&["rev-parse", "--git-dir"]).is_err()
+}
+
+fn outside() -> Failure {
+    Failure::new(FailureKind::NotTracked, "not a git repository")
+        .hint("git init, or cd to the repository of your app")
+}
+
+fn no_commit() -> Failure {
+    Failure::new(FailureKind::Negative, "this repository has no commit yet")
+        .hint("git commit --allow-empty -m 'first commit'")
+}
+
+fn app(context: &Context, arguments: &HashArgs) -> Result<String, Failure> {
+    if let Some(app) = &arguments.app {
+        return Ok(sanitize_app(app));
+    }
+    let cwd = std::env::current_dir().unwrap_or_default();
+    let Ok(worktree) = Worktree::discover(&cwd) else {
+        let name = cwd.file_name().map(|name| name.to_string_lossy());
+        return Ok(sanitize_app(&name.unwrap_or_else(|| "app".into())));
+    };
+    let record = context.registry().find(&worktree.common_dir)?;
+    let private = record.map(|record| record.settings).unwrap_or_default();
+    let layer = laid_over(environment_layer(), private);
+    let settings = Settings::load(&layer, &worktree.root, &context.paths.user_config())
+        .map_err(crate::session::SessionError::from)?;
+    Ok(settings
+        .app
+        .unwrap_or_else(|| sanitize_app(&worktree.default_app())))
+}

@@ -1,0 +1,236 @@
+//! The commands: each answers on standard output, says everything else on standard error, and fails with a [`Failure`].
+
+mod active;
+mod daemon;
+mod demo;
+mod down;
+mod env;
+mod exec;
+mod hash;
+mod hook;
+mod mlflow_setup;
+mod once;
+mod status;
+mod up;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::cli::{Cli, Command};
+use crate::client::{Client, ClientError};
+use crate::config::Layer;
+use crate::error::{Failure, FailureKind, chain};
+use crate::paths::Paths;
+use crate::protocol::Active;
+use crate::registry::{Record, Registry};
+use crate::repository::Worktree;
+
+/// What every command needs.
+struct Context {
+    paths: Paths,
+    socket: Option<PathBuf>,
+}
+
+/// Runs a command.
+///
+/// # Errors
+/// [`Failure`], ready to be shown.
+pub fn run(cli: Cli) -> Result<(), Failure> {
+    let paths = Paths::discover().map_err(|error| {
+        Failure::new(FailureKind::Configuration, &error.to_string())
+            .hint("set HOME to your home directory")
+    })?;
+    let context = Context {
+        paths,
+        socket: cli.socket,
+    };
+    match cli.command {
+        Command::Up(arguments) => up::run(&context, &arguments),
+        Command::Down(arguments) => down::run(&context, &arguments),
+        Command::Status(arguments) => status::run(&context, &arguments),
+        Command::Hash(arguments) => hash::run(&context, &arguments),
+        Command::Active(arguments) => active::run(&context, &arguments),
+        Command::Env(arguments) => env::run(&context, &arguments),
+        Command::Exec(arguments) => exec::run(&context, &arguments),
+        Command::Demo(arguments) => demo::run(&context, &arguments),
+        Command::Daemon(arguments) => daemon::run(&context, &arguments),
+        Command::Hook(arguments) => {
+            hook::run(&context, &arguments);
+            Ok(())
+        }
+    }
+}
+
+impl Context {
+    fn registry(&self) -> Registry {
+        Registry::new(self.paths.repositories())
+    }
+
+    fn client(&self) -> Client {
+        Client::find(self.socket.as_deref(), &self.paths)
+    }
+
+    /// Returns the tracked worktree around the current directory, and its record.
+    fn tracked(&self) -> Result<(Worktree, Record), Failure> {
+        let worktree = here()?;
+        let record = self.registry().find(&worktree.common_dir)?;
+        match record.filter(|record| record.covers(&worktree)) {
+            Some(record) => Ok((worktree, record)),
+            None => Err(Failure::new(
+                FailureKind::NotTracked,
+                &format!("{} is not tracked", worktree.root.display()),
+            )
+            .hint("tracemark up")),
+        }
+    }
+}
+
+fn here() -> Result<Worktree, Failure> {
+    let cwd = std::env::current_dir().map_err(|error| {
+        Failure::new(
+            FailureKind::NotTracked,
+            &format!("the current directory cannot be used: {error}"),
+        )
+        .hint("cd to the repository of your app")
+    })?;
+    Ok(Worktree::discover(&cwd)?)
+}
+
+/// Writes an answer to standard output. A reader that went away is no failure.
+fn answer(text: &str) -> Result<(), Failure> {
+    let written = std::io::stdout()
+        .lock()
+        .write_all(text.as_bytes())
+        .and_then(|()| std::io::stdout().flush());
+    match written {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::new(
+            FailureKind::Negative,
+            &format!("cannot write to standard output: {error}"),
+        )
+        .hint("check where the output goes")),
+        _ => Ok(()),
+    }
+}
+
+/// Says something to the person on standard error.
+fn say(text: &str) {
+    if let Err(error) = writeln!(std::io::stderr().lock(), "{text}") {
+        tracing::debug!(%error, "standard error is closed");
+    }
+}
+
+fn warn(message: &str, hint: &str) {
+    say(&format!(
+        "tracemark: {}",
+        crate::fs_util::printable(message)
+    ));
+    say(&format!("  try: {}", crate::fs_util::printable(hint)));
+}
+
+fn json<T: serde::Serialize>(value: &T) -> Result<String, Failure> {
+    serde_json::to_string_pretty(value)
+        .map(|text| text + "\n")
+        .map_err(|error| Failure::new(FailureKind::Bug, &error.to_string()))
+}
+
+/// Returns the settings that this shell's environment makes.
+fn environment_layer() -> Layer {
+    let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let mut layer = Layer {
+        naming: var("TRACEMARK_NAMING"),
+        app: var("TRACEMARK_APP"),
+        ..Layer::default()
+    };
+    layer.store.uri = var("MLFLOW_TRACKING_URI");
+    layer.store.experiment = var("MLFLOW_EXPERIMENT_NAME");
+    layer.store.experiment_id = var("MLFLOW_EXPERIMENT_ID");
+    layer
+}
+
+/// Lays `upper` over `lower`; an experiment in `upper` replaces name and id together.
+fn laid_over(upper: Layer, mut lower: Layer) -> Layer {
+    if upper.store.experiment.is_some() || upper.store.experiment_id.is_some() {
+        lower.store.experiment = None;
+        lower.store.experiment_id = None;
+    }
+    Layer {
+        naming: upper.naming.or(lower.naming),
+        app: upper.app.or(lower.app),
+        create: upper.create.or(lower.create),
+        settle: upper.settle.or(lower.settle),
+        env: upper.env.or(lower.env),
+        env_copy: upper.env_copy.or(lower.env_copy),
+        model_type: upper.model_type.or(lower.model_type),
+        params: if upper.params.is_empty() {
+            lower.params
+        } else {
+            upper.params
+        },
+        store: crate::config::StoreLayer {
+            uri: upper.store.uri.or(lower.store.uri),
+            experiment: upper.store.experiment.or(lower.store.experiment),
+            experiment_id: upper.store.experiment_id.or(lower.store.experiment_id),
+        },
+    }
+}
+
+/// Asks the daemon, which is started where it does not run, for the model of the code on disk; where no daemon can be
+/// had the answer is made in this process.
+fn ask(
+    context: &Context,
+    worktree: &Worktree,
+    record: &Record,
+    wait: Duration,
+) -> Result<Active, Failure> {
+    match daemon::ensure(context) {
+        Ok(client) => ask_client(&client, &worktree.root, wait),
+        Err(failure) => {
+            tracing::warn!(
+                message = failure.message,
+                "no daemon can be had; answering in this process"
+            );
+            once::resolve(context, worktree, record.settings.clone())
+        }
+    }
+}
+
+fn ask_client(client: &Client, root: &Path, wait: Duration) -> Result<Active, Failure> {
+    client
+        .active(root, wait)
+        .map_err(|error| client_failure(&error))
+}
+
+fn client_failure(error: &ClientError) -> Failure {
+    match error {
+        ClientError::Refused(problem) => {
+            let kind = if problem.code == "not_tracked" {
+                FailureKind::NotTracked
+            } else {
+                FailureKind::NoDaemon
+            };
+            Failure::new(kind, &problem.message).hint(&problem.hint)
+        }
+        ClientError::Unreachable { .. }
+        | ClientError::Foreign(_)
+        | ClientError::NotUnderstood { .. } => {
+            Failure::new(FailureKind::NoDaemon, &chain(error)).hint("tracemark up")
+        }
+    }
+}
+
+/// Returns the failure that a state without a model id is.
+fn pending_failure(active: &Active) -> Failure {
+    let by_store = active.waiting_for.as_deref() == Some("store");
+    let kind = if by_store {
+        FailureKind::Store
+    } else {
+        FailureKind::Negative
+    };
+    let reason = active
+        .reason
+        .as_deref()
+        .unwrap_or("the code changed faster than it could be read");
+    let hint = active.hint.as_deref().unwrap_or("tracemark status");
+    Failure::new(kind, &format!("no model id yet: {reason}")).hint(hint)
+}

@@ -1,0 +1,88 @@
+//! An answer without a daemon: one reading and one resolution in this process, for CI and for when no daemon can be had.
+
+use std::sync::Arc;
+
+use super::Context;
+use crate::config::Layer;
+use crate::error::{Failure, FailureKind, chain};
+use crate::identity::ReadError;
+use crate::ledger::Ledger;
+use crate::protocol::{API, Active};
+use crate::repository::Worktree;
+use crate::session::Session;
+use crate::version::{ActiveModel, Observation};
+
+/// How often a reading is tried while files keep changing.
+const READINGS_MAX: u32 = 20;
+
+/// Reads the worktree and finds or creates its LoggedModel.
+pub(super) fn resolve(
+    context: &Context,
+    worktree: &Worktree,
+    settings: Layer,
+) -> Result<Active, Failure> {
+    let ledger = Arc::new(Ledger::open(&context.paths.ledger())?);
+    let session = Session::open(worktree, &settings, &context.paths, ledger)?;
+    let observation = observe(&session)?;
+    let runtime = runtime()?;
+    let model = runtime.block_on(async {
+        if let Some(model) = session.remembered(&observation)
+            && session.still_exists(&model.model_id).await?
+        {
+            return Ok(model);
+        }
+        let resolved = session.resolve(&observation).await?;
+        session.finish(&resolved).await;
+        Ok::<_, Failure>(resolved.model)
+    })?;
+    Ok(describe(&session, &observation, &model))
+}
+
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            Failure::new(
+                FailureKind::Bug,
+                &format!("cannot start the runtime: {error}"),
+            )
+        })
+}
+
+fn observe(session: &Session) -> Result<Observation, Failure> {
+    let mut readings = 1;
+    loop {
+        match session.observe() {
+            Ok(observation) => return Ok(observation),
+            Err(ReadError::Torn) if readings < READINGS_MAX => readings += 1,
+            Err(error) => {
+                return Err(Failure::new(FailureKind::Negative, &chain(&error)).hint("git status"));
+            }
+        }
+    }
+}
+
+fn describe(session: &Session, observation: &Observation, model: &ActiveModel) -> Active {
+    let reading = &observation.reading;
+    Active {
+        api: API,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        worktree: session.worktree.root.to_string_lossy().into_owned(),
+        state: "active".to_owned(),
+        waiting_for: None,
+        model_id: Some(model.model_id.to_string()),
+        name: Some(observation.version.name.clone()),
+        content: Some(reading.content.to_string()),
+        head: reading.head.as_ref().map(ToString::to_string),
+        dirty: Some(reading.dirty),
+        experiment_id: Some(model.experiment_id.to_string()),
+        store: session.uri.to_tracking_uri(),
+        env_file: session.worktree.env_file().to_string_lossy().into_owned(),
+        fresh: true,
+        generation: 0,
+        reason: None,
+        hint: None,
+        note: observation.note.clone(),
+    }
+}

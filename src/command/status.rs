@@ -1,0 +1,88 @@
+//! `tracemark status`: daemon, store, every worktree, what is wrong and the next command to type.
+
+use super::{Context, answer, json};
+use crate::cli::JsonArgs;
+use crate::client::ClientError;
+use crate::error::Failure;
+use crate::fs_util::printable;
+use crate::protocol::{API, Status, WorktreeStatus};
+
+pub(super) fn run(context: &Context, arguments: &JsonArgs) -> Result<(), Failure> {
+    let status = match context.client().status() {
+        Ok(status) => status,
+        Err(ClientError::Unreachable { .. }) => without_daemon(context)?,
+        Err(error) => return Err(super::client_failure(&error)),
+    };
+    if arguments.json {
+        answer(&json(&status)?)
+    } else {
+        answer(&text(&status))
+    }
+}
+
+fn without_daemon(context: &Context) -> Result<Status, Failure> {
+    let tracked = context.registry().all()?;
+    let worktrees = tracked.iter().map(|record| WorktreeStatus {
+        path: record.common_dir.to_string_lossy().into_owned(),
+        state: "pending".to_owned(),
+        model_id: None,
+        name: None,
+        store: record.settings.store.uri.clone().unwrap_or_default(),
+        experiment: String::new(),
+        env_file: String::new(),
+        mode: "none".to_owned(),
+        reason: Some("no daemon is running".to_owned()),
+        hint: Some("tracemark up".to_owned()),
+        note: None,
+        cause: None,
+        watches: 0,
+        passes: 0,
+    });
+    Ok(Status {
+        schema: 1,
+        api: API,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        daemon: None,
+        worktrees: worktrees.collect(),
+    })
+}
+
+fn text(status: &Status) -> String {
+    let daemon = status.daemon.as_ref().map_or_else(
+        || "daemon    not running; it starts by itself when something is asked\n".to_owned(),
+        |daemon| {
+            format!(
+                "daemon    running, pid {}, version {}, socket {}\n",
+                daemon.pid, daemon.version, daemon.socket
+            )
+        },
+    );
+    let worktrees: String = status.worktrees.iter().map(worktree_text).collect();
+    if worktrees.is_empty() {
+        return daemon
+            + "\nnothing is tracked\n  try: tracemark up, in the repository of your app\n";
+    }
+    daemon + &worktrees
+}
+
+fn worktree_text(worktree: &WorktreeStatus) -> String {
+    let mut text = format!("\n{}\n", printable(&worktree.path));
+    let mut row = |name: &str, value: &str| {
+        if !value.is_empty() {
+            text += &format!("  {name:<8}{}\n", printable(value));
+        }
+    };
+    let id = worktree.model_id.as_deref().unwrap_or_default();
+    row("state", format!("{} {id}", worktree.state).trim_end());
+    row("name", worktree.name.as_deref().unwrap_or_default());
+    row("store", &worktree.store);
+    row("env", &worktree.env_file);
+    row("last", worktree.cause.as_deref().unwrap_or_default());
+    if worktree.mode != "watch" {
+        row("mode", &worktree.mode);
+    }
+    row("note", worktree.note.as_deref().unwrap_or_default());
+    row("why", worktree.reason.as_deref().unwrap_or_default());
+    row("try", worktree.hint.as_deref().unwrap_or_default());
+    text
+}

@@ -1,0 +1,221 @@
+//! `tracemark up`: tracks this repository and shows it. Safe to repeat.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::down::hook_failure;
+use super::{
+    Context, answer, ask_client, client_failure, daemon, environment_layer, here, laid_over,
+    mlflow_setup, once, say, warn,
+};
+use crate::cli::UpArgs;
+use crate::client::Client;
+use crate::config::{Layer, StoreLayer};
+use crate::error::{Failure, FailureKind};
+use crate::exclude;
+use crate::fs_util::{PathError, create_private_dir, printable};
+use crate::hooks::{self, Installed};
+use crate::identity::Naming;
+use crate::ledger::Ledger;
+use crate::protocol::Active;
+use crate::registry::Record;
+use crate::repository::Worktree;
+use crate::session::{Session, choice_text};
+
+/// How long the first version may take.
+const FIRST_VERSION: Duration = Duration::from_secs(20);
+
+pub(super) fn run(context: &Context, arguments: &UpArgs) -> Result<(), Failure> {
+    let worktree = here()?;
+    check_writable(&worktree)?;
+    let registry = context.registry();
+    let known = registry.find(&worktree.common_dir)?;
+    let mut record = known.unwrap_or_else(|| Record::new(&worktree.common_dir));
+    record.settings = laid_over(asked_for(arguments), record.settings);
+    limit(&mut record, &worktree, arguments.only_this);
+
+    let ledger = Arc::new(Ledger::open(&context.paths.ledger())?);
+    let session = Session::open(&worktree, &record.settings, &context.paths, ledger)?;
+    mlflow_setup::offer(&session.uri, &worktree.root, None, arguments.yes);
+    check_store(&session)?;
+
+    keep_out(&worktree, &mut record)?;
+    registry.write(&record)?;
+    install_hooks(&worktree)?;
+    let client = daemon::ensure(context)?;
+    client
+        .track(&worktree.root)
+        .map_err(|error| client_failure(&error))?;
+    let active = first_version(&client, &worktree)?;
+    answer(&summary(&worktree, &session, &active))?;
+    warn_of_shell(&active);
+    verdict(&active)
+}
+
+/// Flags over this shell's environment.
+fn asked_for(arguments: &UpArgs) -> Layer {
+    let flags = Layer {
+        naming: arguments
+            .naming
+            .map(|naming| Naming::from(naming).as_str().to_owned()),
+        app: arguments.app.clone(),
+        store: StoreLayer {
+            uri: arguments.store.clone(),
+            experiment: arguments.experiment.clone(),
+            experiment_id: None,
+        },
+        ..Layer::default()
+    };
+    laid_over(flags, environment_layer())
+}
+
+fn limit(record: &mut Record, worktree: &Worktree, only_this: bool) {
+    if !only_this {
+        record.only.clear();
+    } else if !record.only.contains(&worktree.root) {
+        record.only.push(worktree.root.clone());
+    }
+}
+
+/// Fails before anything is written where the git directory cannot be written or belongs to somebody else.
+fn check_writable(worktree: &Worktree) -> Result<(), Failure> {
+    use std::os::unix::fs::MetadataExt as _;
+    let owner = worktree
+        .common_dir
+        .metadata()
+        .map_err(PathError::of("read", &worktree.common_dir))?
+        .uid();
+    if owner != rustix::process::geteuid().as_raw() {
+        return Err(Failure::new(
+            FailureKind::Configuration,
+            &format!("{} belongs to another user", worktree.common_dir.display()),
+        )
+        .hint("run tracemark up as its owner"));
+    }
+    let private = worktree.private_dir();
+    create_private_dir(&private)?;
+    tempfile::tempfile_in(&private).map_err(PathError::of("write", &private))?;
+    Ok(())
+}
+
+/// A store that refuses is a reason to stop before anything is written; one that is away is not.
+fn check_store(session: &Session) -> Result<(), Failure> {
+    match once::runtime()?.block_on(session.check()) {
+        Err(error) if !error.is_transient() => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+fn keep_out(worktree: &Worktree, record: &mut Record) -> Result<(), Failure> {
+    let patterns = exclude::missing(worktree);
+    if patterns.is_empty() {
+        return Ok(());
+    }
+    say(&format!(
+        "Running an app would change the code by {}: added to {}",
+        patterns.join(", "),
+        printable(&worktree.common_dir.join("info/exclude").to_string_lossy())
+    ));
+    exclude::add(&worktree.common_dir, &patterns)?;
+    record.excluded = true;
+    Ok(())
+}
+
+fn install_hooks(worktree: &Worktree) -> Result<(), Failure> {
+    let program = std::env::current_exe().map_err(|error| {
+        Failure::new(
+            FailureKind::Configuration,
+            &format!("cannot find this program: {error}"),
+        )
+        .hint("run it by its full path")
+    })?;
+    match hooks::install(worktree, &program).map_err(hook_failure)? {
+        Installed::All => {}
+        Installed::Except(files) => {
+            for file in files {
+                say(&format!(
+                    "{} is no shell script and was left alone; the daemon sees commits without it",
+                    printable(&file.to_string_lossy())
+                ));
+            }
+        }
+        Installed::Elsewhere { dir, line } => say(&format!(
+            "Hooks are run from {}, which is not this repository's own; the daemon sees commits without them. To hurry it, add there: {}",
+            printable(&dir.to_string_lossy()),
+            printable(&line)
+        )),
+    }
+    Ok(())
+}
+
+/// The daemon may have just met a store that is only starting up: it is asked again until the time is over.
+fn first_version(client: &Client, worktree: &Worktree) -> Result<Active, Failure> {
+    let deadline = Instant::now() + FIRST_VERSION;
+    ask_client(client, &worktree.root, deadline - Instant::now())
+}
+
+/// What is tracked, where, under which id, and how an app reads it.
+fn summary(worktree: &Worktree, session: &Session, active: &Active) -> String {
+    let id = match &active.model_id {
+        Some(id) => format!("{id} (active)"),
+        None => format!(
+            "none yet: {}",
+            active.reason.as_deref().unwrap_or("not known")
+        ),
+    };
+    let name = active.name.as_deref().unwrap_or("not read yet");
+    let note = active
+        .note
+        .as_ref()
+        .map_or_else(String::new, |note| format!(" ({note})"));
+    let rows = [
+        ("tracking", worktree.root.to_string_lossy().into_owned()),
+        (
+            "store",
+            format!(
+                "{}, experiment {}",
+                session.uri.to_tracking_uri(),
+                active
+                    .experiment_id
+                    .clone()
+                    .unwrap_or_else(|| choice_text(&session.settings.experiment))
+            ),
+        ),
+        ("version", format!("{name}{note}")),
+        ("model id", id),
+        (
+            "use it",
+            format!(
+                "tracemark exec -- python app.py   (or: set -a; . {}; set +a)",
+                active.env_file
+            ),
+        ),
+    ];
+    rows.iter()
+        .map(|(name, value)| format!("{name:<9} {}\n", printable(value)))
+        .collect()
+}
+
+/// Readers of env files do not override what a shell exported.
+fn warn_of_shell(active: &Active) {
+    let exported = std::env::var("MLFLOW_ACTIVE_MODEL_ID").unwrap_or_default();
+    if !exported.is_empty() && Some(&exported) != active.model_id.as_ref() {
+        warn(
+            "this shell exports MLFLOW_ACTIVE_MODEL_ID, which apps started here would use instead",
+            "unset MLFLOW_ACTIVE_MODEL_ID",
+        );
+    }
+}
+
+/// Tracking is on in any case; a store that failed, other than by not being there yet, is told by the exit code.
+fn verdict(active: &Active) -> Result<(), Failure> {
+    if active.waiting_for.as_deref() != Some("store") || active.store.starts_with("sqlite:") {
+        return Ok(());
+    }
+    let reason = active.reason.as_deref().unwrap_or("the store failed");
+    Err(Failure::new(
+        FailureKind::Store,
+        &format!("tracking is on, but the store gives no model id: {reason}"),
+    )
+    .hint(active.hint.as_deref().unwrap_or("tracemark status")))
+}

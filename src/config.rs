@@ -1,0 +1,312 @@
+//! Settings and the layers that they come from.
+//!
+//! User-private settings of a repository (made by `up`) beat the repository's own `.tracemark.toml`, which beats the
+//! user's `config.toml`, which beats the defaults. The repository's file is data from strangers: what chooses a server
+//! is never read from it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::fs_util::{PathError, read_if_exists};
+use crate::identity::Naming;
+use crate::ids::ExperimentId;
+use crate::mlflow::ExperimentChoice;
+
+/// The name of the repository's own settings file.
+pub const REPOSITORY_FILE: &str = ".tracemark.toml";
+/// How long a worktree must be quiet before an uncommitted state gets its LoggedModel.
+const DEFAULT_SETTLE: Duration = Duration::from_millis(500);
+/// The longest `settle` that makes sense; longer is a mistyped unit.
+const MAX_SETTLE: Duration = Duration::from_mins(1);
+
+/// Why settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A settings file cannot be read.
+    #[error(transparent)]
+    Read(#[from] PathError),
+    /// A settings file is not valid: syntax, an unknown key, a value of the wrong kind.
+    #[error("{}: {message}", file.display())]
+    Invalid {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong, with the place.
+        message: String,
+    },
+}
+
+/// When a LoggedModel is created without anybody asking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Create {
+    /// Once the worktree is quiet, and at each commit.
+    #[default]
+    Settled,
+    /// At each commit only.
+    Commit,
+    /// Never.
+    Asked,
+}
+
+/// What the env file carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EnvContents {
+    /// The active model and what it stands for.
+    #[default]
+    Ids,
+    /// The tracking URI and the experiment id too.
+    Full,
+}
+
+/// One layer of settings: what a file says, and nothing for what it does not say.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Layer {
+    /// `git-hash`, `commit` or `tree`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub naming: Option<String>,
+    /// The app's name, used by the namings `commit` and `tree`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub app: Option<String>,
+    /// When versions are created.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub create: Option<Create>,
+    /// Quiet time with its unit: `500ms`, `2s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settle: Option<String>,
+    /// What the env file carries.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub env: Option<EnvContents>,
+    /// Whether a second copy is kept at `.tracemark/env` in the worktree.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub env_copy: Option<bool>,
+    /// The LoggedModel's `model_type`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_type: Option<String>,
+    /// Parameters of each new LoggedModel.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub params: BTreeMap<String, String>,
+    /// Where LoggedModels live.
+    #[serde(skip_serializing_if = "StoreLayer::is_empty")]
+    pub store: StoreLayer,
+}
+
+/// The part of a layer that chooses a server.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreLayer {
+    /// An MLflow tracking URI.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uri: Option<String>,
+    /// The experiment's name, created if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub experiment: Option<String>,
+    /// The experiment's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub experiment_id: Option<String>,
+}
+
+impl StoreLayer {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The settings of one worktree, layers merged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// How LoggedModels are named.
+    pub naming: Naming,
+    /// The app's name as MLflow accepts it, `None` to derive it from the repository.
+    pub app: Option<String>,
+    /// When versions are created.
+    pub create: Create,
+    /// Quiet time before an unasked version.
+    pub settle: Duration,
+    /// What the env file carries.
+    pub env: EnvContents,
+    /// Whether `.tracemark/env` is kept in the worktree.
+    pub env_copy: bool,
+    /// The LoggedModel's `model_type`.
+    pub model_type: Option<String>,
+    /// Parameters of each new LoggedModel.
+    pub params: BTreeMap<String, String>,
+    /// The tracking URI as written, `None` for MLflow's default.
+    pub store_uri: Option<String>,
+    /// The experiment.
+    pub experiment: ExperimentChoice,
+}
+
+impl Settings {
+    /// Merges `private` over the repository's file at `root` over the user's file.
+    ///
+    /// # Errors
+    /// [`ConfigError`] naming the file and what is wrong in it.
+    pub fn load(private: &Layer, root: &Path, user_file: &Path) -> Result<Self, ConfigError> {
+        let repository_file = root.join(REPOSITORY_FILE);
+        let mut repository = Layer::read(&repository_file)?;
+        if !repository.store.is_empty() {
+            tracing::warn!(file = %repository_file.display(), "[store] in a repository's file is not read");
+            repository.store = StoreLayer::default();
+        }
+        let user = Layer::read(user_file)?;
+        let sources = [
+            (private, Path::new("the settings made by `tracemark up`")),
+            (&repository, repository_file.as_path()),
+            (&user, user_file),
+        ];
+        Ok(Self {
+            naming: parsed(&sources, |layer| layer.naming.as_ref(), |text| text.parse())?
+                .unwrap_or_default(),
+            app: parsed(&sources, |layer| layer.app.as_ref(), valid_app)?,
+            create: first(&sources, |layer| layer.create.as_ref()).unwrap_or_default(),
+            settle: parsed(&sources, |layer| layer.settle.as_ref(), duration)?
+                .unwrap_or(DEFAULT_SETTLE),
+            env: first(&sources, |layer| layer.env.as_ref()).unwrap_or_default(),
+            env_copy: first(&sources, |layer| layer.env_copy.as_ref()).unwrap_or_default(),
+            model_type: first(&sources, |layer| layer.model_type.as_ref()),
+            params: first(&sources, |layer| {
+                (!layer.params.is_empty()).then_some(&layer.params)
+            })
+            .unwrap_or_default(),
+            store_uri: first(&sources, |layer| layer.store.uri.as_ref()),
+            experiment: experiment(&sources)?,
+        })
+    }
+}
+
+type Sources<'a> = [(&'a Layer, &'a Path); 3];
+
+fn first<T: Clone>(sources: &Sources<'_>, get: impl Fn(&Layer) -> Option<&T>) -> Option<T> {
+    sources.iter().find_map(|(layer, _)| get(layer).cloned())
+}
+
+fn parsed<T>(
+    sources: &Sources<'_>,
+    get: impl Fn(&Layer) -> Option<&String>,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<Option<T>, ConfigError> {
+    let found = sources
+        .iter()
+        .find_map(|(layer, file)| get(layer).map(|text| (text, *file)));
+    found
+        .map(|(text, file)| {
+            parse(text).map_err(|message| ConfigError::Invalid {
+                file: file.to_owned(),
+                message,
+            })
+        })
+        .transpose()
+}
+
+/// The name wins over the id within a layer, as in MLflow's client.
+fn experiment(sources: &Sources<'_>) -> Result<ExperimentChoice, ConfigError> {
+    for (layer, file) in sources {
+        if let Some(name) = &layer.store.experiment {
+            return Ok(ExperimentChoice::Name(name.clone()));
+        }
+        if let Some(id) = &layer.store.experiment_id {
+            return id
+                .parse::<ExperimentId>()
+                .map(ExperimentChoice::Id)
+                .map_err(|error| ConfigError::Invalid {
+                    file: file.to_path_buf(),
+                    message: error.to_string(),
+                });
+        }
+    }
+    Ok(ExperimentChoice::Default)
+}
+
+fn valid_app(text: &str) -> Result<String, String> {
+    let app = crate::identity::sanitize_app(text);
+    if app.is_empty() {
+        Err("app is empty".to_owned())
+    } else {
+        Ok(app)
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    let number = |digits: &str| digits.trim().parse::<u64>().ok();
+    let parsed = if let Some(digits) = text.strip_suffix("ms") {
+        number(digits).map(Duration::from_millis)
+    } else {
+        text.strip_suffix('s')
+            .and_then(number)
+            .map(Duration::from_secs)
+    };
+    parsed
+        .filter(|duration| *duration <= MAX_SETTLE)
+        .ok_or_else(|| format!("settle {text:?} is not a time of at most 60s such as 500ms or 2s"))
+}
+
+impl Layer {
+    /// Reads a settings file; one that does not exist says nothing.
+    ///
+    /// # Errors
+    /// [`ConfigError`] naming the file and what is wrong in it.
+    pub fn read(file: &Path) -> Result<Self, ConfigError> {
+        let Some(bytes) = read_if_exists(file)? else {
+            return Ok(Self::default());
+        };
+        let invalid = |message: String| ConfigError::Invalid {
+            file: file.to_owned(),
+            message,
+        };
+        let text = String::from_utf8(bytes).map_err(|_| invalid("not UTF-8".to_owned()))?;
+        toml::from_str(&text).map_err(|error| invalid(error.message().to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(private: &Layer, repository: &str, user: &str) -> Result<Settings, ConfigError> {
+        let dir = tempfile::tempdir().unwrap();
+        let user_file = dir.path().join("config.toml");
+        std::fs::write(dir.path().join(REPOSITORY_FILE), repository).unwrap();
+        std::fs::write(&user_file, user).unwrap();
+        Settings::load(private, dir.path(), &user_file)
+    }
+
+    #[test]
+    fn private_settings_beat_the_repository_which_beats_the_user() {
+        let private = Layer {
+            app: Some("mine".into()),
+            ..Layer::default()
+        };
+        let settings = load(
+            &private,
+            "app = 'theirs'\nnaming = 'tree'",
+            "naming = 'commit'\nsettle = '2s'",
+        )
+        .unwrap();
+        assert_eq!(settings.app.as_deref(), Some("mine"));
+        assert_eq!(settings.naming, Naming::Tree);
+        assert_eq!(settings.settle, Duration::from_secs(2));
+    }
+
+    #[test]
+    fn a_repository_never_chooses_the_server() {
+        let settings = load(
+            &Layer::default(),
+            "[store]\nuri = 'http://evil.example'",
+            "",
+        )
+        .unwrap();
+        assert_eq!(settings.store_uri, None);
+    }
+
+    #[test]
+    fn a_mistyped_key_is_named() {
+        let error = load(&Layer::default(), "namming = 'tree'", "").unwrap_err();
+        assert!(error.to_string().contains("namming"), "{error}");
+    }
+}

@@ -1,0 +1,798 @@
+//! The owner of every worktree's state: takes events one at a time, lets the pure state decide, carries out effects.
+//!
+//! Nothing else changes state. Work runs in tasks of one set and comes back as events.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use sd_notify::NotifyState;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
+
+use super::lifecycle::{Signal, notify_systemd, watchdog_interval};
+use super::load::{Catalog, Loaded, empty_env};
+use super::request::{Refusal, Reply, Request};
+use super::worktree_job::{Eyes, Look, look};
+use crate::config::EnvContents;
+use crate::env_file;
+use crate::ids::ModelId;
+use crate::protocol::{API, Active, DaemonInfo, Status, WorktreeStatus};
+use crate::repository::Worktree;
+use crate::session::{Resolved, Session, choice_text};
+use crate::version::{ActiveModel, Observation};
+use crate::watch::Watch;
+use crate::worktree_state::{
+    Effect, Input, PassFailure, Pending, Policy, Publication, State, StoreFailure, WaiterId,
+    WorktreeState,
+};
+
+/// Changes that a slow follower may lag behind before it is cut off.
+const FOLLOWER_LAG_MAX: usize = 64;
+
+type WorktreeId = u64;
+
+/// What comes back from work.
+enum Event {
+    Looked(WorktreeId, Box<Look>),
+    /// With the session that asked: an answer of another store than today's counts for nothing.
+    Resolved(
+        WorktreeId,
+        Arc<Session>,
+        Box<Observation>,
+        Result<Box<Resolved>, StoreFailure>,
+    ),
+    Finished,
+    Verified(WorktreeId, Arc<Session>, ModelId, bool),
+    EnvWritten(WorktreeId),
+    Loaded(Vec<Loaded>, Option<Box<Request>>),
+}
+
+/// Which worktrees were touched since the loop looked.
+#[derive(Default)]
+struct Wakes {
+    /// A mutex because event threads write and the loop takes; held for one insertion.
+    touched: Mutex<BTreeSet<WorktreeId>>,
+    notify: Notify,
+}
+
+impl Wakes {
+    fn touch(&self, id: WorktreeId) {
+        self.touched
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id);
+        self.notify.notify_one();
+    }
+
+    fn take(&self) -> BTreeSet<WorktreeId> {
+        std::mem::take(&mut *self.touched.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// One tracked worktree.
+struct Entry {
+    worktree: Worktree,
+    session: Result<Arc<Session>, String>,
+    state: WorktreeState,
+    eyes: Option<Eyes>,
+    writer: EnvWriter,
+    followers: Vec<mpsc::Sender<Active>>,
+    mode_note: Option<String>,
+    cause: Option<String>,
+    watches: usize,
+    passes: u64,
+    reload: bool,
+}
+
+/// One write at a time, the newest text next.
+#[derive(Default)]
+struct EnvWriter {
+    busy: bool,
+    next: Option<String>,
+}
+
+/// The loop and what it owns.
+pub(super) struct EventLoop {
+    catalog: Arc<Catalog>,
+    info: DaemonInfo,
+    entries: BTreeMap<WorktreeId, Entry>,
+    next_id: u64,
+    waiters: BTreeMap<WaiterId, (WorktreeId, Reply<Active>)>,
+    wakes: Arc<Wakes>,
+    work: JoinSet<Event>,
+    /// True once the last repository was given up: nothing is left to do.
+    idle: bool,
+}
+
+impl EventLoop {
+    pub(super) fn new(catalog: Arc<Catalog>, info: DaemonInfo) -> Self {
+        Self {
+            catalog,
+            info,
+            entries: BTreeMap::new(),
+            next_id: 0,
+            waiters: BTreeMap::new(),
+            wakes: Arc::default(),
+            work: JoinSet::new(),
+            idle: false,
+        }
+    }
+
+    /// Runs until a signal says stop or the last repository is given up, then empties every env file.
+    pub(super) async fn run(
+        mut self,
+        loaded: Vec<Loaded>,
+        mut requests: mpsc::Receiver<Request>,
+        mut signals: mpsc::Receiver<Signal>,
+    ) {
+        self.take_in(loaded);
+        let watchdog = watchdog_interval();
+        let mut beat = Instant::now();
+        while !self.idle {
+            let wakes = Arc::clone(&self.wakes);
+            let now = Instant::now();
+            if watchdog.is_some() && beat <= now {
+                notify_systemd(&[NotifyState::Watchdog]);
+                beat = now + watchdog.unwrap_or_default();
+            }
+            let wake_at = self
+                .wake_at()
+                .into_iter()
+                .chain(watchdog.map(|_| beat))
+                .min();
+            tokio::select! {
+                // Every branch is cancel safe: channels, a notification, a join set and a timer lose nothing.
+                biased;
+                signal = signals.recv() => match signal {
+                    Some(Signal::Reload) => self.reload_all(),
+                    Some(Signal::Stop) | None => break,
+                },
+                () = wakes.notify.notified() => self.touched(),
+                Some(done) = self.work.join_next() => self.done(done),
+                Some(request) = requests.recv() => self.request(request, true),
+                () = sleep_until(wake_at) => self.tick(),
+            }
+        }
+        self.stop().await;
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        self.entries
+            .values()
+            .filter_map(|entry| entry.state.wake_at())
+            .min()
+    }
+
+    fn tick(&mut self) {
+        let now = Instant::now();
+        let due: Vec<_> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.state.wake_at().is_some_and(|at| at <= now))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in due {
+            self.input(id, Input::Tick);
+        }
+    }
+
+    fn touched(&mut self) {
+        for id in self.wakes.take() {
+            self.input(id, Input::Touched);
+        }
+    }
+
+    fn done(&mut self, done: Result<Event, tokio::task::JoinError>) {
+        match done {
+            Ok(Event::Looked(id, look)) => self.looked(id, *look),
+            Ok(Event::Resolved(id, session, observation, outcome)) => {
+                self.resolved(id, session, observation, outcome);
+            }
+            Ok(Event::Finished) => {}
+            Ok(Event::Verified(id, session, model, exists)) => {
+                if self.is_current(id, &session) {
+                    self.input(id, Input::Verified(model, exists));
+                }
+            }
+            Ok(Event::EnvWritten(id)) => {
+                if let Some(entry) = self.entries.get_mut(&id) {
+                    entry.writer.busy = false;
+                }
+                self.write_env(id);
+            }
+            Ok(Event::Loaded(loaded, request)) => {
+                self.take_in(loaded);
+                if let Some(request) = request {
+                    self.request(*request, false);
+                }
+            }
+            Err(error) => tracing::error!(%error, "a task of the daemon ended early"),
+        }
+    }
+
+    fn looked(&mut self, id: WorktreeId, look: Look) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        entry.passes += 1;
+        entry.watches = look.eyes.watch.as_ref().map_or(0, Watch::count);
+        entry.eyes = Some(look.eyes);
+        let changed = match &look.outcome {
+            Ok(crate::worktree_state::Seen::Observed(observation, _)) => {
+                entry.state.publication().observation.as_ref() != Some(observation.as_ref())
+            }
+            _ => false,
+        };
+        if changed {
+            tracing::info!(worktree = %entry.worktree.root.display(), cause = look.cause, "read");
+            entry.cause = Some(look.cause);
+        }
+        let polls = look.watch_failure.is_some();
+        if let Some(failure) = look.watch_failure {
+            tracing::warn!(worktree = %entry.worktree.root.display(), "{failure}");
+            entry.mode_note = Some(failure);
+        }
+        let reload = look.settings_touched || std::mem::take(&mut entry.reload);
+        if polls {
+            self.input(id, Input::Polling);
+        }
+        if look.store_touched {
+            self.input(id, Input::StoreMayBeBack);
+        }
+        self.input(id, Input::Read(look.outcome));
+        if reload {
+            self.reload(id);
+        }
+    }
+
+    fn input(&mut self, id: WorktreeId, input: Input) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        let effects = entry.state.on(input, Instant::now());
+        for effect in effects {
+            self.carry_out(id, effect);
+        }
+    }
+
+    fn carry_out(&mut self, id: WorktreeId, effect: Effect) {
+        match effect {
+            Effect::Read { everything } => self.begin_look(id, everything),
+            Effect::Resolve(observation) => self.begin_resolve(id, observation),
+            Effect::Verify(model) => self.begin_verify(id, model.model_id),
+            Effect::Publish(publication) => self.publish(id, &publication),
+            Effect::Answer {
+                waiter,
+                publication,
+                fresh,
+            } => self.answer(waiter, &publication, fresh),
+        }
+    }
+
+    fn begin_look(&mut self, id: WorktreeId, everything: bool) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        let session = match (&entry.session, entry.eyes.is_some()) {
+            (Ok(session), true) => Arc::clone(session),
+            (Err(reason), _) => {
+                let failure = PassFailure::Broken(reason.clone());
+                self.input(id, Input::Read(Err(failure)));
+                return;
+            }
+            (Ok(_), false) => return,
+        };
+        let Some(eyes) = entry.eyes.take() else {
+            return;
+        };
+        self.work
+            .spawn_blocking(move || Event::Looked(id, Box::new(look(eyes, &session, everything))));
+    }
+
+    fn begin_resolve(&mut self, id: WorktreeId, observation: Box<Observation>) {
+        let Some(session) = self.session(id) else {
+            return;
+        };
+        self.work.spawn(async move {
+            let outcome = session
+                .resolve(&observation)
+                .await
+                .map_err(|error| StoreFailure {
+                    reason: error.to_string(),
+                    hint: error.hint(),
+                });
+            Event::Resolved(id, session, observation, outcome.map(Box::new))
+        });
+    }
+
+    /// The row exists: it is published first and completed afterwards.
+    fn resolved(
+        &mut self,
+        id: WorktreeId,
+        session: Arc<Session>,
+        observation: Box<Observation>,
+        outcome: Result<Box<Resolved>, StoreFailure>,
+    ) {
+        let model = outcome.as_ref().map(|resolved| resolved.model.clone());
+        let model = model.map_err(Clone::clone);
+        let is_current = self.is_current(id, &session);
+        if let Ok(resolved) = outcome {
+            self.work.spawn(async move {
+                session.finish(&resolved).await;
+                Event::Finished
+            });
+        }
+        if is_current {
+            self.input(id, Input::Resolved(observation, model));
+        }
+    }
+
+    fn is_current(&self, id: WorktreeId, session: &Arc<Session>) -> bool {
+        let current = self.session(id);
+        current.is_some_and(|current| Arc::ptr_eq(&current, session))
+    }
+
+    fn begin_verify(&mut self, id: WorktreeId, model: ModelId) {
+        let Some(session) = self.session(id) else {
+            return;
+        };
+        self.work.spawn(async move {
+            let exists = session.still_exists(&model).await.unwrap_or_else(|error| {
+                tracing::debug!(%error, %model, "the store cannot be asked whether it still has a LoggedModel");
+                true
+            });
+            Event::Verified(id, session, model, exists)
+        });
+    }
+
+    fn session(&self, id: WorktreeId) -> Option<Arc<Session>> {
+        let entry = self.entries.get(&id)?;
+        entry.session.as_ref().ok().map(Arc::clone)
+    }
+
+    fn publish(&mut self, id: WorktreeId, publication: &Publication) {
+        let socket = self.info.socket.clone();
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        let active = entry.describe(publication, false);
+        let full = entry
+            .session
+            .as_ref()
+            .is_ok_and(|session| session.settings.env == EnvContents::Full);
+        tracing::info!(
+            worktree = active.worktree,
+            state = active.state,
+            model_id = active.model_id,
+            name = active.name,
+            reason = active.reason,
+            "published"
+        );
+        entry.writer.next = Some(active.env_values(&socket, full).render());
+        entry
+            .followers
+            .retain(|follower| follower.try_send(active.clone()).is_ok());
+        self.write_env(id);
+        self.report();
+    }
+
+    fn write_env(&mut self, id: WorktreeId) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        if entry.writer.busy {
+            return;
+        }
+        let Some(text) = entry.writer.next.take() else {
+            return;
+        };
+        entry.writer.busy = true;
+        let files = entry.env_files();
+        self.work.spawn_blocking(move || {
+            for file in files {
+                if let Err(error) = env_file::publish(&file, &text, 0o644) {
+                    tracing::error!(%error, "the env file is not written");
+                }
+            }
+            Event::EnvWritten(id)
+        });
+    }
+
+    fn answer(&mut self, waiter: WaiterId, publication: &Publication, fresh: bool) {
+        let Some((id, reply)) = self.waiters.remove(&waiter) else {
+            return;
+        };
+        if let Some(entry) = self.entries.get(&id) {
+            drop(reply.send(Ok(entry.describe(publication, fresh))));
+        }
+    }
+
+    fn request(&mut self, request: Request, may_load: bool) {
+        let path = match &request {
+            Request::Status { .. } => None,
+            Request::Active { path, .. }
+            | Request::Follow { path, .. }
+            | Request::Track { path, .. }
+            | Request::Untrack { path, .. }
+            | Request::Touch { path, .. } => Some(path.clone()),
+        };
+        match request {
+            Request::Status { reply } => drop(reply.send(Ok(self.status()))),
+            Request::Untrack { path, reply } => self.untrack(&path, reply),
+            Request::Track { .. } if may_load => self.load(path.as_deref(), Some(request)),
+            _ => match path.as_deref().and_then(|path| self.find(path)) {
+                Some(id) => self.serve(id, request),
+                None if may_load => self.load(path.as_deref(), Some(request)),
+                None => refuse(request, path),
+            },
+        }
+    }
+
+    fn serve(&mut self, id: WorktreeId, request: Request) {
+        match request {
+            Request::Active {
+                deadline, reply, ..
+            } => {
+                let waiter = self.new_id();
+                self.waiters.insert(waiter, (id, reply));
+                self.input(id, Input::Asked { waiter, deadline });
+                self.forget_departed();
+            }
+            Request::Follow { reply, .. } => {
+                if let Some(entry) = self.entries.get_mut(&id) {
+                    let (sender, receiver) = mpsc::channel(FOLLOWER_LAG_MAX);
+                    let now = entry.describe(&entry.state.publication(), false);
+                    if sender.try_send(now).is_ok() {
+                        entry.followers.push(sender);
+                    }
+                    drop(reply.send(Ok(receiver)));
+                }
+            }
+            Request::Touch { reply, .. } => {
+                drop(reply.send(Ok(())));
+                self.input(id, Input::Touched);
+                self.look_at_everything(id);
+            }
+            Request::Track { reply, .. } => drop(reply.send(Ok(()))),
+            Request::Status { .. } | Request::Untrack { .. } => {}
+        }
+    }
+
+    /// A hook may run before its events arrive: what it says counts as a touch of everything.
+    fn look_at_everything(&mut self, id: WorktreeId) {
+        let waiter = self.new_id();
+        let deadline = Instant::now() + std::time::Duration::from_millis(1);
+        self.input(id, Input::Asked { waiter, deadline });
+        self.input(id, Input::Left(waiter));
+    }
+
+    /// Questions whose asker went away are not worth a LoggedModel.
+    fn forget_departed(&mut self) {
+        let departed: Vec<_> = self
+            .waiters
+            .iter()
+            .filter(|(_, (_, reply))| reply.is_closed())
+            .map(|(waiter, (id, _))| (*waiter, *id))
+            .collect();
+        for (waiter, id) in departed {
+            self.waiters.remove(&waiter);
+            self.input(id, Input::Left(waiter));
+        }
+    }
+
+    fn find(&self, path: &Path) -> Option<WorktreeId> {
+        self.entries
+            .iter()
+            .filter(|(_, entry)| path.starts_with(&entry.worktree.root))
+            .max_by_key(|(_, entry)| entry.worktree.root.as_os_str().len())
+            .map(|(id, _)| *id)
+    }
+
+    /// Reads records on a thread for blocking work; what waits for it is served afterwards.
+    fn load(&mut self, path: Option<&Path>, request: Option<Request>) {
+        let catalog = Arc::clone(&self.catalog);
+        let path = path.map(Path::to_owned);
+        self.work.spawn_blocking(move || {
+            let loaded = path.map_or_else(Vec::new, |path| catalog.around(&path));
+            Event::Loaded(loaded, request.map(Box::new))
+        });
+    }
+
+    fn take_in(&mut self, loaded: Vec<Loaded>) {
+        for Loaded { worktree, session } in loaded {
+            let known = self
+                .entries
+                .iter()
+                .find(|(_, entry)| entry.worktree == worktree)
+                .map(|(id, _)| *id);
+            let id = known.unwrap_or_else(|| self.new_id());
+            match self.entries.get_mut(&id) {
+                Some(entry) => entry.renew(session),
+                None => {
+                    let entry = self.new_entry(id, worktree, session);
+                    self.entries.insert(id, entry);
+                }
+            }
+            self.input(id, Input::Tick);
+        }
+        self.report();
+    }
+
+    fn new_entry(
+        &self,
+        id: WorktreeId,
+        worktree: Worktree,
+        session: Result<Arc<Session>, String>,
+    ) -> Entry {
+        let wakes = Arc::clone(&self.wakes);
+        let watch = Watch::new(&worktree, move || wakes.touch(id));
+        let mode_note = watch.as_ref().err().map(ToString::to_string);
+        let mut state = WorktreeState::new(policy(&session), Instant::now());
+        if watch.is_err() {
+            drop(state.on(Input::Polling, Instant::now()));
+        }
+        Entry {
+            worktree,
+            session,
+            state,
+            eyes: Some(Eyes {
+                watch: watch.ok(),
+                open: false,
+            }),
+            writer: EnvWriter::default(),
+            followers: Vec::new(),
+            mode_note,
+            cause: None,
+            watches: 0,
+            passes: 0,
+            reload: false,
+        }
+    }
+
+    fn new_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    fn reload_all(&mut self) {
+        notify_systemd(&[NotifyState::Reloading]);
+        for id in self.entries.keys().copied().collect::<Vec<_>>() {
+            self.reload(id);
+        }
+        notify_systemd(&[NotifyState::Ready]);
+    }
+
+    fn reload(&mut self, id: WorktreeId) {
+        let root = self
+            .entries
+            .get(&id)
+            .map(|entry| entry.worktree.root.clone());
+        self.load(root.as_deref(), None);
+    }
+
+    fn untrack(&mut self, path: &Path, reply: Reply<()>) {
+        let gone: Vec<_> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| {
+                entry.worktree.common_dir == path || path.starts_with(&entry.worktree.root)
+            })
+            .filter(|(_, entry)| !self.catalog.covers(&entry.worktree))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in gone {
+            if let Some(entry) = self.entries.remove(&id) {
+                tracing::info!(worktree = %entry.worktree.root.display(), "no longer tracked");
+            }
+            let left: Vec<_> = self
+                .waiters
+                .iter()
+                .filter(|(_, (worktree, _))| *worktree == id)
+                .map(|(waiter, _)| *waiter)
+                .collect();
+            for waiter in left {
+                self.waiters.remove(&waiter);
+            }
+        }
+        drop(reply.send(Ok(())));
+        self.idle = self.entries.is_empty();
+        self.report();
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            schema: 1,
+            api: API,
+            version: self.info.version.clone(),
+            daemon: Some(self.info.clone()),
+            worktrees: self.entries.values().map(Entry::status).collect(),
+        }
+    }
+
+    /// One human sentence for `systemctl --user status`.
+    fn report(&self) {
+        let active = self
+            .entries
+            .values()
+            .filter(|entry| matches!(entry.state.publication().state, State::Active(_)))
+            .count();
+        let text = format!("{} worktrees tracked, {active} active", self.entries.len());
+        notify_systemd(&[NotifyState::Status(&text)]);
+    }
+
+    /// Gives running work a moment, then leaves no env file with an id that nobody watches over.
+    async fn stop(mut self) {
+        notify_systemd(&[NotifyState::Stopping]);
+        let files: Vec<PathBuf> = self.entries.values().flat_map(Entry::env_files).collect();
+        let finish = async { while self.work.join_next().await.is_some() {} };
+        if tokio::time::timeout(std::time::Duration::from_secs(3), finish)
+            .await
+            .is_err()
+        {
+            tracing::warn!("work still runs and is left");
+        }
+        for file in files {
+            empty_env(&file);
+        }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn policy(session: &Result<Arc<Session>, String>) -> Policy {
+    session.as_ref().map_or_else(
+        |_| Policy::default(),
+        |session| Policy {
+            create: session.settings.create,
+            settle: session.settings.settle,
+        },
+    )
+}
+
+fn refuse(request: Request, path: Option<PathBuf>) {
+    let refusal = Refusal::NotTracked(path.unwrap_or_default());
+    match request {
+        Request::Active { reply, .. } => drop(reply.send(Err(refusal))),
+        Request::Follow { reply, .. } => drop(reply.send(Err(refusal))),
+        Request::Track { reply, .. }
+        | Request::Untrack { reply, .. }
+        | Request::Touch { reply, .. } => drop(reply.send(Err(refusal))),
+        Request::Status { .. } => {}
+    }
+}
+
+/// A state in words.
+#[derive(Default)]
+struct Said<'a> {
+    state: &'static str,
+    waiting_for: Option<&'static str>,
+    model: Option<&'a ActiveModel>,
+    reason: Option<&'a str>,
+    hint: Option<&'a str>,
+}
+
+impl<'a> Said<'a> {
+    fn of(state: &'a State) -> Self {
+        let pending = |waiting_for, reason, hint| Self {
+            state: "pending",
+            waiting_for: Some(waiting_for),
+            model: None,
+            reason: Some(reason),
+            hint: Some(hint),
+        };
+        let again = "ask again in a moment";
+        match state {
+            State::Active(model) => Self {
+                state: "active",
+                model: Some(model),
+                ..Self::default()
+            },
+            State::Pending(Pending::Reading) => pending("reading", "not read yet", again),
+            State::Pending(Pending::Creation) => {
+                pending("creation", "its LoggedModel is being created", again)
+            }
+            State::Pending(Pending::Question) => pending(
+                "question",
+                "nobody has asked for this version yet",
+                "tracemark active",
+            ),
+            State::Pending(Pending::Store(failure)) => {
+                pending("store", &failure.reason, &failure.hint)
+            }
+            State::Broken(reason) => Self {
+                state: "broken",
+                reason: Some(reason),
+                hint: Some("correct that, then tracemark up"),
+                ..Self::default()
+            },
+        }
+    }
+}
+
+impl Entry {
+    /// Starts over with new settings; whoever follows keeps following.
+    fn renew(&mut self, session: Result<Arc<Session>, String>) {
+        if self.eyes.is_none() {
+            self.reload = true;
+            return;
+        }
+        let generation = self.state.publication().generation;
+        self.state = WorktreeState::after(policy(&session), generation, Instant::now());
+        self.session = session;
+    }
+
+    fn env_files(&self) -> Vec<PathBuf> {
+        let copy = self
+            .session
+            .as_ref()
+            .is_ok_and(|session| session.settings.env_copy)
+            .then(|| self.worktree.root.join(".tracemark/env"));
+        std::iter::once(self.worktree.env_file())
+            .chain(copy)
+            .collect()
+    }
+
+    fn store_text(&self) -> String {
+        self.session
+            .as_ref()
+            .map_or_else(|_| String::new(), |session| session.uri.to_tracking_uri())
+    }
+
+    fn describe(&self, publication: &Publication, fresh: bool) -> Active {
+        let observation = publication.observation.as_ref();
+        let said = Said::of(&publication.state);
+        Active {
+            api: API,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            worktree: self.worktree.root.to_string_lossy().into_owned(),
+            state: said.state.to_owned(),
+            waiting_for: said.waiting_for.map(str::to_owned),
+            model_id: said.model.map(|model| model.model_id.to_string()),
+            name: observation.map(|seen| seen.version.name.clone()),
+            content: observation.map(|seen| seen.reading.content.to_string()),
+            head: observation
+                .and_then(|seen| seen.reading.head.as_ref())
+                .map(ToString::to_string),
+            dirty: observation.map(|seen| seen.reading.dirty),
+            experiment_id: said.model.map(|model| model.experiment_id.to_string()),
+            store: self.store_text(),
+            env_file: self.worktree.env_file().to_string_lossy().into_owned(),
+            fresh,
+            generation: publication.generation,
+            reason: said.reason.map(str::to_owned),
+            hint: said.hint.map(str::to_owned),
+            note: observation.and_then(|seen| seen.note.clone()),
+        }
+    }
+
+    fn status(&self) -> WorktreeStatus {
+        let active = self.describe(&self.state.publication(), false);
+        let watching = self.mode_note.is_none();
+        WorktreeStatus {
+            path: active.worktree,
+            state: active.state,
+            model_id: active.model_id,
+            name: active.name,
+            store: active.store,
+            experiment: self.session.as_ref().map_or_else(
+                |_| String::new(),
+                |session| choice_text(&session.settings.experiment),
+            ),
+            env_file: active.env_file,
+            mode: if watching { "watch" } else { "poll" }.to_owned(),
+            reason: active.reason.or_else(|| self.mode_note.clone()),
+            hint: active.hint,
+            note: active.note,
+            cause: self.cause.clone(),
+            watches: self.watches,
+            passes: self.passes,
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! What clients ask of the daemon, as the event loop sees it: no HTTP, no JSON.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::protocol::{Active, Status};
+
+/// One request, with the way back.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// The model of the code on disk.
+    Active {
+        path: PathBuf,
+        deadline: Instant,
+        reply: Reply<Active>,
+    },
+    /// The state now, then each change.
+    Follow {
+        path: PathBuf,
+        reply: Reply<mpsc::Receiver<Active>>,
+    },
+    /// Everything about the daemon.
+    Status { reply: Reply<Status> },
+    /// Read the record that `up` made and track what it covers.
+    Track { path: PathBuf, reply: Reply<()> },
+    /// Forget a repository whose record `down` removed.
+    Untrack { path: PathBuf, reply: Reply<()> },
+    /// A hook says that git did something here.
+    Touch { path: PathBuf, reply: Reply<()> },
+}
+
+/// The way back to a client.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
+
+/// Why a request is not answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// No worktree that `up` was run for lies there.
+    NotTracked(PathBuf),
+}

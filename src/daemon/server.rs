@@ -1,0 +1,343 @@
+//! HTTP/1.1 on the local socket: accepts, checks who asks, bounds sizes and times, and turns requests into
+//! [`Request`]s. Holds no state of its own.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::{Body, Bytes, Frame, Incoming};
+use hyper::header::{CONTENT_TYPE, HOST, ORIGIN};
+use hyper::service::service_fn;
+use hyper::{Method, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use super::request::{Refusal, Reply, Request};
+use crate::protocol::{API, Active, PathBody, Problem, ProblemDetail};
+
+/// How many clients are served at a time; more wait.
+const CONNECTIONS_MAX: usize = 256;
+/// How long a client may take to send a request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// The largest request head.
+const HEAD_MAX: usize = 16 * 1024;
+/// The largest request body.
+const BODY_MAX: usize = 16 * 1024;
+/// The longest time that a question may wait.
+const WAIT_MAX: Duration = Duration::from_mins(5);
+
+type Answer = Response<BoxBody<Bytes, Infallible>>;
+
+/// Serves until the listener fails or the task is dropped, and with it every connection.
+pub(super) async fn serve(listener: UnixListener, requests: mpsc::Sender<Request>) {
+    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((stream, _)) if is_ours(&stream) => {
+                let requests = requests.clone();
+                connections.spawn(async move {
+                    converse(stream, requests).await;
+                    drop(permit);
+                });
+            }
+            Ok(_) => tracing::warn!("a connection of another user is refused"),
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// This user or root; the directory's mode keeps others out where the system honours it.
+fn is_ours(stream: &UnixStream) -> bool {
+    let me = rustix::process::geteuid().as_raw();
+    stream
+        .peer_cred()
+        .is_ok_and(|peer| peer.uid() == me || peer.uid() == 0)
+}
+
+async fn converse(stream: UnixStream, requests: mpsc::Sender<Request>) {
+    let service = service_fn(|request| {
+        let requests = requests.clone();
+        async move { Ok::<_, Infallible>(answer(request, &requests).await) }
+    });
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_MAX)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+async fn answer(request: hyper::Request<Incoming>, requests: &mpsc::Sender<Request>) -> Answer {
+    if let Some(refused) = foreign(&request) {
+        return refused;
+    }
+    let query: HashMap<String, String> =
+        url::form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes())
+            .into_owned()
+            .collect();
+    let route = (request.method().clone(), request.uri().path().to_owned());
+    match (&route.0, route.1.as_str()) {
+        (&Method::GET, "/v1/active") => active(&query, requests).await,
+        (&Method::GET, "/v1/events") => events(&query, requests).await,
+        (&Method::GET, "/v1/status") => {
+            respond(ask(requests, |reply| Request::Status { reply }).await)
+        }
+        (&Method::POST, "/v1/worktrees") => {
+            act(request, requests, |path, reply| Request::Track {
+                path,
+                reply,
+            })
+            .await
+        }
+        (&Method::DELETE, "/v1/worktrees") => {
+            act(request, requests, |path, reply| Request::Untrack {
+                path,
+                reply,
+            })
+            .await
+        }
+        (&Method::POST, "/v1/touch") => {
+            act(request, requests, |path, reply| Request::Touch {
+                path,
+                reply,
+            })
+            .await
+        }
+        _ => problem(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "there is no such resource",
+            "see GET /v1/status, /v1/active, /v1/events",
+        ),
+    }
+}
+
+/// A browser must not reach the socket through a bridge: no `Origin`, and a `Host` that only a local client sends.
+fn foreign(request: &hyper::Request<Incoming>) -> Option<Answer> {
+    let refuse = |what: &str| {
+        problem(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            what,
+            "curl --unix-socket SOCKET http://localhost/v1/status",
+        )
+    };
+    if request.headers().contains_key(ORIGIN) {
+        return Some(refuse("requests with an Origin header are refused"));
+    }
+    let host = request
+        .headers()
+        .get(HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
+    let name = host.split(':').next().unwrap_or_default();
+    (name != "localhost").then(|| refuse("the Host header must be localhost"))
+}
+
+async fn active(query: &HashMap<String, String>, requests: &mpsc::Sender<Request>) -> Answer {
+    let (path, wait) = match (worktree_of(query), wait_of(query)) {
+        (Ok(path), Ok(wait)) => (path, wait),
+        (Err(refused), _) | (_, Err(refused)) => return *refused,
+    };
+    let deadline = Instant::now() + wait;
+    respond(
+        ask(requests, |reply| Request::Active {
+            path,
+            deadline,
+            reply,
+        })
+        .await,
+    )
+}
+
+async fn events(query: &HashMap<String, String>, requests: &mpsc::Sender<Request>) -> Answer {
+    let path = match worktree_of(query) {
+        Ok(path) => path,
+        Err(refused) => return *refused,
+    };
+    match ask(requests, |reply| Request::Follow { path, reply }).await {
+        Ok(changes) => body_answer(
+            StatusCode::OK,
+            "application/x-ndjson",
+            BoxBody::new(Lines(changes)),
+        ),
+        Err(refused) => *refused,
+    }
+}
+
+async fn act(
+    request: hyper::Request<Incoming>,
+    requests: &mpsc::Sender<Request>,
+    make: impl FnOnce(PathBuf, Reply<()>) -> Request,
+) -> Answer {
+    let Ok(body) = Limited::new(request.into_body(), BODY_MAX).collect().await else {
+        return bad_request("the body is too large or was cut off");
+    };
+    let path = match serde_json::from_slice::<PathBody>(&body.to_bytes()) {
+        Ok(PathBody { path }) => PathBuf::from(path),
+        Err(_) => return bad_request("the body is not {\"path\": \"/absolute/path\"}"),
+    };
+    if !path.is_absolute() {
+        return bad_request("path is not absolute");
+    }
+    let path = resolved(path).await;
+    let done = ask(requests, |reply| make(path, reply)).await;
+    respond(done.map(|()| serde_json::json!({"api": API, "version": env!("CARGO_PKG_VERSION")})))
+}
+
+fn worktree_of(query: &HashMap<String, String>) -> Result<PathBuf, Box<Answer>> {
+    let path = query.get("worktree").map(PathBuf::from);
+    path.filter(|path| path.is_absolute())
+        .map(|path| canonical(&path))
+        .ok_or_else(|| Box::new(bad_request("worktree=/absolute/path is missing")))
+}
+
+fn wait_of(query: &HashMap<String, String>) -> Result<Duration, Box<Answer>> {
+    let Some(text) = query.get("wait") else {
+        return Ok(Duration::ZERO);
+    };
+    text.parse()
+        .map(|ms| Duration::from_millis(ms).min(WAIT_MAX))
+        .map_err(|_| Box::new(bad_request("wait is not a number of milliseconds")))
+}
+
+async fn resolved(path: PathBuf) -> PathBuf {
+    let given = path.clone();
+    tokio::task::spawn_blocking(move || canonical(&path))
+        .await
+        .unwrap_or(given)
+}
+
+/// Resolves symbolic links in the part of a path that exists.
+fn canonical(path: &Path) -> PathBuf {
+    let existing = path.ancestors().find_map(|ancestor| {
+        let real = ancestor.canonicalize().ok()?;
+        let rest = path.strip_prefix(ancestor).ok()?;
+        Some(if rest.as_os_str().is_empty() {
+            real
+        } else {
+            real.join(rest)
+        })
+    });
+    existing.unwrap_or_else(|| path.to_owned())
+}
+
+async fn ask<T>(
+    requests: &mpsc::Sender<Request>,
+    make: impl FnOnce(Reply<T>) -> Request,
+) -> Result<T, Box<Answer>> {
+    let (reply, answer) = oneshot::channel();
+    let stopping = || {
+        Box::new(problem(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "stopping",
+            "the daemon is stopping",
+            "tracemark up",
+        ))
+    };
+    if requests.send(make(reply)).await.is_err() {
+        return Err(stopping());
+    }
+    match answer.await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(refusal)) => Err(Box::new(refused(&refusal))),
+        Err(_) => Err(stopping()),
+    }
+}
+
+fn refused(refusal: &Refusal) -> Answer {
+    match refusal {
+        Refusal::NotTracked(path) => problem(
+            StatusCode::NOT_FOUND,
+            "not_tracked",
+            &format!("{} is not in a tracked worktree", path.display()),
+            "tracemark up",
+        ),
+    }
+}
+
+fn bad_request(message: &str) -> Answer {
+    problem(
+        StatusCode::BAD_REQUEST,
+        "bad_request",
+        message,
+        "see docs/socket-api.md",
+    )
+}
+
+fn problem(status: StatusCode, code: &str, message: &str, hint: &str) -> Answer {
+    let problem = Problem {
+        api: API,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        error: ProblemDetail {
+            code: code.to_owned(),
+            message: message.to_owned(),
+            hint: hint.to_owned(),
+        },
+    };
+    json(status, &problem)
+}
+
+fn respond<T: Serialize>(outcome: Result<T, Box<Answer>>) -> Answer {
+    match outcome {
+        Ok(value) => json(StatusCode::OK, &value),
+        Err(refused) => *refused,
+    }
+}
+
+fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {
+    let text = line_of(value);
+    body_answer(status, "application/json", BoxBody::new(Full::new(text)))
+}
+
+fn line_of<T: Serialize>(value: &T) -> Bytes {
+    let mut text = serde_json::to_vec(value).unwrap_or_default();
+    text.push(b'\n');
+    Bytes::from(text)
+}
+
+fn body_answer(status: StatusCode, kind: &'static str, body: BoxBody<Bytes, Infallible>) -> Answer {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
+    response
+}
+
+/// The changes of a worktree as a body, one JSON object a line.
+struct Lines(mpsc::Receiver<Active>);
+
+impl Body for Lines {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0
+            .poll_recv(context)
+            .map(|change| change.map(|active| Ok(Frame::data(line_of(&active)))))
+    }
+}

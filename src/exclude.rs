@@ -1,0 +1,117 @@
+//! What running an app leaves in its worktree and git does not ignore: a marked block in `info/exclude`, so that git, the
+//! guide's helper and tracemark agree that it is no code.
+
+use std::path::{Path, PathBuf};
+
+use crate::fs_util::{PathError, read_if_exists, remove_if_exists, replace};
+use crate::git::Git;
+use crate::repository::Worktree;
+
+const BEGIN: &str = "# >>> tracemark >>> (made by `tracemark up`, removed by `tracemark down`)\n";
+const END: &str = "# <<< tracemark <<<\n";
+
+/// Patterns, each with a path that it is tried on.
+const LEFTOVERS: [(&str, &str); 6] = [
+    ("mlflow.db", "mlflow.db"),
+    ("mlflow.db-journal", "mlflow.db-journal"),
+    ("mlflow.db-*", "mlflow.db-wal"),
+    ("mlruns/", "mlruns/0"),
+    ("mlartifacts/", "mlartifacts/0"),
+    ("__pycache__/", "__pycache__/app.pyc"),
+];
+
+/// Returns the patterns of what would make every run a change of the code.
+pub fn missing(worktree: &Worktree) -> Vec<&'static str> {
+    let git = Git::at(&worktree.root);
+    LEFTOVERS
+        .iter()
+        .filter(|(_, example)| {
+            git.run(&["check-ignore", "-q", "--no-index", "--", example])
+                .is_err()
+        })
+        .map(|(pattern, _)| *pattern)
+        .collect()
+}
+
+fn file(common_dir: &Path) -> PathBuf {
+    common_dir.join("info/exclude")
+}
+
+/// Adds a block with `patterns`; one that is there is replaced.
+///
+/// # Errors
+/// [`PathError`] when the file cannot be written.
+pub fn add(common_dir: &Path, patterns: &[&str]) -> Result<(), PathError> {
+    let path = file(common_dir);
+    let before = read_if_exists(&path)?.unwrap_or_default();
+    let mut text = without_block(&before);
+    let block = patterns
+        .iter()
+        .fold(BEGIN.to_owned(), |block, pattern| block + pattern + "\n")
+        + END;
+    if text.last().is_some_and(|last| *last != b'\n') {
+        text.push(b'\n');
+    }
+    text.extend_from_slice(block.as_bytes());
+    let info = common_dir.join("info");
+    std::fs::create_dir_all(&info).map_err(PathError::of("create", &info))?;
+    replace(&path, &text, 0o644)
+}
+
+/// Removes the block; a file that held nothing else is removed.
+///
+/// # Errors
+/// [`PathError`] when the file cannot be written.
+pub fn remove(common_dir: &Path) -> Result<(), PathError> {
+    let path = file(common_dir);
+    let Some(before) = read_if_exists(&path)? else {
+        return Ok(());
+    };
+    let text = without_block(&before);
+    if text.is_empty() {
+        remove_if_exists(&path)?;
+        return Ok(());
+    }
+    if text == before {
+        return Ok(());
+    }
+    replace(&path, &text, 0o644)
+}
+
+fn without_block(text: &[u8]) -> Vec<u8> {
+    let find = |text: &[u8], part: &str| {
+        text.windows(part.len())
+            .position(|window| window == part.as_bytes())
+    };
+    let span = find(text, BEGIN).and_then(|begin| {
+        let length = find(text.get(begin..)?, END)?;
+        Some((begin, begin + length + END.len()))
+    });
+    let Some((begin, end)) = span else {
+        return text.to_vec();
+    };
+    [
+        text.get(..begin).unwrap_or_default(),
+        text.get(end..).unwrap_or_default(),
+    ]
+    .concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_block_comes_and_goes_and_leaves_the_rest() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("info")).unwrap();
+        let path = file(dir.path());
+        std::fs::write(&path, "# mine\n*.log\n").unwrap();
+        add(dir.path(), &["mlruns/"]).unwrap();
+        add(dir.path(), &["mlruns/", "mlflow.db"]).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.matches("mlruns/").count(), 1, "{text}");
+        remove(dir.path()).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "# mine\n*.log\n");
+    }
+}

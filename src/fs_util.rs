@@ -1,0 +1,135 @@
+//! Small file operations that are right under crashes and beside other programs.
+//!
+//! Knows nothing of what the files mean.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// A file operation that failed, with the path that it was about.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {}: {source}", path.display())]
+pub struct PathError {
+    /// What was tried: `read`, `write`, `create`, …
+    pub action: &'static str,
+    /// The path that it was tried on.
+    pub path: PathBuf,
+    /// The operating system's answer.
+    pub source: io::Error,
+}
+
+impl PathError {
+    /// Returns a function that turns an IO error into a [`PathError`], for `map_err`.
+    pub fn of(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self {
+            action,
+            path,
+            source,
+        }
+    }
+}
+
+/// Returns the bytes of a file, `None` when there is no such file.
+///
+/// # Errors
+/// [`PathError`] when it exists and cannot be read.
+pub fn read_if_exists(path: &Path) -> Result<Option<Vec<u8>>, PathError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(PathError::of("read", path)(error)),
+    }
+}
+
+/// Replaces a file whole: a temporary file beside it, its mode, its bytes, then a rename. A reader sees the old or the
+/// new file, never a part. A symbolic link at `path` is replaced, not followed.
+///
+/// # Errors
+/// [`PathError`] when the directory cannot be written.
+pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), PathError> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let mut temporary = tempfile::Builder::new()
+        .prefix(".tracemark-")
+        .suffix(".tmp")
+        .permissions(fs::Permissions::from_mode(mode))
+        .tempfile_in(dir)
+        .map_err(PathError::of("write", path))?;
+    temporary
+        .as_file()
+        .set_permissions(fs::Permissions::from_mode(mode))
+        .and_then(|()| temporary.write_all(bytes))
+        .map_err(PathError::of("write", path))?;
+    temporary
+        .persist(path)
+        .map_err(|error| PathError::of("write", path)(error.error))?;
+    Ok(())
+}
+
+/// As [`replace`], and on the disk before it returns: for records that must survive a power cut.
+///
+/// # Errors
+/// As [`replace`].
+pub fn replace_durably(path: &Path, bytes: &[u8], mode: u32) -> Result<(), PathError> {
+    replace(path, bytes, mode)?;
+    let sync = |path: &Path| File::open(path).and_then(|file| file.sync_all());
+    sync(path)
+        .and_then(|()| path.parent().map_or(Ok(()), sync))
+        .map_err(PathError::of("write", path))
+}
+
+/// Makes a directory and its parents, readable by this user alone where they are new.
+///
+/// # Errors
+/// [`PathError`] when it cannot be made.
+pub fn create_private_dir(path: &Path) -> Result<(), PathError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(PathError::of("create", path))
+}
+
+/// Removes a file; one that is not there is as good as removed.
+///
+/// # Errors
+/// [`PathError`] when it exists and cannot be removed.
+pub fn remove_if_exists(path: &Path) -> Result<bool, PathError> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(PathError::of("remove", path)(error)),
+    }
+}
+
+/// Returns `text` with everything escaped that could move a terminal's cursor or hide what follows: control characters
+/// (C0, C1, DEL), bidirectional marks and zero-width characters.
+pub fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            let hidden = c.is_control()
+                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+            let escaped: Vec<char> = if hidden {
+                c.escape_unicode().collect()
+            } else {
+                vec![c]
+            };
+            escaped
+        })
+        .collect()
+}

@@ -1,0 +1,342 @@
+//! Runs git as a child process: bounded in time and memory, never taking optional locks.
+//!
+//! Knows how to run git and how it fails, nothing of what the output means.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{Read, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// How long one git process may run before it is ended.
+const TIME_LIMIT: Duration = Duration::from_mins(2);
+/// How many bytes of one output stream are kept; more is an error, not a truncation.
+const OUTPUT_LIMIT: u64 = 512 * 1024 * 1024;
+
+/// The variables that tie git to one repository (`git rev-parse --local-env-vars`, git 2.47), set inside hooks.
+pub const LOCAL_ENV_VARS: [&str; 15] = [
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_CONFIG",
+    "GIT_CONFIG_PARAMETERS",
+    "GIT_CONFIG_COUNT",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_GRAFT_FILE",
+    "GIT_INDEX_FILE",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_PREFIX",
+    "GIT_SHALLOW_FILE",
+    "GIT_COMMON_DIR",
+];
+
+/// Variables of a user's shell that change what git prints, unset for answers that must not depend on a shell.
+const SHELL_VARS: [&str; 8] = [
+    "GIT_EXTERNAL_DIFF",
+    "GIT_DIFF_OPTS",
+    "GIT_LITERAL_PATHSPECS",
+    "GIT_GLOB_PATHSPECS",
+    "GIT_NOGLOB_PATHSPECS",
+    "GIT_ICASE_PATHSPECS",
+    "GIT_TRACE",
+    "GIT_CEILING_DIRECTORIES",
+];
+
+/// Why git gave no usable answer.
+#[derive(Debug, thiserror::Error)]
+pub enum GitError {
+    /// No git on the PATH.
+    #[error("git is not installed or not in PATH")]
+    Missing,
+    /// Git ran and said no.
+    #[error("git {command}: {message}")]
+    Failed {
+        /// The subcommand and its first arguments.
+        command: String,
+        /// The last line of standard error, or the exit status.
+        message: String,
+    },
+    /// Git was still running at the time limit and was ended.
+    #[error("git {command} was still running after {} s", .limit.as_secs())]
+    TimedOut {
+        /// The subcommand.
+        command: String,
+        /// The limit that it met.
+        limit: Duration,
+    },
+    /// Git printed more than is kept in memory.
+    #[error("git {command} printed more than {OUTPUT_LIMIT} bytes")]
+    TooMuch {
+        /// The subcommand.
+        command: String,
+    },
+    /// The operating system refused to run or read git.
+    #[error("cannot run git {command}")]
+    Io {
+        /// The subcommand.
+        command: String,
+        /// The refusal.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Both output streams of a git that ended with success.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// Standard output, as printed.
+    pub stdout: Vec<u8>,
+    /// Standard error, as printed.
+    pub stderr: Vec<u8>,
+}
+
+/// A way to call git: directory, environment and settings that every call shares.
+#[derive(Debug, Clone)]
+pub struct Git {
+    dir: Option<PathBuf>,
+    unset: Vec<&'static str>,
+    set: Vec<(OsString, OsString)>,
+    config: Vec<&'static str>,
+}
+
+impl Git {
+    /// Returns a git that runs in the caller's directory with the caller's environment, as a person's own call would.
+    pub fn inherited() -> Self {
+        Self {
+            dir: None,
+            unset: Vec::new(),
+            set: vec![("GIT_OPTIONAL_LOCKS".into(), "0".into())],
+            config: Vec::new(),
+        }
+    }
+
+    /// Returns a git that runs in `dir`, whatever repository or diff program the caller's environment names.
+    pub fn at(dir: &Path) -> Self {
+        let mut git = Self::inherited();
+        git.dir = Some(dir.to_owned());
+        git.unset.extend(LOCAL_ENV_VARS);
+        git.unset.extend(SHELL_VARS);
+        git
+    }
+
+    /// Adds `NAME=VALUE` to the environment of every call.
+    #[must_use]
+    pub fn with_var(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.unset.retain(|unset| *unset != name);
+        self.set.push((name.into(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Removes `NAME` from the environment of every call.
+    #[must_use]
+    pub fn without_var(mut self, name: &'static str) -> Self {
+        self.unset.push(name);
+        self
+    }
+
+    /// Adds `-c SETTING` to every call.
+    #[must_use]
+    pub fn with_config(mut self, settings: &[&'static str]) -> Self {
+        self.config.extend(settings);
+        self
+    }
+
+    /// Returns the value that `NAME` has in every call.
+    pub fn variable(&self, name: &str) -> Option<OsString> {
+        let set = self.set.iter().rev().find(|(set, _)| set == name);
+        match set {
+            Some((_, value)) => Some(value.clone()),
+            None if self.unset.contains(&name) => None,
+            None => std::env::var_os(name),
+        }
+    }
+
+    /// Makes every call run in `dir`.
+    #[must_use]
+    pub fn in_dir(mut self, dir: &Path) -> Self {
+        self.dir = Some(dir.to_owned());
+        self
+    }
+
+    /// Runs git and returns both streams.
+    ///
+    /// # Errors
+    /// [`GitError`] when git is missing, exits with anything but 0, runs over two minutes or prints over 512 MiB.
+    pub fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Result<Output, GitError> {
+        self.run_with_input(arguments, None)
+    }
+
+    /// Runs git with `input` on its standard input.
+    ///
+    /// # Errors
+    /// As [`Git::run`].
+    pub fn run_with_input<S: AsRef<OsStr>>(
+        &self,
+        arguments: &[S],
+        input: Option<Vec<u8>>,
+    ) -> Result<Output, GitError> {
+        let name = arguments
+            .iter()
+            .take(2)
+            .map(|argument| argument.as_ref().to_string_lossy())
+            .collect::<Vec<_>>()
+            .join(" ");
+        let mut child = self.spawn(arguments, input.is_some(), &name)?;
+        collect(&mut child, input, &name)
+    }
+
+    /// Runs git and returns standard output without its final newline.
+    ///
+    /// # Errors
+    /// As [`Git::run`].
+    pub fn line<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Result<Vec<u8>, GitError> {
+        let mut stdout = self.run(arguments)?.stdout;
+        if stdout.last() == Some(&b'\n') {
+            stdout.pop();
+        }
+        Ok(stdout)
+    }
+
+    fn spawn<S: AsRef<OsStr>>(
+        &self,
+        arguments: &[S],
+        with_input: bool,
+        name: &str,
+    ) -> Result<Child, GitError> {
+        let mut command = Command::new("git");
+        for setting in &self.config {
+            command.arg("-c").arg(setting);
+        }
+        command.args(arguments);
+        if let Some(dir) = &self.dir {
+            command.current_dir(dir);
+        }
+        for variable in &self.unset {
+            command.env_remove(variable);
+        }
+        command.envs(self.set.iter().map(|(name, value)| (name, value)));
+        command
+            .stdin(if with_input {
+                Stdio::piped()
+            } else {
+                Stdio::null()
+            })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command.spawn().map_err(|source| {
+            let dir_exists = self.dir.as_ref().is_none_or(|dir| dir.is_dir());
+            if source.kind() == std::io::ErrorKind::NotFound && dir_exists {
+                GitError::Missing
+            } else {
+                GitError::Io {
+                    command: name.to_owned(),
+                    source,
+                }
+            }
+        })
+    }
+}
+
+enum Stream {
+    Out,
+    Err,
+}
+
+fn collect(child: &mut Child, input: Option<Vec<u8>>, name: &str) -> Result<Output, GitError> {
+    let io = |source| GitError::Io {
+        command: name.to_owned(),
+        source,
+    };
+    let (sender, receiver) = mpsc::channel();
+    if let Some(out) = child.stdout.take() {
+        read_aside(out, Stream::Out, sender.clone());
+    }
+    if let Some(err) = child.stderr.take() {
+        read_aside(err, Stream::Err, sender);
+    }
+    if let (Some(mut pipe), Some(input)) = (child.stdin.take(), input) {
+        std::thread::spawn(move || drop(pipe.write_all(&input)));
+    }
+    let deadline = Instant::now() + TIME_LIMIT;
+    let mut output = Output::default();
+    loop {
+        match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok((stream, Ok(bytes))) => match stream {
+                Stream::Out => output.stdout = bytes,
+                Stream::Err => output.stderr = bytes,
+            },
+            Ok((_, Err(ReadFailure::TooMuch))) => {
+                end(child);
+                return Err(GitError::TooMuch {
+                    command: name.to_owned(),
+                });
+            }
+            Ok((_, Err(ReadFailure::Io(source)))) => {
+                end(child);
+                return Err(io(source));
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                end(child);
+                return Err(GitError::TimedOut {
+                    command: name.to_owned(),
+                    limit: TIME_LIMIT,
+                });
+            }
+        }
+    }
+    let status = child.wait().map_err(io)?;
+    if status.success() {
+        Ok(output)
+    } else {
+        Err(GitError::Failed {
+            command: name.to_owned(),
+            message: last_line(&output.stderr).unwrap_or_else(|| status.to_string()),
+        })
+    }
+}
+
+fn end(child: &mut Child) {
+    if let Err(error) = child.kill().and_then(|()| child.wait().map(drop)) {
+        tracing::warn!(%error, "cannot end a git process");
+    }
+}
+
+enum ReadFailure {
+    TooMuch,
+    Io(std::io::Error),
+}
+
+type StreamEnd = (Stream, Result<Vec<u8>, ReadFailure>);
+
+fn read_aside(source: impl Read + Send + 'static, stream: Stream, sender: mpsc::Sender<StreamEnd>) {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let read = source.take(OUTPUT_LIMIT + 1).read_to_end(&mut bytes);
+        let outcome = match read {
+            Ok(length) if length as u64 > OUTPUT_LIMIT => Err(ReadFailure::TooMuch),
+            Ok(_) => Ok(bytes),
+            Err(error) => Err(ReadFailure::Io(error)),
+        };
+        drop(sender.send((stream, outcome)));
+    });
+}
+
+fn last_line(stderr: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(stderr);
+    text.lines()
+        .rev()
+        .map(str::trim)
+        .find(|line| !line.is_empty())
+        .map(str::to_owned)
+}
+
+/// Splits NUL-terminated records, as `-z` prints them.
+pub fn records(output: &[u8]) -> impl Iterator<Item = &[u8]> {
+    output
+        .split(|byte| *byte == 0)
+        .filter(|record| !record.is_empty())
+}

@@ -1,0 +1,183 @@
+//! What the code is called: git-hash, tree id, content id, and the LoggedModel's name made of them.
+//!
+//! [`read`] is one pass over a worktree. Knows nothing of MLflow, of the daemon or of time.
+
+pub mod git_hash;
+pub mod tree;
+
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::git::{Git, GitError};
+use crate::ids::{ContentId, ObjectId};
+use git_hash::{GitHash, GitHashError};
+use tree::{CapturedTree, TreeError};
+
+/// How a LoggedModel is named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Naming {
+    /// Exactly the git-hash, as the appendix of MLflow's guide uses it.
+    #[default]
+    GitHash,
+    /// `{app}-git-{8 hex}`, as step 2 of the guide; uncommitted changes belong to their commit's version.
+    Commit,
+    /// `{app}-tree-{12 hex}` of the content: the same code has the same name, committed or not.
+    Tree,
+}
+
+impl Naming {
+    /// Returns the word used in configuration, flags and tags.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::GitHash => "git-hash",
+            Self::Commit => "commit",
+            Self::Tree => "tree",
+        }
+    }
+}
+
+impl std::str::FromStr for Naming {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "git-hash" => Ok(Self::GitHash),
+            "commit" => Ok(Self::Commit),
+            "tree" => Ok(Self::Tree),
+            other => Err(format!(
+                "naming {other:?} is none of git-hash, commit, tree"
+            )),
+        }
+    }
+}
+
+/// One consistent reading of a worktree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// The full HEAD, `None` before the first commit.
+    pub head: Option<ObjectId>,
+    /// The git-hash, or in one line why there is none for this state.
+    pub git_hash: Result<String, String>,
+    /// The content id.
+    pub content: ContentId,
+    /// False when the worktree holds exactly what HEAD holds and `git status` prints nothing.
+    pub dirty: bool,
+}
+
+/// Why a worktree could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Files changed while they were read: worth another pass.
+    #[error("files changed while they were read")]
+    Torn,
+    /// The worktree is gone, or no longer a git repository.
+    #[error("{} is gone or no longer a git worktree", .0.display())]
+    Gone(PathBuf),
+    /// Git cannot read this state.
+    #[error(transparent)]
+    Tree(TreeError),
+}
+
+/// Reads everything: the identity of the worktree at `root`, from scratch. Temporary files go to `scratch`.
+///
+/// # Errors
+/// [`ReadError::Torn`] when files, index or HEAD moved meanwhile, [`ReadError::Gone`] without a worktree,
+/// [`ReadError::Tree`] when git refuses the state.
+pub fn read(root: &Path, scratch: Option<&Path>) -> Result<Reading, ReadError> {
+    let git = Git::at(root);
+    let captured = CapturedTree::read(&git, scratch).map_err(|error| classify(root, error))?;
+    let content = captured.content().map_err(|error| classify(root, error))?;
+    let git_hash = git_hash::compute(&git);
+    let head = head(&git);
+    captured.verify().map_err(|error| classify(root, error))?;
+    let (git_hash, clean) = match git_hash {
+        Ok(GitHash {
+            text,
+            head: seen,
+            clean,
+        }) => {
+            if head.as_ref().is_none_or(|(head, _)| head.as_str() != seen) {
+                return Err(ReadError::Torn);
+            }
+            (Ok(text), clean)
+        }
+        Err(error) => (Err(error.to_string()), false),
+    };
+    let same_tree = head
+        .as_ref()
+        .is_some_and(|(_, tree)| tree.as_str() == content.as_str());
+    Ok(Reading {
+        head: head.map(|(head, _)| head),
+        git_hash,
+        content,
+        dirty: !(clean && same_tree),
+    })
+}
+
+fn classify(root: &Path, error: TreeError) -> ReadError {
+    match error {
+        TreeError::Torn => ReadError::Torn,
+        TreeError::NoWorkTree => ReadError::Gone(root.to_owned()),
+        TreeError::Git(GitError::Failed { .. } | GitError::Io { .. })
+            if !root.join(".git").exists() =>
+        {
+            ReadError::Gone(root.to_owned())
+        }
+        other => ReadError::Tree(other),
+    }
+}
+
+/// Returns HEAD's commit and tree, `None` before the first commit.
+fn head(git: &Git) -> Option<(ObjectId, ObjectId)> {
+    let output = git
+        .run(&["rev-parse", "-q", "--verify", "HEAD^{commit}"])
+        .ok()?;
+    let tree = git
+        .run(&["rev-parse", "-q", "--verify", "HEAD^{tree}"])
+        .ok()?;
+    let id = |bytes: Vec<u8>| String::from_utf8(bytes).ok()?.trim().parse().ok();
+    Some((id(output.stdout)?, id(tree.stdout)?))
+}
+
+/// Returns the name of the LoggedModel of a state, and why it is not the one asked for where it cannot be.
+pub fn model_name(naming: Naming, app: &str, reading: &Reading) -> (String, Option<String>) {
+    let by_content = || tree_name(app, &reading.content);
+    match (naming, &reading.git_hash, &reading.head) {
+        (Naming::GitHash, Ok(text), _) => (text.clone(), None),
+        (Naming::GitHash, Err(reason), _) => (by_content(), Some(reason.clone())),
+        (Naming::Commit, _, Some(head)) => (commit_name(app, head), None),
+        (Naming::Commit, _, None) => (by_content(), Some(GitHashError::NoCommit.to_string())),
+        (Naming::Tree, _, _) => (by_content(), None),
+    }
+}
+
+/// Returns `{app}-git-{8 hex}`, the name that step 2 of MLflow's guide gives.
+pub fn commit_name(app: &str, head: &ObjectId) -> String {
+    format!("{app}-git-{}", head.short(8))
+}
+
+/// Returns `{app}-tree-{12 hex}`: of the tree id or, where something nested is dirty, of the content id's SHA-256.
+pub fn tree_name(app: &str, content: &ContentId) -> String {
+    let text = content.as_str();
+    let digits = if text.contains('+') {
+        git_hash::hex(&Sha256::digest(text))
+    } else {
+        text.to_owned()
+    };
+    format!("{app}-tree-{}", digits.get(..12).unwrap_or(&digits))
+}
+
+/// Replaces what MLflow refuses in names (`/ : . % " '`, MLflow 3.17.2) and control characters by `-`.
+pub fn sanitize_app(app: &str) -> String {
+    app.trim()
+        .chars()
+        .map(|c| {
+            if "/:.%\"'".contains(c) || c.is_control() {
+                '-'
+            } else {
+                c
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,369 @@
+//! The tree id and the content id: what the code on disk is, whatever is staged or committed.
+//!
+//! The tree id is the git tree that `git add -A` from the root of the worktree would write into an index that starts
+//! with the repository's entries but without their stat data, so that every file is read. The repository is not
+//! written: index and objects go to a scratch directory.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use super::git_hash::hex;
+use crate::git::{Git, GitError, records};
+use crate::ids::{ContentId, ObjectId};
+
+/// Settings under which `git add` is a function of the files alone.
+const SETTINGS: [&str; 10] = [
+    "core.safecrlf=false",
+    "core.fsmonitor=false",
+    "core.untrackedCache=false",
+    "core.splitIndex=false",
+    "core.sparseCheckout=false",
+    "index.sparse=false",
+    "advice.addEmbeddedRepo=false",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "core.hooksPath=/dev/null",
+];
+/// How many nested repositories deep the content id looks.
+const DEPTH_LIMIT: usize = 16;
+
+/// Why there is no tree or content id for a state.
+#[derive(Debug, thiserror::Error)]
+pub enum TreeError {
+    /// Git itself refused or failed: an unreadable file, a pipe in place of a file, a corrupt index.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// The directory has no worktree: a bare repository, or inside `.git`.
+    #[error("this operation must be run in a work tree")]
+    NoWorkTree,
+    /// No scratch directory could be made.
+    #[error("cannot make a scratch directory")]
+    Scratch(#[source] std::io::Error),
+    /// Git printed something that is not an object id.
+    #[error("git write-tree printed no object id")]
+    NotAnObjectId,
+    /// Files changed while they were read.
+    #[error("files changed while they were read")]
+    Torn,
+    /// Nested repositories contain each other too deeply.
+    #[error("nested repositories are more than {DEPTH_LIMIT} deep")]
+    TooDeep,
+}
+
+/// An index and an object directory of our own that hold the state of one worktree, removed when dropped.
+#[derive(Debug)]
+pub struct CapturedTree {
+    git: Git,
+    top: PathBuf,
+    unborn: Vec<Vec<u8>>,
+    id: ObjectId,
+    _scratch: tempfile::TempDir,
+}
+
+impl CapturedTree {
+    /// Reads every file of the worktree that `git` stands in. `scratch` is where the temporary directory is made,
+    /// the system's own when `None`.
+    ///
+    /// # Errors
+    /// [`TreeError`] when git refuses, or when there is no worktree.
+    pub fn read(git: &Git, scratch: Option<&Path>) -> Result<Self, TreeError> {
+        let git = [
+            "GIT_LITERAL_PATHSPECS",
+            "GIT_GLOB_PATHSPECS",
+            "GIT_NOGLOB_PATHSPECS",
+            "GIT_ICASE_PATHSPECS",
+        ]
+        .into_iter()
+        .fold(git.clone(), Git::without_var)
+        .with_config(&SETTINGS);
+        let top = path_line(&git, &["rev-parse", "--show-toplevel"])?;
+        if top.as_os_str().is_empty() {
+            return Err(TreeError::NoWorkTree);
+        }
+        let real = pinned(&git, &top)?;
+        let start = StartingIndex::read(&real, &top)?;
+        let scratch = new_scratch(scratch)?;
+        let git = redirected(&git, &real, &top, scratch.path())?;
+        start.write(&git)?;
+        git.run_with_input(
+            &["add", "-A", "--pathspec-from-file=-", "--pathspec-file-nul"],
+            Some(everything_but(&start.unborn)),
+        )?;
+        let id = String::from_utf8(git.line(&["write-tree", "--missing-ok"])?)
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .ok_or(TreeError::NotAnObjectId)?;
+        Ok(Self {
+            git,
+            top,
+            unborn: start.unborn,
+            id,
+            _scratch: scratch,
+        })
+    }
+
+    /// Returns the tree id.
+    pub fn id(&self) -> &ObjectId {
+        &self.id
+    }
+
+    /// Checks that the files are still those that were read.
+    ///
+    /// # Errors
+    /// [`TreeError::Torn`] when one differs, appeared or went away.
+    pub fn verify(&self) -> Result<(), TreeError> {
+        let listed = self
+            .git
+            .run(&["ls-files", "-m", "-o", "--exclude-standard", "-z"])?
+            .stdout;
+        let changed = records(&listed).any(|path| {
+            let nested = path.strip_suffix(b"/").unwrap_or(path);
+            !self.unborn.iter().any(|unborn| unborn == nested) && self.is_change(path)
+        });
+        if changed {
+            Err(TreeError::Torn)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// A skip-worktree entry without a file and an absent submodule are listed by `ls-files -m`, though nothing moved.
+    fn is_change(&self, path: &[u8]) -> bool {
+        self.top
+            .join(OsStr::from_bytes(path))
+            .symlink_metadata()
+            .is_ok()
+    }
+
+    /// Returns the content id: the tree id, and a hash over the content of each dirty submodule and nested repository.
+    ///
+    /// # Errors
+    /// [`TreeError`] when one of them cannot be read.
+    pub fn content(&self) -> Result<ContentId, TreeError> {
+        self.content_at_depth(0)
+    }
+
+    fn content_at_depth(&self, depth: usize) -> Result<ContentId, TreeError> {
+        if depth > DEPTH_LIMIT {
+            return Err(TreeError::TooDeep);
+        }
+        let mut dirty = BTreeMap::new();
+        for path in self.nested()? {
+            let dir = self.top.join(OsStr::from_bytes(&path));
+            if let Some(content) = dirty_content(&dir, depth + 1)? {
+                dirty.insert(path, content);
+            }
+        }
+        let text = if dirty.is_empty() {
+            self.id.to_string()
+        } else {
+            format!("{}+{}", self.id, nested_digest(&dirty))
+        };
+        text.parse().map_err(|_| TreeError::NotAnObjectId)
+    }
+
+    /// The paths of submodules and nested repositories that have a repository on disk.
+    fn nested(&self) -> Result<Vec<Vec<u8>>, TreeError> {
+        let entries = self.git.run(&["ls-files", "-s", "-z"])?.stdout;
+        let gitlinks = records(&entries)
+            .filter(|entry| entry.starts_with(b"160000 "))
+            .filter_map(|entry| entry.splitn(2, |byte| *byte == b'\t').nth(1))
+            .map(<[u8]>::to_vec);
+        Ok(gitlinks
+            .chain(self.unborn.iter().cloned())
+            .filter(|path| self.top.join(OsStr::from_bytes(path)).join(".git").exists())
+            .collect())
+    }
+}
+
+/// Returns the content of a nested repository where it is not that of its own HEAD.
+fn dirty_content(dir: &Path, depth: usize) -> Result<Option<ContentId>, TreeError> {
+    let git = Git::at(dir);
+    if !is_own_root(&git, dir) {
+        return Ok(None);
+    }
+    let content = CapturedTree::read(&git, None)?.content_at_depth(depth)?;
+    let head = git
+        .line(&["rev-parse", "-q", "--verify", "HEAD^{tree}"])
+        .ok();
+    let clean = match head {
+        Some(tree) => tree == content.as_str().as_bytes(),
+        None => is_empty_tree(&content),
+    };
+    Ok((!clean).then_some(content))
+}
+
+/// False where `.git` leads nowhere, so that git refuses or answers for a repository around it.
+fn is_own_root(git: &Git, dir: &Path) -> bool {
+    let top = path_line(git, &["rev-parse", "--show-toplevel"]);
+    match (top.map(|top| top.canonicalize()), dir.canonicalize()) {
+        (Ok(Ok(top)), Ok(dir)) => top == dir,
+        _ => false,
+    }
+}
+
+fn is_empty_tree(content: &ContentId) -> bool {
+    matches!(
+        content.as_str(),
+        "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+            | "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321"
+    )
+}
+
+/// Hashes `path NUL content LF` for each dirty nested repository, in byte order of the paths.
+fn nested_digest(dirty: &BTreeMap<Vec<u8>, ContentId>) -> String {
+    let mut hasher = Sha256::new();
+    for (path, content) in dirty {
+        hasher.update(path);
+        hasher.update([0]);
+        hasher.update(content.as_str());
+        hasher.update(b"\n");
+    }
+    let mut digits = hex(&hasher.finalize());
+    digits.truncate(12);
+    digits
+}
+
+/// What the repository's own index says, taken over into the scratch index.
+struct StartingIndex {
+    entries: Vec<u8>,
+    hidden: Vec<Vec<u8>>,
+    unborn: Vec<Vec<u8>>,
+}
+
+impl StartingIndex {
+    fn read(git: &Git, top: &Path) -> Result<Self, TreeError> {
+        let git = git.clone().in_dir(top);
+        let entries = git.run(&["ls-files", "-s", "-z"])?.stdout;
+        let flags = git.run(&["ls-files", "-t", "-z"])?.stdout;
+        let hidden = records(&flags)
+            .filter_map(|record| record.strip_prefix(b"S "))
+            .filter(|path| {
+                top.join(OsStr::from_bytes(path))
+                    .symlink_metadata()
+                    .is_err()
+            })
+            .map(<[u8]>::to_vec)
+            .collect();
+        let untracked = git
+            .run(&["ls-files", "-o", "--exclude-standard", "-z"])?
+            .stdout;
+        let unborn = records(&untracked)
+            .filter_map(|path| path.strip_suffix(b"/"))
+            .filter(|path| !has_commit(&top.join(OsStr::from_bytes(path))))
+            .map(<[u8]>::to_vec)
+            .collect();
+        Ok(Self {
+            entries,
+            hidden,
+            unborn,
+        })
+    }
+
+    fn write(&self, git: &Git) -> Result<(), TreeError> {
+        git.run(&["read-tree", "--empty"])?;
+        git.run_with_input(
+            &["update-index", "-z", "--index-info"],
+            Some(self.entries.clone()),
+        )?;
+        if !self.hidden.is_empty() {
+            git.run_with_input(
+                &["update-index", "--skip-worktree", "-z", "--stdin"],
+                Some(nul_terminated(&self.hidden)),
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn has_commit(dir: &Path) -> bool {
+    Git::at(dir)
+        .run(&["rev-parse", "-q", "--verify", "HEAD"])
+        .is_ok()
+}
+
+fn nul_terminated(paths: &[Vec<u8>]) -> Vec<u8> {
+    paths
+        .iter()
+        .flat_map(|path| path.iter().copied().chain([0]))
+        .collect()
+}
+
+fn everything_but(unborn: &[Vec<u8>]) -> Vec<u8> {
+    let excluded = unborn
+        .iter()
+        .map(|path| [b":(top,exclude,literal)".as_slice(), path].concat());
+    let specs: Vec<_> = std::iter::once(b":/".to_vec()).chain(excluded).collect();
+    nul_terminated(&specs)
+}
+
+fn path_line(git: &Git, arguments: &[&str]) -> Result<PathBuf, TreeError> {
+    Ok(PathBuf::from(OsString::from_vec(git.line(arguments)?)))
+}
+
+/// Names repository, worktree and index outright, so that the directory of a call no longer matters.
+fn pinned(git: &Git, top: &Path) -> Result<Git, TreeError> {
+    let git_dir = path_line(git, &["rev-parse", "--absolute-git-dir"])?;
+    let index = git_path(git, "index")?;
+    Ok(git
+        .clone()
+        .with_var("GIT_DIR", git_dir)
+        .with_var("GIT_WORK_TREE", top)
+        .with_var("GIT_INDEX_FILE", index))
+}
+
+fn git_path(git: &Git, name: &str) -> Result<PathBuf, TreeError> {
+    path_line(
+        git,
+        &["rev-parse", "--path-format=absolute", "--git-path", name],
+    )
+}
+
+fn new_scratch(parent: Option<&Path>) -> Result<tempfile::TempDir, TreeError> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("tracemark-");
+    let dir = match parent {
+        Some(parent) => builder.tempdir_in(parent),
+        None => builder.tempdir(),
+    }
+    .map_err(TreeError::Scratch)?;
+    std::fs::create_dir(dir.path().join("objects")).map_err(TreeError::Scratch)?;
+    Ok(dir)
+}
+
+/// Sends index and new objects to `scratch`, with the repository's own objects as alternates.
+fn redirected(git: &Git, real: &Git, top: &Path, scratch: &Path) -> Result<Git, TreeError> {
+    let mut alternates = quoted_alternate(&git_path(git, "objects")?);
+    if let Some(inherited) = git.variable("GIT_ALTERNATE_OBJECT_DIRECTORIES") {
+        alternates.push(":");
+        alternates.push(inherited);
+    }
+    Ok(real
+        .clone()
+        .in_dir(top)
+        .with_var("GIT_INDEX_FILE", scratch.join("index"))
+        .with_var("GIT_OBJECT_DIRECTORY", scratch.join("objects"))
+        .with_var("GIT_ALTERNATE_OBJECT_DIRECTORIES", alternates))
+}
+
+/// Quotes a path for `GIT_ALTERNATE_OBJECT_DIRECTORIES`, where `:` separates and `"` begins a quoted path (git(1)).
+fn quoted_alternate(path: &Path) -> OsString {
+    let bytes = path.as_os_str().as_bytes();
+    if !bytes.iter().any(|byte| matches!(byte, b':' | b'"' | b'\n')) {
+        return path.as_os_str().to_owned();
+    }
+    let mut quoted = vec![b'"'];
+    for byte in bytes {
+        match byte {
+            b'"' | b'\\' => quoted.extend([b'\\', *byte]),
+            b'\n' => quoted.extend(b"\\n"),
+            _ => quoted.push(*byte),
+        }
+    }
+    quoted.push(b'"');
+    OsString::from_vec(quoted)
+}

@@ -1,0 +1,36 @@
+//! tracemark links every MLflow trace to the exact code that made it, with no line in the app.
+//!
+//! A daemon watches the working tree of a git repository, recomputes the repository hash on every change and commit,
+//! finds or creates the matching LoggedModel in MLflow, and publishes its id in an env file and on a local socket.
+//! Modules in reading order, each knowing only those above it and its siblings' results.
+
+// Pure: no disk, no network, no clock.
+pub mod ids;
+pub mod protocol;
+pub mod version;
+pub mod worktree_state;
+
+// One outside thing each.
+pub mod config;
+pub mod env_file;
+pub mod exclude;
+pub mod fs_util;
+pub mod git;
+pub mod hooks;
+pub mod identity;
+pub mod ledger;
+pub mod mlflow;
+pub mod paths;
+pub mod registry;
+pub mod repository;
+pub mod watch;
+
+// What brings them together.
+pub mod client;
+pub mod daemon;
+pub mod session;
+
+// For people.
+pub mod cli;
+pub mod command;
+pub mod error;

@@ -1,0 +1,241 @@
+//! What can go wrong between this program and the place where `LoggedModels` live.
+//!
+//! Display is the cause in one line, [`StoreError::hint`] what to do next. Text that a server sent is cut and its
+//! control characters are escaped here, before anyone can print it.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+/// Characters of a server's own text that are kept.
+const TEXT_LIMIT: usize = 200;
+
+/// Why a store did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// No answer: refused, unknown host, time-out, or a connection that broke in the middle.
+    #[error("no answer from the MLflow server at {url}: {cause}")]
+    Unreachable {
+        /// The base of the server, without credentials.
+        url: String,
+        /// What the operating system or the TLS layer said.
+        cause: String,
+    },
+    /// The HTTP client cannot be set up.
+    #[error("cannot set up the HTTP client: {cause}")]
+    Client {
+        /// What the HTTP library said.
+        cause: String,
+    },
+    /// The user name, password or token cannot be part of an HTTP header.
+    #[error("the MLflow user name, password or token holds characters that HTTP does not allow")]
+    UnusableCredentials,
+    /// The server wants other credentials, or refuses the request (401, 403).
+    #[error("the MLflow server refused (HTTP {status}): {message}")]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// The server's own text.
+        message: String,
+    },
+    /// The server found the request wrong (other 4xx).
+    #[error("the MLflow server rejected the request (HTTP {status}, {code}): {message}")]
+    Rejected {
+        /// The HTTP status.
+        status: u16,
+        /// MLflow's `error_code`, empty where there was none.
+        code: String,
+        /// The server's own text.
+        message: String,
+    },
+    /// The server is in trouble or asks to wait (408, 429, 5xx).
+    #[error("the MLflow server failed (HTTP {status}): {message}")]
+    Server {
+        /// The HTTP status.
+        status: u16,
+        /// The server's own text.
+        message: String,
+    },
+    /// The server answers, but not as an MLflow server with `LoggedModels` does.
+    #[error("not a usable MLflow store: {reason}")]
+    Unsuitable {
+        /// What was seen.
+        reason: String,
+    },
+    /// The server sends requests elsewhere (3xx), which is not followed.
+    #[error("the MLflow server redirects to {target}")]
+    Redirected {
+        /// The `Location` header.
+        target: String,
+    },
+    /// An answer that does not say what it must say, or says something impossible.
+    #[error("invalid answer from the MLflow store: {0}")]
+    InvalidAnswer(String),
+    /// The experiment that was asked for does not exist.
+    #[error("experiment {id} does not exist in the MLflow store")]
+    ExperimentNotFound {
+        /// The id that was asked for.
+        id: String,
+    },
+    /// The experiment that was asked for is in MLflow's trash.
+    #[error("experiment {name:?} is deleted in the MLflow store")]
+    ExperimentDeleted {
+        /// Its name.
+        name: String,
+    },
+    /// A row that was asked for does not exist, or was deleted.
+    #[error("not found in the MLflow store: {message}")]
+    NotFound {
+        /// The store's own text.
+        message: String,
+    },
+    /// MLflow refuses this name for a LoggedModel.
+    #[error("MLflow accepts no LoggedModel named {name:?}")]
+    UnusableName {
+        /// The name.
+        name: String,
+    },
+    /// The SQLite file does not exist yet.
+    #[error("no MLflow database at {}", path.display())]
+    NoDatabase {
+        /// Where it was expected.
+        path: PathBuf,
+    },
+    /// The SQLite file is being created or migrated by MLflow.
+    #[error("MLflow has not finished setting up {}", path.display())]
+    Migrating {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another process kept the SQLite file locked for too long.
+    #[error("{} stayed locked by another process", path.display())]
+    Locked {
+        /// The file.
+        path: PathBuf,
+    },
+    /// SQLite failed in another way.
+    #[error("cannot use {}: {message}", path.display())]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        message: String,
+    },
+}
+
+impl StoreError {
+    /// Returns whether the same request may succeed later with nothing changed by the user.
+    ///
+    /// The statuses are those that MLflow's own client retries (MLflow 3.17.2, `mlflow/utils/request_utils.py`).
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable { .. }
+            | Self::NoDatabase { .. }
+            | Self::Migrating { .. }
+            | Self::Locked { .. } => true,
+            Self::Server { status, .. } => matches!(status, 408 | 429 | 500 | 502 | 503 | 504),
+            _ => false,
+        }
+    }
+
+    /// Returns one line that says what to type or do next.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Unreachable { .. } => "start the MLflow server, or correct MLFLOW_TRACKING_URI".into(),
+            Self::Client { .. } => "install the system's CA certificates, or use an http:// tracking URI".into(),
+            Self::UnusableCredentials => {
+                "correct MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD or MLFLOW_TRACKING_TOKEN (a line end at its end?)".into()
+            }
+            Self::Refused { message, .. } => refused_hint(message),
+            Self::Rejected { .. } => "read the server's text above; `tracemark doctor` checks the store".into(),
+            Self::Server { .. } => "look at the log of the MLflow server; it is tried again".into(),
+            Self::Unsuitable { .. } => {
+                "point MLFLOW_TRACKING_URI to an MLflow server or database of version 3.1 or newer, with its path prefix if it has one".into()
+            }
+            Self::Redirected { .. } => "put the address that is redirected to into MLFLOW_TRACKING_URI".into(),
+            Self::InvalidAnswer(_) => "check that MLFLOW_TRACKING_URI names an MLflow server and no other service".into(),
+            Self::ExperimentNotFound { .. } => "correct MLFLOW_EXPERIMENT_ID, or set MLFLOW_EXPERIMENT_NAME instead".into(),
+            Self::ExperimentDeleted { .. } => {
+                "restore it with `mlflow experiments restore --experiment-id ID`, or set another MLFLOW_EXPERIMENT_NAME".into()
+            }
+            Self::NotFound { .. } => "it was deleted in MLflow; a new one is made when it is asked for again".into(),
+            Self::UnusableName { .. } => r#"choose a name without / : . % " '"#.into(),
+            Self::NoDatabase { .. } => "run the app once, so that its MLflow creates the database".into(),
+            Self::Migrating { .. } => "wait until the app's first MLflow call has ended".into(),
+            Self::Locked { .. } => "wait, or end the process that keeps it locked".into(),
+            Self::Database { .. } => "check that the file is a SQLite database and that you may write to it and its directory".into(),
+        }
+    }
+}
+
+/// A 403 of the security middleware names the `Host` header (MLflow 3.17.2, `mlflow/server/security_utils.py`).
+fn refused_hint(message: &str) -> String {
+    if message.contains("Invalid Host header") {
+        "start the server with `mlflow server --allowed-hosts HOST`, or set MLFLOW_SERVER_ALLOWED_HOSTS there".into()
+    } else {
+        "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, of a user who may write to the experiment".into()
+    }
+}
+
+/// Returns at most 200 characters of `text` on one line, with what a terminal could act on escaped.
+pub(super) fn clean(text: &str) -> String {
+    let text = text.trim();
+    let mut cleaned = String::new();
+    for c in text.chars().take(TEXT_LIMIT) {
+        if is_unprintable(c) {
+            // Writing to a String cannot fail.
+            let _written = write!(cleaned, "{}", c.escape_default());
+        } else {
+            cleaned.push(c);
+        }
+    }
+    if text.chars().nth(TEXT_LIMIT).is_some() {
+        cleaned.push('…');
+    }
+    cleaned
+}
+
+/// Control characters, and those that reorder or hide text.
+fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn server_text_is_cut_and_escaped() {
+        assert_eq!(clean("a\x1b[31mb\u{202e}c\n"), "a\\u{1b}[31mb\\u{202e}c");
+        let long = clean(&"x".repeat(5000));
+        assert_eq!(long.chars().count(), 201);
+    }
+
+    #[test]
+    fn only_what_can_heal_by_itself_is_transient() {
+        let server = |status| StoreError::Server {
+            status,
+            message: String::new(),
+        };
+        assert!(server(503).is_transient());
+        assert!(!server(501).is_transient());
+        assert!(StoreError::NoDatabase { path: "x".into() }.is_transient());
+        assert!(
+            !StoreError::Refused {
+                status: 403,
+                message: String::new()
+            }
+            .is_transient()
+        );
+    }
+
+    #[test]
+    fn a_refused_host_header_names_the_option_of_the_server() {
+        let error = StoreError::Refused {
+            status: 403,
+            message: "Invalid Host header - possible DNS rebinding attack detected".into(),
+        };
+        assert!(error.hint().contains("--allowed-hosts"));
+        assert!(error.hint().contains("MLFLOW_SERVER_ALLOWED_HOSTS"));
+    }
+}

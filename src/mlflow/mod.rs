@@ -1,0 +1,446 @@
+//! Finds or creates the LoggedModel of a version, on a tracking server over REST or in MLflow's SQLite file.
+//!
+//! Owns the rule by which a row is the row of a version. Knows nothing of worktrees, of what was published, or of
+//! when to try again: each call asks the store once and says what it found.
+
+mod error;
+mod mlmodel;
+mod rest;
+mod sqlite;
+mod uri;
+mod wire;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::ids::{ContentId, ExperimentId, ModelId, ObjectId};
+
+pub use error::StoreError;
+pub use uri::{Credentials, StoreUri, StoreUriError};
+
+const TAG_CONTENT: &str = "tracemark.content";
+const TAG_HEAD: &str = "tracemark.head";
+const TAG_NONCE: &str = "tracemark.nonce";
+const TAG_PINNED: &str = "tracemark.pinned";
+const TAG_DUPLICATE_OF: &str = "tracemark.duplicate_of";
+/// MLflow 3.17.2, `mlflow/utils/mlflow_tags.py`.
+const TAG_COMMIT: &str = "mlflow.source.git.commit";
+/// MLflow 3.17.2, `mlflow/utils/mlflow_tags.py`: set by `create_external_model`.
+const TAG_EXTERNAL: &str = "mlflow.model.isExternal";
+
+/// Which experiment the `LoggedModels` belong to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExperimentChoice {
+    /// The experiment of this name, created if absent.
+    Name(String),
+    /// The experiment of this id, which must exist.
+    Id(ExperimentId),
+    /// MLflow's own default, the experiment with id `0`.
+    Default,
+}
+
+/// An experiment as the store describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Experiment {
+    /// Its id.
+    pub id: ExperimentId,
+    /// Its name.
+    pub name: String,
+    /// Where MLflow keeps its artifacts.
+    pub artifact_location: Option<String>,
+}
+
+/// What a version is found by, next to its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Key {
+    /// The exact code, in the tag `tracemark.content`.
+    Content(ContentId),
+    /// The full HEAD, in the tag `tracemark.head`.
+    Commit(ObjectId),
+}
+
+/// The LoggedModel that stands for a version, as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// The name of the LoggedModel.
+    pub name: String,
+    /// What the version is found by.
+    pub key: Key,
+    /// All tags, with that of the key and `tracemark.nonce`.
+    pub tags: BTreeMap<String, String>,
+    /// All params; MLflow never changes one that exists.
+    pub params: BTreeMap<String, String>,
+    /// The type of the LoggedModel, if any.
+    pub model_type: Option<String>,
+    /// When this code was first seen here, in Unix milliseconds.
+    pub first_seen_ms: i64,
+    /// HEAD, when the tree is clean.
+    pub clean_commit: Option<ObjectId>,
+    /// Whether to wait and look for an earlier row of another machine before answering.
+    pub look_twice: bool,
+}
+
+/// The LoggedModel of a version, as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Its id; the row exists.
+    pub model_id: ModelId,
+    /// Whether this call made the row.
+    pub created: bool,
+    /// Where MLflow keeps its artifacts.
+    pub artifact_location: Option<String>,
+    /// Whether [`Store::finish`] still has something to do.
+    pub needs_finish: bool,
+    /// The row was made by this program and is not finalized, or lacks its `MLmodel` file.
+    finalize: bool,
+    missing_params: BTreeMap<String, String>,
+}
+
+/// What became of the small `MLmodel` file, without which all but loading the model works (observed with
+/// MLflow 3.17.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelFile {
+    /// It is there.
+    Written,
+    /// The artifacts are in a place that this program does not write to, or nothing was left to do.
+    Skipped,
+    /// It could not be written; the cause. The LoggedModel is finalized all the same.
+    Failed(String),
+}
+
+/// The place where `LoggedModels` live. Clones share one connection pool.
+#[derive(Debug, Clone)]
+pub struct Store(Backend);
+
+#[derive(Debug, Clone)]
+enum Backend {
+    Rest(rest::Rest),
+    Sqlite(sqlite::Sqlite),
+}
+
+impl Store {
+    /// Returns the store at `uri`, without asking it anything. SQLite takes no credentials.
+    ///
+    /// # Errors
+    /// [`StoreError::Client`] where no HTTP client can be set up (no CA certificates, say).
+    pub fn open(uri: &StoreUri, credentials: Credentials) -> Result<Self, StoreError> {
+        let backend = match uri {
+            StoreUri::Rest(base) => Backend::Rest(rest::Rest::new(base.clone(), credentials)?),
+            StoreUri::Sqlite(path) => Backend::Sqlite(sqlite::Sqlite::new(path.clone())),
+        };
+        Ok(Self(backend))
+    }
+
+    /// Returns the experiment, resolved as MLflow's client does; one chosen by name is created if absent.
+    ///
+    /// # Errors
+    /// [`StoreError::ExperimentNotFound`], [`StoreError::ExperimentDeleted`], and whatever keeps the store from
+    /// answering.
+    pub async fn experiment(&self, choice: &ExperimentChoice) -> Result<Experiment, StoreError> {
+        match &self.0 {
+            Backend::Rest(rest) => rest.experiment(choice).await,
+            Backend::Sqlite(sqlite) => sqlite.experiment(choice).await,
+        }
+    }
+
+    /// Returns the one LoggedModel of a version: found by its key, else a row that MLflow made for it, else created.
+    ///
+    /// The earliest row that carries the key wins. A row of the same name without the key is taken over where it
+    /// can only stand for this version; tags that it has are kept. A future that is dropped may leave a row behind,
+    /// which the next call finds by its key.
+    ///
+    /// # Errors
+    /// [`StoreError::UnusableName`], and whatever keeps the store from answering. After an error that
+    /// [`StoreError::is_transient`], the same call may be repeated: a row whose creation was not answered is found
+    /// by its key.
+    pub async fn find_or_create(
+        &self,
+        experiment: &Experiment,
+        wanted: &Wanted,
+    ) -> Result<Found, StoreError> {
+        check_name(&wanted.name)?;
+        match &self.0 {
+            Backend::Rest(rest) => rest.find_or_create(experiment, wanted).await,
+            Backend::Sqlite(sqlite) => sqlite.find_or_create(experiment, wanted).await,
+        }
+    }
+
+    /// Sends missing params, writes the small `MLmodel` file and sets the status READY, as `create_external_model`
+    /// of MLflow 3.17.2 leaves a LoggedModel. May be repeated.
+    ///
+    /// # Errors
+    /// Whatever keeps the store from answering. A file that cannot be written is no error but a [`ModelFile::Failed`].
+    pub async fn finish(
+        &self,
+        _experiment: &Experiment,
+        found: &Found,
+    ) -> Result<ModelFile, StoreError> {
+        if !found.needs_finish {
+            return Ok(ModelFile::Skipped);
+        }
+        match &self.0 {
+            Backend::Rest(rest) => rest.finish(found).await,
+            Backend::Sqlite(sqlite) => sqlite.finish(found).await,
+        }
+    }
+
+    /// Returns whether the LoggedModel exists; false when the store says that it does not, or that it was deleted.
+    ///
+    /// # Errors
+    /// Whatever keeps the store from answering.
+    pub async fn exists(&self, id: &ModelId) -> Result<bool, StoreError> {
+        match &self.0 {
+            Backend::Rest(rest) => rest.exists(id).await,
+            Backend::Sqlite(sqlite) => sqlite.exists(id).await,
+        }
+    }
+}
+
+/// MLflow 3.17.2 refuses these characters (`_validate_logged_model_name`) and invents a name for an empty one.
+fn check_name(name: &str) -> Result<(), StoreError> {
+    if name.is_empty() || name.contains(['/', ':', '.', '%', '"', '\'']) {
+        return Err(StoreError::UnusableName {
+            name: name.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// A row of the store that has the name of the version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Row {
+    id: ModelId,
+    created_ms: i64,
+    ready: bool,
+    artifact_location: Option<String>,
+    tags: BTreeMap<String, String>,
+    params: BTreeMap<String, String>,
+}
+
+/// What a row of the right name is to a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// It carries the key.
+    Ours,
+    /// It carries no key and can only stand for this version.
+    Adoptable,
+    /// It stands for something else.
+    Other,
+}
+
+impl Wanted {
+    fn standing(&self, row: &Row) -> Standing {
+        let tag = |key: &str| row.tags.get(key).map(String::as_str);
+        let (carried, key) = match &self.key {
+            Key::Content(content) => (tag(TAG_CONTENT), content.as_str()),
+            Key::Commit(head) => (tag(TAG_HEAD).or_else(|| tag(TAG_COMMIT)), head.as_str()),
+        };
+        match carried {
+            _ if tag(TAG_PINNED).is_some() => Standing::Other,
+            Some(carried) if carried == key => Standing::Ours,
+            None if self.may_adopt(row) => Standing::Adoptable,
+            _ => Standing::Other,
+        }
+    }
+
+    fn may_adopt(&self, row: &Row) -> bool {
+        match &self.key {
+            Key::Commit(_) => true,
+            Key::Content(_) => {
+                let named_after_clean_commit = self
+                    .clean_commit
+                    .as_ref()
+                    .is_some_and(|head| head.as_str() == self.name);
+                named_after_clean_commit || row.created_ms >= self.first_seen_ms
+            }
+        }
+    }
+
+    /// The row among `rows` that stands for the version: tagged duplicates last, then the earliest, then the
+    /// smallest id.
+    fn choose<'a>(
+        &self,
+        rows: &'a [Row],
+        refused: &BTreeSet<ModelId>,
+    ) -> Option<(&'a Row, Standing)> {
+        rows.iter()
+            .filter(|row| !refused.contains(&row.id))
+            .map(|row| (row, self.standing(row)))
+            .filter(|(_, standing)| *standing != Standing::Other)
+            .min_by_key(|(row, _)| {
+                (
+                    row.tags.contains_key(TAG_DUPLICATE_OF),
+                    row.created_ms,
+                    &row.id,
+                )
+            })
+    }
+
+    /// The tags that an adopted row lacks. The nonce belongs to rows that this program made, and whether a model is
+    /// external is for its maker to say.
+    fn adoption_tags(&self, row: &Row) -> BTreeMap<String, String> {
+        let lacks =
+            |key: &str| key != TAG_NONCE && key != TAG_EXTERNAL && !row.tags.contains_key(key);
+        self.tags
+            .iter()
+            .filter(|(key, _)| lacks(key))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
+    }
+
+    fn missing_params(&self, row: &Row) -> BTreeMap<String, String> {
+        let lacks = |key: &String| !row.params.contains_key(key);
+        self.params
+            .iter()
+            .filter(|(key, _)| lacks(key))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) const CONTENT: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
+    pub(super) const HEAD: &str = "0123456789abcdef0123456789abcdef01234567";
+
+    pub(super) fn wanted(name: &str) -> Wanted {
+        let tags = [
+            (TAG_CONTENT, CONTENT),
+            (TAG_HEAD, HEAD),
+            (TAG_NONCE, "n1"),
+            (TAG_EXTERNAL, "true"),
+            ("mlflow.user", "ann"),
+        ];
+        Wanted {
+            name: name.into(),
+            key: Key::Content(CONTENT.parse().unwrap()),
+            tags: tags.map(|(key, value)| (key.into(), value.into())).into(),
+            params: BTreeMap::from([("llm".into(), "gpt".into())]),
+            model_type: None,
+            first_seen_ms: 1000,
+            clean_commit: None,
+            look_twice: false,
+        }
+    }
+
+    fn row(id: &str, created_ms: i64, tags: &[(&str, &str)]) -> Row {
+        Row {
+            id: id.parse().unwrap(),
+            created_ms,
+            ready: true,
+            artifact_location: None,
+            tags: tags
+                .iter()
+                .map(|(key, value)| ((*key).into(), (*value).into()))
+                .collect(),
+            params: BTreeMap::new(),
+        }
+    }
+
+    fn chosen(wanted: &Wanted, rows: &[Row]) -> Option<(String, Standing)> {
+        wanted
+            .choose(rows, &BTreeSet::new())
+            .map(|(row, standing)| (row.id.to_string(), standing))
+    }
+
+    #[test]
+    fn the_earliest_row_that_carries_the_key_wins() {
+        let key = (TAG_CONTENT, CONTENT);
+        let rows = [
+            row("c", 30, &[key]),
+            row("b", 20, &[key]),
+            row("a", 20, &[key]),
+            row("z", 10, &[(TAG_CONTENT, "other")]),
+        ];
+        assert_eq!(
+            chosen(&wanted("x"), &rows),
+            Some(("a".into(), Standing::Ours))
+        );
+    }
+
+    #[test]
+    fn a_tagged_duplicate_loses_but_is_better_than_nothing() {
+        let key = (TAG_CONTENT, CONTENT);
+        let rows = [
+            row("a", 10, &[key, (TAG_DUPLICATE_OF, "b")]),
+            row("b", 20, &[key]),
+        ];
+        assert_eq!(
+            chosen(&wanted("x"), &rows),
+            Some(("b".into(), Standing::Ours))
+        );
+        assert_eq!(
+            chosen(&wanted("x"), &rows[..1]),
+            Some(("a".into(), Standing::Ours))
+        );
+    }
+
+    #[test]
+    fn a_row_without_the_tag_is_adopted_only_when_it_can_only_be_this_version() {
+        let old = [row("a", 999, &[])];
+        let young = [row("a", 1000, &[("mlflow.user", "bob")])];
+        assert_eq!(chosen(&wanted("x"), &old), None);
+        assert_eq!(
+            chosen(&wanted("x"), &young),
+            Some(("a".into(), Standing::Adoptable))
+        );
+        let clean = Wanted {
+            clean_commit: Some(HEAD.parse().unwrap()),
+            ..wanted(HEAD)
+        };
+        assert_eq!(
+            chosen(&clean, &old),
+            Some(("a".into(), Standing::Adoptable))
+        );
+        let elsewhere = Wanted {
+            clean_commit: Some(HEAD.parse().unwrap()),
+            ..wanted("x")
+        };
+        assert_eq!(chosen(&elsewhere, &old), None);
+        assert_eq!(
+            chosen(&wanted("x"), &[row("a", 2000, &[(TAG_PINNED, "true")])]),
+            None
+        );
+    }
+
+    #[test]
+    fn a_version_of_a_commit_is_found_by_either_tag_and_adopted_without_both() {
+        let commit = Wanted {
+            key: Key::Commit(HEAD.parse().unwrap()),
+            ..wanted("app-git-01234567")
+        };
+        let other = "f".repeat(40);
+        assert_eq!(
+            commit.standing(&row("a", 1, &[(TAG_HEAD, HEAD)])),
+            Standing::Ours
+        );
+        assert_eq!(
+            commit.standing(&row("a", 1, &[(TAG_COMMIT, HEAD)])),
+            Standing::Ours
+        );
+        assert_eq!(
+            commit.standing(&row("a", 1, &[(TAG_HEAD, &other), (TAG_COMMIT, HEAD)])),
+            Standing::Other
+        );
+        assert_eq!(commit.standing(&row("a", 1, &[])), Standing::Adoptable);
+    }
+
+    #[test]
+    fn adoption_keeps_what_is_there() {
+        let tags =
+            wanted("x").adoption_tags(&row("a", 1, &[("mlflow.user", "bob"), (TAG_HEAD, "old")]));
+        assert_eq!(
+            tags,
+            BTreeMap::from([(TAG_CONTENT.to_owned(), CONTENT.to_owned())])
+        );
+    }
+
+    #[test]
+    fn names_that_mlflow_refuses_are_refused() {
+        for name in ["", "a/b", "v1.2", "it's", "a\"b", "a:b", "50%"] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+        assert!(check_name("app-git-0123abcd ü").is_ok());
+    }
+}

@@ -1,0 +1,990 @@
+//! MLflow's tracking server over REST. Never blocks, never follows a redirect, never repeats a request by itself,
+//! keeps at most 4 MiB of an answer.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error as _;
+use std::time::{Duration, SystemTime};
+
+use reqwest::{Client, Method, RequestBuilder, Response};
+use serde::de::DeserializeOwned;
+use url::{Host, Url};
+
+use super::error::clean;
+use super::mlmodel::{self, Place};
+use super::wire::{self, Pair};
+use super::{
+    Credentials, Experiment, ExperimentChoice, Found, ModelFile, Row, Standing, StoreError,
+    TAG_DUPLICATE_OF, TAG_NONCE, Wanted,
+};
+use crate::ids::{ExperimentId, ModelId};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(20);
+/// Below the five seconds after which uvicorn, MLflow's web server, closes an idle connection.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+const BODY_LIMIT: usize = 4 * 1024 * 1024;
+const PAGE_SIZE: u32 = 100;
+const PAGE_LIMIT: usize = 20;
+/// What MLflow's client sends in one request (3.17.2, `_MLFLOW_CREATE_LOGGED_MODEL_PARAMS_BATCH_SIZE`).
+const PARAMS_PER_REQUEST: usize = 100;
+const SECOND_LOOK: Duration = Duration::from_millis(500);
+
+const MODELS: &[&str] = &["api", "2.0", "mlflow", "logged-models"];
+const EXPERIMENTS: &[&str] = &["api", "2.0", "mlflow", "experiments"];
+const TRACES: &[&str] = &["api", "3.0", "mlflow", "traces"];
+const ARTIFACTS: &[&str] = &["api", "2.0", "mlflow-artifacts", "artifacts"];
+
+#[derive(Debug, Clone)]
+pub(super) struct Rest {
+    base: Url,
+    credentials: Credentials,
+    http: Client,
+}
+
+impl Rest {
+    pub(super) fn new(base: Url, credentials: Credentials) -> Result<Self, StoreError> {
+        let builder = Client::builder()
+            .user_agent(concat!("tracemark/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(TOTAL_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .referer(false);
+        // Without TLS no CA certificates are read, which costs time and fails where a system has none.
+        let builder = if base.scheme() == "http" {
+            builder.tls_certs_only([])
+        } else {
+            builder
+        };
+        let http = builder.build().map_err(|error| StoreError::Client {
+            cause: innermost(&error),
+        })?;
+        Ok(Self {
+            base,
+            credentials,
+            http,
+        })
+    }
+
+    pub(super) async fn experiment(
+        &self,
+        choice: &ExperimentChoice,
+    ) -> Result<Experiment, StoreError> {
+        match choice {
+            ExperimentChoice::Name(name) => self.experiment_named(name).await,
+            ExperimentChoice::Id(id) => self.experiment_with_id(id.as_str()).await,
+            ExperimentChoice::Default => self.experiment_with_id("0").await,
+        }
+    }
+
+    async fn experiment_named(&self, name: &str) -> Result<Experiment, StoreError> {
+        match self
+            .get_experiment("get-by-name", "experiment_name", name)
+            .await
+        {
+            Err(StoreError::NotFound { .. }) => {}
+            answer => return answer,
+        }
+        let request = self.request(Method::POST, &[EXPERIMENTS, &["create"]]);
+        match self
+            .call::<wire::CreatedExperiment>(request.json(&wire::CreateExperiment { name }))
+            .await
+        {
+            Ok(created) => {
+                self.experiment_with_id(experiment_id(&created.experiment_id)?.as_str())
+                    .await
+            }
+            Err(StoreError::Rejected { code, .. }) if code == "RESOURCE_ALREADY_EXISTS" => {
+                self.get_experiment("get-by-name", "experiment_name", name)
+                    .await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn experiment_with_id(&self, id: &str) -> Result<Experiment, StoreError> {
+        match self.get_experiment("get", "experiment_id", id).await {
+            Err(StoreError::NotFound { .. }) => {
+                Err(StoreError::ExperimentNotFound { id: id.to_owned() })
+            }
+            answer => answer,
+        }
+    }
+
+    async fn get_experiment(
+        &self,
+        route: &str,
+        parameter: &str,
+        value: &str,
+    ) -> Result<Experiment, StoreError> {
+        let mut url = self.url(&[EXPERIMENTS, &[route]]);
+        url.query_pairs_mut().append_pair(parameter, value);
+        let answer: wire::ExperimentAnswer = self.call(self.http.get(url)).await?;
+        let body = answer.experiment;
+        if body.lifecycle_stage == "deleted" {
+            return Err(StoreError::ExperimentDeleted {
+                name: clean(&body.name),
+            });
+        }
+        Ok(Experiment {
+            id: experiment_id(&body.experiment_id)?,
+            name: body.name,
+            artifact_location: body
+                .artifact_location
+                .filter(|location| !location.is_empty()),
+        })
+    }
+
+    /// Looks, creates where there is nothing, looks again, and once more after a while where other machines race.
+    /// At most one row is created: once it exists, a look always finds something.
+    pub(super) async fn find_or_create(
+        &self,
+        experiment: &Experiment,
+        wanted: &Wanted,
+    ) -> Result<Found, StoreError> {
+        let mut looks_left = if wanted.look_twice { 2 } else { 1 };
+        let mut own: Option<Row> = None;
+        let winner = loop {
+            match self.look(experiment, wanted, own.as_ref()).await? {
+                None => own = Some(self.create(experiment, wanted).await?),
+                Some(row) if looks_left == 1 => break row,
+                Some(_) => {
+                    looks_left -= 1;
+                    tokio::time::sleep(SECOND_LOOK).await;
+                }
+            }
+        };
+        let created = own.as_ref().is_some_and(|own| own.id == winner.id);
+        if let Some(loser) = own.filter(|_| !created) {
+            self.retire(experiment, &loser.id, &winner.id).await;
+        }
+        Ok(found(winner, wanted, created))
+    }
+
+    /// Returns the row that stands for the version now, `own` among the candidates even where the search does not
+    /// show it yet. A row without the key is tagged, and taken only when it then carries the key.
+    async fn look(
+        &self,
+        experiment: &Experiment,
+        wanted: &Wanted,
+        own: Option<&Row>,
+    ) -> Result<Option<Row>, StoreError> {
+        let mut rows = self.search(experiment, &wanted.name).await?;
+        if let Some(own) = own.filter(|own| rows.iter().all(|row| row.id != own.id)) {
+            rows.push(own.clone());
+        }
+        let mut refused = BTreeSet::new();
+        loop {
+            match wanted.choose(&rows, &refused) {
+                None => return Ok(None),
+                Some((row, Standing::Ours)) => return Ok(Some(row.clone())),
+                Some((row, _)) => match self.adopt(row, wanted).await? {
+                    Some(adopted) => return Ok(Some(adopted)),
+                    None => refused.insert(row.id.clone()),
+                },
+            };
+        }
+    }
+
+    async fn adopt(&self, row: &Row, wanted: &Wanted) -> Result<Option<Row>, StoreError> {
+        let tagged = match self.set_tags(&row.id, &wanted.adoption_tags(row)).await {
+            Ok(()) => self.get(&row.id).await,
+            Err(error) => Err(error),
+        };
+        match tagged {
+            Ok(again) => Ok(Some(again).filter(|again| wanted.standing(again) == Standing::Ours)),
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Creates the row. Where the answer is lost the row may exist all the same: it is then recognised by its nonce.
+    async fn create(&self, experiment: &Experiment, wanted: &Wanted) -> Result<Row, StoreError> {
+        let body = wire::CreateModel {
+            experiment_id: experiment.id.as_str(),
+            name: &wanted.name,
+            model_type: wanted.model_type.as_deref(),
+            tags: pairs(&wanted.tags),
+            params: pairs(&wanted.params)
+                .into_iter()
+                .take(PARAMS_PER_REQUEST)
+                .collect(),
+        };
+        let request = self.request(Method::POST, &[MODELS]).json(&body);
+        let answer = self
+            .call::<wire::ModelAnswer>(request)
+            .await
+            .and_then(|answer| row(answer.model));
+        match answer {
+            Ok(row) => Ok(row),
+            Err(StoreError::NotFound { .. }) => Err(StoreError::ExperimentNotFound {
+                id: experiment.id.to_string(),
+            }),
+            Err(error) if error.is_transient() || matches!(error, StoreError::InvalidAnswer(_)) => {
+                self.find_lost(experiment, wanted).await.ok_or(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn find_lost(&self, experiment: &Experiment, wanted: &Wanted) -> Option<Row> {
+        let nonce = wanted.tags.get(TAG_NONCE)?;
+        let rows = self.search(experiment, &wanted.name).await.ok()?;
+        rows.into_iter()
+            .find(|row| row.tags.get(TAG_NONCE) == Some(nonce))
+    }
+
+    /// Removes a row that was created a moment ago and lost. It was never published; where a trace refers to it all
+    /// the same, or the server cannot tell, it is kept and tagged. A failure leaves a row that loses again next time.
+    async fn retire(&self, experiment: &Experiment, loser: &ModelId, winner: &ModelId) {
+        let retired = if self.has_traces(experiment, loser).await == Ok(false) {
+            self.delete(loser).await
+        } else {
+            let tag = BTreeMap::from([(TAG_DUPLICATE_OF.to_owned(), winner.to_string())]);
+            self.set_tags(loser, &tag).await
+        };
+        if let Err(error) = retired {
+            tracing::warn!(%loser, %winner, %error, "a duplicate LoggedModel was left behind.");
+        }
+    }
+
+    /// MLflow 3.17.2's own client searches `request_metadata.`; the route is absent before 3.4.
+    async fn has_traces(&self, experiment: &Experiment, id: &ModelId) -> Result<bool, StoreError> {
+        let body = wire::SearchTraces {
+            locations: [wire::TraceLocation {
+                kind: "MLFLOW_EXPERIMENT",
+                mlflow_experiment: wire::TraceExperiment {
+                    experiment_id: experiment.id.as_str(),
+                },
+            }],
+            filter: &format!("request_metadata.`mlflow.modelId` = '{id}'"),
+            max_results: 1,
+        };
+        let request = self
+            .request(Method::POST, &[TRACES, &["search"]])
+            .json(&body);
+        let found: wire::FoundTraces = self.call(request).await?;
+        Ok(
+            !found.traces.is_empty()
+                || found.next_page_token.is_some_and(|token| !token.is_empty()),
+        )
+    }
+
+    async fn delete(&self, id: &ModelId) -> Result<(), StoreError> {
+        self.send(self.request(Method::DELETE, &[MODELS, &[id.as_str()]]))
+            .await
+            .map(drop)
+    }
+
+    /// Returns the rows of that name, the earliest first, so that rows made meanwhile do not shift the pages.
+    async fn search(&self, experiment: &Experiment, name: &str) -> Result<Vec<Row>, StoreError> {
+        let filter = format!("name = '{name}'");
+        let mut token: Option<String> = None;
+        let mut rows = Vec::new();
+        for _ in 0..PAGE_LIMIT {
+            let body = wire::SearchModels {
+                experiment_ids: [experiment.id.as_str()],
+                filter: &filter,
+                max_results: PAGE_SIZE,
+                order_by: [wire::OrderBy {
+                    field_name: "creation_time",
+                    ascending: true,
+                }],
+                page_token: token.as_deref(),
+            };
+            let request = self
+                .request(Method::POST, &[MODELS, &["search"]])
+                .json(&body);
+            let page: wire::FoundModels = self.call(request).await?;
+            for model in page.models {
+                // A database may compare names without regard to case; and a server may misunderstand.
+                if model.info.name == name && model.info.experiment_id == experiment.id.as_str() {
+                    rows.push(row(model)?);
+                }
+            }
+            token = page.next_page_token.filter(|token| !token.is_empty());
+            if token.is_none() {
+                return Ok(rows);
+            }
+        }
+        Err(StoreError::InvalidAnswer(format!(
+            "more than {PAGE_LIMIT} pages of LoggedModels with one name"
+        )))
+    }
+
+    async fn get(&self, id: &ModelId) -> Result<Row, StoreError> {
+        let answer: wire::ModelAnswer = self
+            .call(self.request(Method::GET, &[MODELS, &[id.as_str()]]))
+            .await?;
+        let row = row(answer.model)?;
+        if row.id != *id {
+            return Err(StoreError::InvalidAnswer(format!(
+                "asked for LoggedModel {id}, got {}",
+                row.id
+            )));
+        }
+        Ok(row)
+    }
+
+    async fn set_tags(
+        &self,
+        id: &ModelId,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<(), StoreError> {
+        let request = self.request(Method::PATCH, &[MODELS, &[id.as_str(), "tags"]]);
+        self.send(request.json(&wire::SetTags { tags: pairs(tags) }))
+            .await
+            .map(drop)
+    }
+
+    pub(super) async fn exists(&self, id: &ModelId) -> Result<bool, StoreError> {
+        match self.get(id).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// READY comes last: a row that was left half-way stays PENDING, so that the next call finishes it.
+    pub(super) async fn finish(&self, found: &Found) -> Result<ModelFile, StoreError> {
+        self.log_params(&found.model_id, &found.missing_params)
+            .await?;
+        if !found.finalize {
+            return Ok(ModelFile::Skipped);
+        }
+        let file = self.write_model_file(found).await;
+        let body = wire::SetStatus {
+            model_id: found.model_id.as_str(),
+            status: "LOGGED_MODEL_READY",
+        };
+        let request = self.request(Method::PATCH, &[MODELS, &[found.model_id.as_str()]]);
+        self.send(request.json(&body)).await?;
+        Ok(file)
+    }
+
+    /// A param that exists is refused, with its whole batch, even with the same value (observed with MLflow 3.17.2):
+    /// on a refusal the row is read and what is still missing is sent.
+    async fn log_params(
+        &self,
+        id: &ModelId,
+        params: &BTreeMap<String, String>,
+    ) -> Result<(), StoreError> {
+        match self.send_params(id, params).await {
+            Err(StoreError::Rejected { .. }) => {
+                let present = self.get(id).await?.params;
+                let missing = params.iter().filter(|(key, _)| !present.contains_key(*key));
+                self.send_params(
+                    id,
+                    &missing
+                        .map(|(key, value)| (key.clone(), value.clone()))
+                        .collect(),
+                )
+                .await
+            }
+            sent => sent,
+        }
+    }
+
+    async fn send_params(
+        &self,
+        id: &ModelId,
+        params: &BTreeMap<String, String>,
+    ) -> Result<(), StoreError> {
+        for batch in pairs(params).chunks(PARAMS_PER_REQUEST) {
+            let body = wire::LogParams {
+                model_id: id.as_str(),
+                params: batch.to_vec(),
+            };
+            let request = self
+                .request(Method::POST, &[MODELS, &[id.as_str(), "params"]])
+                .json(&body);
+            self.send(request).await?;
+        }
+        Ok(())
+    }
+
+    async fn write_model_file(&self, found: &Found) -> ModelFile {
+        let Some(location) = &found.artifact_location else {
+            return ModelFile::Skipped;
+        };
+        let text = mlmodel::text(location, &found.model_id, SystemTime::now());
+        match Place::of(location, &found.model_id) {
+            Place::Proxied(segments) => self.upload(&segments, text).await,
+            Place::Local(dir) if self.shares_disk(&dir) => {
+                let written =
+                    tokio::task::spawn_blocking(move || mlmodel::write(&dir, &text)).await;
+                written.unwrap_or_else(|error| ModelFile::Failed(error.to_string()))
+            }
+            Place::Local(_) | Place::Elsewhere => ModelFile::Skipped,
+        }
+    }
+
+    async fn upload(&self, segments: &[String], text: String) -> ModelFile {
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let request = self.request(Method::PUT, &[ARTIFACTS, &segments, &[mlmodel::FILE_NAME]]);
+        match self.send(request.body(text)).await {
+            Ok(_) => ModelFile::Written,
+            Err(error) => ModelFile::Failed(error.to_string()),
+        }
+    }
+
+    /// Whether a directory that the server names is one of this machine: the server is reached on the loopback
+    /// interface, and the directory above the experiment's (`…/mlruns` of `…/mlruns/0/models/{id}/artifacts`) exists.
+    fn shares_disk(&self, dir: &std::path::Path) -> bool {
+        let loopback = match self.base.host() {
+            Some(Host::Domain(name)) => name == "localhost",
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        };
+        loopback && dir.ancestors().nth(4).is_some_and(std::path::Path::is_dir)
+    }
+
+    fn url(&self, parts: &[&[&str]]) -> Url {
+        let mut url = self.base.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(parts.iter().copied().flatten());
+        }
+        url
+    }
+
+    fn request(&self, method: Method, parts: &[&[&str]]) -> RequestBuilder {
+        self.http.request(method, self.url(parts))
+    }
+
+    async fn call<A: DeserializeOwned>(&self, request: RequestBuilder) -> Result<A, StoreError> {
+        let body = self.send(request).await?;
+        serde_json::from_slice(&body).map_err(|error| {
+            if looks_like_html(&body) {
+                StoreError::Unsuitable {
+                    reason: "the address answers with a web page, not with MLflow's API".into(),
+                }
+            } else {
+                StoreError::InvalidAnswer(clean(&error.to_string()))
+            }
+        })
+    }
+
+    /// Sends and returns the body of a 2xx answer.
+    async fn send(&self, request: RequestBuilder) -> Result<Vec<u8>, StoreError> {
+        let response = self
+            .credentials
+            .sign(request)
+            .send()
+            .await
+            .map_err(|error| self.failed(&error))?;
+        let status = response.status().as_u16();
+        let location = response.headers().get(reqwest::header::LOCATION);
+        let location = location.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let body = self.body(response).await?;
+        if (200..300).contains(&status) {
+            return Ok(body);
+        }
+        Err(classify(status, location.as_deref(), &body))
+    }
+
+    async fn body(&self, mut response: Response) -> Result<Vec<u8>, StoreError> {
+        let mut body = Vec::new();
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|error| self.failed(&error))?
+        {
+            if body.len() + chunk.len() > BODY_LIMIT {
+                return Err(StoreError::InvalidAnswer(format!(
+                    "more than {} MiB",
+                    BODY_LIMIT / 1024 / 1024
+                )));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+
+    fn failed(&self, error: &reqwest::Error) -> StoreError {
+        if error.is_builder() {
+            return StoreError::UnusableCredentials;
+        }
+        let cause = if error.is_timeout() {
+            "timed out".to_owned()
+        } else {
+            innermost(error)
+        };
+        StoreError::Unreachable {
+            url: self.base.as_str().trim_end_matches('/').to_owned(),
+            cause,
+        }
+    }
+}
+
+/// The last cause of a chain: what the operating system or the peer did, without the layers in between.
+fn innermost(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    if error.source().is_none() {
+        clean("the request failed")
+    } else {
+        clean(&cause.to_string())
+    }
+}
+
+fn looks_like_html(body: &[u8]) -> bool {
+    body.trim_ascii_start().starts_with(b"<")
+}
+
+/// Returns what an answer outside 2xx means: by status first, as some answers of MLflow 3.17.2 are no JSON
+/// (404 and 405 of unknown routes are HTML, 401 and 403 plain text), by `error_code` second.
+fn classify(status: u16, location: Option<&str>, body: &[u8]) -> StoreError {
+    let json: Option<wire::ErrorBody> = serde_json::from_slice(body).ok();
+    let message = match &json {
+        Some(error) => clean(&error.message),
+        None if looks_like_html(body) => "(a web page)".to_owned(),
+        None => clean(&String::from_utf8_lossy(body)),
+    };
+    let code = json.map_or_else(
+        || "no error code".to_owned(),
+        |error| clean(&error.error_code),
+    );
+    match status {
+        300..=399 => StoreError::Redirected {
+            target: clean(location.unwrap_or("an unnamed address")),
+        },
+        401 | 403 | 407 => StoreError::Refused { status, message },
+        404 if code == "RESOURCE_DOES_NOT_EXIST" => StoreError::NotFound { message },
+        404 | 405 | 501 => StoreError::Unsuitable {
+            reason: format!("the server has no LoggedModel API at this address (HTTP {status})"),
+        },
+        408 | 429 | 500.. => StoreError::Server { status, message },
+        _ => StoreError::Rejected {
+            status,
+            code,
+            message,
+        },
+    }
+}
+
+fn pairs(map: &BTreeMap<String, String>) -> Vec<Pair> {
+    map.iter()
+        .map(|(key, value)| Pair {
+            key: key.clone(),
+            value: value.clone(),
+        })
+        .collect()
+}
+
+fn map(pairs: Vec<Pair>) -> BTreeMap<String, String> {
+    pairs
+        .into_iter()
+        .map(|pair| (pair.key, pair.value))
+        .collect()
+}
+
+fn experiment_id(text: &str) -> Result<ExperimentId, StoreError> {
+    text.parse()
+        .map_err(|_| StoreError::InvalidAnswer(format!("experiment id \"{}\"", clean(text))))
+}
+
+fn row(model: wire::Model) -> Result<Row, StoreError> {
+    let info = model.info;
+    let id: ModelId = info.model_id.parse().map_err(|_| {
+        StoreError::InvalidAnswer(format!("model id \"{}\"", clean(&info.model_id)))
+    })?;
+    let created_ms = wire::int64(&info.creation_timestamp_ms).ok_or_else(|| {
+        StoreError::InvalidAnswer(format!("LoggedModel {id} has no creation time"))
+    })?;
+    Ok(Row {
+        id,
+        created_ms,
+        ready: wire::is_ready(&info.status),
+        artifact_location: info.artifact_uri.filter(|uri| !uri.is_empty()),
+        tags: map(info.tags),
+        params: map(model.data.params),
+    })
+}
+
+/// Only a row that this program made is finalized: one without a nonce belongs to whoever made it.
+fn found(row: Row, wanted: &Wanted, created: bool) -> Found {
+    let missing_params = wanted.missing_params(&row);
+    let finalize = !row.ready && row.tags.contains_key(TAG_NONCE);
+    Found {
+        needs_finish: finalize || !missing_params.is_empty(),
+        model_id: row.id,
+        created,
+        artifact_location: row.artifact_location,
+        finalize,
+        missing_params,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mlflow::tests::{CONTENT, wanted};
+    use crate::mlflow::{Store, StoreUri, TAG_CONTENT};
+    use std::path::Path;
+    use std::sync::{Arc, Mutex};
+    use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+    use tokio::net::{TcpListener, TcpStream};
+
+    const ID: &str = "m-0123456789abcdef0123456789abcdef";
+
+    /// A server that answers the n-th request with the n-th of `answers` and keeps what it was asked.
+    struct Fake {
+        store: Store,
+        asked: Arc<Mutex<Vec<String>>>,
+        _task: tokio::task::JoinSet<()>,
+    }
+
+    impl Fake {
+        async fn answering<const N: usize>(answers: [String; N]) -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let base = format!("http://{}/ml", listener.local_addr().unwrap());
+            let asked = Arc::new(Mutex::new(Vec::new()));
+            let kept = Arc::clone(&asked);
+            let mut task = tokio::task::JoinSet::new();
+            task.spawn(async move {
+                for answer in answers {
+                    let (mut stream, _) = listener.accept().await.unwrap();
+                    let request = read_request(&mut stream).await;
+                    kept.lock().unwrap().push(request);
+                    let _sent = stream.write_all(answer.as_bytes()).await;
+                }
+            });
+            let uri = StoreUri::parse(&base, Path::new("/")).unwrap();
+            Self {
+                store: Store::open(&uri, Credentials::none()).unwrap(),
+                asked,
+                _task: task,
+            }
+        }
+
+        fn asked(&self) -> Vec<String> {
+            self.asked.lock().unwrap().clone()
+        }
+    }
+
+    async fn read_request(stream: &mut TcpStream) -> String {
+        let mut reader = BufReader::new(stream);
+        let (mut head, mut length) = (String::new(), 0);
+        loop {
+            let start = head.len();
+            reader.read_line(&mut head).await.unwrap();
+            let line = head[start..].trim().to_ascii_lowercase();
+            if let Some(value) = line.strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+            if line.is_empty() {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).await.unwrap();
+        head + &String::from_utf8(body).unwrap()
+    }
+
+    fn http(status: &str, kind: &str, body: &str) -> String {
+        format!(
+            "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+            body.len()
+        )
+    }
+
+    fn json(body: &str) -> String {
+        http("200 OK", "application/json", body)
+    }
+
+    fn model(id: &str, created_ms: i64, tags: &[(&str, &str)]) -> String {
+        let tags: Vec<String> = tags
+            .iter()
+            .map(|(k, v)| format!(r#"{{"key":"{k}","value":"{v}"}}"#))
+            .collect();
+        format!(
+            r#"{{"info":{{"model_id":"{id}","experiment_id":"1","name":"abc","creation_timestamp_ms":"{created_ms}","artifact_uri":"s3://b/1","status":"LOGGED_MODEL_PENDING","tags":[{}]}},"data":{{}}}}"#,
+            tags.join(",")
+        )
+    }
+
+    fn page(models: &[String]) -> String {
+        json(&format!(r#"{{"models":[{}]}}"#, models.join(",")))
+    }
+
+    fn one(model: &str) -> String {
+        json(&format!(r#"{{"model":{model}}}"#))
+    }
+
+    fn experiment() -> Experiment {
+        Experiment {
+            id: "1".parse().unwrap(),
+            name: "x".into(),
+            artifact_location: None,
+        }
+    }
+
+    async fn ask<const N: usize>(answers: [String; N]) -> (Result<Found, StoreError>, Vec<String>) {
+        let fake = Fake::answering(answers).await;
+        let found = fake
+            .store
+            .find_or_create(&experiment(), &wanted("abc"))
+            .await;
+        (found, fake.asked())
+    }
+
+    async fn refused_with(answer: String) -> StoreError {
+        let fake = Fake::answering([answer]).await;
+        fake.store.exists(&ID.parse().unwrap()).await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_new_version_takes_three_requests() {
+        let ours = model(ID, 5, &[(TAG_CONTENT, CONTENT), (TAG_NONCE, "n1")]);
+        let (found, asked) = ask([json("{}"), one(&ours), page(&[ours])]).await;
+        let found = found.unwrap();
+        assert!(found.created && found.needs_finish);
+        assert_eq!(asked.len(), 3);
+        assert!(
+            asked[0].starts_with("POST /ml/api/2.0/mlflow/logged-models/search "),
+            "{}",
+            asked[0]
+        );
+        assert!(asked[1].contains(CONTENT) && asked[1].contains(r#""experiment_id":"1""#));
+        assert!(
+            asked
+                .iter()
+                .all(|request| !request.to_ascii_lowercase().contains("\norigin:"))
+        );
+    }
+
+    #[tokio::test]
+    async fn the_row_is_kept_where_the_search_does_not_show_it_yet() {
+        let ours = model(ID, 5, &[(TAG_CONTENT, CONTENT)]);
+        let (found, _) = ask([json("{}"), one(&ours), json("{}")]).await;
+        assert_eq!(found.unwrap().model_id.as_str(), ID);
+    }
+
+    #[tokio::test]
+    async fn a_loser_deletes_its_own_row_when_no_trace_refers_to_it() {
+        let ours = model("m-b", 5, &[(TAG_CONTENT, CONTENT)]);
+        let theirs = model("m-a", 5, &[(TAG_CONTENT, CONTENT)]);
+        let both = page(&[ours.clone(), theirs]);
+        let (found, asked) = ask([json("{}"), one(&ours), both, json("{}"), json("{}")]).await;
+        let found = found.unwrap();
+        assert_eq!((found.model_id.as_str(), found.created), ("m-a", false));
+        assert!(
+            asked[3].starts_with("POST /ml/api/3.0/mlflow/traces/search ")
+                && asked[3].contains("m-b")
+        );
+        assert!(asked[4].starts_with("DELETE /ml/api/2.0/mlflow/logged-models/m-b "));
+    }
+
+    #[tokio::test]
+    async fn a_loser_is_only_tagged_where_traces_cannot_be_searched_or_exist() {
+        let html = http(
+            "404 Not Found",
+            "text/html",
+            "<!doctype html><title>404</title>",
+        );
+        for answer in [html, json(r#"{"traces":[{"trace_id":"tr-1"}]}"#)] {
+            let ours = model("m-b", 5, &[(TAG_CONTENT, CONTENT)]);
+            let both = page(&[model("m-a", 4, &[(TAG_CONTENT, CONTENT)]), ours.clone()]);
+            let (found, asked) = ask([json("{}"), one(&ours), both, answer, json("{}")]).await;
+            assert_eq!(found.unwrap().model_id.as_str(), "m-a");
+            assert!(
+                asked[4].starts_with("PATCH /ml/api/2.0/mlflow/logged-models/m-b/tags ")
+                    && asked[4].contains("duplicate_of")
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn an_adopted_row_is_read_again_and_left_when_another_took_it() {
+        let foreign = model("m-a", 5000, &[("mlflow.user", "bob")]);
+        let tagged = model(
+            "m-a",
+            5000,
+            &[("mlflow.user", "bob"), (TAG_CONTENT, CONTENT)],
+        );
+        let (found, asked) = ask([
+            page(std::slice::from_ref(&foreign)),
+            json("{}"),
+            one(&tagged),
+        ])
+        .await;
+        assert_eq!(found.unwrap().model_id.as_str(), "m-a");
+        assert!(
+            asked[1].starts_with("PATCH ")
+                && !asked[1].contains("mlflow.user")
+                && !asked[1].contains(TAG_NONCE)
+        );
+        let taken = model("m-a", 5000, &[(TAG_CONTENT, "other")]);
+        let ours = model("m-b", 6000, &[(TAG_CONTENT, CONTENT)]);
+        let both = page(&[taken.clone(), ours.clone()]);
+        let (found, _) = ask([page(&[foreign]), json("{}"), one(&taken), one(&ours), both]).await;
+        assert_eq!(found.unwrap().model_id.as_str(), "m-b");
+    }
+
+    #[tokio::test]
+    async fn a_create_whose_answer_was_lost_is_recognised_and_never_repeated() {
+        let ours = model(ID, 5, &[(TAG_CONTENT, CONTENT), (TAG_NONCE, "n1")]);
+        let lost = || http("502 Bad Gateway", "text/html", "<html>");
+        let (found, asked) = ask([
+            json("{}"),
+            lost(),
+            page(std::slice::from_ref(&ours)),
+            page(&[ours]),
+        ])
+        .await;
+        let found = found.unwrap();
+        assert!(found.created);
+        assert_eq!(
+            asked
+                .iter()
+                .filter(|request| request.contains("logged-models HTTP"))
+                .count(),
+            1
+        );
+        let (found, asked) = ask([json("{}"), lost(), json("{}")]).await;
+        assert!(found.unwrap_err().is_transient());
+        assert_eq!(asked.len(), 3);
+    }
+
+    #[tokio::test]
+    async fn hostile_ids_are_refused() {
+        for id in ["m-1$(touch x)", "m 1", "", "../../x"] {
+            let (found, _) = ask([page(&[model(id, 5, &[(TAG_CONTENT, CONTENT)])])]).await;
+            assert!(matches!(found, Err(StoreError::InvalidAnswer(_))), "{id}");
+        }
+        let fake = Fake::answering([json(
+            r#"{"experiment":{"experiment_id":"1;rm","name":"x","lifecycle_stage":"active"}}"#,
+        )])
+        .await;
+        let answer = fake.store.experiment(&ExperimentChoice::Default).await;
+        assert!(matches!(answer, Err(StoreError::InvalidAnswer(_))));
+    }
+
+    #[tokio::test]
+    async fn pages_that_never_end_are_left() {
+        let endless: [String; PAGE_LIMIT] =
+            std::array::from_fn(|_| json(r#"{"next_page_token":"again"}"#));
+        let (found, asked) = ask(endless).await;
+        assert!(matches!(found, Err(StoreError::InvalidAnswer(_))));
+        assert_eq!(asked.len(), PAGE_LIMIT);
+    }
+
+    #[tokio::test]
+    async fn answers_that_are_no_mlflow_are_told_apart() {
+        let html = refused_with(http(
+            "404 NOT FOUND",
+            "text/html",
+            "<!doctype html><title>404</title>",
+        ))
+        .await;
+        assert!(matches!(html, StoreError::Unsuitable { .. }), "{html}");
+        let page = refused_with(http("200 OK", "text/html", "<html>hello")).await;
+        assert!(matches!(page, StoreError::Unsuitable { .. }), "{page}");
+        let host = refused_with(http(
+            "403 Forbidden",
+            "text/plain",
+            "Invalid Host header - x\x1b[2J",
+        ))
+        .await;
+        assert!(
+            matches!(&host, StoreError::Refused { status: 403, message } if !message.contains('\x1b')),
+            "{host}"
+        );
+        let failed = refused_with(http(
+            "500 x",
+            "application/json",
+            r#"{"error_code":"INTERNAL_ERROR","message":"m"}"#,
+        ))
+        .await;
+        assert!(matches!(failed, StoreError::Server { status: 500, .. }) && failed.is_transient());
+        let moved = "HTTP/1.1 302 Found\r\nlocation: https://login.example/\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        assert_eq!(
+            refused_with(moved.into()).await,
+            StoreError::Redirected {
+                target: "https://login.example/".into()
+            }
+        );
+        let cut = "HTTP/1.1 200 OK\r\ncontent-length: 50\r\nconnection: close\r\n\r\n{\"model\"";
+        assert!(matches!(
+            refused_with(cut.into()).await,
+            StoreError::Unreachable { .. }
+        ));
+    }
+
+    #[tokio::test]
+    async fn an_endless_body_is_cut() {
+        let huge = format!(
+            "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{}",
+            "x".repeat(BODY_LIMIT + 100_000)
+        );
+        assert!(matches!(
+            refused_with(huge).await,
+            StoreError::InvalidAnswer(_)
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_deleted_model_does_not_exist_and_no_server_is_no_answer() {
+        let gone = http(
+            "404 NOT FOUND",
+            "application/json",
+            r#"{"error_code":"RESOURCE_DOES_NOT_EXIST","message":"m"}"#,
+        );
+        let fake = Fake::answering([gone]).await;
+        assert_eq!(fake.store.exists(&ID.parse().unwrap()).await, Ok(false));
+        let nobody = StoreUri::parse("http://127.0.0.1:9", Path::new("/")).unwrap();
+        let nobody = Store::open(&nobody, Credentials::none()).unwrap();
+        let error = nobody.exists(&ID.parse().unwrap()).await.unwrap_err();
+        assert!(
+            matches!(&error, StoreError::Unreachable { url, .. } if url == "http://127.0.0.1:9"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_token_that_is_no_header_is_said_to_be_the_cause() {
+        let uri = StoreUri::parse("http://127.0.0.1:9", Path::new("/")).unwrap();
+        let store = Store::open(&uri, Credentials::bearer("a\nb")).unwrap();
+        assert_eq!(
+            store.exists(&ID.parse().unwrap()).await,
+            Err(StoreError::UnusableCredentials)
+        );
+    }
+
+    #[test]
+    fn statuses_come_before_error_codes() {
+        let body = br#"{"error_code":"RESOURCE_DOES_NOT_EXIST","message":"x"}"#;
+        assert!(matches!(
+            classify(404, None, body),
+            StoreError::NotFound { .. }
+        ));
+        assert!(matches!(
+            classify(503, None, body),
+            StoreError::Server { .. }
+        ));
+        assert!(matches!(
+            classify(404, None, br#"{"detail":"Not Found"}"#),
+            StoreError::Unsuitable { .. }
+        ));
+        assert!(matches!(
+            classify(404, None, b""),
+            StoreError::Unsuitable { .. }
+        ));
+        assert!(matches!(
+            classify(401, None, b"You are not authenticated"),
+            StoreError::Refused { .. }
+        ));
+        assert!(matches!(
+            classify(429, None, b""),
+            StoreError::Server { .. }
+        ));
+        assert!(matches!(
+            classify(400, None, b"{}"),
+            StoreError::Rejected { .. }
+        ));
+    }
+}

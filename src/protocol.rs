@@ -1,0 +1,160 @@
+//! What travels over the local socket: JSON over HTTP/1.1, so that curl and any language can ask.
+//!
+//! Wire types only; the daemon and the client convert to and from their own.
+
+use serde::{Deserialize, Serialize};
+
+use crate::env_file::EnvValues;
+
+/// The number that grows when a client of today would no longer understand an answer.
+pub const API: u32 = 1;
+
+/// The state of one worktree: the answer of `GET /v1/active` and each line of `GET /v1/events`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Active {
+    /// The number of this protocol.
+    pub api: u32,
+    /// The daemon's version.
+    pub version: String,
+    /// The top of the worktree.
+    pub worktree: String,
+    /// `active`, `pending` or `broken`.
+    pub state: String,
+    /// What a pending state waits for: `reading`, `question`, `creation` or `store`.
+    pub waiting_for: Option<String>,
+    /// The id of the LoggedModel, null unless active.
+    pub model_id: Option<String>,
+    /// The name of the version on disk, null while unknown.
+    pub name: Option<String>,
+    /// Its content id.
+    pub content: Option<String>,
+    /// The full HEAD.
+    pub head: Option<String>,
+    /// Whether there are uncommitted changes.
+    pub dirty: Option<bool>,
+    /// The experiment, null unless active.
+    pub experiment_id: Option<String>,
+    /// The tracking URI.
+    pub store: String,
+    /// Where the env file lies.
+    pub env_file: String,
+    /// Whether this covers everything that was written before the question was asked.
+    pub fresh: bool,
+    /// Grows with each change.
+    pub generation: u64,
+    /// Why it is pending or broken, and one thing to do.
+    pub reason: Option<String>,
+    /// What to type.
+    pub hint: Option<String>,
+    /// Why the name is not the one that the naming asks for.
+    pub note: Option<String>,
+}
+
+impl Active {
+    /// Returns what the env file says of this state.
+    pub fn env_values(&self, socket: &str, full: bool) -> EnvValues {
+        EnvValues {
+            model_id: self.model_id.clone().unwrap_or_default(),
+            name: self.name.clone().unwrap_or_default(),
+            content: self.content.clone().unwrap_or_default(),
+            state: self.state.clone(),
+            socket: socket.to_owned(),
+            store: full.then(|| {
+                (
+                    self.store.clone(),
+                    self.experiment_id.clone().unwrap_or_default(),
+                )
+            }),
+        }
+    }
+}
+
+/// The answer of `GET /v1/status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The number of this document's layout.
+    pub schema: u32,
+    /// The number of this protocol.
+    pub api: u32,
+    /// The daemon's version.
+    pub version: String,
+    /// The daemon.
+    pub daemon: Option<DaemonInfo>,
+    /// Every worktree that is tracked.
+    pub worktrees: Vec<WorktreeStatus>,
+}
+
+/// The daemon itself; also the record that it keeps in the state directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DaemonInfo {
+    /// Its process id.
+    pub pid: u32,
+    /// Its version.
+    pub version: String,
+    /// The socket that it listens on.
+    pub socket: String,
+    /// When it started, in Unix milliseconds.
+    pub since: u64,
+}
+
+/// One worktree in the status.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorktreeStatus {
+    /// The top of the worktree.
+    pub path: String,
+    /// `active`, `pending` or `broken`.
+    pub state: String,
+    /// The id of the LoggedModel, null unless active.
+    pub model_id: Option<String>,
+    /// The name of the version on disk.
+    pub name: Option<String>,
+    /// The tracking URI.
+    pub store: String,
+    /// The experiment as configured.
+    pub experiment: String,
+    /// Where the env file lies.
+    pub env_file: String,
+    /// `watch` or `poll`.
+    pub mode: String,
+    /// What is wrong.
+    pub reason: Option<String>,
+    /// The next command to type.
+    pub hint: Option<String>,
+    /// Why the name is not the one that the naming asks for.
+    pub note: Option<String>,
+    /// What made the last reading necessary.
+    pub cause: Option<String>,
+    /// Directories watched.
+    pub watches: usize,
+    /// Readings so far.
+    pub passes: u64,
+}
+
+/// The answer to a request that cannot be answered otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// The number of this protocol.
+    pub api: u32,
+    /// The daemon's version.
+    pub version: String,
+    /// What is wrong.
+    pub error: ProblemDetail,
+}
+
+/// One problem.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProblemDetail {
+    /// A word for programs: `not_tracked`, `bad_request`, `not_found`, `busy`, `stopping`.
+    pub code: String,
+    /// What and why, in one line.
+    pub message: String,
+    /// What to type.
+    pub hint: String,
+}
+
+/// The body of `POST /v1/worktrees`, `DELETE /v1/worktrees` and `POST /v1/touch`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PathBody {
+    /// A path in the repository.
+    pub path: String,
+}

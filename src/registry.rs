@@ -1,0 +1,168 @@
+//! The repositories that this user tracks: one record each, outside the repositories, made by `up`.
+//!
+//! Nothing is ever run in a repository without a record here.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::config::Layer;
+use crate::fs_util::{self, PathError};
+use crate::identity::git_hash::hex;
+use crate::repository::Worktree;
+
+/// The version of the record's format.
+const SCHEMA: u32 = 1;
+
+/// Why the records cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// A record cannot be read or written.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// A record is not what this version writes.
+    #[error("{} is not a record of this version: {message}", file.display())]
+    Invalid {
+        /// The record.
+        file: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// A path that a record cannot hold.
+    #[error("{} is not UTF-8, which this version cannot track", .0.display())]
+    NotUtf8(PathBuf),
+}
+
+/// What `up` decided for one repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The version of this format.
+    pub schema: u32,
+    /// The git directory that all worktrees share.
+    pub common_dir: PathBuf,
+    /// The worktrees tracked, all present and future ones when empty.
+    #[serde(default)]
+    pub only: Vec<PathBuf>,
+    /// User-private settings.
+    #[serde(default)]
+    pub settings: Layer,
+    /// Whether `up` made the block in `info/exclude`.
+    #[serde(default)]
+    pub excluded: bool,
+}
+
+impl Record {
+    /// Returns a record without settings.
+    pub fn new(common_dir: &Path) -> Self {
+        Self {
+            schema: SCHEMA,
+            common_dir: common_dir.to_owned(),
+            only: Vec::new(),
+            settings: Layer::default(),
+            excluded: false,
+        }
+    }
+
+    /// True when this worktree is tracked under the record.
+    pub fn covers(&self, worktree: &Worktree) -> bool {
+        self.common_dir == worktree.common_dir
+            && (self.only.is_empty() || self.only.contains(&worktree.root))
+    }
+}
+
+/// The records in one directory.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    dir: PathBuf,
+}
+
+impl Registry {
+    /// Returns the records kept in `dir`, which need not exist.
+    pub fn new(dir: PathBuf) -> Self {
+        Self { dir }
+    }
+
+    fn file(&self, common_dir: &Path) -> PathBuf {
+        use std::os::unix::ffi::OsStrExt as _;
+        let digest = hex(&Sha256::digest(common_dir.as_os_str().as_bytes()));
+        self.dir
+            .join(format!("{}.json", digest.get(..16).unwrap_or(&digest)))
+    }
+
+    /// Returns the record of a repository, `None` when it is not tracked.
+    ///
+    /// # Errors
+    /// [`RegistryError`] when there is one that cannot be used.
+    pub fn find(&self, common_dir: &Path) -> Result<Option<Record>, RegistryError> {
+        let found = read_record(&self.file(common_dir))?;
+        Ok(found.filter(|record| record.common_dir == common_dir))
+    }
+
+    /// Returns every record; those that cannot be used are logged and left out.
+    ///
+    /// # Errors
+    /// [`RegistryError`] when the directory cannot be listed.
+    pub fn all(&self) -> Result<Vec<Record>, RegistryError> {
+        let entries = match std::fs::read_dir(&self.dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(PathError::of("read", &self.dir)(error).into()),
+        };
+        let mut files: Vec<_> = entries
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| {
+                path.extension()
+                    .is_some_and(|extension| extension == "json")
+            })
+            .collect();
+        files.sort();
+        Ok(files
+            .iter()
+            .filter_map(|file| match read_record(file) {
+                Ok(record) => record,
+                Err(error) => {
+                    tracing::warn!(%error, "a record is left out");
+                    None
+                }
+            })
+            .collect())
+    }
+
+    /// Writes a record, on the disk before it returns.
+    ///
+    /// # Errors
+    /// [`RegistryError`] when it cannot be written.
+    pub fn write(&self, record: &Record) -> Result<(), RegistryError> {
+        let text = serde_json::to_vec_pretty(record)
+            .map_err(|_| RegistryError::NotUtf8(record.common_dir.clone()))?;
+        fs_util::create_private_dir(&self.dir)?;
+        fs_util::replace_durably(&self.file(&record.common_dir), &text, 0o600)?;
+        Ok(())
+    }
+
+    /// Removes a repository's record and returns whether there was one.
+    ///
+    /// # Errors
+    /// [`RegistryError`] when it cannot be removed.
+    pub fn remove(&self, common_dir: &Path) -> Result<bool, RegistryError> {
+        Ok(fs_util::remove_if_exists(&self.file(common_dir))?)
+    }
+}
+
+fn read_record(file: &Path) -> Result<Option<Record>, RegistryError> {
+    let Some(bytes) = fs_util::read_if_exists(file)? else {
+        return Ok(None);
+    };
+    let invalid = |message: String| RegistryError::Invalid {
+        file: file.to_owned(),
+        message,
+    };
+    let record: Record =
+        serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
+    if record.schema != SCHEMA {
+        return Err(invalid(format!("schema {}", record.schema)));
+    }
+    Ok(Some(record))
+}

@@ -1,0 +1,255 @@
+//! Where a worktree's parts lie, and what git knows about it beside its content: branch, origin, ignored paths.
+//!
+//! Paths come from git itself, which knows every repository format; git2 reads configuration, branch and ignore rules
+//! in process, and where it cannot open a repository the answer is "unknown", never a guess.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::git::{Git, GitError, records};
+
+/// Why a directory is not a worktree that can be tracked.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Not inside a git repository.
+    #[error("not a git repository: {}", .0.display())]
+    NotARepository(PathBuf),
+    /// A bare repository, or the inside of `.git`: there are no files to watch.
+    #[error("no work tree here: {} is a bare repository or the inside of .git", .0.display())]
+    NoWorkTree(PathBuf),
+    /// The repository belongs to another user and git refuses it.
+    #[error("git refuses this repository: {0}")]
+    Refused(String),
+    /// Git could not be run.
+    #[error(transparent)]
+    Git(GitError),
+}
+
+/// The places of one worktree, absolute and without symbolic links in them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Worktree {
+    /// The top of the work tree.
+    pub root: PathBuf,
+    /// This worktree's own git directory.
+    pub git_dir: PathBuf,
+    /// The git directory that all worktrees of the repository share.
+    pub common_dir: PathBuf,
+}
+
+impl Worktree {
+    /// Finds the worktree that `path` lies in. A path that does not exist is looked for in its parents.
+    ///
+    /// # Errors
+    /// [`OpenError`] when there is none that git accepts.
+    pub fn discover(path: &Path) -> Result<Self, OpenError> {
+        let start = path
+            .ancestors()
+            .find(|ancestor| ancestor.is_dir())
+            .unwrap_or(path);
+        let git = Git::at(start);
+        let lines = git
+            .run(&[
+                "rev-parse",
+                "--path-format=absolute",
+                "--git-dir",
+                "--git-common-dir",
+                "--is-inside-work-tree",
+            ])
+            .map_err(|error| classify(start, error))?
+            .stdout;
+        let mut lines = lines.split(|byte| *byte == b'\n');
+        let mut path_line = || {
+            lines
+                .next()
+                .map(|line| PathBuf::from(OsString::from_vec(line.to_vec())))
+        };
+        let (git_dir, common_dir) = (path_line(), path_line());
+        let no_work_tree = || OpenError::NoWorkTree(start.to_owned());
+        let (Some(git_dir), Some(common_dir), Some(b"true")) = (git_dir, common_dir, lines.next())
+        else {
+            return Err(no_work_tree());
+        };
+        let root = git
+            .line(&["rev-parse", "--show-toplevel"])
+            .map_err(|_| no_work_tree())?;
+        Ok(Self {
+            root: PathBuf::from(OsString::from_vec(root)),
+            git_dir: git_dir.canonicalize().unwrap_or(git_dir),
+            common_dir: common_dir.canonicalize().unwrap_or(common_dir),
+        })
+    }
+
+    /// Our own directory inside this worktree's git directory.
+    pub fn private_dir(&self) -> PathBuf {
+        self.git_dir.join("tracemark")
+    }
+
+    /// The env file that apps source.
+    pub fn env_file(&self) -> PathBuf {
+        self.private_dir().join("env")
+    }
+
+    /// True for the worktree that `git init` or `git clone` made.
+    pub fn is_main(&self) -> bool {
+        self.git_dir == self.common_dir
+    }
+
+    /// Returns every worktree of the repository of `common_dir` that has a directory on disk.
+    ///
+    /// # Errors
+    /// [`GitError`] when git cannot list them.
+    pub fn all(common_dir: &Path) -> Result<Vec<Self>, GitError> {
+        let listed = Git::at(common_dir)
+            .run(&["worktree", "list", "--porcelain", "-z"])?
+            .stdout;
+        Ok(records(&listed)
+            .filter_map(|record| record.strip_prefix(b"worktree "))
+            .map(|path| PathBuf::from(OsString::from_vec(path.to_vec())))
+            .filter_map(|path| Self::discover(&path).ok())
+            .filter(|worktree| worktree.common_dir == common_dir)
+            .collect())
+    }
+
+    /// Returns the branch that is checked out, `None` on a detached HEAD.
+    pub fn branch(&self) -> Option<String> {
+        let name = Git::at(&self.root)
+            .line(&["symbolic-ref", "-q", "--short", "HEAD"])
+            .ok()?;
+        String::from_utf8(name).ok()
+    }
+
+    /// Returns the URL of the remote `origin` without user and password.
+    pub fn origin(&self) -> Option<String> {
+        let config = self.local_config()?;
+        let url = config.get_string("remote.origin.url").ok()?;
+        Some(without_credentials(&url))
+    }
+
+    /// Returns the app's name where nothing else gives one: the last part of origin's URL, else the directory of the
+    /// main worktree.
+    pub fn default_app(&self) -> String {
+        let from_origin = self.origin().and_then(|url| {
+            let trimmed = url.trim_end_matches('/');
+            let trimmed = trimmed.strip_suffix(".git").unwrap_or(trimmed);
+            let last = trimmed.rsplit(['/', ':']).next()?;
+            (!last.is_empty()).then(|| last.to_owned())
+        });
+        from_origin.unwrap_or_else(|| {
+            let main = match self.common_dir.file_name() {
+                Some(name) if name == ".git" => self.common_dir.parent(),
+                _ => Some(self.common_dir.as_path()),
+            };
+            main.and_then(Path::file_name).map_or_else(
+                || "app".to_owned(),
+                |name| name.to_string_lossy().into_owned(),
+            )
+        })
+    }
+
+    fn local_config(&self) -> Option<git2::Config> {
+        git2::Config::open(&self.common_dir.join("config")).ok()
+    }
+}
+
+fn classify(start: &Path, error: GitError) -> OpenError {
+    match error {
+        GitError::Failed { message, .. } if message.contains("dubious ownership") => {
+            OpenError::Refused(message)
+        }
+        GitError::Failed { message, .. } if message.contains("safe.directory") => {
+            OpenError::Refused(
+                "it belongs to another user; see safe.directory in git-config(1)".to_owned(),
+            )
+        }
+        GitError::Failed { .. } => OpenError::NotARepository(start.to_owned()),
+        other => OpenError::Git(other),
+    }
+}
+
+/// Removes user and password from a remote's URL: `https://user:token@host/x` becomes `https://host/x`. The user of
+/// an scp-like address (`git@host:x`) is kept, as it is no secret.
+fn without_credentials(url: &str) -> String {
+    match url::Url::parse(url) {
+        Ok(mut parsed) if !parsed.cannot_be_a_base() => {
+            let stripped = parsed.set_username("").is_ok() && parsed.set_password(None).is_ok();
+            if stripped || parsed.username().is_empty() && parsed.password().is_none() {
+                parsed.set_query(None);
+                parsed.set_fragment(None);
+                parsed.to_string()
+            } else {
+                String::new()
+            }
+        }
+        _ => url.to_owned(),
+    }
+}
+
+/// Answers which directories of a worktree git would never look into.
+pub struct IgnoreRules {
+    repository: git2::Repository,
+    tracked_dirs: std::collections::BTreeSet<PathBuf>,
+}
+
+impl IgnoreRules {
+    /// Reads the rules of a worktree; `None` where git2 cannot open the repository, so that nothing counts as ignored.
+    pub fn read(worktree: &Worktree) -> Option<Self> {
+        let repository = git2::Repository::open(&worktree.root).ok()?;
+        let mut index = repository.index().ok()?;
+        index.read(false).ok()?;
+        let mut tracked_dirs = std::collections::BTreeSet::new();
+        for entry in index.iter() {
+            let path = PathBuf::from(OsString::from_vec(entry.path));
+            for parent in path.ancestors().skip(1) {
+                if !tracked_dirs.insert(parent.to_owned()) {
+                    break;
+                }
+            }
+        }
+        drop(index);
+        Some(Self {
+            repository,
+            tracked_dirs,
+        })
+    }
+
+    /// True when the file or directory at `path`, relative to the root, is ignored and not tracked.
+    pub fn ignores(&self, path: &Path) -> bool {
+        let tracked = self.tracked_dirs.contains(path)
+            || self
+                .repository
+                .index()
+                .is_ok_and(|index| index.get_path(path, 0).is_some());
+        !tracked && self.repository.is_path_ignored(path).unwrap_or(false)
+    }
+
+    /// True when the directory at `path`, relative to the root, is ignored and holds no tracked file.
+    pub fn skips_dir(&self, path: &Path) -> bool {
+        !self.tracked_dirs.contains(path)
+            && self
+                .repository
+                .is_path_ignored(path.join(""))
+                .unwrap_or(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_in_the_remote_url_never_leaves() {
+        assert_eq!(
+            without_credentials("https://me:secret@example.org/team/app.git"),
+            "https://example.org/team/app.git"
+        );
+        assert_eq!(
+            without_credentials("git@example.org:team/app.git"),
+            "git@example.org:team/app.git"
+        );
+        assert_eq!(
+            without_credentials("ssh://git:pw@example.org/app"),
+            "ssh://example.org/app"
+        );
+    }
+}

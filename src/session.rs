@@ -1,0 +1,282 @@
+//! One worktree's dealings with its store: from an observation to a LoggedModel that exists.
+//!
+//! The only module that brings ledger and MLflow together. What it returns was in the store at that moment.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::config::{ConfigError, Layer, Settings};
+use crate::identity::{ReadError, sanitize_app};
+use crate::ids::{ExperimentId, ModelId};
+use crate::ledger::Ledger;
+use crate::mlflow::{
+    Credentials, Experiment, ExperimentChoice, Found, ModelFile, Store, StoreError, StoreUri,
+    StoreUriError,
+};
+use crate::paths::Paths;
+use crate::repository::Worktree;
+use crate::version::{ActiveModel, Observation, Surroundings, wanted};
+
+/// Why a worktree cannot be tracked as it is configured.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// Its settings are wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Its tracking URI is none that works here.
+    #[error(transparent)]
+    Uri(#[from] StoreUriError),
+    /// Its store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What it takes to read and resolve one worktree.
+#[derive(Debug)]
+pub struct Session {
+    /// The worktree.
+    pub worktree: Worktree,
+    /// Its settings.
+    pub settings: Settings,
+    /// Its store.
+    pub uri: StoreUri,
+    app: String,
+    store: Store,
+    ledger: Arc<Ledger>,
+    /// A mutex because readings and resolutions run side by side; held for a copy.
+    experiment: Mutex<Option<Experiment>>,
+}
+
+/// A LoggedModel that was found or created just now.
+#[derive(Debug)]
+pub struct Resolved {
+    /// What to publish.
+    pub model: ActiveModel,
+    experiment: Experiment,
+    found: Found,
+}
+
+impl Session {
+    /// Opens a session from the settings of a worktree. Nothing is asked of the store yet.
+    ///
+    /// # Errors
+    /// [`SessionError`] naming what is wrong in the settings.
+    pub fn open(
+        worktree: &Worktree,
+        private: &Layer,
+        paths: &Paths,
+        ledger: Arc<Ledger>,
+    ) -> Result<Self, SessionError> {
+        let settings = Settings::load(private, &worktree.root, &paths.user_config())?;
+        let uri = match &settings.store_uri {
+            Some(text) => StoreUri::parse(text, &worktree.root)?,
+            None => StoreUri::default_for(&worktree.root)?,
+        };
+        let credentials = Credentials::discover(|name| std::env::var(name).ok(), Some(&paths.home));
+        let store = Store::open(&uri, credentials)?;
+        let app = settings
+            .app
+            .clone()
+            .unwrap_or_else(|| sanitize_app(&worktree.default_app()));
+        Ok(Self {
+            worktree: worktree.clone(),
+            settings,
+            uri,
+            app,
+            store,
+            ledger,
+            experiment: Mutex::new(None),
+        })
+    }
+
+    /// Returns the app's name.
+    pub fn app(&self) -> &str {
+        &self.app
+    }
+
+    /// Reads the worktree in full.
+    ///
+    /// # Errors
+    /// [`ReadError`] as [`crate::identity::read`].
+    pub fn observe(&self) -> Result<Observation, ReadError> {
+        let private = self.worktree.private_dir();
+        let scratch = private.is_dir().then_some(private.as_path());
+        let reading = crate::identity::read(&self.worktree.root, scratch)?;
+        if let Err(error) = self.first_seen(reading.content.as_str()) {
+            tracing::warn!(%error, "the ledger cannot be written");
+        }
+        Ok(Observation::of(reading, &self.settings, &self.app))
+    }
+
+    /// Returns the LoggedModel that the ledger remembers for an observation, without asking the store.
+    pub fn remembered(&self, observation: &Observation) -> Option<ActiveModel> {
+        let store = self.uri.to_tracking_uri();
+        let experiment_id = self.remembered_experiment(&store)?;
+        let found = self
+            .ledger
+            .model_of(&store, &experiment_id, &observation.version);
+        match found {
+            Ok(model_id) => model_id.map(|model_id| ActiveModel {
+                model_id,
+                experiment_id,
+            }),
+            Err(error) => {
+                tracing::warn!(%error, "the ledger cannot be read");
+                None
+            }
+        }
+    }
+
+    fn remembered_experiment(&self, store: &str) -> Option<ExperimentId> {
+        let known = self
+            .experiment
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_ref()
+            .map(|experiment| experiment.id.clone());
+        known.or_else(|| {
+            self.ledger
+                .experiment_of(store, &choice_text(&self.settings.experiment))
+                .ok()
+                .flatten()
+        })
+    }
+
+    /// Asks the store for the experiment, which is created if it was chosen by name and is absent.
+    ///
+    /// # Errors
+    /// [`StoreError`] with the cause.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        let experiment = self.store.experiment(&self.settings.experiment).await?;
+        self.keep_experiment(&experiment);
+        Ok(())
+    }
+
+    /// Finds or creates the LoggedModel of an observation. It exists when this returns, and can be published;
+    /// [`Session::finish`] then completes it.
+    ///
+    /// # Errors
+    /// [`StoreError`] with the cause; nothing is created twice when it is called again.
+    pub async fn resolve(&self, observation: &Observation) -> Result<Resolved, StoreError> {
+        let experiment = self.store.experiment(&self.settings.experiment).await?;
+        self.keep_experiment(&experiment);
+        let around = self.surroundings();
+        let nonce = uuid::Uuid::new_v4().simple().to_string();
+        let first_seen = self
+            .first_seen(observation.reading.content.as_str())
+            .unwrap_or_else(|_| now_ms());
+        let wanted = wanted(observation, &self.settings, &around, &nonce, first_seen);
+        let found = self.store.find_or_create(&experiment, &wanted).await?;
+        let model = ActiveModel {
+            model_id: found.model_id.clone(),
+            experiment_id: experiment.id.clone(),
+        };
+        let kept = self.ledger.remember(
+            &self.uri.to_tracking_uri(),
+            &experiment.id,
+            &observation.version,
+            &model.model_id,
+        );
+        if let Err(error) = kept {
+            tracing::warn!(%error, "the ledger cannot be written");
+        }
+        Ok(Resolved {
+            model,
+            experiment,
+            found,
+        })
+    }
+
+    /// Marks a new LoggedModel READY and gives it its `MLmodel` file. A failure is logged: traces, evaluations and
+    /// searches work without either.
+    pub async fn finish(&self, resolved: &Resolved) {
+        let model_id = &resolved.model.model_id;
+        match self
+            .store
+            .finish(&resolved.experiment, &resolved.found)
+            .await
+        {
+            Ok(ModelFile::Failed(cause)) => {
+                tracing::warn!(cause, %model_id, "the MLmodel file is not written");
+            }
+            Ok(ModelFile::Written | ModelFile::Skipped) => {}
+            Err(error) => tracing::warn!(%error, %model_id, "cannot finish the LoggedModel"),
+        }
+    }
+
+    fn keep_experiment(&self, experiment: &Experiment) {
+        let mut kept = self
+            .experiment
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if kept.as_ref().is_none_or(|kept| kept.id != experiment.id) {
+            *kept = Some(experiment.clone());
+            let remembered = self.ledger.remember_experiment(
+                &self.uri.to_tracking_uri(),
+                &choice_text(&self.settings.experiment),
+                &experiment.id,
+            );
+            if let Err(error) = remembered {
+                tracing::warn!(%error, "the ledger cannot be written");
+            }
+        }
+    }
+
+    /// Returns whether a remembered LoggedModel still exists; one that does not is forgotten.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store gives no answer.
+    pub async fn still_exists(&self, model: &ModelId) -> Result<bool, StoreError> {
+        let exists = self.store.exists(model).await?;
+        if !exists && let Err(error) = self.ledger.forget(&self.uri.to_tracking_uri(), model) {
+            tracing::warn!(%error, "the ledger cannot be written");
+        }
+        Ok(exists)
+    }
+
+    /// Returns the file that the store waits for, where it is a file.
+    pub fn store_file(&self) -> Option<&Path> {
+        match &self.uri {
+            StoreUri::Sqlite(path) => Some(path),
+            StoreUri::Rest(_) => None,
+        }
+    }
+
+    fn first_seen(&self, content: &str) -> Result<i64, crate::ledger::LedgerError> {
+        self.ledger.first_seen(content, now_ms())
+    }
+
+    fn surroundings(&self) -> Surroundings {
+        Surroundings {
+            app: self.app.clone(),
+            user: user_name(),
+            branch: self.worktree.branch(),
+            origin: self.worktree.origin(),
+        }
+    }
+}
+
+/// Returns the text by which an experiment's choice is remembered and shown.
+pub fn choice_text(choice: &ExperimentChoice) -> String {
+    match choice {
+        ExperimentChoice::Name(name) => format!("name:{name}"),
+        ExperimentChoice::Id(id) => format!("id:{id}"),
+        ExperimentChoice::Default => "default".to_owned(),
+    }
+}
+
+fn user_name() -> String {
+    ["USER", "LOGNAME"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+        .unwrap_or_else(|| rustix::process::geteuid().as_raw().to_string())
+}
+
+fn now_ms() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .ok()
+        .and_then(|since| i64::try_from(since.as_millis()).ok())
+        .unwrap_or(0)
+}

@@ -1,0 +1,427 @@
+//! The eyes of the daemon: which directories are watched, and what was touched in them.
+//!
+//! The only module that knows `notify`. Events are hints: they say that something should be looked at, never what it is.
+//! There is no queue that could overflow: touched paths go to a bounded set that collapses to "everything".
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use notify::event::EventKind;
+use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+
+use crate::repository::{IgnoreRules, Worktree};
+
+/// More touched paths than this count as everything.
+const TOUCHED_MAX: usize = 1024;
+/// The directory of the visible copy of the env file, ours alone.
+const OWN_DIR: &str = ".tracemark";
+
+/// What was touched since the last look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Touched {
+    /// These paths; nothing else.
+    Paths(BTreeSet<PathBuf>),
+    /// Events were lost, or there were too many: anything may have changed.
+    Everything,
+}
+
+impl Default for Touched {
+    fn default() -> Self {
+        Self::Paths(BTreeSet::new())
+    }
+}
+
+impl Touched {
+    fn add(&mut self, path: PathBuf) {
+        if let Self::Paths(paths) = self {
+            paths.insert(path);
+            if paths.len() > TOUCHED_MAX {
+                *self = Self::Everything;
+            }
+        }
+    }
+}
+
+/// Why directories cannot be watched.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchError {
+    /// The user's limit of watches or of inotify instances is reached.
+    #[error("the limit of file watches is reached")]
+    LimitReached,
+    /// The system refused.
+    #[error("cannot watch {}: {message}", path.display())]
+    Refused {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        message: String,
+    },
+}
+
+impl WatchError {
+    fn of(path: &Path, error: &notify::Error) -> Self {
+        let limit = match &error.kind {
+            notify::ErrorKind::MaxFilesWatch => true,
+            notify::ErrorKind::Io(io) => matches!(io.raw_os_error(), Some(24 | 28)),
+            _ => false,
+        };
+        if limit {
+            Self::LimitReached
+        } else {
+            Self::Refused {
+                path: path.to_owned(),
+                message: error.to_string(),
+            }
+        }
+    }
+}
+
+/// What the event thread and the looker share.
+#[derive(Default)]
+struct Shared {
+    /// A mutex because notify calls from its own thread; held for one insertion or one take.
+    touched: Mutex<Touched>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Touched> {
+        self.touched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The watches of one worktree.
+pub struct Watch {
+    worktree: Worktree,
+    shared: Arc<Shared>,
+    watcher: RecommendedWatcher,
+    dirs: BTreeSet<PathBuf>,
+}
+
+impl Watch {
+    /// Begins to watch nothing yet; `wake` is called on the event thread whenever something was touched.
+    ///
+    /// # Errors
+    /// [`WatchError`] when the system gives no watcher.
+    pub fn new(worktree: &Worktree, wake: impl Fn() + Send + 'static) -> Result<Self, WatchError> {
+        let shared = Arc::new(Shared::default());
+        let filter = GitDirFilter::of(worktree);
+        let seen = Arc::clone(&shared);
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            if note(&seen, &filter, event) {
+                wake();
+            }
+        })
+        .map_err(|error| WatchError::of(&worktree.root, &error))?;
+        Ok(Self {
+            worktree: worktree.clone(),
+            shared,
+            watcher,
+            dirs: BTreeSet::new(),
+        })
+    }
+
+    /// Returns how many directories are watched.
+    pub fn count(&self) -> usize {
+        self.dirs.len()
+    }
+
+    /// Takes what was touched and watches what is new. Called before a reading, so that whatever changes after the
+    /// reading began is seen.
+    ///
+    /// # Errors
+    /// [`WatchError`] when a directory cannot be watched; what was touched is everything then.
+    pub fn take(&mut self) -> Result<Touched, WatchError> {
+        let touched = std::mem::take(&mut *self.shared.lock());
+        match &touched {
+            Touched::Everything => self.watch_everything()?,
+            Touched::Paths(paths) => {
+                let dirs: Vec<_> = paths.iter().filter(|path| is_real_dir(path)).collect();
+                if !dirs.is_empty() {
+                    let rules = IgnoreRules::read(&self.worktree);
+                    for dir in dirs {
+                        self.watch_below(dir, rules.as_ref())?;
+                    }
+                }
+            }
+        }
+        Ok(touched)
+    }
+
+    /// Watches every wanted directory, as at the start and after events were lost.
+    ///
+    /// # Errors
+    /// [`WatchError`] when a directory cannot be watched.
+    pub fn watch_everything(&mut self) -> Result<(), WatchError> {
+        let rules = IgnoreRules::read(&self.worktree);
+        self.dirs.clear();
+        for (dir, mode) in git_dirs(&self.worktree) {
+            self.watch(&dir, mode)?;
+        }
+        let root = self.worktree.root.clone();
+        self.watch_below(&root, rules.as_ref())
+    }
+
+    /// Each directory is watched before it is listed: what appears later makes an event.
+    fn watch_below(&mut self, top: &Path, rules: Option<&IgnoreRules>) -> Result<(), WatchError> {
+        if !top.starts_with(&self.worktree.root) || self.is_inside_git(top) {
+            return Ok(());
+        }
+        let mut waiting = vec![top.to_owned()];
+        while let Some(dir) = waiting.pop() {
+            if self.is_skipped(&dir, rules) {
+                continue;
+            }
+            self.watch(&dir, RecursiveMode::NonRecursive)?;
+            if dir != self.worktree.root {
+                self.watch_nested_repository(&dir)?;
+            }
+            let Ok(entries) = std::fs::read_dir(&dir) else {
+                continue;
+            };
+            waiting.extend(
+                entries
+                    .flatten()
+                    .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+                    .map(|entry| entry.path()),
+            );
+        }
+        Ok(())
+    }
+
+    fn is_inside_git(&self, path: &Path) -> bool {
+        path.starts_with(self.worktree.root.join(".git"))
+            || path.starts_with(&self.worktree.git_dir)
+            || path.starts_with(&self.worktree.common_dir)
+    }
+
+    fn is_skipped(&self, dir: &Path, rules: Option<&IgnoreRules>) -> bool {
+        let Ok(relative) = dir.strip_prefix(&self.worktree.root) else {
+            return true;
+        };
+        if relative.as_os_str().is_empty() {
+            return false;
+        }
+        dir.file_name()
+            .is_some_and(|name| name == ".git" || name == OWN_DIR)
+            || rules.is_some_and(|rules| rules.skips_dir(relative))
+    }
+
+    /// A submodule's HEAD lies in another git directory, which decides what its gitlink is.
+    fn watch_nested_repository(&mut self, dir: &Path) -> Result<(), WatchError> {
+        if !dir.join(".git").exists() {
+            return Ok(());
+        }
+        let Ok(repository) = git2::Repository::open(dir) else {
+            return Ok(());
+        };
+        let git_dir = repository.path().to_owned();
+        self.watch(&git_dir, RecursiveMode::NonRecursive)?;
+        let refs = git_dir.join("refs");
+        if refs.is_dir() {
+            self.watch(&refs, RecursiveMode::Recursive)?;
+        }
+        Ok(())
+    }
+
+    fn watch(&mut self, dir: &Path, mode: RecursiveMode) -> Result<(), WatchError> {
+        match self.watcher.watch(dir, mode) {
+            Ok(()) => {
+                self.dirs.insert(dir.to_owned());
+                Ok(())
+            }
+            Err(_) if !dir.is_dir() => Ok(()),
+            Err(error) => Err(WatchError::of(dir, &error)),
+        }
+    }
+}
+
+fn is_real_dir(path: &Path) -> bool {
+    path.symlink_metadata()
+        .is_ok_and(|metadata| metadata.is_dir())
+}
+
+/// The directories in which git keeps what the identity depends on.
+fn git_dirs(worktree: &Worktree) -> Vec<(PathBuf, RecursiveMode)> {
+    let common = &worktree.common_dir;
+    let mut dirs = vec![
+        (worktree.git_dir.clone(), RecursiveMode::NonRecursive),
+        (common.clone(), RecursiveMode::NonRecursive),
+        (common.join("info"), RecursiveMode::NonRecursive),
+        (common.join("refs"), RecursiveMode::Recursive),
+        (common.join("objects/pack"), RecursiveMode::NonRecursive),
+        (common.join("reftable"), RecursiveMode::NonRecursive),
+        (
+            worktree.git_dir.join("reftable"),
+            RecursiveMode::NonRecursive,
+        ),
+        (worktree.git_dir.join("info"), RecursiveMode::NonRecursive),
+    ];
+    dirs.extend(
+        user_files()
+            .iter()
+            .filter_map(|file| file.parent())
+            .map(|dir| (dir.to_owned(), RecursiveMode::NonRecursive)),
+    );
+    dirs.retain(|(dir, _)| dir.is_dir());
+    dirs.sort_by(|a, b| a.0.cmp(&b.0));
+    dirs.dedup_by(|a, b| a.0 == b.0);
+    dirs
+}
+
+/// The user's own git configuration, ignore and attribute files (git-config(1), gitignore(5)).
+fn user_files() -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = [git2::Config::find_global(), git2::Config::find_xdg()]
+        .into_iter()
+        .flatten()
+        .collect();
+    if let Some(base) = directories::BaseDirs::new() {
+        let git = base.config_dir().join("git");
+        files.extend(["config", "ignore", "attributes"].map(|name| git.join(name)));
+        files.push(base.home_dir().join(".gitconfig"));
+    }
+    if let Ok(excludes) =
+        git2::Config::open_default().and_then(|config| config.get_path("core.excludesFile"))
+    {
+        files.push(excludes);
+    }
+    files.sort();
+    files.dedup();
+    files
+}
+
+/// Tells apart what matters in directories that are watched for a few files.
+struct GitDirFilter {
+    root: PathBuf,
+    git_dirs: Vec<PathBuf>,
+    user_files: Vec<PathBuf>,
+}
+
+impl GitDirFilter {
+    fn of(worktree: &Worktree) -> Self {
+        Self {
+            root: worktree.root.clone(),
+            git_dirs: vec![worktree.git_dir.clone(), worktree.common_dir.clone()],
+            user_files: user_files(),
+        }
+    }
+
+    fn matters(&self, path: &Path) -> bool {
+        let inside_git = self
+            .git_dirs
+            .iter()
+            .find_map(|dir| path.strip_prefix(dir).ok());
+        match inside_git {
+            Some(inside) => matters_to_git(inside),
+            None if path.starts_with(&self.root) => {
+                let own = self.root.join(OWN_DIR);
+                !path.starts_with(own)
+            }
+            None => self.user_files.iter().any(|file| file == path),
+        }
+    }
+}
+
+fn matters_to_git(inside: &Path) -> bool {
+    if inside
+        .extension()
+        .is_some_and(|extension| extension == "lock")
+    {
+        return false;
+    }
+    let inside = inside
+        .strip_prefix("modules")
+        .ok()
+        .and_then(Path::file_name)
+        .map_or(inside, Path::new);
+    let first = inside.iter().next().and_then(std::ffi::OsStr::to_str);
+    match first {
+        Some(
+            "HEAD" | "index" | "packed-refs" | "config" | "config.worktree" | "refs" | "reftable"
+            | "info" | "shallow",
+        ) => true,
+        Some("objects") => inside.starts_with("objects/pack"),
+        _ => false,
+    }
+}
+
+/// Returns whether anything was noted. The rescan flag comes without paths, so it is looked at first.
+fn note(shared: &Shared, filter: &GitDirFilter, event: notify::Result<notify::Event>) -> bool {
+    let mut touched = shared.lock();
+    match event {
+        Ok(event) if event.need_rescan() => *touched = Touched::Everything,
+        Ok(event) if matches!(event.kind, EventKind::Access(_)) => return false,
+        Ok(event) => {
+            let mut noted = false;
+            for path in event.paths {
+                if filter.matters(&path) {
+                    touched.add(path);
+                    noted = true;
+                }
+            }
+            return noted;
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the watcher reports an error; everything is read again");
+            *touched = Touched::Everything;
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_many_paths_become_everything() {
+        let mut touched = Touched::default();
+        for n in 0..=TOUCHED_MAX {
+            touched.add(PathBuf::from(n.to_string()));
+        }
+        assert_eq!(touched, Touched::Everything);
+    }
+
+    #[test]
+    fn an_overflow_without_paths_means_everything() {
+        let (shared, filter) = (
+            Shared::default(),
+            GitDirFilter {
+                root: "/r".into(),
+                git_dirs: vec!["/r/.git".into()],
+                user_files: vec![],
+            },
+        );
+        let event = notify::Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
+        assert!(note(&shared, &filter, Ok(event)));
+        assert_eq!(*shared.lock(), Touched::Everything);
+    }
+
+    #[test]
+    fn our_own_files_and_locks_never_look_like_a_change() {
+        let filter = GitDirFilter {
+            root: "/r".into(),
+            git_dirs: vec!["/r/.git".into()],
+            user_files: vec!["/home/u/.gitconfig".into()],
+        };
+        for quiet in [
+            "/r/.git/tracemark/env",
+            "/r/.git/index.lock",
+            "/r/.git/FETCH_HEAD",
+            "/r/.tracemark/env",
+            "/home/u/.bash_history",
+        ] {
+            assert!(!filter.matters(Path::new(quiet)), "{quiet}");
+        }
+        for loud in [
+            "/r/app.py",
+            "/r/.git/HEAD",
+            "/r/.git/index",
+            "/r/.git/refs/heads/main",
+            "/r/.git/modules/sm/HEAD",
+            "/home/u/.gitconfig",
+        ] {
+            assert!(filter.matters(Path::new(loud)), "{loud}");
+        }
+    }
+}

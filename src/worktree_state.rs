@@ -1,0 +1,662 @@
+//! The life of one worktree in the daemon: what was seen, what is known, what is published, what is owed.
+//!
+//! Pure: `(state, input, now) → effects`. Knows no clock, no disk and no network; reading this file alone explains when
+//! the daemon reads, creates, publishes and answers.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use crate::config::Create;
+use crate::ids::ModelId;
+use crate::ledger::VersionKey;
+use crate::version::{ActiveModel, Observation};
+
+/// The longest that a busy worktree puts off a version that nobody asked for.
+const SETTLE_MAX: Duration = Duration::from_secs(2);
+/// While HEAD moves this often (a rebase), versions that nobody asked for wait for the last.
+const HEAD_QUIET: Duration = Duration::from_secs(1);
+/// The longest such wait.
+const HEAD_QUIET_MAX: Duration = Duration::from_secs(5);
+/// The first and the longest pause between tries of a store that is down.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// A torn pass is repeated after this.
+const TORN_PAUSE: Duration = Duration::from_millis(20);
+/// After the first change, everything is read again this much later, in case an event was lost.
+const SAFETY_PASS: Duration = Duration::from_mins(5);
+/// How often a worktree that sends no events is read.
+const POLL: Duration = Duration::from_secs(2);
+/// The longest pause that follows a pass, which takes at most half of a core while files keep changing.
+const PASS_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How many versions are owed at most; the oldest is let go.
+const OWED_MAX: usize = 1000;
+
+/// Identifies one question.
+pub type WaiterId = u64;
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input {
+    /// Something in the worktree or its git directory changed.
+    Touched,
+    /// Somebody asks for the model of the code on disk now, and waits until the deadline.
+    Asked {
+        /// Identifies the question.
+        waiter: WaiterId,
+        /// When an answer is due, whatever it is.
+        deadline: Instant,
+    },
+    /// Whoever asked went away.
+    Left(WaiterId),
+    /// A pass ended.
+    Read(Result<Seen, PassFailure>),
+    /// The store answered for an observation.
+    Resolved(Box<Observation>, Result<ActiveModel, StoreFailure>),
+    /// The store said whether a remembered LoggedModel still exists.
+    Verified(ModelId, bool),
+    /// Something that the store waits for may be there now (its file appeared).
+    StoreMayBeBack,
+    /// Events cannot be had for this worktree: it is read at intervals.
+    Polling,
+    /// Time passed.
+    Tick,
+}
+
+/// What a pass saw.
+#[derive(Debug)]
+pub enum Seen {
+    /// Nothing that could have changed the last observation: only ignored files were touched.
+    Same,
+    /// A full reading, and the LoggedModel that the ledger remembers for it.
+    Observed(Box<Observation>, Option<ActiveModel>),
+}
+
+/// Why a pass saw nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PassFailure {
+    /// Files changed while they were read.
+    Torn,
+    /// The worktree cannot be read; in one line, why.
+    Broken(String),
+}
+
+/// Why the store gave no LoggedModel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreFailure {
+    /// One line: what and why.
+    pub reason: String,
+    /// One line: what to type.
+    pub hint: String,
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Read the worktree; `everything` even when nothing seems to have changed.
+    Read {
+        /// False when only what was touched need be looked at.
+        everything: bool,
+    },
+    /// Find or create the LoggedModel of an observation.
+    Resolve(Box<Observation>),
+    /// Ask the store whether a remembered LoggedModel still exists.
+    Verify(ActiveModel),
+    /// Write the env file and tell those who follow.
+    Publish(Publication),
+    /// Answer a question; `fresh` when the answer covers everything written before it was asked.
+    Answer {
+        /// The question.
+        waiter: WaiterId,
+        /// What is said.
+        publication: Publication,
+        /// Whether it covers everything written before the question.
+        fresh: bool,
+    },
+}
+
+/// The state of a worktree as others see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// The LoggedModel of the code on disk exists.
+    Active(ActiveModel),
+    /// It does not exist yet, or it is not known which one it is.
+    Pending(Pending),
+    /// The worktree cannot be read; why.
+    Broken(String),
+}
+
+/// What a model id is waiting for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pending {
+    /// The worktree has not been read yet.
+    Reading,
+    /// Nobody has asked for this version, and it is not created unasked.
+    Question,
+    /// The LoggedModel is about to be created.
+    Creation,
+    /// The store, which failed.
+    Store(StoreFailure),
+}
+
+/// What is published for a worktree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publication {
+    /// Grows with each change of the rest.
+    pub generation: u64,
+    /// Active, pending or broken.
+    pub state: State,
+    /// What was last seen on disk, `None` before the first pass and while the worktree is broken.
+    pub observation: Option<Observation>,
+}
+
+/// How versions are created.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Policy {
+    /// When, without anybody asking.
+    pub create: Create,
+    /// Quiet time before an unasked version.
+    pub settle: Duration,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    id: WaiterId,
+    deadline: Instant,
+    /// A pass that began after the question has ended.
+    covered: bool,
+    /// The pass that is running began after the question.
+    in_pass: bool,
+    /// The store failed since the question was asked.
+    store_failed: bool,
+}
+
+/// How far the LoggedModel of the last observation is.
+#[derive(Debug)]
+enum Progress {
+    /// Nobody wants it yet.
+    Unwanted,
+    /// To be created at that time.
+    Due(Instant),
+    /// It exists.
+    Known(ActiveModel),
+}
+
+/// The state of one worktree.
+#[derive(Debug)]
+pub struct WorktreeState {
+    policy: Policy,
+    last: Option<Observation>,
+    broken: Option<String>,
+    progress: Progress,
+    failure: Option<StoreFailure>,
+    tries: u32,
+    store_rests_until: Option<Instant>,
+    resolving: Option<Observation>,
+    owed: VecDeque<Observation>,
+    asked_for: BTreeSet<VersionKey>,
+    verified: BTreeSet<ModelId>,
+    waiters: Vec<Waiter>,
+    pass_began: Option<Instant>,
+    pass_due: Option<Instant>,
+    pass_everything: bool,
+    pass_rest_until: Option<Instant>,
+    safety_due: Option<Instant>,
+    polling: bool,
+    first_touch: Option<Instant>,
+    last_touch: Option<Instant>,
+    first_head_move: Option<Instant>,
+    last_head_move: Option<Instant>,
+    published: Option<Publication>,
+    generation: u64,
+}
+
+impl WorktreeState {
+    /// Returns a state that wants a first pass at once.
+    pub fn new(policy: Policy, now: Instant) -> Self {
+        Self {
+            policy,
+            last: None,
+            broken: None,
+            progress: Progress::Unwanted,
+            failure: None,
+            tries: 0,
+            store_rests_until: None,
+            resolving: None,
+            owed: VecDeque::new(),
+            asked_for: BTreeSet::new(),
+            verified: BTreeSet::new(),
+            waiters: Vec::new(),
+            pass_began: None,
+            pass_due: Some(now),
+            pass_everything: true,
+            pass_rest_until: None,
+            safety_due: None,
+            polling: false,
+            first_touch: None,
+            last_touch: None,
+            first_head_move: None,
+            last_head_move: None,
+            published: None,
+            generation: 0,
+        }
+    }
+
+    /// Returns a state that begins anew, with generations that go on after `generation`.
+    pub fn after(policy: Policy, generation: u64, now: Instant) -> Self {
+        Self {
+            generation,
+            ..Self::new(policy, now)
+        }
+    }
+
+    /// Takes an input and returns what is to be done, in that order.
+    pub fn on(&mut self, input: Input, now: Instant) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match input {
+            Input::Touched => self.touched(now),
+            Input::Asked { waiter, deadline } => self.asked(waiter, deadline, now),
+            Input::Left(waiter) => self.waiters.retain(|known| known.id != waiter),
+            Input::Read(outcome) => self.read(outcome, now, &mut effects),
+            Input::Resolved(observation, outcome) => self.resolved(*observation, outcome, now),
+            Input::Verified(model, exists) => self.model_verified(&model, exists, now),
+            Input::StoreMayBeBack => self.store_rests_until = None,
+            Input::Polling => self.polling = true,
+            Input::Tick => {}
+        }
+        self.step(now, &mut effects);
+        effects
+    }
+
+    /// Returns when [`Input::Tick`] is next needed.
+    pub fn wake_at(&self) -> Option<Instant> {
+        let pass = self.pass_due.filter(|_| self.pass_began.is_none());
+        let create = match (&self.resolving, &self.progress) {
+            (None, Progress::Due(at)) => Some((*at).max(self.store_rests_until.unwrap_or(*at))),
+            _ => None,
+        };
+        let owed = self
+            .store_rests_until
+            .filter(|_| self.resolving.is_none() && !self.owed.is_empty());
+        let waiters = self.waiters.iter().map(|waiter| waiter.deadline).min();
+        [pass, create, owed, waiters, self.safety_due]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Returns what is published now.
+    pub fn publication(&self) -> Publication {
+        self.published.clone().unwrap_or_else(|| Publication {
+            generation: self.generation,
+            state: self.state(),
+            observation: None,
+        })
+    }
+
+    fn touched(&mut self, now: Instant) {
+        let was_quiet = self
+            .last_touch
+            .is_none_or(|last| now > last + self.policy.settle);
+        if was_quiet || self.first_touch.is_none() {
+            self.first_touch = Some(now);
+        }
+        self.last_touch = Some(now);
+        self.safety_due.get_or_insert(now + SAFETY_PASS);
+        self.want_pass(self.pass_rest_until.map_or(now, |rest| rest.max(now)));
+        self.put_off_creation(now);
+    }
+
+    fn want_pass(&mut self, at: Instant) {
+        self.pass_due = Some(self.pass_due.map_or(at, |due| due.min(at)));
+    }
+
+    fn asked(&mut self, waiter: WaiterId, deadline: Instant, now: Instant) {
+        self.waiters.push(Waiter {
+            id: waiter,
+            deadline,
+            covered: false,
+            in_pass: false,
+            store_failed: false,
+        });
+        if deadline > now {
+            self.pass_everything = true;
+            self.want_pass(now);
+        }
+    }
+
+    fn read(
+        &mut self,
+        outcome: Result<Seen, PassFailure>,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        let cost = self
+            .pass_began
+            .take()
+            .map_or(Duration::ZERO, |began| now.saturating_duration_since(began));
+        self.pass_rest_until = Some(now + cost.min(PASS_PAUSE_MAX));
+        if self.polling {
+            self.pass_everything = true;
+            self.want_pass(now + POLL.max(cost * 50));
+        }
+        match outcome {
+            Ok(Seen::Same) => {}
+            Ok(Seen::Observed(observation, known)) => {
+                for waiter in &mut self.waiters {
+                    waiter.covered |= waiter.in_pass;
+                }
+                self.broken = None;
+                self.observed(*observation, known, now, effects);
+            }
+            Err(PassFailure::Torn) => {
+                self.pass_everything = true;
+                self.want_pass(now + TORN_PAUSE);
+            }
+            Err(PassFailure::Broken(reason)) => {
+                self.broken = Some(reason);
+                self.last = None;
+                self.progress = Progress::Unwanted;
+                self.pass_everything = true;
+                self.want_pass(now + BACKOFF.1);
+                for waiter in &mut self.waiters {
+                    waiter.covered |= waiter.in_pass;
+                }
+            }
+        }
+        for waiter in &mut self.waiters {
+            waiter.in_pass = false;
+        }
+    }
+
+    fn observed(
+        &mut self,
+        observation: Observation,
+        known: Option<ActiveModel>,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        let before = self.last.replace(observation.clone());
+        let same_version = before
+            .as_ref()
+            .is_some_and(|before| before.version == observation.version);
+        let head_moved = before
+            .as_ref()
+            .is_some_and(|before| before.reading.head != observation.reading.head);
+        if head_moved {
+            self.head_moved(now);
+        }
+        match known {
+            Some(model) => {
+                if !self.verified.contains(&model.model_id) {
+                    effects.push(Effect::Verify(model.clone()));
+                }
+                self.progress = Progress::Known(model);
+            }
+            None if same_version => {}
+            None => {
+                self.leave_behind(before, now);
+                self.failure = None;
+                let at = self.unasked_creation(moment(self.published.is_none(), head_moved), now);
+                self.progress = at.map_or(Progress::Unwanted, Progress::Due);
+            }
+        }
+    }
+
+    /// A version that was asked for or committed is owed its LoggedModel, also when the code has moved on.
+    fn leave_behind(&mut self, before: Option<Observation>, now: Instant) {
+        let Some(before) = before else { return };
+        let due = matches!(self.progress, Progress::Due(at) if at <= now);
+        let in_flight = self.resolving.as_ref() == Some(&before);
+        if due && !in_flight {
+            self.owe(before);
+        }
+    }
+
+    fn owe(&mut self, observation: Observation) {
+        if observation.reading.dirty && !self.asked_for.contains(&observation.version) {
+            return;
+        }
+        if self.owed.len() >= OWED_MAX {
+            self.owed.pop_front();
+        }
+        self.owed.push_back(observation);
+    }
+
+    fn head_moved(&mut self, now: Instant) {
+        let in_series = self
+            .last_head_move
+            .is_some_and(|last| now < last + HEAD_QUIET);
+        if !in_series {
+            self.first_head_move = Some(now);
+        }
+        self.last_head_move = Some(now);
+    }
+
+    /// When the version just seen is created without anybody asking; `None` for never.
+    fn unasked_creation(&self, moment: Moment, now: Instant) -> Option<Instant> {
+        let create = self.policy.create;
+        match (moment, create) {
+            (_, Create::Asked) => None,
+            (Moment::Start, _) => Some(now),
+            (Moment::Commit, _) => Some(self.after_head_moves(now)),
+            (Moment::Edit, Create::Commit) => None,
+            (Moment::Edit, Create::Settled) => Some(self.after_quiet(now)),
+        }
+    }
+
+    fn after_head_moves(&self, now: Instant) -> Instant {
+        match (self.first_head_move, self.last_head_move) {
+            (Some(first), Some(last)) if last > first => {
+                (last + HEAD_QUIET).min(first + HEAD_QUIET_MAX).max(now)
+            }
+            _ => now,
+        }
+    }
+
+    fn after_quiet(&self, now: Instant) -> Instant {
+        let last = self.last_touch.unwrap_or(now);
+        let first = self.first_touch.unwrap_or(now);
+        (last + self.policy.settle)
+            .min(first + SETTLE_MAX.max(self.policy.settle))
+            .max(now)
+    }
+
+    /// More changes: an uncommitted version that is due waits for quiet again, up to its limit.
+    fn put_off_creation(&mut self, now: Instant) {
+        let uncommitted = self.last.as_ref().is_some_and(|last| last.reading.dirty);
+        let at = self.after_quiet(now);
+        if let Progress::Due(due) = &mut self.progress
+            && uncommitted
+            && *due > now
+        {
+            *due = at.max(*due);
+        }
+    }
+
+    fn resolved(
+        &mut self,
+        observation: Observation,
+        outcome: Result<ActiveModel, StoreFailure>,
+        now: Instant,
+    ) {
+        self.resolving = None;
+        let is_last = self
+            .last
+            .as_ref()
+            .is_some_and(|last| last.version == observation.version);
+        match outcome {
+            Ok(model) => {
+                self.tries = 0;
+                self.store_rests_until = None;
+                self.asked_for.remove(&observation.version);
+                self.verified.insert(model.model_id.clone());
+                if is_last {
+                    self.failure = None;
+                    self.progress = Progress::Known(model);
+                }
+            }
+            Err(failure) => {
+                let pause = BACKOFF
+                    .0
+                    .saturating_mul(1 << self.tries.min(5))
+                    .min(BACKOFF.1);
+                self.tries = self.tries.saturating_add(1);
+                self.store_rests_until = Some(now + pause);
+                for waiter in &mut self.waiters {
+                    waiter.store_failed |= waiter.covered;
+                }
+                if is_last {
+                    self.failure = Some(failure);
+                    self.progress = Progress::Due(now);
+                } else {
+                    self.owe(observation);
+                }
+            }
+        }
+    }
+
+    fn model_verified(&mut self, model: &ModelId, exists: bool, now: Instant) {
+        if exists {
+            self.verified.insert(model.clone());
+            return;
+        }
+        self.verified.remove(model);
+        if matches!(&self.progress, Progress::Known(known) if known.model_id == *model) {
+            self.progress = Progress::Due(now);
+        }
+    }
+
+    fn step(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        if self.safety_due.is_some_and(|due| due <= now) {
+            self.safety_due = None;
+            self.pass_everything = true;
+            self.want_pass(now);
+        }
+        self.begin_pass(now, effects);
+        self.hurry_for_waiters(now);
+        self.publish(effects);
+        self.begin_resolve(now, effects);
+        self.answer(now, effects);
+    }
+
+    fn begin_pass(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        if self.pass_began.is_some() || self.pass_due.is_none_or(|due| due > now) {
+            return;
+        }
+        self.pass_due = None;
+        self.pass_began = Some(now);
+        for waiter in &mut self.waiters {
+            waiter.in_pass = true;
+        }
+        effects.push(Effect::Read {
+            everything: std::mem::take(&mut self.pass_everything),
+        });
+    }
+
+    /// Whoever asked for code that has been read wants its version now.
+    fn hurry_for_waiters(&mut self, now: Instant) {
+        let wanted = self
+            .waiters
+            .iter()
+            .any(|waiter| waiter.covered && !waiter.store_failed);
+        let Some(last) = self.last.as_ref().filter(|_| wanted) else {
+            return;
+        };
+        match &mut self.progress {
+            Progress::Unwanted => self.progress = Progress::Due(now),
+            Progress::Due(at) => *at = (*at).min(now),
+            Progress::Known(_) => return,
+        }
+        self.asked_for.insert(last.version.clone());
+        if self.resolving.is_none() {
+            self.store_rests_until = None;
+        }
+    }
+
+    fn begin_resolve(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let resting = self.store_rests_until.is_some_and(|until| until > now);
+        if self.resolving.is_some() || resting {
+            return;
+        }
+        let due = matches!(self.progress, Progress::Due(at) if at <= now);
+        let next = match &self.last {
+            Some(last) if due => {
+                self.first_touch = None;
+                Some(last.clone())
+            }
+            _ => self.owed.pop_front(),
+        };
+        if let Some(observation) = next {
+            self.resolving = Some(observation.clone());
+            effects.push(Effect::Resolve(Box::new(observation)));
+        }
+    }
+
+    fn publish(&mut self, effects: &mut Vec<Effect>) {
+        let state = self.state();
+        let unchanged = self.published.as_ref().is_some_and(|published| {
+            published.state == state && published.observation == self.last
+        });
+        if unchanged || (self.last.is_none() && self.broken.is_none()) {
+            return;
+        }
+        let publication = Publication {
+            generation: self.generation + 1,
+            state,
+            observation: self.last.clone(),
+        };
+        self.generation = publication.generation;
+        self.published = Some(publication.clone());
+        effects.push(Effect::Publish(publication));
+    }
+
+    fn state(&self) -> State {
+        if let Some(reason) = &self.broken {
+            return State::Broken(reason.clone());
+        }
+        match (&self.progress, &self.failure) {
+            (Progress::Known(model), _) => State::Active(model.clone()),
+            (_, Some(failure)) => State::Pending(Pending::Store(failure.clone())),
+            (_, None) if self.last.is_none() => State::Pending(Pending::Reading),
+            (Progress::Due(_), None) => State::Pending(Pending::Creation),
+            (Progress::Unwanted, None) => State::Pending(Pending::Question),
+        }
+    }
+
+    fn answer(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let settled = match &self.progress {
+            _ if self.broken.is_some() => true,
+            Progress::Known(_) => true,
+            Progress::Unwanted | Progress::Due(_) => false,
+        };
+        let publication = self.publication();
+        let broken = self.broken.is_some();
+        self.waiters.retain(|waiter| {
+            let answered = waiter.covered && (settled || waiter.store_failed);
+            if !answered && waiter.deadline > now {
+                return true;
+            }
+            effects.push(Effect::Answer {
+                waiter: waiter.id,
+                publication: publication.clone(),
+                fresh: waiter.covered && !broken,
+            });
+            false
+        });
+    }
+}
+
+/// What led to a version that is new here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    Start,
+    Commit,
+    Edit,
+}
+
+fn moment(first: bool, head_moved: bool) -> Moment {
+    match (first, head_moved) {
+        (true, _) => Moment::Start,
+        (false, true) => Moment::Commit,
+        (false, false) => Moment::Edit,
+    }
+}

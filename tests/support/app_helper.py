@@ -1,0 +1,61 @@
+"""The sample app of the MLflow guide with the appendix: it names its version itself.
+
+Needs a module `git_helper` with `get_current_git_hash()` beside it or on PYTHONPATH; the hash is
+that of the working directory's repository.  Usage and environment as in app.py; the JSON line
+also holds "name" and "model_id".
+"""
+import json
+import os
+import sys
+
+import mlflow
+from git_helper import get_current_git_hash
+from openai import OpenAI
+
+mlflow.openai.autolog()
+
+active_model_info = mlflow.set_active_model(name=get_current_git_hash())
+
+client = OpenAI(
+    api_key=os.environ["OPENAI_API_KEY"],
+    base_url=os.environ["OPENAI_BASE_URL"],
+)
+
+
+@mlflow.trace
+def my_app(input: str):
+    """Ask the model."""
+    response = client.chat.completions.create(
+        model="gpt-4o",
+        messages=[
+            {"role": "system", "content": "You are a helpful assistant."},
+            {"role": "user", "content": input},
+        ],
+    )
+    return response.choices[0].message.content
+
+
+def flush():
+    """Wait until the traces are stored."""
+    if hasattr(mlflow, "flush_trace_async_logging"):
+        mlflow.flush_trace_async_logging()
+
+
+def main():
+    """Call the app once and tell what MLflow saw."""
+    answer = my_app(input=sys.argv[1] if len(sys.argv) > 1 else "What is MLflow?")
+    flush()
+    seen = {
+        "name": active_model_info.name,
+        "model_id": active_model_info.model_id,
+        "active_model_id": mlflow.get_active_model_id(),
+        "trace_id": mlflow.get_last_active_trace_id(),
+        "env": os.environ.get("MLFLOW_ACTIVE_MODEL_ID"),
+        "tracking_uri": mlflow.get_tracking_uri(),
+        "answer": answer,
+    }
+    print(json.dumps(seen), flush=True)
+
+
+if __name__ == "__main__":
+    main()
