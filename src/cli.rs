@@ -1,5 +1,10 @@
 //! The command line: names, flags, help. Types only.
 
+#![allow(
+    clippy::doc_markdown,
+    reason = "these comments are the help text that people see"
+)]
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 

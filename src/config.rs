@@ -160,7 +160,7 @@ impl Settings {
             (&user, user_file),
         ];
         Ok(Self {
-            naming: parsed(&sources, |layer| layer.naming.as_ref(), |text| text.parse())?
+            naming: parsed(&sources, |layer| layer.naming.as_ref(), str::parse)?
                 .unwrap_or_default(),
             app: parsed(&sources, |layer| layer.app.as_ref(), valid_app)?,
             create: first(&sources, |layer| layer.create.as_ref()).unwrap_or_default(),

@@ -374,13 +374,14 @@ impl WorktreeState {
         now: Instant,
         effects: &mut Vec<Effect>,
     ) {
-        let before = self.last.replace(observation.clone());
+        let before = self.last.take();
         let same_version = before
             .as_ref()
             .is_some_and(|before| before.version == observation.version);
         let head_moved = before
             .as_ref()
             .is_some_and(|before| before.reading.head != observation.reading.head);
+        self.last = Some(observation);
         if head_moved {
             self.head_moved(now);
         }
@@ -435,10 +436,9 @@ impl WorktreeState {
     fn unasked_creation(&self, moment: Moment, now: Instant) -> Option<Instant> {
         let create = self.policy.create;
         match (moment, create) {
-            (_, Create::Asked) => None,
+            (_, Create::Asked) | (Moment::Edit, Create::Commit) => None,
             (Moment::Start, _) => Some(now),
             (Moment::Commit, _) => Some(self.after_head_moves(now)),
-            (Moment::Edit, Create::Commit) => None,
             (Moment::Edit, Create::Settled) => Some(self.after_quiet(now)),
         }
     }

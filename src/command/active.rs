@@ -41,7 +41,11 @@ pub(super) fn resolve_once(context: &Context) -> Result<Active, Failure> {
     let worktree = here()?;
     let record = context.registry().find(&worktree.common_dir)?;
     let settings = record.map(|record| record.settings).unwrap_or_default();
-    once::resolve(context, &worktree, laid_over(environment_layer(), settings))
+    once::resolve(
+        context,
+        &worktree,
+        &laid_over(environment_layer(), settings),
+    )
 }
 
 /// Asks until there is a model id that is sure to be right, or until the time is over.

@@ -190,7 +190,7 @@ fn ask(
                 message = failure.message,
                 "no daemon can be had; answering in this process"
             );
-            once::resolve(context, worktree, record.settings.clone())
+            once::resolve(context, worktree, &record.settings)
         }
     }
 }

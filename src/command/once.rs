@@ -19,10 +19,10 @@ const READINGS_MAX: u32 = 20;
 pub(super) fn resolve(
     context: &Context,
     worktree: &Worktree,
-    settings: Layer,
+    settings: &Layer,
 ) -> Result<Active, Failure> {
     let ledger = Arc::new(Ledger::open(&context.paths.ledger())?);
-    let session = Session::open(worktree, &settings, &context.paths, ledger)?;
+    let session = Session::open(worktree, settings, &context.paths, ledger)?;
     let observation = observe(&session)?;
     let runtime = runtime()?;
     let model = runtime.block_on(async {

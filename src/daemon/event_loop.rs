@@ -508,12 +508,11 @@ impl EventLoop {
                 .find(|(_, entry)| entry.worktree == worktree)
                 .map(|(id, _)| *id);
             let id = known.unwrap_or_else(|| self.new_id());
-            match self.entries.get_mut(&id) {
-                Some(entry) => entry.renew(session),
-                None => {
-                    let entry = self.new_entry(id, worktree, session);
-                    self.entries.insert(id, entry);
-                }
+            if let Some(entry) = self.entries.get_mut(&id) {
+                entry.renew(session);
+            } else {
+                let entry = self.new_entry(id, worktree, session);
+                self.entries.insert(id, entry);
             }
             self.input(id, Input::Tick);
         }

@@ -745,7 +745,7 @@ mod tests {
                 .write(true)
                 .open(self.dir.path().join("mlflow.db"))
                 .unwrap();
-            file.set_modified(SystemTime::now() - Duration::from_secs(60))
+            file.set_modified(SystemTime::now() - Duration::from_mins(1))
                 .unwrap();
         }
 

@@ -1,1 +1,26 @@
+//! The tests: each asks what a user would ask. One binary, so that one link step and one Python serve them all.
 
+mod commands;
+mod errors;
+mod hash;
+mod layers;
+mod life;
+mod main_job;
+mod python;
+mod world;
+
+/// `cargo test` needs Rust, git, python3 and a package index; what needs more lives in `tests/host`.
+#[test]
+fn says_that_the_host_suite_exists_and_was_not_run() {
+    use std::io::Write as _;
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/host/run");
+    assert!(
+        std::path::Path::new(script).is_file(),
+        "{script} is missing"
+    );
+    writeln!(
+        std::io::stderr(),
+        "note: the host suite (other shells, direnv, node, systemd, hook managers) was not run; run it with tests/host/run"
+    )
+    .unwrap();
+}

@@ -1,0 +1,376 @@
+//! Is `tracemark hash` the guide's hash, byte for byte, in every state?
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+use base64::Engine as _;
+use serde_json::Value;
+
+use crate::world::{Said, World};
+
+const PLAIN: &str = include_str!("../data/vectors-plain.json");
+const ODD: &str = include_str!("../data/vectors-odd.json");
+
+#[test]
+fn it_equals_the_guides_helper_in_every_ordinary_state() {
+    check_vectors(PLAIN);
+}
+
+#[test]
+fn it_equals_the_guides_helper_in_every_odd_state() {
+    check_vectors(ODD);
+}
+
+#[test]
+fn it_equals_an_independent_reading_of_the_same_rules_while_a_person_works() {
+    let world = World::with_commit();
+    let steps: [&dyn Fn(); 6] = [
+        &|| world.write("app.py", "print('changed')\n"),
+        &|| world.write("new file.py", "x = 1\n"),
+        &|| drop(world.git(&["add", "app.py"])),
+        &|| world.write("app.py", "print('changed twice')\r\n"),
+        &|| drop(world.git(&["mv", "app.py", "renamed.py"])),
+        &|| world.commit("second"),
+    ];
+    for step in steps {
+        step();
+        let helper = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/git_helper.py");
+        let expected = Said::of(world.command("python3").arg(helper).output().unwrap()).ok();
+        assert_eq!(world.tracemark(&["hash"]).ok(), expected);
+    }
+}
+
+#[test]
+fn it_names_the_commit_and_the_model_that_each_naming_gives() {
+    let world = World::with_commit();
+    let head = world.git(&["rev-parse", "HEAD"]);
+    let tree = world.git(&["rev-parse", "HEAD^{tree}"]);
+    let hash = |arguments: &[&str]| world.tracemark(arguments).ok().trim().to_owned();
+    assert_eq!(hash(&["hash"]), head);
+    assert_eq!(hash(&["hash", "--naming", "commit"]), head);
+    assert_eq!(hash(&["hash", "--naming", "tree"]), tree);
+    assert_eq!(
+        hash(&["hash", "--naming", "commit", "--name"]),
+        format!("repo-git-{}", &head[..8])
+    );
+    assert_eq!(
+        hash(&["hash", "--naming", "tree", "--name", "--app", "my.app"]),
+        format!("my-app-tree-{}", &tree[..12])
+    );
+}
+
+#[test]
+fn the_guides_fallback_name_is_given_outside_git() {
+    let world = World::without_repository();
+    let said = world.tracemark(&["hash", "--naming", "commit", "--name", "--app", "shop"]);
+    assert_eq!(said.ok(), "shop-local-dev\n");
+}
+
+#[test]
+fn two_edits_inside_a_dirty_submodule_are_two_contents() {
+    let world = World::with_commit();
+    let inner = world.base().join("inner");
+    let git = |arguments: &[&str]| world.git(arguments);
+    git(&["init", "-q", "-b", "main", inner.to_str().unwrap()]);
+    git(&[
+        "-C",
+        inner.to_str().unwrap(),
+        "commit",
+        "-q",
+        "--allow-empty",
+        "-m",
+        "inner",
+    ]);
+    git(&[
+        "-c",
+        "protocol.file.allow=always",
+        "submodule",
+        "--quiet",
+        "add",
+        inner.to_str().unwrap(),
+        "sub",
+    ]);
+    world.commit("with submodule");
+    let name = || {
+        world
+            .tracemark(&["hash", "--naming", "tree", "--name"])
+            .ok()
+    };
+    let clean = name();
+    world.write("sub/file", "one");
+    let first = name();
+    world.write("sub/file", "two");
+    let second = name();
+    assert!(clean != first && first != second && clean != second);
+}
+
+fn check_vectors(text: &str) {
+    let document: Value = serde_json::from_str(text).unwrap();
+    let git = Said::of(Command::new("git").arg("--version").output().unwrap()).ok();
+    assert!(git.starts_with("git version "), "{git}");
+    let vectors = document["vectors"].as_array().unwrap();
+    let failures: Vec<String> = vectors
+        .iter()
+        .filter_map(|vector| check_vector(&document["env"], vector).err())
+        .collect();
+    assert!(
+        failures.is_empty(),
+        "{} of {}:\n{}",
+        failures.len(),
+        vectors.len(),
+        failures.join("\n")
+    );
+}
+
+fn check_vector(env: &Value, vector: &Value) -> Result<(), String> {
+    let state = State::build(env, &vector["ops"]);
+    for (oracle, arguments) in [
+        ("helper", &["hash"][..]),
+        ("tree", &["hash", "--naming", "tree"]),
+    ] {
+        let mut command = state.command(env!("CARGO_BIN_EXE_tracemark"), &vector["run"]["env"]);
+        command.current_dir(state.path(&vector["run"]["cwd"]));
+        let said = Said::of(command.args(arguments).output().unwrap());
+        let right = match vector[oracle]["value"].as_str() {
+            Some(expected) => said.code == Some(0) && said.stdout.trim_end() == expected,
+            None => said.code == Some(1) || said.code == Some(4),
+        };
+        if !right {
+            return Err(format!(
+                "seed {} {oracle}: {:?}, not {}",
+                vector["seed"], said, vector[oracle]
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// A state built in a directory of its own.
+struct State {
+    base: tempfile::TempDir,
+    env: BTreeMap<String, String>,
+}
+
+impl State {
+    fn build(env: &Value, operations: &Value) -> Self {
+        let base = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(base.path().join("home")).unwrap();
+        std::fs::create_dir_all(base.path().join("repo")).unwrap();
+        std::fs::write(base.path().join("home/gitconfig"), "").unwrap();
+        let root = base.path().to_str().unwrap().to_owned();
+        let env = env
+            .as_object()
+            .unwrap()
+            .iter()
+            .map(|(name, value)| {
+                (
+                    name.clone(),
+                    value.as_str().unwrap().replace("${BASE}", &root),
+                )
+            })
+            .collect();
+        let state = Self { base, env };
+        for operation in operations.as_array().unwrap() {
+            state.apply(operation);
+        }
+        state
+    }
+
+    fn repo(&self) -> PathBuf {
+        self.base.path().join("repo")
+    }
+
+    /// A path below the repository: text, or base64 of bytes.
+    fn path(&self, value: &Value) -> PathBuf {
+        match value.as_str() {
+            Some(text) => self.repo().join(text),
+            None => self
+                .repo()
+                .join(OsStr::from_bytes(&decode(&value["base64"]))),
+        }
+    }
+
+    fn command(&self, program: &str, extra: &Value) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .envs(&self.env)
+            .current_dir(self.repo())
+            .stdin(Stdio::null());
+        for (name, value) in extra.as_object().into_iter().flatten() {
+            let value = value.as_str().unwrap();
+            command.env(
+                name,
+                value.replace("${BASE}", self.base.path().to_str().unwrap()),
+            );
+        }
+        command
+    }
+
+    fn apply(&self, operation: &Value) {
+        let has = |kind: &str| operation.get(kind);
+        if let Some(path) = has("write") {
+            self.write(&self.path(path), operation);
+        } else if let Some(path) = has("retime") {
+            self.retime(&self.path(path), operation);
+        } else if let Some(path) = has("remove") {
+            remove(&self.path(path));
+        } else if let Some(path) = has("mkdir") {
+            std::fs::create_dir_all(self.path(path)).unwrap();
+        } else if let Some(path) = has("symlink") {
+            self.symlink(&self.path(path), &operation["target"]);
+        } else if let Some(path) = has("chmod") {
+            let mode = u32::from_str_radix(operation["mode"].as_str().unwrap(), 8).unwrap();
+            std::fs::set_permissions(self.path(path), std::fs::Permissions::from_mode(mode))
+                .unwrap();
+        } else if let Some(path) = has("rename") {
+            let to = self.path(&operation["to"]);
+            std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+            std::fs::rename(self.path(path), to).unwrap();
+        } else if let Some(path) = has("utime") {
+            touch(&self.path(path), &operation["mtime"].to_string());
+        } else if let Some(path) = has("fifo") {
+            let made = Command::new("mkfifo")
+                .arg(self.path(path))
+                .status()
+                .unwrap();
+            assert!(made.success());
+        } else if let Some(path) = has("socket") {
+            drop(std::os::unix::net::UnixListener::bind(self.path(path)).unwrap());
+        } else if has("git").is_some() {
+            self.git(operation);
+        } else if has("age").is_some() {
+            self.age();
+        } else if let Some(seconds) = has("sleep") {
+            std::thread::sleep(Duration::from_secs_f64(seconds.as_f64().unwrap()));
+        } else {
+            panic!("unknown operation {operation}");
+        }
+    }
+
+    fn write(&self, path: &Path, operation: &Value) {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content(operation)).unwrap();
+    }
+
+    fn retime(&self, path: &Path, operation: &Value) {
+        let before = path.metadata().unwrap().modified().unwrap();
+        self.write(path, operation);
+        set_mtime(path, before);
+    }
+
+    fn symlink(&self, path: &Path, target: &Value) {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        if path.symlink_metadata().is_ok() {
+            std::fs::remove_file(path).unwrap();
+        }
+        let target = match target.as_str() {
+            Some(text) => text.as_bytes().to_vec(),
+            None => decode(&target["base64"]),
+        };
+        std::os::unix::fs::symlink(OsStr::from_bytes(&target), path).unwrap();
+    }
+
+    fn git(&self, operation: &Value) {
+        let arguments = operation["git"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|argument| match argument.as_str() {
+                Some(text) => text
+                    .replace("${BASE}", self.base.path().to_str().unwrap())
+                    .into_bytes(),
+                None => decode(&argument["base64"]),
+            });
+        let mut command = self.command("git", &Value::Null);
+        if let Some(cwd) = operation.get("cwd") {
+            command.current_dir(self.path(cwd));
+        }
+        for argument in arguments {
+            command.arg(OsStr::from_bytes(&argument));
+        }
+        let input = operation
+            .get("stdin_base64")
+            .map(decode)
+            .unwrap_or_default();
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let fed = std::thread::spawn(move || std::io::Write::write_all(&mut stdin, &input));
+        let output = child.wait_with_output().unwrap();
+        drop(fed.join());
+        let may_fail = operation.get("may_fail").is_some();
+        assert!(
+            may_fail || output.status.success(),
+            "{operation}: {output:?}"
+        );
+    }
+
+    fn age(&self) {
+        let listed = self
+            .command("git", &Value::Null)
+            .args(["ls-files", "-z"])
+            .output()
+            .unwrap();
+        for path in listed
+            .stdout
+            .split(|byte| *byte == 0)
+            .filter(|path| !path.is_empty())
+        {
+            let path = self.repo().join(OsStr::from_bytes(path));
+            if path.symlink_metadata().is_ok() {
+                touch(&path, "1600000000");
+            }
+        }
+        let refreshed = self
+            .command("git", &Value::Null)
+            .args(["update-index", "-q", "--refresh"])
+            .status();
+        drop(refreshed.unwrap());
+    }
+}
+
+fn content(operation: &Value) -> Vec<u8> {
+    match operation["content"].as_str() {
+        Some(text) => text.as_bytes().to_vec(),
+        None => decode(&operation["content_base64"]),
+    }
+}
+
+fn decode(value: &Value) -> Vec<u8> {
+    base64::engine::general_purpose::STANDARD
+        .decode(value.as_str().unwrap())
+        .unwrap()
+}
+
+/// Sets the mtime of a path itself, in seconds.
+fn touch(path: &Path, seconds: &str) {
+    let mut command = Command::new("touch");
+    command
+        .args(["-h", "-m", "-d", &format!("@{seconds}"), "--"])
+        .arg(path);
+    assert!(command.status().unwrap().success());
+}
+
+fn set_mtime(path: &Path, time: SystemTime) {
+    let file = std::fs::File::open(path).unwrap();
+    file.set_times(std::fs::FileTimes::new().set_modified(time))
+        .unwrap();
+}
+
+fn remove(path: &Path) {
+    if path.symlink_metadata().unwrap().is_dir() {
+        std::fs::remove_dir_all(path).unwrap();
+    } else {
+        std::fs::remove_file(path).unwrap();
+    }
+}

@@ -1,0 +1,171 @@
+//! Do the arrows between modules only go down? Reads the `crate::` paths of every source file.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Modules and what each may use.
+const MAY_USE: [(&str, &[&str]); 22] = [
+    ("ids", &[]),
+    ("fs_util", &[]),
+    ("git", &[]),
+    ("env_file", &["fs_util"]),
+    ("protocol", &["env_file"]),
+    ("paths", &[]),
+    ("identity", &["git", "ids"]),
+    ("ledger", &["fs_util", "ids"]),
+    ("mlflow", &["ids"]),
+    ("repository", &["git"]),
+    ("watch", &["repository"]),
+    ("config", &["fs_util", "identity", "ids", "mlflow"]),
+    ("registry", &["config", "fs_util", "identity", "repository"]),
+    ("hooks", &["fs_util", "git", "repository"]),
+    ("exclude", &["fs_util", "git", "repository"]),
+    (
+        "version",
+        &["config", "identity", "ids", "ledger", "mlflow"],
+    ),
+    ("worktree_state", &["config", "ids", "ledger", "version"]),
+    (
+        "session",
+        &[
+            "config",
+            "identity",
+            "ids",
+            "ledger",
+            "mlflow",
+            "paths",
+            "repository",
+            "version",
+        ],
+    ),
+    ("client", &["fs_util", "paths", "protocol"]),
+    ("cli", &["identity"]),
+    (
+        "error",
+        &[
+            "daemon",
+            "fs_util",
+            "git",
+            "ledger",
+            "mlflow",
+            "registry",
+            "repository",
+            "session",
+        ],
+    ),
+    (
+        "daemon",
+        &[
+            "config",
+            "env_file",
+            "fs_util",
+            "identity",
+            "ids",
+            "ledger",
+            "paths",
+            "protocol",
+            "registry",
+            "repository",
+            "session",
+            "version",
+            "watch",
+            "worktree_state",
+        ],
+    ),
+];
+
+/// Crates that only one module may name.
+const FENCED: [(&str, &[&str]); 7] = [
+    ("notify::", &["watch"]),
+    ("git2::", &["repository", "watch"]),
+    ("rusqlite::", &["ledger", "mlflow"]),
+    ("reqwest::", &["mlflow"]),
+    ("clap::", &["cli", "main"]),
+    ("hyper::", &["daemon"]),
+    ("signal_hook::", &["daemon"]),
+];
+
+#[test]
+fn modules_use_only_what_lies_below_them() {
+    for (module, text) in sources() {
+        if module == "command" || module == "main" || module == "lib" {
+            continue;
+        }
+        let allowed = MAY_USE.iter().find(|(name, _)| *name == module);
+        let (_, allowed) = allowed.unwrap_or_else(|| panic!("{module} has no place in the layers"));
+        for used in used_modules(&text) {
+            assert!(
+                used == module || allowed.contains(&used.as_str()),
+                "{module} uses {used}"
+            );
+        }
+    }
+}
+
+#[test]
+fn each_outside_library_has_one_door() {
+    for (module, text) in sources() {
+        for (library, doors) in FENCED {
+            assert!(
+                !text.contains(&format!(" {library}")) || doors.contains(&module.as_str()),
+                "{module} names {library}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_module_says_what_it_is_for() {
+    let mut files = Vec::new();
+    collect(&src(), &mut files);
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(
+            text.starts_with("//! "),
+            "{} begins without a word",
+            file.display()
+        );
+    }
+}
+
+fn src() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+fn collect(dir: &Path, files: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(dir).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// The text of each top-level module without its tests.
+fn sources() -> BTreeMap<String, String> {
+    let mut files = Vec::new();
+    collect(&src(), &mut files);
+    let mut sources: BTreeMap<String, String> = BTreeMap::new();
+    for file in files {
+        let relative = file.strip_prefix(src()).unwrap().with_extension("");
+        let module = relative.iter().next().unwrap().to_str().unwrap().to_owned();
+        let text = std::fs::read_to_string(&file).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        sources.entry(module).or_default().push_str(code);
+    }
+    sources
+}
+
+fn used_modules(text: &str) -> Vec<String> {
+    text.split("crate::")
+        .skip(1)
+        .map(|rest| {
+            rest.chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect()
+        })
+        .filter(|name: &String| !name.is_empty())
+        .collect()
+}

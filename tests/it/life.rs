@@ -1,0 +1,411 @@
+//! What does the daemon decide, and when? The pure state machine, with a clock of its own.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use tracemark::config::Create;
+use tracemark::identity::Reading;
+use tracemark::ledger::VersionKey;
+use tracemark::version::{ActiveModel, Observation};
+use tracemark::worktree_state::{
+    Effect, Input, PassFailure, Pending, Policy, Publication, Seen, State, StoreFailure,
+    WorktreeState,
+};
+
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// Plays the world around one state: answers passes and the store, keeps the clock.
+struct Play {
+    state: WorktreeState,
+    now: Instant,
+    disk: u8,
+    head: u8,
+    dirty: bool,
+    known: BTreeSet<VersionKey>,
+    reading: Option<Observation>,
+    resolving: Option<Box<Observation>>,
+    published: Vec<Publication>,
+    answered: Vec<(u64, Publication, bool)>,
+}
+
+impl Play {
+    fn new(create: Create) -> Self {
+        let now = Instant::now();
+        let policy = Policy {
+            create,
+            settle: SETTLE,
+        };
+        let mut play = Self {
+            state: WorktreeState::new(policy, now),
+            now,
+            disk: 0,
+            head: 0,
+            dirty: false,
+            known: BTreeSet::new(),
+            reading: None,
+            resolving: None,
+            published: Vec::new(),
+            answered: Vec::new(),
+        };
+        play.give(Input::Tick);
+        play
+    }
+
+    fn on_disk(&self) -> Observation {
+        let hex = |byte: u8| format!("{byte:02x}").repeat(20);
+        let content = hex(self.disk);
+        Observation {
+            version: VersionKey {
+                name: content.clone(),
+                key: content.clone(),
+            },
+            reading: Reading {
+                head: Some(hex(self.head).parse().unwrap()),
+                git_hash: Ok(content.clone()),
+                content: content.parse().unwrap(),
+                dirty: self.dirty,
+            },
+            note: None,
+        }
+    }
+
+    fn give(&mut self, input: Input) {
+        for effect in self.state.on(input, self.now) {
+            match effect {
+                Effect::Read { .. } => {
+                    assert!(self.reading.is_none(), "two passes at once");
+                    self.reading = Some(self.on_disk());
+                }
+                Effect::Resolve(observation) => {
+                    assert!(
+                        self.resolving.is_none(),
+                        "two questions to the store at once"
+                    );
+                    self.resolving = Some(observation);
+                }
+                Effect::Verify(_) => {}
+                Effect::Publish(publication) => self.published.push(publication),
+                Effect::Answer {
+                    waiter,
+                    publication,
+                    fresh,
+                } => {
+                    self.answered.push((waiter, publication, fresh));
+                }
+            }
+        }
+    }
+
+    fn edit(&mut self) {
+        self.disk = self.disk.wrapping_add(1);
+        self.dirty = true;
+        self.give(Input::Touched);
+    }
+
+    fn commit(&mut self) {
+        self.head = self.head.wrapping_add(1);
+        self.disk = self.disk.wrapping_add(1);
+        self.dirty = false;
+        self.give(Input::Touched);
+    }
+
+    fn finish_pass(&mut self) {
+        if let Some(observation) = self.reading.take() {
+            let known = self
+                .known
+                .contains(&observation.version)
+                .then(|| model(&observation));
+            self.give(Input::Read(Ok(Seen::Observed(
+                Box::new(observation),
+                known,
+            ))));
+        }
+    }
+
+    fn finish_resolve(&mut self, works: bool) {
+        if let Some(observation) = self.resolving.take() {
+            let outcome = if works {
+                self.known.insert(observation.version.clone());
+                Ok(model(&observation))
+            } else {
+                Err(StoreFailure {
+                    reason: "away".into(),
+                    hint: "wait".into(),
+                })
+            };
+            self.give(Input::Resolved(observation, outcome));
+        }
+    }
+
+    fn wait(&mut self, time: Duration) {
+        self.now += time;
+        self.give(Input::Tick);
+    }
+
+    /// Lets everything run to its end.
+    fn settle(&mut self) {
+        for _ in 0..200 {
+            self.finish_pass();
+            self.finish_resolve(true);
+            match self.state.wake_at() {
+                Some(at) if at < self.now + Duration::from_mins(2) => {
+                    self.now = self.now.max(at);
+                    self.give(Input::Tick);
+                }
+                _ if self.reading.is_none() && self.resolving.is_none() => return,
+                _ => {}
+            }
+        }
+        panic!("it never ends");
+    }
+
+    fn last(&self) -> &State {
+        &self.published.last().unwrap().state
+    }
+}
+
+fn model(observation: &Observation) -> ActiveModel {
+    ActiveModel {
+        model_id: format!("m-{}", observation.reading.content)
+            .parse()
+            .unwrap(),
+        experiment_id: "0".parse().unwrap(),
+    }
+}
+
+fn settled(create: Create) -> Play {
+    let mut play = Play::new(create);
+    play.settle();
+    assert!(matches!(play.last(), State::Active(_)) || create == Create::Asked);
+    play
+}
+
+#[test]
+fn an_id_is_withdrawn_as_soon_as_the_code_is_seen_to_differ_and_created_once_it_is_quiet() {
+    let mut play = settled(Create::Settled);
+    play.edit();
+    play.finish_pass();
+    assert_eq!(play.last(), &State::Pending(Pending::Creation));
+    assert!(play.resolving.is_none(), "quiet comes first");
+    play.wait(SETTLE);
+    assert!(play.resolving.is_some());
+    play.finish_resolve(true);
+    assert!(matches!(play.last(), State::Active(_)));
+}
+
+#[test]
+fn going_back_to_known_code_needs_no_store() {
+    let mut play = settled(Create::Settled);
+    play.edit();
+    play.settle();
+    play.disk -= 1;
+    play.give(Input::Touched);
+    play.wait(Duration::from_secs(1));
+    play.finish_pass();
+    assert!(matches!(play.last(), State::Active(_)));
+    assert!(play.resolving.is_none());
+}
+
+#[test]
+fn a_person_who_saves_without_pause_waits_two_seconds_at_most() {
+    let mut play = settled(Create::Settled);
+    let started = play.now;
+    while play.resolving.is_none() {
+        play.edit();
+        play.finish_pass();
+        play.wait(Duration::from_millis(100));
+        assert!(play.now < started + Duration::from_secs(3), "starved");
+    }
+}
+
+#[test]
+fn a_commit_is_not_made_to_wait_for_quiet() {
+    let mut play = settled(Create::Settled);
+    play.commit();
+    play.finish_pass();
+    assert!(play.resolving.is_some());
+}
+
+#[test]
+fn a_rebase_of_many_commits_makes_few_versions() {
+    let mut play = settled(Create::Settled);
+    let before = play.known.len();
+    for _ in 0..100 {
+        play.commit();
+        play.finish_pass();
+        play.finish_resolve(true);
+        play.wait(Duration::from_millis(30));
+    }
+    play.settle();
+    assert!(
+        play.known.len() - before <= 3,
+        "{}",
+        play.known.len() - before
+    );
+}
+
+#[test]
+fn whoever_asks_gets_a_version_even_where_none_is_created_unasked() {
+    let mut play = settled(Create::Asked);
+    assert_eq!(play.last(), &State::Pending(Pending::Question));
+    let deadline = play.now + Duration::from_secs(10);
+    play.give(Input::Asked {
+        waiter: 7,
+        deadline,
+    });
+    play.settle();
+    let (waiter, publication, fresh) = &play.answered[0];
+    assert_eq!((*waiter, *fresh), (7, true));
+    assert!(matches!(publication.state, State::Active(_)));
+}
+
+#[test]
+fn a_question_is_answered_by_a_pass_that_began_after_it() {
+    let mut play = settled(Create::Settled);
+    play.edit();
+    assert!(play.reading.is_some());
+    let stale = play.on_disk();
+    let deadline = play.now + Duration::from_secs(10);
+    play.disk += 1;
+    play.give(Input::Asked {
+        waiter: 1,
+        deadline,
+    });
+    play.finish_pass();
+    assert!(
+        play.answered.is_empty(),
+        "that pass began before the question"
+    );
+    play.settle();
+    let (_, publication, fresh) = &play.answered[0];
+    assert!(*fresh);
+    assert_ne!(publication.observation.as_ref(), Some(&stale));
+}
+
+#[test]
+fn a_store_that_is_away_is_told_at_once_and_tried_again() {
+    let mut play = settled(Create::Settled);
+    play.edit();
+    let deadline = play.now + Duration::from_secs(60);
+    play.give(Input::Asked {
+        waiter: 1,
+        deadline,
+    });
+    while play.answered.is_empty() {
+        play.finish_pass();
+        play.finish_resolve(false);
+    }
+    assert!(matches!(
+        &play.answered[0].1.state,
+        State::Pending(Pending::Store(_))
+    ));
+    play.settle();
+    assert!(matches!(play.last(), State::Active(_)));
+}
+
+#[test]
+fn a_commit_made_while_the_store_is_away_gets_its_version_when_it_is_back() {
+    let mut play = settled(Create::Settled);
+    play.commit();
+    play.finish_pass();
+    let committed = play.on_disk().version;
+    play.finish_resolve(false);
+    play.edit();
+    play.wait(Duration::from_millis(50));
+    play.finish_pass();
+    play.settle();
+    assert!(play.known.contains(&committed));
+}
+
+#[test]
+fn a_model_that_the_store_lost_is_withdrawn_and_made_anew() {
+    let mut play = settled(Create::Settled);
+    let lost = model(&play.on_disk()).model_id;
+    play.give(Input::Verified(lost, false));
+    assert_eq!(play.last(), &State::Pending(Pending::Creation));
+    play.settle();
+    assert!(matches!(play.last(), State::Active(_)));
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Edit,
+    Back,
+    Commit,
+    Noise,
+    Ask(u64),
+    Leave,
+    PassEnds,
+    PassTears,
+    PassBreaks,
+    StoreAnswers,
+    StoreFails,
+    Wait(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => Just(Step::Edit),
+        1 => Just(Step::Back),
+        1 => Just(Step::Commit),
+        1 => Just(Step::Noise),
+        2 => (0u64..3000).prop_map(Step::Ask),
+        1 => Just(Step::Leave),
+        6 => Just(Step::PassEnds),
+        1 => Just(Step::PassTears),
+        1 => Just(Step::PassBreaks),
+        4 => Just(Step::StoreAnswers),
+        1 => Just(Step::StoreFails),
+        4 => (0u64..3000).prop_map(Step::Wait),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn whatever_happens_every_question_is_answered_and_the_end_is_quiet_and_right(
+        steps in proptest::collection::vec(step(), 0..80)
+    ) {
+        let mut play = Play::new(Create::Settled);
+        let mut asked = BTreeSet::new();
+        for (n, step) in steps.iter().enumerate() {
+            let waiter = n as u64;
+            match step {
+                Step::Edit => play.edit(),
+                Step::Back => { play.disk = play.disk.wrapping_sub(1); play.give(Input::Touched); }
+                Step::Commit => play.commit(),
+                Step::Noise => play.give(Input::Touched),
+                Step::Ask(ms) => {
+                    asked.insert(waiter);
+                    let deadline = play.now + Duration::from_millis(*ms);
+                    play.give(Input::Asked { waiter, deadline });
+                }
+                Step::Leave => if let Some(last) = asked.pop_last() { play.give(Input::Left(last)); },
+                Step::PassEnds => play.finish_pass(),
+                Step::PassTears => if play.reading.take().is_some() {
+                    play.give(Input::Read(Err(PassFailure::Torn)));
+                },
+                Step::PassBreaks => if play.reading.take().is_some() {
+                    play.give(Input::Read(Err(PassFailure::Broken("gone".into()))));
+                },
+                Step::StoreAnswers => play.finish_resolve(true),
+                Step::StoreFails => play.finish_resolve(false),
+                Step::Wait(ms) => play.wait(Duration::from_millis(*ms)),
+            }
+            for publication in &play.published {
+                if let (State::Active(active), Some(seen)) = (&publication.state, &publication.observation) {
+                    prop_assert_eq!(&active.model_id, &model(seen).model_id);
+                }
+            }
+        }
+        play.give(Input::Touched);
+        play.settle();
+        let answered: BTreeSet<u64> = play.answered.iter().map(|(waiter, _, _)| *waiter).collect();
+        prop_assert!(asked.is_subset(&answered));
+        prop_assert_eq!(answered.len(), play.answered.len());
+        let expected = model(&play.on_disk());
+        prop_assert_eq!(play.last(), &State::Active(expected));
+    }
+}

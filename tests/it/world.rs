@@ -1,0 +1,305 @@
+//! A hermetic world for one test: its own home, runtime directory, git configuration and repository, and an end for the
+//! daemon that it started.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How long anything may take before a test gives up on it; never how long it should take.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+pub(crate) struct World {
+    base: tempfile::TempDir,
+    vars: BTreeMap<String, String>,
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) code: Option<i32>,
+}
+
+impl Said {
+    pub(crate) fn of(output: Output) -> Self {
+        Self {
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            code: output.status.code(),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn ok(self) -> String {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        self.stdout
+    }
+
+    /// One line of cause, one line of what to type, nothing on standard output.
+    #[track_caller]
+    pub(crate) fn failed(self, code: i32, cause: &str) {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        assert_eq!(self.stdout, "", "{self:?}");
+        let lines: Vec<_> = self.stderr.lines().collect();
+        assert_eq!(lines.len(), 2, "{self:?}");
+        assert!(
+            lines[0].starts_with("tracemark: ") && lines[0].contains(cause),
+            "{self:?}"
+        );
+        assert!(lines[1].starts_with("  try: "), "{self:?}");
+    }
+}
+
+impl World {
+    /// A world with an empty repository on the branch `main`.
+    pub(crate) fn new() -> Self {
+        let world = Self::without_repository();
+        std::fs::create_dir(world.repo()).unwrap();
+        world.git(&["init", "-q", "-b", "main"]);
+        world
+    }
+
+    /// A world with a repository of one commit.
+    pub(crate) fn with_commit() -> Self {
+        let world = Self::new();
+        world.write("app.py", "print('hello')\n");
+        world.commit("first");
+        world
+    }
+
+    pub(crate) fn without_repository() -> Self {
+        let base = tempfile::Builder::new().prefix("tm").tempdir().unwrap();
+        for dir in ["home", "run"] {
+            std::fs::create_dir(base.path().join(dir)).unwrap();
+        }
+        std::fs::set_permissions(
+            base.path().join("run"),
+            std::fs::Permissions::from_mode(0o700),
+        )
+        .unwrap();
+        let at = |name: &str| base.path().join(name).to_str().unwrap().to_owned();
+        let vars = [
+            ("PATH", std::env::var("PATH").unwrap()),
+            ("HOME", at("home")),
+            ("XDG_RUNTIME_DIR", at("run")),
+            ("USER", "ann".to_owned()),
+            ("LANG", "C.UTF-8".to_owned()),
+            ("GIT_CONFIG_NOSYSTEM", "1".to_owned()),
+            ("GIT_AUTHOR_NAME", "Ann".to_owned()),
+            ("GIT_AUTHOR_EMAIL", "ann@example.org".to_owned()),
+            ("GIT_COMMITTER_NAME", "Ann".to_owned()),
+            ("GIT_COMMITTER_EMAIL", "ann@example.org".to_owned()),
+            ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),
+            ("MLFLOW_DISABLE_TELEMETRY", "true".to_owned()),
+            ("MLFLOW_ENABLE_ASYNC_TRACE_LOGGING", "false".to_owned()),
+            ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2".to_owned()),
+        ];
+        Self {
+            vars: vars
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
+            base,
+        }
+    }
+
+    pub(crate) fn base(&self) -> &Path {
+        self.base.path()
+    }
+
+    pub(crate) fn repo(&self) -> PathBuf {
+        self.base.path().join("repo")
+    }
+
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.vars.insert(name.to_owned(), value.to_owned());
+    }
+
+    pub(crate) fn vars(&self) -> &BTreeMap<String, String> {
+        &self.vars
+    }
+
+    pub(crate) fn write(&self, path: &str, text: impl AsRef<[u8]>) {
+        let path = self.repo().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    pub(crate) fn commit(&self, message: &str) {
+        self.git(&["add", "-A"]);
+        self.git(&["commit", "-q", "-m", message]);
+    }
+
+    #[track_caller]
+    pub(crate) fn git(&self, arguments: &[&str]) -> String {
+        let output = self.command("git").args(arguments).output().unwrap();
+        assert!(output.status.success(), "git {arguments:?}: {output:?}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// A command in the repository with this world's environment and nothing else.
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        let cwd = if self.repo().is_dir() {
+            self.repo()
+        } else {
+            self.base().to_owned()
+        };
+        command
+            .env_clear()
+            .envs(&self.vars)
+            .current_dir(cwd)
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn tracemark(&self, arguments: &[&str]) -> Said {
+        let mut command = self.command(env!("CARGO_BIN_EXE_tracemark"));
+        Said::of(command.args(arguments).output().unwrap())
+    }
+
+    pub(crate) fn env_file(&self) -> BTreeMap<String, String> {
+        let path = self
+            .repo()
+            .join(self.git(&["rev-parse", "--git-path", "tracemark/env"]));
+        std::fs::read_to_string(path)
+            .unwrap()
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .map(|line| line.split_once('=').unwrap())
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    }
+
+    pub(crate) fn env_id(&self) -> String {
+        self.env_file()["MLFLOW_ACTIVE_MODEL_ID"].clone()
+    }
+
+    /// Waits until the env file names a model other than `before`.
+    #[track_caller]
+    pub(crate) fn new_env_id(&self, before: &str) -> String {
+        wait_until("the env file names another model", || {
+            let id = self.env_id();
+            (!id.is_empty() && id != before).then_some(id)
+        })
+    }
+
+    /// The environment that `tracemark exec` gives to a command.
+    #[track_caller]
+    pub(crate) fn exec_env(&self) -> BTreeMap<String, String> {
+        variables(
+            &self
+                .tracemark(&["exec", "--require", "--", "env", "-0"])
+                .ok(),
+        )
+    }
+
+    /// The environment of a shell that sourced the env file.
+    #[track_caller]
+    pub(crate) fn sourced_env(&self) -> BTreeMap<String, String> {
+        let script = "set -a; . \"$(git rev-parse --git-path tracemark/env)\"; set +a; exec env -0";
+        variables(&Said::of(self.command("sh").args(["-c", script]).output().unwrap()).ok())
+    }
+
+    /// Asks the socket as curl would.
+    #[track_caller]
+    pub(crate) fn get(&self, target: &str) -> Value {
+        let (status, body) = self.http("GET", target, "");
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    /// One exchange over the socket, with extra header lines, each ending in CRLF.
+    pub(crate) fn http(&self, method: &str, target: &str, headers: &str) -> (u16, String) {
+        use std::io::{Read as _, Write as _};
+        let mut stream = std::os::unix::net::UnixStream::connect(self.socket()).unwrap();
+        let host = if headers.contains("Host:") {
+            ""
+        } else {
+            "Host: localhost\r\n"
+        };
+        write!(
+            stream,
+            "{method} {target} HTTP/1.1\r\n{host}Connection: close\r\n{headers}\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, body.to_owned())
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.base().join("run/tracemark/api.sock")
+    }
+
+    pub(crate) fn state_dir(&self) -> PathBuf {
+        self.base().join("home/.local/state/tracemark")
+    }
+
+    pub(crate) fn daemon_pid(&self) -> Option<i32> {
+        let record = std::fs::read(self.state_dir().join("daemon.json")).ok()?;
+        let record: Value = serde_json::from_slice(&record).ok()?;
+        i32::try_from(record["pid"].as_i64()?).ok()
+    }
+
+    pub(crate) fn signal_daemon(&self, signal: rustix::process::Signal) -> Option<i32> {
+        let pid = self.daemon_pid()?;
+        rustix::process::kill_process(rustix::process::Pid::from_raw(pid)?, signal).ok()?;
+        Some(pid)
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.state_dir().join("daemon.log"));
+            eprintln!("daemon log:\n{}", log.unwrap_or_default());
+        }
+        if let Some(pid) = self.signal_daemon(rustix::process::Signal::TERM) {
+            let started = Instant::now();
+            while is_alive(pid) && started.elapsed() < DEADLINE {
+                std::thread::yield_now();
+            }
+        }
+    }
+}
+
+/// True while the process runs; a zombie does not.
+pub(crate) fn is_alive(pid: i32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        !stat
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .starts_with(" Z")
+    })
+}
+
+fn variables(nul_separated: &str) -> BTreeMap<String, String> {
+    nul_separated
+        .split('\0')
+        .filter_map(|entry| entry.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// Looks again and again until there is something, and fails after a deadline that has nothing to do with speed.
+#[track_caller]
+pub(crate) fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(started.elapsed() < DEADLINE, "gave up waiting until {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
