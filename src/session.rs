@@ -90,6 +90,11 @@ impl Session {
         })
     }
 
+    /// True when `other` would name, place and create every version as this one does.
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.settings == other.settings && self.uri == other.uri && self.app == other.app
+    }
+
     /// Returns the app's name.
     pub fn app(&self) -> &str {
         &self.app

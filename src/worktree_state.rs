@@ -169,6 +169,18 @@ struct Waiter {
     store_failed: bool,
 }
 
+impl Waiter {
+    fn new(id: WaiterId, deadline: Instant) -> Self {
+        Self {
+            id,
+            deadline,
+            covered: false,
+            in_pass: false,
+            store_failed: false,
+        }
+    }
+}
+
 /// How far the LoggedModel of the last observation is.
 #[derive(Debug)]
 enum Progress {
@@ -240,12 +252,19 @@ impl WorktreeState {
         }
     }
 
-    /// Returns a state that begins anew, with generations that go on after `generation`.
-    pub fn after(policy: Policy, generation: u64, now: Instant) -> Self {
-        Self {
-            generation,
+    /// Begins anew under other settings: nothing that was known counts, who asked is still answered. Not while a pass
+    /// runs, whose outcome would be taken for one under the new settings.
+    pub fn restart(&mut self, policy: Policy, now: Instant) {
+        let waiters = std::mem::take(&mut self.waiters);
+        *self = Self {
+            generation: self.generation,
+            polling: self.polling,
+            waiters: waiters
+                .into_iter()
+                .map(|waiter| Waiter::new(waiter.id, waiter.deadline))
+                .collect(),
             ..Self::new(policy, now)
-        }
+        };
     }
 
     /// Takes an input and returns what is to be done, in that order.
@@ -310,13 +329,7 @@ impl WorktreeState {
     }
 
     fn asked(&mut self, waiter: WaiterId, deadline: Instant, now: Instant) {
-        self.waiters.push(Waiter {
-            id: waiter,
-            deadline,
-            covered: false,
-            in_pass: false,
-            store_failed: false,
-        });
+        self.waiters.push(Waiter::new(waiter, deadline));
         if deadline > now {
             self.pass_everything = true;
             self.want_pass(now);

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -44,6 +45,15 @@ const LOOK_AT_PYTHON: &str =
 const PROMPT: &str = "You are a helpful assistant.";
 const OTHER_PROMPT: &str = "You answer in one sentence.";
 const COMMIT_MESSAGE: &str = "Shorter and kinder";
+/// The repository's own settings. libgit2 reads the user's configuration whatever `GIT_CONFIG_GLOBAL` says, so ignore
+/// rules and conversions are set here too.
+const GIT_CONFIG: [(&str, &str); 5] = [
+    ("user.name", "tracemark demo"),
+    ("user.email", "demo@localhost"),
+    ("core.excludesFile", "/dev/null"),
+    ("core.attributesFile", "/dev/null"),
+    ("core.autocrlf", "false"),
+];
 /// What changes what git prints or where it looks, beside [`LOCAL_ENV_VARS`].
 const GIT_VARS: [&str; 4] = [
     "GIT_TEMPLATE_DIR",
@@ -66,6 +76,12 @@ const OTHER_VARS: [&str; 12] = [
     "PYTHONHOME",
     "PYTHONPATH",
 ];
+/// Where the demo's daemon keeps its state: macOS knows no `XDG_STATE_HOME`, so it gets another `HOME` there.
+const OWN_STATE: &str = if cfg!(target_os = "macos") {
+    "Library/Application Support/tracemark"
+} else {
+    "state/tracemark"
+};
 /// `sun_path` without its NUL is 103 bytes on macOS, 107 on Linux (unix(7)).
 const SOCKET_PATH_MAX: usize = 103;
 
@@ -75,13 +91,16 @@ const PYTHON_LIMIT: Duration = Duration::from_mins(5);
 const QUICK_LIMIT: Duration = Duration::from_mins(1);
 /// How long an env file may take to follow an edit; two seconds are usual.
 const ENV_LIMIT: Duration = Duration::from_secs(20);
-const HEARTBEAT: Duration = Duration::from_secs(10);
+const HEARTBEAT: Duration = Duration::from_secs(15);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How long a program that was told to end may take.
 const END_LIMIT: Duration = Duration::from_secs(5);
 
 pub(super) fn run(context: &Context, arguments: &DemoArgs) -> Result<(), Failure> {
     let runner = Runner::new()?;
+    let mut git = Command::new("git");
+    runner.run(git.arg("--version"), QUICK_LIMIT)?;
+    check_empty(arguments.dir.as_deref())?;
     line(
         "A guided tour on a throw-away repository, with its own daemon and MLflow. It takes a minute or two.",
     )?;
@@ -101,7 +120,7 @@ pub(super) fn run(context: &Context, arguments: &DemoArgs) -> Result<(), Failure
     };
     let mut tour = Tour::prepare(context, arguments, runner, venv)?;
     let result = tour.walk();
-    tour.end(result, arguments.clean)
+    tour.end(result)
 }
 
 /// Runs children one at a time, each as a process group that ends with the demo.
@@ -141,6 +160,7 @@ impl Runner {
         let stdout = scratch()?;
         let stderr = scratch()?;
         command
+            .stdin(Stdio::null())
             .stdout(clone_of(&stdout)?)
             .stderr(clone_of(&stderr)?);
         let success = self.finish(command, limit, |_| Ok(()))?;
@@ -161,7 +181,6 @@ impl Runner {
         let name = command.get_program().to_string_lossy().into_owned();
         let begun = Instant::now();
         let mut child = command
-            .stdin(Stdio::null())
             .process_group(0)
             .spawn()
             .map_err(|error| not_started(&name, &error))?;
@@ -268,7 +287,7 @@ fn environment(cache: &Path, runner: &Runner) -> Result<PathBuf, Failure> {
         line("   It is there from the last time.")?;
         return Ok(venv);
     }
-    if let Err(failure) = install(cache, &venv, runner) {
+    if let Err(failure) = install(cache, &venv, &lock, runner) {
         remove_dir(&venv)?;
         return Err(failure);
     }
@@ -330,10 +349,10 @@ fn is_usable(venv: &Path, runner: &Runner) -> Result<bool, Failure> {
     Ok(done.is_ok_and(|done| done.success))
 }
 
-fn install(cache: &Path, venv: &Path, runner: &Runner) -> Result<(), Failure> {
+fn install(cache: &Path, venv: &Path, lock: &File, runner: &Runner) -> Result<(), Failure> {
     remove_dir(venv)?;
     line(&format!(
-        "   Making it and installing {} with pip: about a minute, 500 MB …",
+        "   Making it and installing {} with pip: about a minute, 0.9 GB on disk …",
         REQUIREMENTS.join(" and ")
     ))?;
     let mut make = Command::new("python3");
@@ -345,10 +364,11 @@ fn install(cache: &Path, venv: &Path, runner: &Runner) -> Result<(), Failure> {
         let text = format!("python3 -m venv failed: {}", words.unwrap_or_default());
         return Err(negative(&text).hint("install it (Debian, Ubuntu: apt install python3-venv)"));
     }
-    pip(&cache.join("demo-install.log"), venv, runner)
+    pip(&cache.join("demo-install.log"), venv, lock, runner)
 }
 
-fn pip(log: &Path, venv: &Path, runner: &Runner) -> Result<(), Failure> {
+/// Pip holds the lock as its standard input, so that it is held for as long as pip runs, whatever becomes of us.
+fn pip(log: &Path, venv: &Path, lock: &File, runner: &Runner) -> Result<(), Failure> {
     let output = File::create(log).map_err(PathError::of("create", log))?;
     let mut command = Command::new(venv.join("bin/python"));
     command
@@ -358,6 +378,7 @@ fn pip(log: &Path, venv: &Path, runner: &Runner) -> Result<(), Failure> {
         .env("PIP_USER", "0")
         .env_remove("PIP_TARGET")
         .env_remove("PIP_PREFIX")
+        .stdin(clone_of(lock)?)
         .stdout(clone_of(&output)?)
         .stderr(output);
     clear_python(&mut command);
@@ -383,11 +404,9 @@ fn pip(log: &Path, venv: &Path, runner: &Runner) -> Result<(), Failure> {
 
 fn heartbeat(log: &Path, elapsed: Duration) -> Result<(), Failure> {
     let text = std::fs::read_to_string(log).unwrap_or_default();
-    let words: String = last_line(&text)
-        .unwrap_or("starting pip")
-        .chars()
-        .take(70)
-        .collect();
+    let words = last_line(&text).unwrap_or("starting pip");
+    let words = words.split_once(':').map_or(words, |(what, _)| what);
+    let words: String = words.chars().take(70).collect();
     line(&format!("   {:>4} s  {words}", elapsed.as_secs()))
 }
 
@@ -408,6 +427,8 @@ struct Tour {
     /// Where the demo's daemon keeps its state.
     paths: Paths,
     repo: PathBuf,
+    /// The repository goes away at the end.
+    clean: bool,
     venv: Option<PathBuf>,
     stub: Option<Child>,
     openai: String,
@@ -433,7 +454,7 @@ impl Tour {
             .map_err(|error| negative(&format!("cannot find this program: {error}")))?;
         let own = own_dir()?;
         let mut paths = context.paths.clone();
-        paths.state = own.path().join("state/tracemark");
+        paths.state = own.path().join(OWN_STATE);
         let repo = repository_dir(arguments.dir.as_deref())?;
         Ok(Self {
             runner,
@@ -441,6 +462,7 @@ impl Tour {
             own,
             paths,
             repo,
+            clean: arguments.clean,
             venv,
             stub: None,
             openai: String::new(),
@@ -466,8 +488,9 @@ impl Tour {
             self.repo.display()
         ))?;
         self.git(&["init", "-q", "-b", "main"])?;
-        self.git(&["config", "user.name", "tracemark demo"])?;
-        self.git(&["config", "user.email", "demo@localhost"])?;
+        for (key, value) in GIT_CONFIG {
+            self.git(&["config", key, value])?;
+        }
         self.write("app.py", APP)?;
         self.commit("A small app")?;
         shown("tracemark hash")?;
@@ -484,10 +507,9 @@ impl Tour {
         }
         shown("tracemark up --yes")?;
         let done = self.tracemark(&["up", "--yes"], PYTHON_LIMIT)?;
-        done.stdout.lines().try_for_each(|text| {
-            let fits = !text.starts_with("use it");
-            if fits { indented(text) } else { Ok(()) }
-        })
+        let notes = done.stderr.lines();
+        let news = notes.filter(|note| !note.starts_with("Making "));
+        news.chain(done.stdout.lines()).try_for_each(indented)
     }
 
     fn with_mlflow(&mut self) -> Result<(), Failure> {
@@ -496,23 +518,27 @@ impl Tour {
         self.visit(&format!("commit {head}"), Instant::now())?;
 
         title("5. Edit 1: another prompt in app.py, not committed. The daemon names the new code")?;
+        let since = Instant::now();
         self.write("app.py", &edited_app())?;
-        self.visit("edit 1, not committed", Instant::now())?;
+        self.visit("edit 1, not committed", since)?;
 
         title("6. Edit 2: a new file, prompts/tone.txt, not even added to git")?;
+        let since = Instant::now();
         self.write("prompts/tone.txt", "Be kind.\n")?;
-        self.visit("edit 2, not committed", Instant::now())?;
+        self.visit("edit 2, not committed", since)?;
 
         title(
             "7. Edit 3: that file again. git status says the same as before, tracemark does not",
         )?;
+        let since = Instant::now();
         self.write("prompts/tone.txt", "Be kind and brief.\n")?;
-        self.visit("edit 3, not committed", Instant::now())?;
+        self.visit("edit 3, not committed", since)?;
 
         title("8. A commit: its version is named by the full commit hash")?;
+        let since = Instant::now();
         self.commit_edits()?;
         let head = self.short_head()?;
-        self.visit(&format!("commit {head}"), Instant::now())?;
+        self.visit(&format!("commit {head}"), since)?;
         self.table()
     }
 
@@ -521,8 +547,7 @@ impl Tour {
         let before = self.versions.last().map(|version| &version.model_id);
         let variables = self.env_with(what, |variables| {
             let id = variables.get("MLFLOW_ACTIVE_MODEL_ID");
-            id.filter(|id| !id.is_empty() && Some(*id) != before)
-                .is_some()
+            id.is_some_and(|id| !id.is_empty() && Some(id) != before)
         })?;
         let elapsed = since.elapsed().as_secs_f32();
         let value = |name: &str| variables.get(name).cloned().unwrap_or_default();
@@ -535,6 +560,7 @@ impl Tour {
                 active.trim()
             )));
         }
+        self.check_name(what, &name)?;
         let note = if self.versions.is_empty() {
             String::new()
         } else {
@@ -579,12 +605,12 @@ impl Tour {
         let active = self.active()?;
         let linked = self.linked_traces(&active)?;
         line(&format!(
-            "   {:<21}  {:<21}  {:<34}  traces",
+            "   {:<23}  {:<21}  {:<34}  traces",
             "version", "code", "model id"
         ))?;
         for version in &self.versions {
             line(&format!(
-                "   {:<21}  {:<21}  {:<34}  {}",
+                "   {:<23}  {:<21}  {:<34}  {}",
                 short(&version.name),
                 version.what,
                 version.model_id,
@@ -592,16 +618,23 @@ impl Tour {
             ))?;
         }
         check_links(&self.versions, &linked)?;
+        let runs = self.versions.len();
         line(&format!(
-            "   {} of {} runs are linked to exactly their code. To count again, for any of these ids:",
-            self.versions.len(),
-            self.versions.len()
+            "   {runs} of {runs} runs are linked to exactly their code."
         ))?;
+        if self.clean {
+            return Ok(());
+        }
+        self.show_how_to_count(&active)
+    }
+
+    fn show_how_to_count(&self, active: &Active) -> Result<(), Failure> {
         let example = self.versions.last().map_or("", |one| &one.model_id);
         let code = format!(
             "import mlflow; print(len(mlflow.search_traces(locations=[\"{}\"], filter_string=\"metadata.`mlflow.modelId` = \\\"{example}\\\"\")))",
             active.experiment_id.as_deref().unwrap_or("0"),
         );
+        indented("To count again, for any of these ids:")?;
         shown(&format!(
             "MLFLOW_TRACKING_URI={} {} -c '{code}'",
             quoted(&active.store),
@@ -628,53 +661,66 @@ impl Tour {
             "cat {}",
             quoted(&self.env_file().to_string_lossy())
         ))?;
-        let mut name = self.follow("the first commit", "")?;
-        for (variable, value) in self.env_variables() {
-            indented(&format!("{variable}={value}"))?;
-        }
+        let (mut name, _) = self.follow("the first commit", "", Instant::now())?;
+        let text = std::fs::read_to_string(self.env_file()).unwrap_or_default();
+        text.lines().try_for_each(indented)?;
         title("5. Edit 1: another prompt in app.py, not committed; the env file follows")?;
+        let since = Instant::now();
         self.write("app.py", &edited_app())?;
-        name = self.follow_shown("edit 1", &name)?;
+        name = self.follow_shown("edit 1", &name, since)?;
 
         title("6. Edit 2: a new file, prompts/tone.txt, not even added to git")?;
+        let since = Instant::now();
         self.write("prompts/tone.txt", "Be kind.\n")?;
-        name = self.follow_shown("edit 2", &name)?;
+        name = self.follow_shown("edit 2", &name, since)?;
 
         title(
             "7. Edit 3: that file again. git status says the same as before, tracemark does not",
         )?;
+        let since = Instant::now();
         self.write("prompts/tone.txt", "Be kind and brief.\n")?;
-        name = self.follow_shown("edit 3", &name)?;
+        name = self.follow_shown("edit 3", &name, since)?;
 
         title("8. A commit: its version is named by the full commit hash")?;
+        let since = Instant::now();
         self.commit_edits()?;
-        self.follow_shown("the commit", &name)?;
+        self.follow_shown("the commit", &name, since)?;
         Ok(())
     }
 
-    fn follow_shown(&self, what: &str, before: &str) -> Result<String, Failure> {
-        let begun = Instant::now();
-        let name = self.follow(what, before)?;
-        let elapsed = begun.elapsed().as_secs_f32();
+    fn follow_shown(&self, what: &str, before: &str, since: Instant) -> Result<String, Failure> {
+        let (name, elapsed) = self.follow(what, before, since)?;
+        let elapsed = elapsed.as_secs_f32();
         indented(&format!("TRACEMARK_NAME={name}   (after {elapsed:.1} s)"))?;
         Ok(name)
     }
 
     /// Waits until the env file carries another name than `before`, which must be that of `tracemark hash`.
-    fn follow(&self, what: &str, before: &str) -> Result<String, Failure> {
+    fn follow(
+        &self,
+        what: &str,
+        before: &str,
+        since: Instant,
+    ) -> Result<(String, Duration), Failure> {
         let variables = self.env_with(what, |variables| {
             let name = variables.get("TRACEMARK_NAME");
             name.is_some_and(|name| !name.is_empty() && name != before)
         })?;
+        let elapsed = since.elapsed();
         let name = variables.get("TRACEMARK_NAME").cloned().unwrap_or_default();
+        self.check_name(what, &name)?;
+        Ok((name, elapsed))
+    }
+
+    fn check_name(&self, what: &str, name: &str) -> Result<(), Failure> {
         let hash = self.tracemark(&["hash"], QUICK_LIMIT)?.stdout;
-        if hash.trim() != name {
-            return Err(negative(&format!(
-                "{what}: the env file says {name}, tracemark hash says {}",
-                hash.trim()
-            )));
+        if hash.trim() == name {
+            return Ok(());
         }
-        Ok(name)
+        Err(negative(&format!(
+            "{what}: the env file says {name}, tracemark hash says {}",
+            hash.trim()
+        )))
     }
 
     fn ask_socket(&self) -> Result<(), Failure> {
@@ -682,17 +728,15 @@ impl Tour {
         title(&format!(
             "{number}. Other ways to the id: the env file, and a socket that answers any program"
         ))?;
-        let env_file = quoted(&self.env_file().to_string_lossy());
-        shown(&format!("grep MODEL_ID {env_file}"))?;
+        indented(&format!("env file: {}", self.env_file().display()))?;
         let variables = self.env_variables();
         let id = variables
             .get("MLFLOW_ACTIVE_MODEL_ID")
             .map_or("", |id| id.as_str());
-        indented(&format!("MLFLOW_ACTIVE_MODEL_ID={id}"))?;
         let socket = recorded(&self.paths).map(|daemon| PathBuf::from(daemon.socket));
         let socket = socket.ok_or_else(|| negative("the demo's daemon is gone"))?;
         let url = format!(
-            "http://localhost/v1/active?worktree={}",
+            "http://localhost/v1/active?worktree={}&wait=5000",
             self.encoded_repo()
         );
         shown(&format!(
@@ -880,40 +924,39 @@ impl Tour {
     }
 
     /// Takes everything back that was started, whatever happened before.
-    fn end(mut self, result: Result<(), Failure>, clean: bool) -> Result<(), Failure> {
+    fn end(mut self, result: Result<(), Failure>) -> Result<(), Failure> {
         let stopped = self.runner.is_stopped();
         self.runner.stopped = Arc::new(AtomicBool::new(false));
         if let Some(mut stub) = self.stub.take() {
             end_group(&mut stub);
         }
-        let told = result.is_ok().then(|| {
+        let result = result.and_then(|()| {
             title("The end: nothing stays tracked, and the demo's daemon ends")?;
             shown("tracemark down")
         });
-        told.transpose()?;
         let down = self.tracemark(&["down"], QUICK_LIMIT);
         self.end_daemon();
-        if clean {
+        if self.clean {
             remove_dir(&self.repo)?;
         }
         match result {
             Ok(()) => {
                 indented(down?.stdout.trim())?;
-                line(&self.farewell(clean))
+                line(&self.farewell())
             }
             Err(failure) if stopped => {
-                line(&self.remains(clean))?;
+                line(&self.remains())?;
                 Err(failure)
             }
             Err(failure) => {
-                line(&self.remains(clean))?;
+                line(&self.remains())?;
                 Err(self.explained(failure))
             }
         }
     }
 
-    fn remains(&self, clean: bool) -> String {
-        if clean {
+    fn remains(&self) -> String {
+        if self.clean {
             return "\nThe demo's daemon has ended; the repository is removed.".to_owned();
         }
         let repo = quoted(&self.repo.to_string_lossy());
@@ -956,9 +999,9 @@ impl Tour {
         lock.map_or(true, |lock| lock.try_lock().is_ok())
     }
 
-    fn farewell(&self, clean: bool) -> String {
+    fn farewell(&self) -> String {
         let own = "   In your own repository: tracemark up, then tracemark exec -- python app.py";
-        if clean {
+        if self.clean {
             return format!("   The repository and its store are removed.\n{own}");
         }
         let repo = quoted(&self.repo.to_string_lossy());
@@ -980,7 +1023,8 @@ impl Tour {
 /// Returns a directory of this user alone, short enough for a socket in it.
 fn own_dir() -> Result<TempDir, Failure> {
     let temporary = std::env::temp_dir();
-    let socket = temporary.join("tracemark-demo-XXXXXX/tracemark/api.sock");
+    let dir = temporary.join("tracemark-demo-XXXXXX");
+    let socket = dir.join(OWN_STATE).join("run/api.sock");
     let is_short = socket.as_os_str().as_bytes().len() <= SOCKET_PATH_MAX;
     new_dir(if is_short {
         &temporary
@@ -992,26 +1036,34 @@ fn own_dir() -> Result<TempDir, Failure> {
 fn new_dir(dir: &Path) -> Result<TempDir, Failure> {
     let made = tempfile::Builder::new()
         .prefix("tracemark-demo-")
+        .permissions(std::fs::Permissions::from_mode(0o700))
         .tempdir_in(dir);
     Ok(made.map_err(PathError::of("make a directory in", dir))?)
 }
 
-/// Returns a new directory, or the one that was asked for where nothing is in it.
+/// Returns a new directory, or the one that was asked for.
 fn repository_dir(given: Option<&Path>) -> Result<PathBuf, Failure> {
     let Some(dir) = given else {
         let dir = new_dir(&std::env::temp_dir())?.keep();
         return Ok(dir.canonicalize().map_err(PathError::of("read", &dir))?);
     };
     std::fs::create_dir_all(dir).map_err(PathError::of("create", dir))?;
-    let mut entries = dir.read_dir().map_err(PathError::of("read", dir))?;
-    if entries.next().is_some() {
-        return Err(Failure::new(
-            FailureKind::Usage,
-            &format!("{} is not empty", dir.display()),
-        )
-        .hint("give a directory that does not exist yet"));
-    }
     Ok(dir.canonicalize().map_err(PathError::of("read", dir))?)
+}
+
+fn check_empty(given: Option<&Path>) -> Result<(), Failure> {
+    let is_new = |dir: &Path| match dir.read_dir() {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    };
+    match given {
+        Some(dir) if !is_new(dir) => Err(Failure::new(
+            FailureKind::Usage,
+            &format!("{} is not an empty directory", dir.display()),
+        )
+        .hint("give a directory that does not exist yet")),
+        _ => Ok(()),
+    }
 }
 
 fn remove_dir(dir: &Path) -> Result<(), Failure> {

@@ -716,14 +716,22 @@ impl<'a> Said<'a> {
 }
 
 impl Entry {
-    /// Starts over with new settings; whoever follows keeps following.
+    /// Starts over with new settings; who follows keeps following, who asked is still answered. Settings that stay
+    /// are no reason, and a pass that runs comes first.
     fn renew(&mut self, session: Result<Arc<Session>, String>) {
+        let same = match (&self.session, &session) {
+            (Ok(old), Ok(new)) => old.is_like(new),
+            (Err(old), Err(new)) => old == new,
+            _ => false,
+        };
+        if same {
+            return;
+        }
         if self.eyes.is_none() {
             self.reload = true;
             return;
         }
-        let generation = self.state.publication().generation;
-        self.state = WorktreeState::after(policy(&session), generation, Instant::now());
+        self.state.restart(policy(&session), Instant::now());
         self.session = session;
     }
 

@@ -1,1 +1,333 @@
-//! commands
+//! Do the commands keep their promises: what `up` writes, what `down` takes back, what the socket answers?
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::python::sqlite_store;
+use crate::world::{Said, World, is_alive, wait_until};
+
+/// A tracked repository with a SQLite store beside it.
+fn tracked() -> World {
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    world
+}
+
+fn active_target(world: &World, more: &str) -> String {
+    format!("/v1/active?worktree={}{more}", world.repo().display())
+}
+
+#[test]
+fn down_takes_back_byte_for_byte_what_up_wrote() {
+    let world = World::with_commit();
+    world.write(
+        ".git/hooks/post-commit",
+        "#!/bin/bash\necho mine\nexec true\n",
+    );
+    let hook = world.repo().join(".git/hooks/post-commit");
+    std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o750)).unwrap();
+    let store = sqlite_store(world.base());
+    let before = snapshot(&world.repo());
+    world.tracemark(&["up", "--store", &store]).ok();
+    let pid = world.daemon_pid().unwrap();
+    assert_ne!(snapshot(&world.repo()), before);
+    world.tracemark(&["down"]).ok();
+    assert_eq!(snapshot(&world.repo()), before);
+    wait_until("the daemon without repositories ends", || {
+        (!is_alive(pid)).then_some(())
+    });
+    assert!(!world.socket().exists());
+}
+
+/// Every file below a directory with its mode and bytes.
+fn snapshot(dir: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
+    let mut files = BTreeMap::new();
+    let mut waiting = vec![dir.to_owned()];
+    while let Some(dir) = waiting.pop() {
+        for entry in std::fs::read_dir(dir).unwrap().flatten() {
+            let (path, metadata) = (entry.path(), entry.metadata().unwrap());
+            let bytes = if metadata.is_dir() {
+                waiting.push(path.clone());
+                Vec::new()
+            } else {
+                std::fs::read(&path).unwrap()
+            };
+            files.insert(path, (metadata.permissions().mode(), bytes));
+        }
+    }
+    files
+}
+
+#[test]
+fn up_is_safe_to_repeat() {
+    let world = tracked();
+    let id = world.env_id();
+    let hooks = || std::fs::read(world.repo().join(".git/hooks/post-commit")).unwrap();
+    let before = hooks();
+    let said = world.tracemark(&["up"]).ok();
+    assert!(said.contains(&id), "{said}");
+    assert_eq!(hooks(), before);
+}
+
+#[test]
+fn the_hook_runs_beside_a_hook_that_is_there_and_never_fails_a_commit() {
+    let world = World::with_commit();
+    world.write(
+        ".git/hooks/post-commit",
+        "#!/bin/sh\necho mine > mine.txt\nexec true\n",
+    );
+    let hook = world.repo().join(".git/hooks/post-commit");
+    std::fs::set_permissions(hook, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    let before = world.env_id();
+    world.write("app.py", "print(2)\n");
+    world.commit("second");
+    assert!(world.repo().join("mine.txt").exists());
+    world.new_env_id(&before);
+    world.signal_daemon(rustix::process::Signal::TERM);
+    world.write("app.py", "print(3)\n");
+    world.commit("without a daemon");
+}
+
+#[test]
+fn the_socket_answers_as_documented() {
+    let world = tracked();
+    let said = world.get(&active_target(&world, "&wait=10000"));
+    assert_eq!(said["state"], "active");
+    assert_eq!(said["fresh"], true);
+    assert_eq!(said["api"], 1);
+    assert_eq!(said["model_id"], world.env_id());
+    assert_eq!(said["head"], world.git(&["rev-parse", "HEAD"]));
+    assert_eq!(said["name"], said["head"]);
+    assert_eq!(said["dirty"], false);
+    assert_eq!(said["experiment_id"], "0");
+    let status = world.get("/v1/status");
+    assert_eq!(status["schema"], 1);
+    assert_eq!(status["worktrees"][0]["state"], "active");
+    assert_eq!(status["daemon"]["pid"], world.daemon_pid().unwrap());
+    // Any path inside finds the worktree.
+    world.write("deep/er/file", "x");
+    let inside = format!(
+        "/v1/active?worktree={}/deep/er&wait=10000",
+        world.repo().display()
+    );
+    assert_eq!(world.get(&inside)["dirty"], true);
+}
+
+#[test]
+fn the_socket_refuses_browsers_and_nonsense() {
+    let world = tracked();
+    let target = active_target(&world, "");
+    let status = |method: &str, target: &str, headers: &str| world.http(method, target, headers).0;
+    assert_eq!(
+        status("GET", &target, "Origin: http://evil.example\r\n"),
+        403
+    );
+    assert_eq!(status("GET", &target, "Host: evil.example\r\n"), 403);
+    assert_eq!(status("GET", "/v1/active", ""), 400);
+    assert_eq!(status("GET", "/v1/active?worktree=relative", ""), 400);
+    assert_eq!(status("GET", &active_target(&world, "&wait=soon"), ""), 400);
+    assert_eq!(status("GET", "/v1/active?worktree=/", ""), 404);
+    assert_eq!(status("GET", "/v2/active", ""), 404);
+    assert_eq!(status("POST", "/v1/touch", "Content-Length: 0\r\n"), 400);
+    let mode = world.socket().metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let dir = world.socket().parent().unwrap().metadata().unwrap();
+    assert_eq!(dir.permissions().mode() & 0o777, 0o700);
+}
+
+#[test]
+fn a_follower_gets_the_state_now_and_then_every_change() {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    let world = tracked();
+    let mut stream = std::os::unix::net::UnixStream::connect(world.socket()).unwrap();
+    let target = format!("/v1/events?worktree={}", world.repo().display());
+    write!(stream, "GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
+    let mut next = || -> Value {
+        let line = lines.find(|line| line.starts_with('{')).unwrap();
+        serde_json::from_str(&line).unwrap()
+    };
+    let now = next();
+    assert_eq!(now["model_id"], world.env_id());
+    world.write("app.py", "print(2)\n");
+    let withdrawn = next();
+    assert_eq!(
+        (&withdrawn["state"], &withdrawn["model_id"]),
+        (&"pending".into(), &Value::Null)
+    );
+    let mut active = next();
+    while active["state"] != "active" {
+        active = next();
+    }
+    assert_ne!(active["model_id"], now["model_id"]);
+    assert!(active["generation"].as_u64() > now["generation"].as_u64());
+}
+
+#[test]
+fn a_daemon_that_stops_leaves_no_id_behind_and_the_next_question_starts_one() {
+    let world = tracked();
+    let id = world.env_id();
+    let pid = world.signal_daemon(rustix::process::Signal::TERM).unwrap();
+    wait_until("it ends", || (!is_alive(pid)).then_some(()));
+    assert_eq!(world.env_id(), "");
+    assert_eq!(world.tracemark(&["active"]).ok().trim(), id);
+    assert_eq!(world.env_id(), id);
+}
+
+#[test]
+fn a_killed_daemon_is_replaced_and_its_id_still_means_the_same_code() {
+    let world = tracked();
+    let id = world.env_id();
+    let pid = world.signal_daemon(rustix::process::Signal::KILL).unwrap();
+    wait_until("it ends", || (!is_alive(pid)).then_some(()));
+    world.write("app.py", "print('changed while nobody looked')\n");
+    assert_ne!(world.tracemark(&["active"]).ok().trim(), id);
+    assert_ne!(world.env_id(), id);
+}
+
+#[test]
+fn a_second_daemon_says_that_one_is_running() {
+    let world = tracked();
+    world
+        .tracemark(&["daemon"])
+        .failed(5, "another tracemark daemon");
+}
+
+#[test]
+fn exec_beats_what_the_shell_exported_and_keeps_the_exit_code() {
+    let mut world = tracked();
+    world.set("MLFLOW_ACTIVE_MODEL_ID", "m-stale");
+    let env = world.exec_env();
+    assert_eq!(env["MLFLOW_ACTIVE_MODEL_ID"], world.env_id());
+    assert!(env["MLFLOW_TRACKING_URI"].starts_with("sqlite:////"));
+    assert_eq!(env["MLFLOW_EXPERIMENT_ID"], "0");
+    assert_eq!(env["TRACEMARK_SOCKET"], world.socket().to_str().unwrap());
+    assert_eq!(
+        world.tracemark(&["exec", "--", "sh", "-c", "exit 7"]).code,
+        Some(7)
+    );
+    assert_eq!(
+        world.tracemark(&["exec", "--", "no-such-program"]).code,
+        Some(127)
+    );
+}
+
+#[test]
+fn exec_hands_out_no_id_of_another_store_than_the_commands() {
+    let mut world = tracked();
+    world.set("MLFLOW_TRACKING_URI", "http://127.0.0.1:9");
+    let said = world.tracemark(&[
+        "exec",
+        "--",
+        "sh",
+        "-c",
+        "echo \"[$MLFLOW_ACTIVE_MODEL_ID]\"",
+    ]);
+    assert_eq!(said.stdout, "[]\n");
+    assert!(said.stderr.contains("MLFLOW_TRACKING_URI"), "{said:?}");
+    assert_eq!(
+        world.tracemark(&["exec", "--require", "--", "true"]).code,
+        Some(125)
+    );
+}
+
+#[test]
+fn env_is_the_same_for_every_shell() {
+    let world = tracked();
+    let id = world.env_id();
+    let script = "eval \"$($TM env)\"; echo $MLFLOW_ACTIVE_MODEL_ID";
+    for shell in ["sh", "bash"] {
+        let mut command = world.command(shell);
+        command
+            .env("TM", env!("CARGO_BIN_EXE_tracemark"))
+            .args(["-c", script]);
+        assert_eq!(Said::of(command.output().unwrap()).ok().trim(), id);
+    }
+    let json: Value =
+        serde_json::from_str(&world.tracemark(&["env", "--shell", "json"]).ok()).unwrap();
+    assert_eq!(json["MLFLOW_ACTIVE_MODEL_ID"], id);
+    let fish = world.tracemark(&["env", "--shell", "fish"]).ok();
+    assert!(
+        fish.contains(&format!("set -gx MLFLOW_ACTIVE_MODEL_ID '{id}';")),
+        "{fish}"
+    );
+}
+
+#[test]
+fn once_needs_neither_up_nor_a_daemon() {
+    let mut world = World::with_commit();
+    let store = sqlite_store(world.base());
+    world.set("MLFLOW_TRACKING_URI", &store);
+    let first = world.tracemark(&["active", "--once"]).ok();
+    assert_eq!(world.tracemark(&["active", "--once"]).ok(), first);
+    let said = world.tracemark(&[
+        "exec",
+        "--once",
+        "--",
+        "sh",
+        "-c",
+        "echo $MLFLOW_ACTIVE_MODEL_ID",
+    ]);
+    assert_eq!(said.ok(), first);
+    assert_eq!(world.daemon_pid(), None);
+}
+
+#[test]
+fn linked_worktrees_are_tracked_each_with_its_own_code() {
+    let world = tracked();
+    let other = world.base().join("other");
+    world.git(&[
+        "worktree",
+        "add",
+        "-q",
+        "-b",
+        "side",
+        other.to_str().unwrap(),
+    ]);
+    std::fs::write(other.join("app.py"), "print('side')\n").unwrap();
+    let asked = world.get(&format!(
+        "/v1/active?worktree={}&wait=20000",
+        other.display()
+    ));
+    assert_eq!(
+        (&asked["state"], &asked["dirty"]),
+        (&"active".into(), &true.into())
+    );
+    let env_file = asked["env_file"].as_str().unwrap();
+    assert!(env_file.contains("worktrees"), "{env_file}");
+    assert_ne!(asked["model_id"], world.env_id());
+}
+
+#[test]
+fn running_an_app_is_no_change_of_the_code() {
+    let world = tracked();
+    let id = world.env_id();
+    world.write("mlflow.db-journal", "x");
+    world.write("mlruns/0/meta", "x");
+    world.write("__pycache__/app.pyc", "x");
+    assert_eq!(world.tracemark(&["active"]).ok().trim(), id);
+    assert_eq!(world.git(&["status", "--porcelain"]), "");
+}
+
+#[test]
+fn a_state_that_the_helper_cannot_name_is_tracked_under_its_tree() {
+    let world = tracked();
+    world.write("app.py", b"print('caf\xe9')\n");
+    world.tracemark(&["hash"]).failed(1, "not UTF-8");
+    let said = world.get(&active_target(&world, "&wait=20000"));
+    assert_eq!(said["state"], "active");
+    assert!(
+        said["name"].as_str().unwrap().starts_with("repo-tree-"),
+        "{said}"
+    );
+    assert!(
+        said["note"].as_str().unwrap().contains("not UTF-8"),
+        "{said}"
+    );
+}

@@ -1,1 +1,205 @@
-//! errors
+//! When something is wrong: one line of cause, one line of what to do, the right exit code, nothing half-written?
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::python::{free_port, look, server, sqlite_store};
+use crate::world::World;
+
+#[test]
+fn outside_a_repository() {
+    let world = World::without_repository();
+    for command in [&["up"][..], &["active"], &["hash"], &["down"], &["env"]] {
+        world.tracemark(command).failed(4, "not a git repository");
+    }
+    assert!(!world.state_dir().join("repositories").exists());
+}
+
+#[test]
+fn in_a_repository_that_is_not_tracked() {
+    let world = World::with_commit();
+    for command in [&["active"][..], &["env"], &["down"]] {
+        world.tracemark(command).failed(4, "is not tracked");
+    }
+}
+
+#[test]
+fn in_a_bare_repository() {
+    let world = World::without_repository();
+    std::fs::create_dir(world.repo()).unwrap();
+    world.git(&["init", "-q", "--bare", "."]);
+    world.tracemark(&["up"]).failed(4, "no work tree");
+    world.tracemark(&["hash"]).failed(1, "work tree");
+}
+
+#[test]
+fn before_the_first_commit_there_is_no_hash_but_tracking_works() {
+    let world = World::new();
+    world.write("app.py", "print(1)\n");
+    world.tracemark(&["hash"]).failed(1, "no commit yet");
+    let store = sqlite_store(world.base());
+    let said = world.tracemark(&["up", "--store", &store]).ok();
+    assert!(
+        said.contains("repo-tree-") && said.contains("(active)"),
+        "{said}"
+    );
+}
+
+#[test]
+fn without_git() {
+    let mut world = World::with_commit();
+    let empty = world.base().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    world.set("PATH", empty.to_str().unwrap());
+    world.tracemark(&["hash"]).failed(1, "git is not installed");
+    world.tracemark(&["up"]).failed(1, "git is not installed");
+}
+
+#[test]
+fn with_a_store_that_nobody_answers_for() {
+    let world = World::with_commit();
+    let address = format!("http://127.0.0.1:{}", free_port());
+    let said = world.tracemark(&["up", "--store", &address]);
+    assert_eq!(said.code, Some(6), "{said:?}");
+    assert!(said.stderr.contains("tracking is on"), "{said:?}");
+    assert_eq!(world.env_id(), "");
+    assert!(!world.env_file()["TRACEMARK_NAME"].is_empty());
+    world
+        .tracemark(&["active", "--timeout", "1"])
+        .failed(6, "no answer from the MLflow server");
+    world.tracemark(&["down"]).ok();
+}
+
+/// A server that gives everybody the same answer.
+fn always(status: &'static str, kind: &'static str, body: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 4096];
+            if stream.read(&mut request).is_ok() {
+                let _sent = write!(
+                    stream,
+                    "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                    body.len()
+                );
+            }
+        }
+    });
+    address
+}
+
+#[test]
+fn with_a_store_that_refuses_or_is_none_nothing_is_written() {
+    let cases = [
+        (
+            always("403 Forbidden", "text/plain", "Permission denied"),
+            "Permission denied",
+        ),
+        (
+            always("404 Not Found", "text/html", "<html>no</html>"),
+            "not a usable MLflow store",
+        ),
+        (
+            always("200 OK", "text/html", "<html>hello</html>"),
+            "MLflow",
+        ),
+    ];
+    for (address, cause) in cases {
+        let world = World::with_commit();
+        let hooks = || {
+            std::fs::read_dir(world.repo().join(".git/hooks"))
+                .unwrap()
+                .count()
+        };
+        let before = hooks();
+        world
+            .tracemark(&["up", "--store", &address])
+            .failed(6, cause);
+        assert_eq!(hooks(), before);
+        assert!(!world.state_dir().join("repositories").exists());
+        world.tracemark(&["active"]).failed(4, "is not tracked");
+    }
+}
+
+#[test]
+fn with_a_store_that_is_in_trouble() {
+    let world = World::with_commit();
+    let address = always(
+        "500 Internal Server Error",
+        "text/plain",
+        "out of \u{1b}[31mcheese",
+    );
+    let said = world.tracemark(&["up", "--store", &address]);
+    assert_eq!(said.code, Some(6), "{said:?}");
+    assert!(
+        said.stderr.contains("HTTP 500") && !said.stderr.contains('\u{1b}'),
+        "{said:?}"
+    );
+    world
+        .tracemark(&["active", "--timeout", "1"])
+        .failed(6, "HTTP 500");
+}
+
+#[test]
+fn with_an_experiment_that_was_deleted() {
+    let world = World::with_commit();
+    look(server(), &["experiment", "deleted"]);
+    let python = format!(
+        "import mlflow; mlflow.set_tracking_uri('{}'); mlflow.delete_experiment(mlflow.create_experiment('deleted'))",
+        server()
+    );
+    let mut command = world.command(crate::python::python());
+    assert!(command.args(["-c", &python]).status().unwrap().success());
+    world
+        .tracemark(&["up", "--store", server(), "--experiment", "deleted"])
+        .failed(6, "is deleted");
+}
+
+#[test]
+fn with_a_tracking_uri_that_cannot_be_used() {
+    let world = World::with_commit();
+    for (uri, cause) in [
+        ("postgresql://u:p@db/mlflow", "postgresql"),
+        ("file:///tmp/mlruns", "file store"),
+        ("databricks", "Databricks"),
+        ("ftp://x", "ftp"),
+    ] {
+        world.tracemark(&["up", "--store", uri]).failed(3, cause);
+    }
+}
+
+#[test]
+fn with_a_git_directory_that_cannot_be_written() {
+    if rustix::process::geteuid().is_root() {
+        // Permissions do not stop root: a file in the directory's place does.
+        let world = World::with_commit();
+        world.write(".git/tracemark", "in the way");
+        world.tracemark(&["up"]).failed(3, "tracemark");
+        return;
+    }
+    let world = World::with_commit();
+    let dir = world.repo().join(".git");
+    std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o500)).unwrap();
+    let said = world.tracemark(&["up"]);
+    std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o700)).unwrap();
+    said.failed(3, "Permission denied");
+}
+
+#[test]
+fn with_a_settings_file_that_is_wrong() {
+    let world = World::with_commit();
+    world.write(".tracemark.toml", "naming = 'by-mood'\n");
+    world.tracemark(&["up"]).failed(3, "by-mood");
+    world.write(".tracemark.toml", "namming = 'tree'\n");
+    world.tracemark(&["up"]).failed(3, "namming");
+}
+
+#[test]
+fn with_usage_that_is_wrong() {
+    let world = World::without_repository();
+    assert_eq!(world.tracemark(&["no-such-command"]).code, Some(2));
+    assert_eq!(world.tracemark(&["exec"]).code, Some(2));
+}

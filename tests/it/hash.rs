@@ -335,7 +335,7 @@ impl State {
             .command("git", &Value::Null)
             .args(["update-index", "-q", "--refresh"])
             .status();
-        drop(refreshed.unwrap());
+        assert!(refreshed.unwrap().code().is_some());
     }
 }
 

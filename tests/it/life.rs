@@ -143,6 +143,21 @@ impl Play {
         self.give(Input::Tick);
     }
 
+    /// As the daemon does it: only between passes, and what the old store still answers counts for nothing.
+    fn new_settings(&mut self) {
+        if self.reading.is_none() {
+            self.resolving = None;
+            self.state.restart(
+                Policy {
+                    create: Create::Settled,
+                    settle: SETTLE,
+                },
+                self.now,
+            );
+            self.give(Input::Tick);
+        }
+    }
+
     /// Lets everything run to its end.
     fn settle(&mut self) {
         for _ in 0..200 {
@@ -342,6 +357,7 @@ enum Step {
     StoreAnswers,
     StoreFails,
     Wait(u64),
+    NewSettings,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -358,6 +374,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => Just(Step::StoreAnswers),
         1 => Just(Step::StoreFails),
         4 => (0u64..3000).prop_map(Step::Wait),
+        1 => Just(Step::NewSettings),
     ]
 }
 
@@ -393,6 +410,7 @@ proptest! {
                 Step::StoreAnswers => play.finish_resolve(true),
                 Step::StoreFails => play.finish_resolve(false),
                 Step::Wait(ms) => play.wait(Duration::from_millis(*ms)),
+                Step::NewSettings => play.new_settings(),
             }
             for publication in &play.published {
                 if let (State::Active(active), Some(seen)) = (&publication.state, &publication.observation) {

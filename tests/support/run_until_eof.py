@@ -9,6 +9,8 @@ import sys
 
 
 def main():
+    for ending in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(ending, lambda *_: None)
     child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, start_new_session=True)
     while sys.stdin.buffer.read(4096):
         pass
