@@ -4,6 +4,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write as _};
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -56,7 +57,7 @@ pub enum GitError {
     Failed {
         /// The subcommand and its first arguments.
         command: String,
-        /// The last line of standard error, or the exit status.
+        /// The first error on standard error, else its last line, else the exit status.
         message: String,
     },
     /// Git was still running at the time limit and was ended.
@@ -119,6 +120,20 @@ impl Git {
         git.dir = Some(dir.to_owned());
         git.unset.extend(LOCAL_ENV_VARS);
         git.unset.extend(SHELL_VARS);
+        git
+    }
+
+    /// Returns a git for the repository in `dir`: as this one, settings from the environment included, without the
+    /// variables that name a repository.
+    #[must_use]
+    pub fn in_other_repository(&self, dir: &Path) -> Self {
+        let names = |name: &str| LOCAL_ENV_VARS.contains(&name) && !name.starts_with("GIT_CONFIG");
+        let mut git = self.clone().in_dir(dir);
+        git.set
+            .retain(|(name, _)| !name.to_str().is_some_and(names));
+        git.unset
+            .extend(LOCAL_ENV_VARS.into_iter().filter(|name| names(name)));
+        git.config.clear();
         git
     }
 
@@ -198,6 +213,14 @@ impl Git {
             stdout.pop();
         }
         Ok(stdout)
+    }
+
+    /// Runs git and returns the path that it prints.
+    ///
+    /// # Errors
+    /// As [`Git::run`].
+    pub fn path<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Result<PathBuf, GitError> {
+        Ok(PathBuf::from(OsString::from_vec(self.line(arguments)?)))
     }
 
     fn spawn<S: AsRef<OsStr>>(
@@ -294,7 +317,7 @@ fn collect(child: &mut Child, input: Option<Vec<u8>>, name: &str) -> Result<Outp
     } else {
         Err(GitError::Failed {
             command: name.to_owned(),
-            message: last_line(&output.stderr).unwrap_or_else(|| status.to_string()),
+            message: cause(&output.stderr).unwrap_or_else(|| status.to_string()),
         })
     }
 }
@@ -325,12 +348,12 @@ fn read_aside(source: impl Read + Send + 'static, stream: Stream, sender: mpsc::
     });
 }
 
-fn last_line(stderr: &[u8]) -> Option<String> {
+fn cause(stderr: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(stderr);
-    text.lines()
-        .rev()
-        .map(str::trim)
-        .find(|line| !line.is_empty())
+    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines()
+        .find(|line| line.starts_with("error: ") || line.starts_with("fatal: "))
+        .or_else(|| lines().next_back())
         .map(str::to_owned)
 }
 

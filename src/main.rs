@@ -8,6 +8,11 @@ use tracemark::cli::{Cli, Command};
 use tracemark::error::Failure;
 
 fn main() -> ExitCode {
+    // An ignored SIGCHLD, inherited from the caller, would hide how every git ended.
+    let heard = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    if let Err(error) = signal_hook::flag::register(signal_hook::consts::SIGCHLD, heard) {
+        tracing::debug!(%error, "SIGCHLD stays as it is");
+    }
     let cli = Cli::parse();
     log_to_stderr(matches!(cli.command, Command::Daemon(_)));
     match tracemark::command::run(cli) {

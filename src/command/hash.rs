@@ -11,14 +11,19 @@ use crate::identity::{commit_name, sanitize_app, tree_name};
 use crate::ids::ObjectId;
 use crate::repository::Worktree;
 
+const SCRATCH_HINT: &str = "export TMPDIR=/tmp, or another directory that you can write";
+
 /// The version that step 2 of MLflow's guide gives an app outside git.
 const LOCAL_DEV: &str = "local-dev";
 
 pub(super) fn run(context: &Context, arguments: &HashArgs) -> Result<(), Failure> {
+    if let Err(error) = crate::identity::scratch::remove_on_signals() {
+        tracing::debug!(%error, "signals stay as they are");
+    }
     let git = Git::inherited();
     let text = match (arguments.naming, arguments.name) {
         (NamingArg::GitHash, _) => {
-            let hash = git_hash::compute(&git).map_err(|error| hash_failure(&git, &error))?;
+            let hash = git_hash::compute(&git, None).map_err(|error| hash_failure(&git, &error))?;
             hash.text
         }
         (NamingArg::Commit, false) => head(&git)?.to_string(),
@@ -46,11 +51,12 @@ fn captured(git: &Git) -> Result<CapturedTree, Failure> {
 
 fn head(git: &Git) -> Result<ObjectId, Failure> {
     let bytes = git
-        .line(&["rev-parse", "HEAD"])
+        .line(&["rev-parse", "--verify", "HEAD"])
         .map_err(|error| match error {
             GitError::Failed { .. } if is_outside(git) => outside(),
-            GitError::Failed { .. } => no_commit(),
-            other => other.into(),
+            GitError::Failed { .. } if git.run(&["rev-parse", "--git-dir"]).is_ok() => no_commit(),
+            other => Failure::new(FailureKind::Negative, &chain(&other))
+                .hint(git_hint(&other, "git status")),
         })?;
     String::from_utf8(bytes)
         .ok()
@@ -64,9 +70,9 @@ fn head(git: &Git) -> Result<ObjectId, Failure> {
 fn hash_failure(git: &Git, error: &GitHashError) -> Failure {
     let negative = |hint: &str| Failure::new(FailureKind::Negative, &chain(error)).hint(hint);
     match error {
-        GitHashError::Git(GitError::Missing) => negative("install git and put it on the PATH"),
         GitHashError::Git(GitError::Failed { .. }) if is_outside(git) => outside(),
-        GitHashError::Git(_) => negative("git status, git diff"),
+        GitHashError::Git(error) => negative(git_hint(error, "git status, git diff")),
+        GitHashError::Scratch(_) => negative(SCRATCH_HINT),
         GitHashError::NoCommit => no_commit(),
         GitHashError::NotUtf8 { .. } => negative("tracemark hash --naming tree"),
         GitHashError::Endless { .. } => negative("remove it, or tracemark hash --naming tree"),
@@ -74,14 +80,34 @@ fn hash_failure(git: &Git, error: &GitHashError) -> Failure {
 }
 
 fn tree_failure(git: &Git, error: &TreeError) -> Failure {
+    let negative = |hint: &str| Failure::new(FailureKind::Negative, &chain(error)).hint(hint);
     match error {
         TreeError::Git(GitError::Failed { .. }) if is_outside(git) => outside(),
-        _ => Failure::new(FailureKind::Negative, &chain(error)).hint("git status"),
+        TreeError::Git(error) => negative(git_hint(error, "git status")),
+        TreeError::Scratch(_) => negative(SCRATCH_HINT),
+        _ => negative("git status"),
+    }
+}
+
+fn git_hint<'a>(error: &GitError, otherwise: &'a str) -> &'a str {
+    match error {
+        GitError::Missing => "install git and put it on the PATH",
+        GitError::Failed { message, .. } if message.contains("must be run in a work tree") => {
+            "cd to a work tree of this repository"
+        }
+        GitError::Failed { message, .. } if message.contains("dubious ownership") => {
+            "git config --global --add safe.directory \"$PWD\""
+        }
+        _ => otherwise,
     }
 }
 
 fn is_outside(git: &Git) -> bool {
-    git.run(&["rev-parse", "--git-dir"]).is_err()
+    let asked = git
+        .clone()
+        .with_var("LC_ALL", "C")
+        .run(&["rev-parse", "--git-dir"]);
+    matches!(asked, Err(GitError::Failed { message, .. }) if message.contains("not a git repository"))
 }
 
 fn outside() -> Failure {

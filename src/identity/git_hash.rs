@@ -38,6 +38,9 @@ pub enum GitHashError {
         /// The name as the helper sees it.
         name: String,
     },
+    /// The index cannot be copied aside.
+    #[error("cannot copy the index to a scratch directory")]
+    Scratch(#[source] std::io::Error),
     /// There is no commit to start from.
     #[error("this repository has no commit yet")]
     NoCommit,
@@ -54,11 +57,11 @@ pub struct GitHash {
     pub clean: bool,
 }
 
-/// Computes the git-hash in the directory and environment of `git`.
+/// Computes the git-hash in the directory and environment of `git`. A copy of the index goes to `scratch`.
 ///
 /// # Errors
 /// [`GitHashError`] in every state in which the helper raises or hangs.
-pub fn compute(git: &Git) -> Result<GitHash, GitHashError> {
+pub fn compute(git: &Git, scratch: Option<&Path>) -> Result<GitHash, GitHashError> {
     let (root, head) = root_and_head(git)?;
     if python_strip(&text(git, "status", &["status", "--porcelain"])?).is_empty() {
         return Ok(GitHash {
@@ -67,6 +70,9 @@ pub fn compute(git: &Git) -> Result<GitHash, GitHashError> {
             clean: true,
         });
     }
+    let top = git.path(&["rev-parse", "--show-toplevel"])?;
+    let scratch = super::scratch::new(git, &top, scratch).map_err(GitHashError::Scratch)?;
+    let git = &with_own_index(git, scratch.path())?;
     let (staged, unstaged, status) = std::thread::scope(|scope| {
         let staged = scope.spawn(|| text(git, "diff --cached", &["diff", "--cached"]));
         let unstaged = scope.spawn(|| text(git, "diff", &["diff"]));
@@ -82,6 +88,37 @@ pub fn compute(git: &Git) -> Result<GitHash, GitHashError> {
         head,
         clean: false,
     })
+}
+
+/// Gives git a copy of the index to refresh, as the helper's git refreshes the real one. `git diff` writes the index
+/// back even with `GIT_OPTIONAL_LOCKS=0`, and one that is not refreshed shows touched files to external diffs and as
+/// sources of copies.
+fn with_own_index(git: &Git, scratch: &Path) -> Result<Git, GitHashError> {
+    let index = git.path(&["rev-parse", "--path-format=absolute", "--git-path", "index"])?;
+    let copy = scratch.join("index");
+    match File::open(&index) {
+        Ok(from) => copy_with_time(from, &copy).map_err(GitHashError::Scratch)?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(GitHashError::Scratch(error)),
+    }
+    let git = git.clone().with_var("GIT_INDEX_FILE", copy);
+    let refresh = ["update-index", "-q", "--unmerged", "--refresh"];
+    match git
+        .clone()
+        .with_config(&["core.splitIndex=false"])
+        .run(&refresh)
+    {
+        // It also fails when a file really differs.
+        Ok(_) | Err(GitError::Failed { .. }) => Ok(git),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Keeps the time of the last change, by which git knows entries that it must compare again.
+fn copy_with_time(mut from: File, to: &Path) -> std::io::Result<()> {
+    let mut copy = File::create_new(to)?;
+    std::io::copy(&mut from, &mut copy)?;
+    copy.set_modified(from.metadata()?.modified()?)
 }
 
 fn joined(
@@ -194,6 +231,7 @@ fn file_hash(path: &Path) -> Result<Option<String>, ()> {
     match sha256_of(file.take(limit)) {
         Ok((_, length)) if length == limit => Err(()),
         Ok((hash, _)) => Ok(Some(hash)),
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Err(()),
         Err(_) => Ok(None),
     }
 }

@@ -3,6 +3,7 @@
 //! [`read`] is one pass over a worktree. Knows nothing of MLflow, of the daemon or of time.
 
 pub mod git_hash;
+pub mod scratch;
 pub mod tree;
 
 use std::path::{Path, PathBuf};
@@ -88,7 +89,7 @@ pub fn read(root: &Path, scratch: Option<&Path>) -> Result<Reading, ReadError> {
     let git = Git::at(root);
     let captured = CapturedTree::read(&git, scratch).map_err(|error| classify(root, error))?;
     let content = captured.content().map_err(|error| classify(root, error))?;
-    let git_hash = git_hash::compute(&git);
+    let git_hash = git_hash::compute(&git, scratch);
     let head = head(&git);
     captured.verify().map_err(|error| classify(root, error))?;
     let (git_hash, clean) = match git_hash {
@@ -97,10 +98,14 @@ pub fn read(root: &Path, scratch: Option<&Path>) -> Result<Reading, ReadError> {
             head: seen,
             clean,
         }) => {
-            if head.as_ref().is_none_or(|(head, _)| head.as_str() != seen) {
-                return Err(ReadError::Torn);
+            match &head {
+                Some((head, _)) if head.as_str() == seen => (Ok(text), clean),
+                // Before the first commit, `git rev-parse HEAD` takes a file called HEAD for what is asked.
+                None if seen.parse::<ObjectId>().is_err() => {
+                    (Err(GitHashError::NoCommit.to_string()), false)
+                }
+                _ => return Err(ReadError::Torn),
             }
-            (Ok(text), clean)
         }
         Err(error) => (Err(error.to_string()), false),
     };

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use super::git_hash::hex;
+use super::scratch::Scratch;
 use crate::git::{Git, GitError, records};
 use crate::ids::{ContentId, ObjectId};
 
@@ -61,7 +62,7 @@ pub struct CapturedTree {
     top: PathBuf,
     unborn: Vec<Vec<u8>>,
     id: ObjectId,
-    _scratch: tempfile::TempDir,
+    _scratch: Scratch,
 }
 
 impl CapturedTree {
@@ -86,7 +87,7 @@ impl CapturedTree {
         }
         let real = pinned(&git, &top)?;
         let start = StartingIndex::read(&real, &top)?;
-        let scratch = new_scratch(scratch)?;
+        let scratch = new_scratch(&git, &top, scratch)?;
         let git = redirected(&git, &real, &top, scratch.path())?;
         start.write(&git)?;
         git.run_with_input(
@@ -154,7 +155,7 @@ impl CapturedTree {
         let mut dirty = BTreeMap::new();
         for path in self.nested()? {
             let dir = self.top.join(OsStr::from_bytes(&path));
-            if let Some(content) = dirty_content(&dir, depth + 1)? {
+            if let Some(content) = dirty_content(&self.git, &dir, depth + 1)? {
                 dirty.insert(path, content);
             }
         }
@@ -181,8 +182,8 @@ impl CapturedTree {
 }
 
 /// Returns the content of a nested repository where it is not that of its own HEAD.
-fn dirty_content(dir: &Path, depth: usize) -> Result<Option<ContentId>, TreeError> {
-    let git = Git::at(dir);
+fn dirty_content(outer: &Git, dir: &Path, depth: usize) -> Result<Option<ContentId>, TreeError> {
+    let git = outer.in_other_repository(dir);
     if !is_own_root(&git, dir) {
         return Ok(None);
     }
@@ -254,7 +255,7 @@ impl StartingIndex {
             .stdout;
         let unborn = records(&untracked)
             .filter_map(|path| path.strip_suffix(b"/"))
-            .filter(|path| !has_commit(&top.join(OsStr::from_bytes(path))))
+            .filter(|path| !has_commit(&git, &top.join(OsStr::from_bytes(path))))
             .map(<[u8]>::to_vec)
             .collect();
         Ok(Self {
@@ -280,8 +281,8 @@ impl StartingIndex {
     }
 }
 
-fn has_commit(dir: &Path) -> bool {
-    Git::at(dir)
+fn has_commit(git: &Git, dir: &Path) -> bool {
+    git.in_other_repository(dir)
         .run(&["rev-parse", "-q", "--verify", "HEAD"])
         .is_ok()
 }
@@ -323,14 +324,8 @@ fn git_path(git: &Git, name: &str) -> Result<PathBuf, TreeError> {
     )
 }
 
-fn new_scratch(parent: Option<&Path>) -> Result<tempfile::TempDir, TreeError> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix("tracemark-");
-    let dir = match parent {
-        Some(parent) => builder.tempdir_in(parent),
-        None => builder.tempdir(),
-    }
-    .map_err(TreeError::Scratch)?;
+fn new_scratch(git: &Git, top: &Path, parent: Option<&Path>) -> Result<Scratch, TreeError> {
+    let dir = super::scratch::new(git, top, parent).map_err(TreeError::Scratch)?;
     std::fs::create_dir(dir.path().join("objects")).map_err(TreeError::Scratch)?;
     Ok(dir)
 }

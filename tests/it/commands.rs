@@ -247,7 +247,7 @@ fn env_is_the_same_for_every_shell() {
         command
             .env("TM", env!("CARGO_BIN_EXE_tracemark"))
             .args(["-c", script]);
-        assert_eq!(Said::of(command.output().unwrap()).ok().trim(), id);
+        assert_eq!(Said::of(&command.output().unwrap()).ok().trim(), id);
     }
     let json: Value =
         serde_json::from_str(&world.tracemark(&["env", "--shell", "json"]).ok()).unwrap();

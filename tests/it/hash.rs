@@ -40,7 +40,7 @@ fn it_equals_an_independent_reading_of_the_same_rules_while_a_person_works() {
     for step in steps {
         step();
         let helper = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/git_helper.py");
-        let expected = Said::of(world.command("python3").arg(helper).output().unwrap()).ok();
+        let expected = Said::of(&world.command("python3").arg(helper).output().unwrap()).ok();
         assert_eq!(world.tracemark(&["hash"]).ok(), expected);
     }
 }
@@ -109,9 +109,57 @@ fn two_edits_inside_a_dirty_submodule_are_two_contents() {
     assert!(clean != first && first != second && clean != second);
 }
 
+#[test]
+fn asking_writes_nothing_into_the_git_directory() {
+    let world = World::with_commit();
+    world.write("touched.py", "same\n");
+    world.commit("second");
+    world.write("app.py", "print('changed')\n");
+    touch(&world.repo().join("touched.py"), "1600000000");
+    let before = git_directory(&world);
+    for naming in ["git-hash", "commit", "tree"] {
+        world.tracemark(&["hash", "--naming", naming]).ok();
+        assert_eq!(git_directory(&world), before, "{naming}");
+    }
+}
+
+/// Every file of the git directory with its time and bytes, without the time of loose objects: `git add` freshens those
+/// that it finds, wherever it writes.
+fn git_directory(world: &World) -> BTreeMap<PathBuf, (SystemTime, Vec<u8>)> {
+    let mut files = BTreeMap::new();
+    let mut waiting = vec![world.repo().join(".git")];
+    while let Some(dir) = waiting.pop() {
+        for entry in std::fs::read_dir(dir).unwrap().flatten() {
+            if entry.file_type().unwrap().is_dir() {
+                waiting.push(entry.path());
+            } else {
+                let is_object = entry.path().starts_with(world.repo().join(".git/objects"));
+                let time = entry.metadata().unwrap().modified().unwrap();
+                let time = if is_object {
+                    SystemTime::UNIX_EPOCH
+                } else {
+                    time
+                };
+                files.insert(entry.path(), (time, std::fs::read(entry.path()).unwrap()));
+            }
+        }
+    }
+    files
+}
+
+#[test]
+fn a_temporary_directory_inside_the_worktree_is_no_part_of_the_code() {
+    let mut world = World::with_commit();
+    let inside = world.repo().join("tmp");
+    std::fs::create_dir(&inside).unwrap();
+    let before = world.tracemark(&["hash", "--naming", "tree"]).ok();
+    world.set("TMPDIR", inside.to_str().unwrap());
+    assert_eq!(world.tracemark(&["hash", "--naming", "tree"]).ok(), before);
+}
+
 fn check_vectors(text: &str) {
     let document: Value = serde_json::from_str(text).unwrap();
-    let git = Said::of(Command::new("git").arg("--version").output().unwrap()).ok();
+    let git = Said::of(&Command::new("git").arg("--version").output().unwrap()).ok();
     assert!(git.starts_with("git version "), "{git}");
     let vectors = document["vectors"].as_array().unwrap();
     let failures: Vec<String> = vectors
@@ -135,7 +183,7 @@ fn check_vector(env: &Value, vector: &Value) -> Result<(), String> {
     ] {
         let mut command = state.command(env!("CARGO_BIN_EXE_tracemark"), &vector["run"]["env"]);
         command.current_dir(state.path(&vector["run"]["cwd"]));
-        let said = Said::of(command.args(arguments).output().unwrap());
+        let said = Said::of(&command.args(arguments).output().unwrap());
         let right = match vector[oracle]["value"].as_str() {
             Some(expected) => said.code == Some(0) && said.stdout.trim_end() == expected,
             None => said.code == Some(1) || said.code == Some(4),
@@ -216,7 +264,7 @@ impl State {
     fn apply(&self, operation: &Value) {
         let has = |kind: &str| operation.get(kind);
         if let Some(path) = has("write") {
-            self.write(&self.path(path), operation);
+            write(&self.path(path), operation);
         } else if let Some(path) = has("retime") {
             self.retime(&self.path(path), operation);
         } else if let Some(path) = has("remove") {
@@ -224,7 +272,7 @@ impl State {
         } else if let Some(path) = has("mkdir") {
             std::fs::create_dir_all(self.path(path)).unwrap();
         } else if let Some(path) = has("symlink") {
-            self.symlink(&self.path(path), &operation["target"]);
+            symlink(&self.path(path), &operation["target"]);
         } else if let Some(path) = has("chmod") {
             let mode = u32::from_str_radix(operation["mode"].as_str().unwrap(), 8).unwrap();
             std::fs::set_permissions(self.path(path), std::fs::Permissions::from_mode(mode))
@@ -254,27 +302,10 @@ impl State {
         }
     }
 
-    fn write(&self, path: &Path, operation: &Value) {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, content(operation)).unwrap();
-    }
-
     fn retime(&self, path: &Path, operation: &Value) {
         let before = path.metadata().unwrap().modified().unwrap();
-        self.write(path, operation);
+        write(path, operation);
         set_mtime(path, before);
-    }
-
-    fn symlink(&self, path: &Path, target: &Value) {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        if path.symlink_metadata().is_ok() {
-            std::fs::remove_file(path).unwrap();
-        }
-        let target = match target.as_str() {
-            Some(text) => text.as_bytes().to_vec(),
-            None => decode(&target["base64"]),
-        };
-        std::os::unix::fs::symlink(OsStr::from_bytes(&target), path).unwrap();
     }
 
     fn git(&self, operation: &Value) {
@@ -337,6 +368,23 @@ impl State {
             .status();
         assert!(refreshed.unwrap().code().is_some());
     }
+}
+
+fn write(path: &Path, operation: &Value) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, content(operation)).unwrap();
+}
+
+fn symlink(path: &Path, target: &Value) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    if path.symlink_metadata().is_ok() {
+        std::fs::remove_file(path).unwrap();
+    }
+    let target = match target.as_str() {
+        Some(text) => text.as_bytes().to_vec(),
+        None => decode(&target["base64"]),
+    };
+    std::os::unix::fs::symlink(OsStr::from_bytes(&target), path).unwrap();
 }
 
 fn content(operation: &Value) -> Vec<u8> {

@@ -82,7 +82,7 @@ const FENCED: [(&str, &[&str]); 7] = [
     ("reqwest::", &["mlflow"]),
     ("clap::", &["cli", "main"]),
     ("hyper::", &["daemon"]),
-    ("signal_hook::", &["daemon", "command"]),
+    ("signal_hook::", &["daemon", "command", "identity", "main"]),
 ];
 
 #[test]

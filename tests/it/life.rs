@@ -302,7 +302,7 @@ fn a_question_is_answered_by_a_pass_that_began_after_it() {
 fn a_store_that_is_away_is_told_at_once_and_tried_again() {
     let mut play = settled(Create::Settled);
     play.edit();
-    let deadline = play.now + Duration::from_secs(60);
+    let deadline = play.now + Duration::from_mins(1);
     play.give(Input::Asked {
         waiter: 1,
         deadline,

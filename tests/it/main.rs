@@ -1,5 +1,14 @@
 //! The tests: each asks what a user would ask. One binary, so that one link step and one Python serve them all.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test that fails should say where, at once"
+)]
+
 mod commands;
 mod errors;
 mod hash;

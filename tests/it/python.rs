@@ -77,6 +77,7 @@ pub(crate) fn python() -> PathBuf {
 
 /// One process that imported MLflow and answers one JSON line for each.
 struct Warm {
+    _child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
 }
@@ -97,6 +98,7 @@ fn ask(request: &Value) -> Result<Value, String> {
         let mut warm = Warm {
             input: child.stdin.take().unwrap(),
             output: BufReader::new(child.stdout.take().unwrap()),
+            _child: child,
         };
         let mut ready = String::new();
         warm.output.read_line(&mut ready).unwrap();
@@ -137,7 +139,7 @@ pub(crate) fn run_script(script: &Path, env: &BTreeMap<String, String>, cwd: &Pa
 /// Runs a script in a fresh Python below a command such as `tracemark exec --`.
 #[track_caller]
 pub(crate) fn run_fresh(mut command: Command) -> Value {
-    last_json(&Said::of(command.output().unwrap()).ok())
+    last_json(&Said::of(&command.output().unwrap()).ok())
 }
 
 fn last_json(stdout: &str) -> Value {

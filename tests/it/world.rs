@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// How long anything may take before a test gives up on it; never how long it should take.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 pub(crate) struct World {
     base: tempfile::TempDir,
@@ -27,7 +27,7 @@ pub(crate) struct Said {
 }
 
 impl Said {
-    pub(crate) fn of(output: Output) -> Self {
+    pub(crate) fn of(output: &Output) -> Self {
         Self {
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
@@ -161,7 +161,7 @@ impl World {
 
     pub(crate) fn tracemark(&self, arguments: &[&str]) -> Said {
         let mut command = self.command(env!("CARGO_BIN_EXE_tracemark"));
-        Said::of(command.args(arguments).output().unwrap())
+        Said::of(&command.args(arguments).output().unwrap())
     }
 
     pub(crate) fn env_file(&self) -> BTreeMap<String, String> {
@@ -204,7 +204,7 @@ impl World {
     #[track_caller]
     pub(crate) fn sourced_env(&self) -> BTreeMap<String, String> {
         let script = "set -a; . \"$(git rev-parse --git-path tracemark/env)\"; set +a; exec env -0";
-        variables(&Said::of(self.command("sh").args(["-c", script]).output().unwrap()).ok())
+        variables(&Said::of(&self.command("sh").args(["-c", script]).output().unwrap()).ok())
     }
 
     /// Asks the socket as curl would.

@@ -1,0 +1,86 @@
+//! Temporary directories that no reading of the worktree sees.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::git::Git;
+
+/// Every directory in use, for [`remove_on_signals`]. A mutex because passes run side by side; held for one change.
+static IN_USE: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+fn in_use() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    IN_USE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A temporary directory, removed when dropped.
+#[derive(Debug)]
+pub(super) struct Scratch(tempfile::TempDir);
+
+impl Scratch {
+    pub(super) fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        in_use().remove(self.0.path());
+    }
+}
+
+/// Makes a one-shot command that a signal ends take its scratch directories along.
+///
+/// # Errors
+/// When the system refuses a handler.
+pub fn remove_on_signals() -> io::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+    std::thread::spawn(move || {
+        for signal in signals.forever() {
+            for dir in in_use().iter() {
+                let removed = (0..50).any(|_| gone_or_wait(dir));
+                tracing::debug!(removed, "scratch directory");
+            }
+            drop(signal_hook::low_level::emulate_default_handler(signal));
+        }
+    });
+    Ok(())
+}
+
+/// A git that still writes there makes a removal fail, and then soon ends as its directory is gone.
+fn gone_or_wait(dir: &Path) -> bool {
+    let gone = std::fs::remove_dir_all(dir).is_ok() || !dir.exists();
+    std::thread::sleep(Duration::from_millis(20));
+    gone && !dir.exists()
+}
+
+/// Makes a directory in `parent`, else in the system's temporary directory, else, where that cannot be used or lies
+/// inside the worktree at `top` and so would be read as part of it, in the repository's git directory.
+pub(super) fn new(git: &Git, top: &Path, parent: Option<&Path>) -> io::Result<Scratch> {
+    let dir = made(git, top, parent)?;
+    in_use().insert(dir.path().to_owned());
+    Ok(Scratch(dir))
+}
+
+fn made(git: &Git, top: &Path, parent: Option<&Path>) -> io::Result<tempfile::TempDir> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("tracemark-");
+    if let Some(parent) = parent {
+        return builder.tempdir_in(parent);
+    }
+    let top = top.canonicalize().unwrap_or_else(|_| top.to_owned());
+    let system = std::env::temp_dir().canonicalize();
+    if let Ok(system) = system
+        && !system.starts_with(top)
+        && let Ok(dir) = builder.tempdir_in(system)
+    {
+        return Ok(dir);
+    }
+    let git_dir = git
+        .path(&["rev-parse", "--absolute-git-dir"])
+        .map_err(io::Error::other)?;
+    builder.tempdir_in(git_dir)
+}
