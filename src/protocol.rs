@@ -40,6 +40,8 @@ pub struct Active {
     pub env_file: String,
     /// Whether this covers everything that was written before the question was asked.
     pub fresh: bool,
+    /// Why it is not fresh.
+    pub why_not_fresh: Option<String>,
     /// Grows with each change.
     pub generation: u64,
     /// Why it is pending or broken, and one thing to do.

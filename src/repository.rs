@@ -3,8 +3,9 @@
 //! Paths come from git itself, which knows every repository format; git2 reads configuration, branch and ignore rules
 //! in process, and where it cannot open a repository the answer is "unknown", never a guess.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::git::{Git, GitError, records};
@@ -185,10 +186,30 @@ fn without_credentials(url: &str) -> String {
     }
 }
 
-/// Answers which directories of a worktree git would never look into.
+/// Returns those of `paths`, relative to the root, that git itself ignores and does not track; none when git cannot say.
+///
+/// libgit2 reads other configuration files than git does (it knows neither `GIT_CONFIG_GLOBAL` nor
+/// `GIT_CONFIG_NOSYSTEM`), so what it takes for ignored is only a candidate.
+pub fn ignored_by_git(worktree: &Worktree, paths: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
+    if paths.is_empty() {
+        return BTreeSet::new();
+    }
+    let input = paths
+        .iter()
+        .flat_map(|path| path.as_os_str().as_bytes().iter().copied().chain([0]))
+        .collect();
+    let listed = Git::at(&worktree.root)
+        .run_with_input(&["check-ignore", "-z", "--stdin"], Some(input))
+        .unwrap_or_default();
+    records(&listed.stdout)
+        .map(|path| PathBuf::from(OsString::from_vec(path.to_vec())))
+        .collect()
+}
+
+/// Answers quickly which paths of a worktree git would not look at: candidates for [`ignored_by_git`].
 pub struct IgnoreRules {
     repository: git2::Repository,
-    tracked_dirs: std::collections::BTreeSet<PathBuf>,
+    tracked_dirs: BTreeSet<PathBuf>,
 }
 
 impl IgnoreRules {
@@ -197,7 +218,7 @@ impl IgnoreRules {
         let repository = git2::Repository::open(&worktree.root).ok()?;
         let mut index = repository.index().ok()?;
         index.read(false).ok()?;
-        let mut tracked_dirs = std::collections::BTreeSet::new();
+        let mut tracked_dirs = BTreeSet::new();
         for entry in index.iter() {
             let path = PathBuf::from(OsString::from_vec(entry.path));
             for parent in path.ancestors().skip(1) {
@@ -211,6 +232,11 @@ impl IgnoreRules {
             repository,
             tracked_dirs,
         })
+    }
+
+    /// Returns the directories, relative to the root, that hold tracked files.
+    pub fn tracked_dirs(&self) -> impl Iterator<Item = &Path> {
+        self.tracked_dirs.iter().map(PathBuf::as_path)
     }
 
     /// True when the file or directory at `path`, relative to the root, is ignored and not tracked.

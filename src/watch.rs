@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use notify::event::EventKind;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 
-use crate::repository::{IgnoreRules, Worktree};
+use crate::repository::{IgnoreRules, Worktree, ignored_by_git};
 
 /// More touched paths than this count as everything.
 const TOUCHED_MAX: usize = 1024;
@@ -135,17 +135,40 @@ impl Watch {
         let touched = std::mem::take(&mut *self.shared.lock());
         match &touched {
             Touched::Everything => self.watch_everything()?,
-            Touched::Paths(paths) => {
-                let dirs: Vec<_> = paths.iter().filter(|path| is_real_dir(path)).collect();
-                if !dirs.is_empty() {
-                    let rules = IgnoreRules::read(&self.worktree);
-                    for dir in dirs {
-                        self.watch_below(dir, rules.as_ref())?;
-                    }
-                }
+            Touched::Paths(paths)
+                if paths.iter().any(|path| self.decides_what_is_ignored(path)) =>
+            {
+                self.watch_everything()?;
             }
+            Touched::Paths(paths) => self.watch_new_among(paths)?,
         }
         Ok(touched)
+    }
+
+    fn decides_what_is_ignored(&self, path: &Path) -> bool {
+        let outside = !path.starts_with(&self.worktree.root) || self.is_inside_git(path);
+        path.file_name().is_some_and(|name| name == ".gitignore")
+            || outside && !matches!(path.file_name(), Some(name) if is_ref_or_index(name, path))
+    }
+
+    fn watch_new_among(&mut self, paths: &BTreeSet<PathBuf>) -> Result<(), WatchError> {
+        let dirs: Vec<_> = paths.iter().filter(|path| is_real_dir(path)).collect();
+        let index = self.worktree.git_dir.join("index");
+        if dirs.is_empty() && !paths.contains(&index) {
+            return Ok(());
+        }
+        let rules = IgnoreRules::read(&self.worktree);
+        for dir in dirs {
+            self.watch_below(dir, rules.as_ref())?;
+        }
+        // A file that was added in spite of being ignored makes its directories count.
+        for dir in rules.iter().flat_map(IgnoreRules::tracked_dirs) {
+            let dir = self.worktree.root.join(dir);
+            if !self.dirs.contains(&dir) {
+                self.watch(&dir, RecursiveMode::NonRecursive)?;
+            }
+        }
+        Ok(())
     }
 
     /// Watches every wanted directory, as at the start and after events were lost.
@@ -162,16 +185,32 @@ impl Watch {
         self.watch_below(&root, rules.as_ref())
     }
 
-    /// Each directory is watched before it is listed: what appears later makes an event.
+    /// Watches `top` and what lies below it, without the directories that git ignores.
     fn watch_below(&mut self, top: &Path, rules: Option<&IgnoreRules>) -> Result<(), WatchError> {
         if !top.starts_with(&self.worktree.root) || self.is_inside_git(top) {
             return Ok(());
         }
         let mut waiting = vec![top.to_owned()];
+        while !waiting.is_empty() {
+            let skipped = self.walk(waiting, rules)?;
+            let ignored = ignored_by_git(&self.worktree, &skipped);
+            waiting = skipped
+                .difference(&ignored)
+                .map(|dir| self.worktree.root.join(dir))
+                .collect();
+        }
+        Ok(())
+    }
+
+    /// Returns the directories, relative to the root, that seem to be ignored and were not entered; those in `waiting`
+    /// are. Each directory is watched before it is listed: what appears later makes an event.
+    fn walk(
+        &mut self,
+        mut waiting: Vec<PathBuf>,
+        rules: Option<&IgnoreRules>,
+    ) -> Result<BTreeSet<PathBuf>, WatchError> {
+        let mut skipped = BTreeSet::new();
         while let Some(dir) = waiting.pop() {
-            if self.is_skipped(&dir, rules) {
-                continue;
-            }
             self.watch(&dir, RecursiveMode::NonRecursive)?;
             if dir != self.worktree.root {
                 self.watch_nested_repository(&dir)?;
@@ -179,32 +218,26 @@ impl Watch {
             let Ok(entries) = std::fs::read_dir(&dir) else {
                 continue;
             };
-            waiting.extend(
-                entries
-                    .flatten()
-                    .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-                    .map(|entry| entry.path()),
-            );
+            let dirs = entries
+                .flatten()
+                .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+                .map(|entry| entry.path());
+            for dir in dirs.filter(|dir| !is_ours_or_gits(dir)) {
+                match dir.strip_prefix(&self.worktree.root) {
+                    Ok(relative) if rules.is_some_and(|rules| rules.skips_dir(relative)) => {
+                        skipped.insert(relative.to_owned());
+                    }
+                    _ => waiting.push(dir),
+                }
+            }
         }
-        Ok(())
+        Ok(skipped)
     }
 
     fn is_inside_git(&self, path: &Path) -> bool {
         path.starts_with(self.worktree.root.join(".git"))
             || path.starts_with(&self.worktree.git_dir)
             || path.starts_with(&self.worktree.common_dir)
-    }
-
-    fn is_skipped(&self, dir: &Path, rules: Option<&IgnoreRules>) -> bool {
-        let Ok(relative) = dir.strip_prefix(&self.worktree.root) else {
-            return true;
-        };
-        if relative.as_os_str().is_empty() {
-            return false;
-        }
-        dir.file_name()
-            .is_some_and(|name| name == ".git" || name == OWN_DIR)
-            || rules.is_some_and(|rules| rules.skips_dir(relative))
     }
 
     /// A submodule's HEAD lies in another git directory, which decides what its gitlink is.
@@ -234,6 +267,21 @@ impl Watch {
             Err(error) => Err(WatchError::of(dir, &error)),
         }
     }
+}
+
+/// What changes at every commit and says nothing about ignored files.
+fn is_ref_or_index(name: &std::ffi::OsStr, path: &Path) -> bool {
+    matches!(
+        name.to_str(),
+        Some("index" | "HEAD" | "packed-refs" | "shallow" | "tables.list")
+    ) || path
+        .iter()
+        .any(|part| part == "refs" || part == "objects" || part == "reftable")
+}
+
+fn is_ours_or_gits(dir: &Path) -> bool {
+    dir.file_name()
+        .is_some_and(|name| name == ".git" || name == OWN_DIR)
 }
 
 fn is_real_dir(path: &Path) -> bool {

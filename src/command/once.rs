@@ -80,6 +80,7 @@ fn describe(session: &Session, observation: &Observation, model: &ActiveModel) -
         store: session.uri.to_tracking_uri(),
         env_file: session.worktree.env_file().to_string_lossy().into_owned(),
         fresh: true,
+        why_not_fresh: None,
         generation: 0,
         reason: None,
         hint: None,

@@ -187,13 +187,23 @@ fn summary(worktree: &Worktree, session: &Session, active: &Active) -> String {
             "use it",
             format!(
                 "tracemark exec -- python app.py   (or: set -a; . {}; set +a)",
-                active.env_file
+                shell_quoted(&active.env_file)
             ),
         ),
     ];
     rows.iter()
         .map(|(name, value)| format!("{name:<9} {}\n", printable(value)))
         .collect()
+}
+
+/// As a shell reads it: plain where it can be.
+fn shell_quoted(path: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "._/@%+,=-".contains(c);
+    if path.chars().all(plain) {
+        path.to_owned()
+    } else {
+        format!("'{}'", path.replace('\'', "'\\''"))
+    }
 }
 
 /// Readers of env files do not override what a shell exported.

@@ -752,6 +752,14 @@ impl Entry {
             .map_or_else(|_| String::new(), |session| session.uri.to_tracking_uri())
     }
 
+    fn why_not_fresh(&self) -> &'static str {
+        match (&self.state.publication().state, self.eyes.is_some()) {
+            (State::Broken(_), _) => "the worktree cannot be read",
+            (_, false) => "a reading was not finished in the time given by wait",
+            (_, true) => "no time to read was given, see wait",
+        }
+    }
+
     fn describe(&self, publication: &Publication, fresh: bool) -> Active {
         let observation = publication.observation.as_ref();
         let said = Said::of(&publication.state);
@@ -772,6 +780,7 @@ impl Entry {
             store: self.store_text(),
             env_file: self.worktree.env_file().to_string_lossy().into_owned(),
             fresh,
+            why_not_fresh: (!fresh).then(|| self.why_not_fresh().to_owned()),
             generation: publication.generation,
             reason: said.reason.map(str::to_owned),
             hint: said.hint.map(str::to_owned),

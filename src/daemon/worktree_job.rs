@@ -1,10 +1,12 @@
 //! One look at a worktree, on a thread for blocking work: watch what is new, then read what was touched.
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::REPOSITORY_FILE;
 use crate::identity::ReadError;
-use crate::repository::IgnoreRules;
+use crate::repository::{IgnoreRules, ignored_by_git};
 use crate::session::Session;
 use crate::watch::{Touched, Watch, WatchError};
 use crate::worktree_state::{PassFailure, Seen};
@@ -40,7 +42,7 @@ pub(super) fn look(mut eyes: Eyes, session: &Arc<Session>, everything: bool) -> 
         observe(session)
     };
     let root = &session.worktree.root;
-    let is_touched = |path: &std::path::Path| match &touched {
+    let is_touched = |path: &Path| match &touched {
         Touched::Everything => true,
         Touched::Paths(paths) => paths.contains(path),
     };
@@ -108,15 +110,17 @@ fn only_ignored(session: &Arc<Session>, touched: &Touched) -> bool {
     {
         return false;
     }
-    IgnoreRules::read(worktree).is_some_and(|rules| {
-        paths.iter().all(|path| {
-            path.strip_prefix(&worktree.root)
-                .is_ok_and(|relative| rules.ignores(relative))
-        })
-    })
+    let relative: BTreeSet<_> = paths
+        .iter()
+        .filter_map(|path| path.strip_prefix(&worktree.root).ok())
+        .map(Path::to_owned)
+        .collect();
+    let candidates = IgnoreRules::read(worktree)
+        .is_some_and(|rules| relative.iter().all(|path| rules.ignores(path)));
+    candidates && ignored_by_git(worktree, &relative) == relative
 }
 
-fn cause_of(touched: &Touched, root: &std::path::Path) -> String {
+fn cause_of(touched: &Touched, root: &Path) -> String {
     let Touched::Paths(paths) = touched else {
         return "everything".to_owned();
     };

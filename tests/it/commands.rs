@@ -331,3 +331,78 @@ fn a_state_that_the_helper_cannot_name_is_tracked_under_its_tree() {
         "{said}"
     );
 }
+
+#[test]
+fn a_file_that_only_libgit2_would_ignore_is_watched() {
+    let mut world = World::with_commit();
+    std::fs::write(world.base().join("home/ignore"), "*.txt\nnotes/\n").unwrap();
+    let config = "[core]\n\texcludesFile = ~/ignore\n";
+    std::fs::write(world.base().join("home/.gitconfig"), config).unwrap();
+    world.set("GIT_CONFIG_GLOBAL", "/dev/null");
+    let store = sqlite_store(world.base());
+    world.write("notes/a.md", "one");
+    world.tracemark(&["up", "--store", &store]).ok();
+    let first = world.env_id();
+    world.write("prompt.txt", "one");
+    let second = world.new_env_id(&first);
+    world.write("notes/a.md", "two");
+    world.new_env_id(&second);
+}
+
+#[test]
+fn what_up_says_can_be_pasted_where_the_path_holds_a_space() {
+    let world = World::without_repository();
+    let repo = world.base().join("my app's");
+    let git = |arguments: &[&str]| world.git(arguments);
+    git(&["init", "-q", "-b", "main", repo.to_str().unwrap()]);
+    git(&[
+        "-C",
+        repo.to_str().unwrap(),
+        "commit",
+        "-q",
+        "--allow-empty",
+        "-m",
+        "first",
+    ]);
+    let store = sqlite_store(world.base());
+    let mut up = world.command(env!("CARGO_BIN_EXE_tracemark"));
+    up.args(["up", "--store", &store]).current_dir(&repo);
+    let said = Said::of(&up.output().unwrap()).ok();
+    let line = said.lines().find(|line| line.contains("set -a")).unwrap();
+    let shell = line.split("(or: ").nth(1).unwrap().trim_end_matches(')');
+    let script = format!("{shell}; echo $MLFLOW_ACTIVE_MODEL_ID");
+    let sourced = Said::of(&world.command("sh").args(["-c", &script]).output().unwrap()).ok();
+    assert!(sourced.starts_with("m-"), "{said}");
+}
+
+#[test]
+fn what_is_no_longer_ignored_is_watched() {
+    let world = World::with_commit();
+    world.write(".gitignore", "build/\n");
+    world.write("build/deep/a.txt", "one");
+    world.write("build/b.txt", "one");
+    world.commit("ignoring");
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    let first = world.env_id();
+    world.git(&["add", "-f", "build/b.txt"]);
+    let second = world.new_env_id(&first);
+    world.write("build/b.txt", "two");
+    let third = world.new_env_id(&second);
+    world.write(".gitignore", "# nothing\n");
+    let fourth = world.new_env_id(&third);
+    world.write("build/deep/a.txt", "two");
+    world.new_env_id(&fourth);
+}
+
+#[test]
+fn a_file_in_a_directory_made_a_moment_ago_is_seen() {
+    let world = tracked();
+    let mut id = world.env_id();
+    for n in 0..20 {
+        world.write(&format!("new{n}/deep/er/file.txt"), n.to_string());
+        id = world.new_env_id(&id);
+        world.write(&format!("new{n}/deep/er/file.txt"), "changed");
+        id = world.new_env_id(&id);
+    }
+}

@@ -266,7 +266,7 @@ impl State {
         if let Some(path) = has("write") {
             write(&self.path(path), operation);
         } else if let Some(path) = has("retime") {
-            self.retime(&self.path(path), operation);
+            retime(&self.path(path), operation);
         } else if let Some(path) = has("remove") {
             remove(&self.path(path));
         } else if let Some(path) = has("mkdir") {
@@ -300,12 +300,6 @@ impl State {
         } else {
             panic!("unknown operation {operation}");
         }
-    }
-
-    fn retime(&self, path: &Path, operation: &Value) {
-        let before = path.metadata().unwrap().modified().unwrap();
-        write(path, operation);
-        set_mtime(path, before);
     }
 
     fn git(&self, operation: &Value) {
@@ -385,6 +379,12 @@ fn symlink(path: &Path, target: &Value) {
         None => decode(&target["base64"]),
     };
     std::os::unix::fs::symlink(OsStr::from_bytes(&target), path).unwrap();
+}
+
+fn retime(path: &Path, operation: &Value) {
+    let before = path.metadata().unwrap().modified().unwrap();
+    write(path, operation);
+    set_mtime(path, before);
 }
 
 fn content(operation: &Value) -> Vec<u8> {
