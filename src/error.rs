@@ -67,6 +67,15 @@ impl Failure {
         }
     }
 
+    /// Says cause and cure in one line, for scripts that take standard error for one message.
+    #[must_use]
+    pub fn in_one_line(mut self) -> Self {
+        if let Some(hint) = self.hint.take() {
+            self.message = format!("{}; try: {hint}", self.message);
+        }
+        self
+    }
+
     /// Adds what to type next.
     #[must_use]
     pub fn hint(mut self, hint: &str) -> Self {

@@ -20,8 +20,13 @@ pub(super) fn run(context: &Context, arguments: &HashArgs) -> Result<(), Failure
     if let Err(error) = crate::identity::scratch::remove_on_signals() {
         tracing::debug!(%error, "signals stay as they are");
     }
+    let text = text(context, arguments).map_err(Failure::in_one_line)?;
+    answer(&format!("{text}\n"))
+}
+
+fn text(context: &Context, arguments: &HashArgs) -> Result<String, Failure> {
     let git = Git::inherited();
-    let text = match (arguments.naming, arguments.name) {
+    Ok(match (arguments.naming, arguments.name) {
         (NamingArg::GitHash, _) => {
             let hash = git_hash::compute(&git, None).map_err(|error| hash_failure(&git, &error))?;
             hash.text
@@ -41,8 +46,7 @@ pub(super) fn run(context: &Context, arguments: &HashArgs) -> Result<(), Failure
                 .map_err(|error| tree_failure(&git, &error))?;
             tree_name(&app(context, arguments)?, &content)
         }
-    };
-    answer(&format!("{text}\n"))
+    })
 }
 
 fn captured(git: &Git) -> Result<CapturedTree, Failure> {
