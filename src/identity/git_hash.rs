@@ -13,7 +13,10 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
+use super::index_file::{IndexFile, SmallIndex};
+use super::status_text;
 use crate::git::{Git, GitError, Output};
+use crate::ids::ObjectId;
 
 /// How much of something that is no regular file (a device) is read before giving up.
 const DEVICE_LIMIT: u64 = 16 * 1024 * 1024;
@@ -57,18 +60,25 @@ pub struct GitHash {
     pub clean: bool,
 }
 
-/// Computes the git-hash in the directory and environment of `git`. A copy of the index goes to `scratch`.
+/// Computes the git-hash in the directory and environment of `git`. Temporary files go to `scratch`.
 ///
 /// # Errors
 /// [`GitHashError`] in every state in which the helper raises or hangs.
 pub fn compute(git: &Git, scratch: Option<&Path>) -> Result<GitHash, GitHashError> {
+    match cheaply(git, scratch)? {
+        Some(hash) => Ok(hash),
+        None => plainly(git, scratch),
+    }
+}
+
+/// Computes the git-hash with the helper's own five calls, on a copy of the index.
+///
+/// # Errors
+/// As [`compute`].
+pub fn plainly(git: &Git, scratch: Option<&Path>) -> Result<GitHash, GitHashError> {
     let (root, head) = root_and_head(git)?;
     if python_strip(&text(git, "status", &["status", "--porcelain"])?).is_empty() {
-        return Ok(GitHash {
-            text: head.clone(),
-            head,
-            clean: true,
-        });
+        return Ok(GitHash::clean(head));
     }
     let top = git.path(&["rev-parse", "--show-toplevel"])?;
     let scratch = super::scratch::new(git, &top, scratch).map_err(GitHashError::Scratch)?;
@@ -79,15 +89,149 @@ pub fn compute(git: &Git, scratch: Option<&Path>) -> Result<GitHash, GitHashErro
         let status = text(git, "status", &["status", "--porcelain", "-uall"]);
         (joined(staged), joined(unstaged), status)
     });
-    let (staged, unstaged, status) = (staged?, unstaged?, status?);
-    let files = file_lines(&root, &status)?;
-    let digest = digest(&head, &staged, &unstaged, &files);
-    let start = head.get(..32).unwrap_or(&head);
-    Ok(GitHash {
-        text: format!("{start}-dirty-{digest}"),
-        head,
-        clean: false,
+    GitHash::dirty(&root, head, &staged?, &unstaged?, &status?)
+}
+
+/// Computes the same with one status, and diffs of the paths that it names; `None` where only the plain way is sure.
+fn cheaply(git: &Git, scratch: Option<&Path>) -> Result<Option<GitHash>, GitHashError> {
+    let (place, status) = std::thread::scope(|scope| {
+        let place = scope.spawn(|| Place::find(git));
+        let status = text(git, "status", &["status", "--porcelain", "-uall"]);
+        (place.join().ok().flatten(), status.ok())
+    });
+    let (Some(place), Some(status)) = (place, status) else {
+        return Ok(None);
+    };
+    let Some(changes) = status_text::changes(&status) else {
+        return Ok(None);
+    };
+    if status.is_empty() {
+        return Ok(Some(GitHash::clean(place.head)));
+    }
+    if changes.tracked.is_empty() && !shows_untracked(git) {
+        return Ok(None);
+    }
+    let Ok(index) = std::fs::read(&place.index) else {
+        return Ok(None);
+    };
+    let Some(small) = IndexFile::read(&index, place.head.len() / 2)
+        .map(|index| index.with_only(&changes.tracked))
+    else {
+        return Ok(None);
+    };
+    let scratch =
+        super::scratch::new(git, Path::new(&place.root), scratch).map_err(GitHashError::Scratch)?;
+    let unstaged_too = changes.unstaged || small.has_gitlinks;
+    let (staged, unstaged) = std::thread::scope(|scope| {
+        let staged = scope.spawn(|| text_if(changes.staged, git, &["diff", "--cached"]));
+        let unstaged = if unstaged_too {
+            unstaged(git, &place.index, &small, scratch.path())
+        } else {
+            Ok(String::new())
+        };
+        (joined(staged), unstaged)
+    });
+    GitHash::dirty(&place.root, place.head, &staged?, &unstaged?, &status).map(Some)
+}
+
+/// `git diff` on the small index, which has the time of the whole one: by it git knows entries to compare again.
+fn unstaged(
+    git: &Git,
+    whole: &Path,
+    small: &SmallIndex,
+    scratch: &Path,
+) -> Result<String, GitHashError> {
+    let copy = scratch.join("index");
+    let time = std::fs::metadata(whole).and_then(|metadata| metadata.modified());
+    time.and_then(|time| {
+        std::fs::write(&copy, &small.bytes)?;
+        File::options().write(true).open(&copy)?.set_modified(time)
     })
+    .map_err(GitHashError::Scratch)?;
+    let git = git.clone().with_var("GIT_INDEX_FILE", copy);
+    if small.has_rules {
+        refresh(&git)?;
+    }
+    text(&git, "diff", &["diff"])
+}
+
+fn text_if(wanted: bool, git: &Git, arguments: &[&str]) -> Result<String, GitHashError> {
+    if wanted {
+        text(git, "diff --cached", arguments)
+    } else {
+        Ok(String::new())
+    }
+}
+
+/// False where `git status` without `-uall` may print nothing though there are untracked files.
+fn shows_untracked(git: &Git) -> bool {
+    match git.line(&["config", "--get", "status.showUntrackedFiles"]) {
+        Ok(value) => matches!(
+            value.to_ascii_lowercase().as_slice(),
+            b"normal" | b"all" | b"true" | b"yes" | b"on" | b"1"
+        ),
+        Err(_) => true,
+    }
+}
+
+/// Where a state is, from one call of git.
+struct Place {
+    root: String,
+    index: PathBuf,
+    head: String,
+}
+
+impl Place {
+    /// `None` in every state that is not plain: no commit, names with line ends or trimmed by the helper.
+    fn find(git: &Git) -> Option<Self> {
+        let arguments = [
+            "rev-parse",
+            "--show-toplevel",
+            "--path-format=absolute",
+            "--git-path",
+            "index",
+            "HEAD",
+        ];
+        let output = text(git, "rev-parse", &arguments).ok()?;
+        let mut lines = output.split_terminator('\n');
+        let (root, index, head) = (lines.next()?, lines.next()?, lines.next()?);
+        let plain = lines.next().is_none()
+            && python_strip(root) == root
+            && !output.contains('\r')
+            && head.parse::<ObjectId>().is_ok();
+        plain.then(|| Self {
+            root: root.to_owned(),
+            index: PathBuf::from(index),
+            head: head.to_owned(),
+        })
+    }
+}
+
+impl GitHash {
+    fn clean(head: String) -> Self {
+        Self {
+            text: head.clone(),
+            head,
+            clean: true,
+        }
+    }
+
+    fn dirty(
+        root: &str,
+        head: String,
+        staged: &str,
+        unstaged: &str,
+        status: &str,
+    ) -> Result<Self, GitHashError> {
+        let files = file_lines(root, status)?;
+        let digest = digest(&head, staged, unstaged, &files);
+        let start = head.get(..32).unwrap_or(&head);
+        Ok(Self {
+            text: format!("{start}-dirty-{digest}"),
+            head,
+            clean: false,
+        })
+    }
 }
 
 /// Gives git a copy of the index to refresh, as the helper's git refreshes the real one. `git diff` writes the index
@@ -102,14 +246,21 @@ fn with_own_index(git: &Git, scratch: &Path) -> Result<Git, GitHashError> {
         Err(error) => return Err(GitHashError::Scratch(error)),
     }
     let git = git.clone().with_var("GIT_INDEX_FILE", copy);
-    let refresh = ["update-index", "-q", "--unmerged", "--refresh"];
-    match git
-        .clone()
-        .with_config(&["core.splitIndex=false"])
-        .run(&refresh)
-    {
+    refresh(&git)?;
+    Ok(git)
+}
+
+/// Brings the stat data of the index up to date, as `git status` does before the helper's diffs.
+fn refresh(git: &Git) -> Result<(), GitHashError> {
+    let refreshed = git.clone().with_config(&["core.splitIndex=false"]).run(&[
+        "update-index",
+        "-q",
+        "--unmerged",
+        "--refresh",
+    ]);
+    match refreshed {
         // It also fails when a file really differs.
-        Ok(_) | Err(GitError::Failed { .. }) => Ok(git),
+        Ok(_) | Err(GitError::Failed { .. }) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }

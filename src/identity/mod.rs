@@ -3,7 +3,9 @@
 //! [`read`] is one pass over a worktree. Knows nothing of MLflow, of the daemon or of time.
 
 pub mod git_hash;
+mod index_file;
 pub mod scratch;
+mod status_text;
 pub mod tree;
 
 use std::path::{Path, PathBuf};
