@@ -53,16 +53,22 @@ pub struct Client {
 }
 
 impl Client {
-    /// Finds the socket: what was given, `TRACEMARK_SOCKET`, the daemon's own record, then where a daemon would put it.
+    /// Finds the socket that somebody listens on: what was given, `TRACEMARK_SOCKET` (which may be of a daemon that has
+    /// ended), the daemon's own record, then where a daemon would put it, which is also the answer when nobody listens.
     pub fn find(given: Option<&Path>, paths: &Paths) -> Self {
-        let socket = given
-            .map(Path::to_owned)
-            .or_else(|| {
-                std::env::var_os("TRACEMARK_SOCKET")
-                    .filter(|value| !value.is_empty())
-                    .map(PathBuf::from)
-            })
-            .or_else(|| recorded(paths).map(|info| PathBuf::from(info.socket)))
+        if let Some(given) = given {
+            return Self {
+                socket: given.to_owned(),
+            };
+        }
+        let from_shell = std::env::var_os("TRACEMARK_SOCKET")
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from);
+        let from_record = recorded(paths).map(|info| PathBuf::from(info.socket));
+        let socket = from_shell
+            .into_iter()
+            .chain(from_record)
+            .find(|socket| UnixStream::connect(socket).is_ok())
             .unwrap_or_else(|| paths.new_socket());
         Self { socket }
     }
@@ -190,6 +196,9 @@ impl Client {
             .take(ANSWER_MAX)
             .read_to_end(&mut answer)
             .map_err(unreachable)?;
+        if answer.is_empty() {
+            return Err(unreachable(std::io::ErrorKind::ConnectionReset.into()));
+        }
         Ok(answer)
     }
 

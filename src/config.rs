@@ -155,7 +155,10 @@ impl Settings {
         }
         let user = Layer::read(user_file)?;
         let sources = [
-            (private, Path::new("the settings made by `tracemark up`")),
+            (
+                private,
+                Path::new("flags of `tracemark up` or MLFLOW_* and TRACEMARK_* variables"),
+            ),
             (&repository, repository_file.as_path()),
             (&user, user_file),
         ];

@@ -8,10 +8,16 @@ use std::fs::{File, FileTimes};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use rustix::fs::{Mode, OFlags};
+
 use crate::fs_util::{self, PathError};
 
 /// The longest step into the future that a file's time is moved, so that a whole second separates two contents.
 const MAX_AHEAD: Duration = Duration::from_secs(5);
+
+/// The directory of the visible copy, in the root of the worktree.
+pub const COPY_DIR: &str = ".tracemark";
+const IGNORE_ALL: &[u8] = b"*\n";
 
 /// What the env file says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -31,7 +37,8 @@ pub struct EnvValues {
 }
 
 impl EnvValues {
-    /// Returns the variables in the order in which they are written, values outside the grammar emptied.
+    /// Returns the variables in the order in which they are written, values outside the grammar emptied; those of the
+    /// store are left out instead, as an empty one would send the app elsewhere.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         let mut variables = vec![
             ("MLFLOW_ACTIVE_MODEL_ID", portable(&self.model_id)),
@@ -41,8 +48,14 @@ impl EnvValues {
             ("TRACEMARK_SOCKET", portable(&self.socket)),
         ];
         if let Some((uri, experiment)) = &self.store {
-            variables.push(("MLFLOW_TRACKING_URI", portable(uri)));
-            variables.push(("MLFLOW_EXPERIMENT_ID", portable(experiment)));
+            let store = [
+                ("MLFLOW_TRACKING_URI", uri),
+                ("MLFLOW_EXPERIMENT_ID", experiment),
+            ];
+            let usable = store
+                .into_iter()
+                .map(|(name, value)| (name, portable(value)));
+            variables.extend(usable.filter(|(_, value)| !value.is_empty()));
         }
         variables
     }
@@ -85,7 +98,7 @@ pub fn publish(path: &Path, text: &str, mode: u32) -> Result<bool, PathError> {
         .and_then(|metadata| metadata.modified())
         .ok();
     if let Some(dir) = path.parent() {
-        fs_util::create_private_dir(dir)?;
+        create_last(dir)?;
     }
     if is_mount_point(path) {
         std::fs::write(path, text).map_err(PathError::of("write", path))?;
@@ -94,6 +107,61 @@ pub fn publish(path: &Path, text: &str, mode: u32) -> Result<bool, PathError> {
     }
     separate_seconds(path, modified);
     Ok(true)
+}
+
+/// Writes into the env file of a directory that is held open, wherever it was moved to: in place, as nobody knows its
+/// path any more.
+///
+/// # Errors
+/// When there is no such file, or it cannot be written.
+pub fn overwrite_in(dir: &File, text: &str) -> std::io::Result<()> {
+    use std::io::Write as _;
+    let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(dir, "env", flags, Mode::empty())?;
+    File::from(file).write_all(text.as_bytes())
+}
+
+/// Makes a directory but not its parents: a git directory that is gone stays gone.
+fn create_last(dir: &Path) -> Result<(), PathError> {
+    match std::fs::create_dir(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(PathError::of("create", dir)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes the visible copy. Its directory is kept out of git by an ignore file of its own, as virtual environments do.
+///
+/// # Errors
+/// [`PathError`] when the worktree cannot be written.
+pub fn publish_copy(root: &Path, text: &str) -> Result<bool, PathError> {
+    let dir = root.join(COPY_DIR);
+    create_last(&dir)?;
+    let ignore = dir.join(".gitignore");
+    if !ignore.exists() {
+        fs_util::replace(&ignore, IGNORE_ALL, 0o644)?;
+    }
+    publish(&dir.join("env"), text, 0o644)
+}
+
+/// Removes the visible copy and its directory, where it holds nothing else.
+///
+/// # Errors
+/// [`PathError`] when the worktree cannot be written.
+pub fn remove_copy(root: &Path) -> Result<(), PathError> {
+    let dir = root.join(COPY_DIR);
+    let ignore = dir.join(".gitignore");
+    if fs_util::read_if_exists(&ignore)?.as_deref() != Some(IGNORE_ALL) {
+        return Ok(());
+    }
+    fs_util::remove_if_exists(&dir.join("env"))?;
+    let alone = std::fs::read_dir(&dir).is_ok_and(|entries| entries.count() == 1);
+    if alone {
+        fs_util::remove_if_exists(&ignore)?;
+        std::fs::remove_dir(&dir).map_err(PathError::of("remove", &dir))?;
+    }
+    Ok(())
 }
 
 /// A file system that refuses to set times costs direnv a reload, nothing more.

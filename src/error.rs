@@ -175,7 +175,7 @@ impl From<SessionError> for Failure {
             SessionError::Uri(error) => error.into(),
             SessionError::Store(error) => error.into(),
             SessionError::Config(error) => {
-                Self::new(FailureKind::Configuration, &chain(&error)).hint("correct that file")
+                Self::new(FailureKind::Configuration, &chain(&error)).hint("correct it there")
             }
         }
     }

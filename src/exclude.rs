@@ -20,16 +20,44 @@ const LEFTOVERS: [(&str, &str); 6] = [
     ("__pycache__/", "__pycache__/app.pyc"),
 ];
 
-/// Returns the patterns of what would make every run a change of the code.
-pub fn missing(worktree: &Worktree) -> Vec<&'static str> {
+/// Returns the patterns of what would make every run a change of the code, the database at `store` included.
+pub fn missing(worktree: &Worktree, store: Option<&Path>) -> Vec<String> {
     let git = Git::at(&worktree.root);
-    LEFTOVERS
+    let is_missing = |example: &str| {
+        git.run(&["check-ignore", "-q", "--no-index", "--", example])
+            .is_err()
+    };
+    let leftovers = LEFTOVERS
         .iter()
-        .filter(|(_, example)| {
-            git.run(&["check-ignore", "-q", "--no-index", "--", example])
-                .is_err()
+        .filter(|(_, example)| is_missing(example))
+        .map(|(pattern, _)| (*pattern).to_owned());
+    let inside = store
+        .and_then(|store| store.strip_prefix(&worktree.root).ok())
+        .and_then(Path::to_str)
+        .filter(|path| *path != "mlflow.db" && is_missing(path));
+    let database = inside.map(escaped).into_iter();
+    leftovers
+        .chain(database.flat_map(|path| [format!("/{path}"), format!("/{path}-*")]))
+        .collect()
+}
+
+/// Returns whether git tracks the file at `path`.
+pub fn is_tracked(worktree: &Worktree, path: &Path) -> bool {
+    path.strip_prefix(&worktree.root).is_ok_and(|path| {
+        let git = Git::at(&worktree.root).with_var("GIT_LITERAL_PATHSPECS", "1");
+        let arguments = ["ls-files", "--error-unmatch", "--"].map(std::ffi::OsStr::new);
+        git.run(&[&arguments[..], &[path.as_os_str()]].concat())
+            .is_ok()
+    })
+}
+
+/// A path as a pattern that matches only it (gitignore(5)).
+fn escaped(path: &str) -> String {
+    path.chars()
+        .flat_map(|c| {
+            let special = matches!(c, '*' | '?' | '[' | '\\' | ' ');
+            special.then_some('\\').into_iter().chain([c])
         })
-        .map(|(pattern, _)| *pattern)
         .collect()
 }
 
@@ -41,7 +69,7 @@ fn file(common_dir: &Path) -> PathBuf {
 ///
 /// # Errors
 /// [`PathError`] when the file cannot be written.
-pub fn add(common_dir: &Path, patterns: &[&str]) -> Result<(), PathError> {
+pub fn add(common_dir: &Path, patterns: &[String]) -> Result<(), PathError> {
     let path = file(common_dir);
     let before = read_if_exists(&path)?.unwrap_or_default();
     let mut text = without_block(&before);
@@ -107,8 +135,8 @@ mod tests {
         std::fs::create_dir(dir.path().join("info")).unwrap();
         let path = file(dir.path());
         std::fs::write(&path, "# mine\n*.log\n").unwrap();
-        add(dir.path(), &["mlruns/"]).unwrap();
-        add(dir.path(), &["mlruns/", "mlflow.db"]).unwrap();
+        add(dir.path(), &["mlruns/".to_owned()]).unwrap();
+        add(dir.path(), &["mlruns/".to_owned(), "mlflow.db".to_owned()]).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.matches("mlruns/").count(), 1, "{text}");
         remove(dir.path()).unwrap();

@@ -62,7 +62,7 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), PathError> {
         .suffix(".tmp")
         .permissions(fs::Permissions::from_mode(mode))
         .tempfile_in(dir)
-        .map_err(PathError::of("write", path))?;
+        .map_err(|error| PathError::of("write", path)(error.kind().into()))?;
     temporary
         .as_file()
         .set_permissions(fs::Permissions::from_mode(mode))

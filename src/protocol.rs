@@ -36,6 +36,8 @@ pub struct Active {
     pub experiment_id: Option<String>,
     /// The tracking URI.
     pub store: String,
+    /// The experiment as configured: `name:NAME`, `id:ID` or `default`.
+    pub experiment: String,
     /// Where the env file lies.
     pub env_file: String,
     /// Whether this covers everything that was written before the question was asked.

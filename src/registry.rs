@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::config::Layer;
 use crate::fs_util::{self, PathError};
+use crate::git::GitError;
 use crate::identity::git_hash::hex;
 use crate::repository::Worktree;
 
@@ -41,6 +42,10 @@ pub struct Record {
     pub schema: u32,
     /// The git directory that all worktrees share.
     pub common_dir: PathBuf,
+    /// Its device and inode: another repository at the same place is another repository.
+    pub identity: (u64, u64),
+    /// The worktree that `up` was run in, which git does not list for a submodule.
+    pub root: PathBuf,
     /// The worktrees tracked, all present and future ones when empty.
     #[serde(default)]
     pub only: Vec<PathBuf>,
@@ -54,14 +59,38 @@ pub struct Record {
 
 impl Record {
     /// Returns a record without settings.
-    pub fn new(common_dir: &Path) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// [`PathError`] when the git directory cannot be looked at.
+    pub fn new(worktree: &Worktree) -> Result<Self, PathError> {
+        let common_dir = &worktree.common_dir;
+        Ok(Self {
             schema: SCHEMA,
-            common_dir: common_dir.to_owned(),
+            common_dir: common_dir.clone(),
+            identity: identity(common_dir).map_err(PathError::of("read", common_dir))?,
+            root: worktree.root.clone(),
             only: Vec::new(),
             settings: Layer::default(),
             excluded: false,
-        }
+        })
+    }
+
+    /// Returns every worktree that is tracked under the record and has a directory on disk.
+    ///
+    /// # Errors
+    /// [`GitError`] when git cannot list them.
+    pub fn worktrees(&self) -> Result<Vec<Worktree>, GitError> {
+        let mut worktrees = Worktree::all(&self.common_dir)?;
+        worktrees.extend(Worktree::discover(&self.root));
+        worktrees.sort();
+        worktrees.dedup();
+        worktrees.retain(|worktree| self.covers(worktree));
+        Ok(worktrees)
+    }
+
+    /// False when the repository was replaced by another one.
+    fn is_about_what_is_there(&self) -> bool {
+        identity(&self.common_dir).is_ok_and(|identity| identity == self.identity)
     }
 
     /// True when this worktree is tracked under the record.
@@ -96,10 +125,11 @@ impl Registry {
     /// [`RegistryError`] when there is one that cannot be used.
     pub fn find(&self, common_dir: &Path) -> Result<Option<Record>, RegistryError> {
         let found = read_record(&self.file(common_dir))?;
-        Ok(found.filter(|record| record.common_dir == common_dir))
+        Ok(found
+            .filter(|record| record.common_dir == common_dir && record.is_about_what_is_there()))
     }
 
-    /// Returns every record; those that cannot be used are logged and left out.
+    /// Returns every record of a repository that is there; those that cannot be used are logged and left out.
     ///
     /// # Errors
     /// [`RegistryError`] when the directory cannot be listed.
@@ -121,7 +151,7 @@ impl Registry {
         Ok(files
             .iter()
             .filter_map(|file| match read_record(file) {
-                Ok(record) => record,
+                Ok(record) => record.filter(Record::is_about_what_is_there),
                 Err(error) => {
                     tracing::warn!(%error, "a record is left out");
                     None
@@ -149,6 +179,12 @@ impl Registry {
     pub fn remove(&self, common_dir: &Path) -> Result<bool, RegistryError> {
         Ok(fs_util::remove_if_exists(&self.file(common_dir))?)
     }
+}
+
+fn identity(dir: &Path) -> std::io::Result<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    let metadata = dir.metadata()?;
+    Ok((metadata.dev(), metadata.ino()))
 }
 
 fn read_record(file: &Path) -> Result<Option<Record>, RegistryError> {

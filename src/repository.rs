@@ -241,6 +241,9 @@ impl IgnoreRules {
 
     /// True when the file or directory at `path`, relative to the root, is ignored and not tracked.
     pub fn ignores(&self, path: &Path) -> bool {
+        if path.as_os_str().is_empty() {
+            return false;
+        }
         let tracked = self.tracked_dirs.contains(path)
             || self
                 .repository

@@ -2,8 +2,9 @@
 //!
 //! The only module that brings ledger and MLflow together. What it returns was in the store at that moment.
 
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::config::{ConfigError, Layer, Settings};
@@ -42,10 +43,25 @@ pub struct Session {
     /// Its store.
     pub uri: StoreUri,
     app: String,
+    private: Layer,
+    user_config: PathBuf,
     store: Store,
     ledger: Arc<Ledger>,
+    /// The store's file as it was when it last answered: what is remembered of another file counts for nothing.
+    trusted_file: Mutex<Option<FileIdentity>>,
     /// A mutex because readings and resolutions run side by side; held for a copy.
     experiment: Mutex<Option<Experiment>>,
+}
+
+/// Which file lies at a path: device and inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FileIdentity(u64, u64);
+
+impl FileIdentity {
+    fn of(path: &Path) -> Option<Self> {
+        let metadata = path.metadata().ok()?;
+        Some(Self(metadata.dev(), metadata.ino()))
+    }
 }
 
 /// A LoggedModel that was found or created just now.
@@ -84,8 +100,11 @@ impl Session {
             settings,
             uri,
             app,
+            private: private.clone(),
+            user_config: paths.user_config(),
             store,
             ledger,
+            trusted_file: Mutex::new(None),
             experiment: Mutex::new(None),
         })
     }
@@ -112,6 +131,27 @@ impl Session {
             tracing::warn!(%error, "the ledger cannot be written");
         }
         Ok(Observation::of(reading, &self.settings, &self.app))
+    }
+
+    /// True while the settings files say what this session was opened with.
+    pub fn has_current_settings(&self) -> bool {
+        Settings::load(&self.private, &self.worktree.root, &self.user_config)
+            .is_ok_and(|settings| settings == self.settings)
+    }
+
+    /// True while the store is the one that last answered: its file was neither replaced nor removed.
+    pub fn trusts_store(&self) -> bool {
+        let Some(file) = self.store_file() else {
+            return true;
+        };
+        let trusted = *self.trusted();
+        trusted.is_some() && trusted == FileIdentity::of(file)
+    }
+
+    fn trusted(&self) -> MutexGuard<'_, Option<FileIdentity>> {
+        self.trusted_file
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the LoggedModel that the ledger remembers for an observation, without asking the store.
@@ -172,7 +212,9 @@ impl Session {
             .first_seen(observation.reading.content.as_str())
             .unwrap_or_else(|_| now_ms());
         let wanted = wanted(observation, &self.settings, &around, &nonce, first_seen);
+        let file = self.store_file().and_then(FileIdentity::of);
         let found = self.store.find_or_create(&experiment, &wanted).await?;
+        *self.trusted() = file;
         let model = ActiveModel {
             model_id: found.model_id.clone(),
             experiment_id: experiment.id.clone(),

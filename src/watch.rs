@@ -10,12 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use notify::event::EventKind;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 
+use crate::env_file::COPY_DIR as OWN_DIR;
 use crate::repository::{IgnoreRules, Worktree, ignored_by_git};
 
 /// More touched paths than this count as everything.
 const TOUCHED_MAX: usize = 1024;
-/// The directory of the visible copy of the env file, ours alone.
-const OWN_DIR: &str = ".tracemark";
 
 /// What was touched since the last look.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,16 +95,26 @@ pub struct Watch {
     shared: Arc<Shared>,
     watcher: RecommendedWatcher,
     dirs: BTreeSet<PathBuf>,
+    /// Files outside the worktree that matter.
+    outside: Vec<PathBuf>,
 }
 
 impl Watch {
-    /// Begins to watch nothing yet; `wake` is called on the event thread whenever something was touched.
+    /// Begins to watch nothing yet. `store` is a file that matters too; `wake` is called on the event thread whenever something was touched.
     ///
     /// # Errors
     /// [`WatchError`] when the system gives no watcher.
-    pub fn new(worktree: &Worktree, wake: impl Fn() + Send + 'static) -> Result<Self, WatchError> {
+    pub fn new(
+        worktree: &Worktree,
+        store: Option<&Path>,
+        wake: impl Fn() + Send + 'static,
+    ) -> Result<Self, WatchError> {
         let shared = Arc::new(Shared::default());
-        let filter = GitDirFilter::of(worktree);
+        let outside: Vec<_> = user_files()
+            .into_iter()
+            .chain(store.map(Path::to_owned))
+            .collect();
+        let filter = GitDirFilter::new(worktree, outside.clone());
         let seen = Arc::clone(&shared);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             if note(&seen, &filter, event) {
@@ -118,6 +127,7 @@ impl Watch {
             shared,
             watcher,
             dirs: BTreeSet::new(),
+            outside,
         })
     }
 
@@ -136,13 +146,25 @@ impl Watch {
         match &touched {
             Touched::Everything => self.watch_everything()?,
             Touched::Paths(paths)
-                if paths.iter().any(|path| self.decides_what_is_ignored(path)) =>
+                if paths
+                    .iter()
+                    .any(|path| self.decides_what_is_ignored(path) || self.is_own_ground(path)) =>
             {
                 self.watch_everything()?;
             }
             Touched::Paths(paths) => self.watch_new_among(paths)?,
         }
         Ok(touched)
+    }
+
+    /// The worktree or its git directory was itself moved, removed or made anew: old watches watch what is gone.
+    fn is_own_ground(&self, path: &Path) -> bool {
+        let Worktree {
+            root,
+            git_dir,
+            common_dir,
+        } = &self.worktree;
+        [root, git_dir, common_dir].iter().any(|own| *own == path)
     }
 
     fn decides_what_is_ignored(&self, path: &Path) -> bool {
@@ -178,7 +200,7 @@ impl Watch {
     pub fn watch_everything(&mut self) -> Result<(), WatchError> {
         let rules = IgnoreRules::read(&self.worktree);
         self.dirs.clear();
-        for (dir, mode) in git_dirs(&self.worktree) {
+        for (dir, mode) in dirs_of_few(&self.worktree, &self.outside) {
             self.watch(&dir, mode)?;
         }
         let root = self.worktree.root.clone();
@@ -289,8 +311,9 @@ fn is_real_dir(path: &Path) -> bool {
         .is_ok_and(|metadata| metadata.is_dir())
 }
 
-/// The directories in which git keeps what the identity depends on.
-fn git_dirs(worktree: &Worktree) -> Vec<(PathBuf, RecursiveMode)> {
+/// The directories that are watched for a few files in them: what the identity depends on in git's own, and those of the
+/// files outside.
+fn dirs_of_few(worktree: &Worktree, outside: &[PathBuf]) -> Vec<(PathBuf, RecursiveMode)> {
     let common = &worktree.common_dir;
     let mut dirs = vec![
         (worktree.git_dir.clone(), RecursiveMode::NonRecursive),
@@ -306,7 +329,7 @@ fn git_dirs(worktree: &Worktree) -> Vec<(PathBuf, RecursiveMode)> {
         (worktree.git_dir.join("info"), RecursiveMode::NonRecursive),
     ];
     dirs.extend(
-        user_files()
+        outside
             .iter()
             .filter_map(|file| file.parent())
             .map(|dir| (dir.to_owned(), RecursiveMode::NonRecursive)),
@@ -342,15 +365,15 @@ fn user_files() -> Vec<PathBuf> {
 struct GitDirFilter {
     root: PathBuf,
     git_dirs: Vec<PathBuf>,
-    user_files: Vec<PathBuf>,
+    outside: Vec<PathBuf>,
 }
 
 impl GitDirFilter {
-    fn of(worktree: &Worktree) -> Self {
+    fn new(worktree: &Worktree, outside: Vec<PathBuf>) -> Self {
         Self {
             root: worktree.root.clone(),
             git_dirs: vec![worktree.git_dir.clone(), worktree.common_dir.clone()],
-            user_files: user_files(),
+            outside,
         }
     }
 
@@ -365,7 +388,7 @@ impl GitDirFilter {
                 let own = self.root.join(OWN_DIR);
                 !path.starts_with(own)
             }
-            None => self.user_files.iter().any(|file| file == path),
+            None => self.outside.iter().any(|file| file == path),
         }
     }
 }
@@ -437,7 +460,7 @@ mod tests {
             GitDirFilter {
                 root: "/r".into(),
                 git_dirs: vec!["/r/.git".into()],
-                user_files: vec![],
+                outside: vec![],
             },
         );
         let event = notify::Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
@@ -450,7 +473,7 @@ mod tests {
         let filter = GitDirFilter {
             root: "/r".into(),
             git_dirs: vec!["/r/.git".into()],
-            user_files: vec!["/home/u/.gitconfig".into()],
+            outside: vec!["/home/u/.gitconfig".into()],
         };
         for quiet in [
             "/r/.git/tracemark/env",

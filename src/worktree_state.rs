@@ -3,7 +3,7 @@
 //! Pure: `(state, input, now) → effects`. Knows no clock, no disk and no network; reading this file alone explains when
 //! the daemon reads, creates, publishes and answers.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::config::Create;
@@ -27,6 +27,12 @@ const SAFETY_PASS: Duration = Duration::from_mins(5);
 const POLL: Duration = Duration::from_secs(2);
 /// The longest pause that follows a pass, which takes at most half of a core while files keep changing.
 const PASS_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// A model seen in the store is taken to be there for so long.
+const VERIFIED_FOR: Duration = Duration::from_mins(1);
+/// More versions that nobody asked for than this in [`FLOOD_TIME`] are a sign that the code is written by a program.
+const FLOOD_MAX: usize = 60;
+/// The time in which unasked versions are counted.
+const FLOOD_TIME: Duration = Duration::from_hours(1);
 /// How many versions are owed at most; the oldest is let go.
 const OWED_MAX: usize = 1000;
 
@@ -66,8 +72,19 @@ pub enum Input {
 pub enum Seen {
     /// Nothing that could have changed the last observation: only ignored files were touched.
     Same,
-    /// A full reading, and the LoggedModel that the ledger remembers for it.
-    Observed(Box<Observation>, Option<ActiveModel>),
+    /// A full reading, and what is remembered of its LoggedModel.
+    Observed(Box<Observation>, Memory),
+}
+
+/// What is remembered of a version's LoggedModel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Memory {
+    /// This one stood for it.
+    Model(ActiveModel),
+    /// Nothing.
+    Nothing,
+    /// The store is another one than what is remembered was about: its file was replaced or is gone.
+    Distrusted,
 }
 
 /// Why a pass saw nothing.
@@ -205,7 +222,11 @@ pub struct WorktreeState {
     resolving: Option<Observation>,
     owed: VecDeque<Observation>,
     asked_for: BTreeSet<VersionKey>,
-    verified: BTreeSet<ModelId>,
+    verified: BTreeMap<ModelId, Instant>,
+    verifying: BTreeSet<ModelId>,
+    unasked: VecDeque<Instant>,
+    broken_tries: u32,
+    pass_is_void: bool,
     waiters: Vec<Waiter>,
     pass_began: Option<Instant>,
     pass_due: Option<Instant>,
@@ -235,7 +256,11 @@ impl WorktreeState {
             resolving: None,
             owed: VecDeque::new(),
             asked_for: BTreeSet::new(),
-            verified: BTreeSet::new(),
+            verified: BTreeMap::new(),
+            verifying: BTreeSet::new(),
+            unasked: VecDeque::new(),
+            broken_tries: 0,
+            pass_is_void: false,
             waiters: Vec::new(),
             pass_began: None,
             pass_due: Some(now),
@@ -252,13 +277,15 @@ impl WorktreeState {
         }
     }
 
-    /// Begins anew under other settings: nothing that was known counts, who asked is still answered. Not while a pass
-    /// runs, whose outcome would be taken for one under the new settings.
+    /// Begins anew under other settings: nothing that was known counts, who asked is still answered, and the outcome
+    /// of a pass that runs is not looked at.
     pub fn restart(&mut self, policy: Policy, now: Instant) {
         let waiters = std::mem::take(&mut self.waiters);
         *self = Self {
             generation: self.generation,
             polling: self.polling,
+            pass_began: self.pass_began,
+            pass_is_void: self.pass_began.is_some(),
             waiters: waiters
                 .into_iter()
                 .map(|waiter| Waiter::new(waiter.id, waiter.deadline))
@@ -352,13 +379,18 @@ impl WorktreeState {
             self.want_pass(now + POLL.max(cost * 50));
         }
         match outcome {
+            _ if std::mem::take(&mut self.pass_is_void) => {
+                self.pass_everything = true;
+                self.want_pass(now);
+            }
             Ok(Seen::Same) => {}
-            Ok(Seen::Observed(observation, known)) => {
+            Ok(Seen::Observed(observation, memory)) => {
                 for waiter in &mut self.waiters {
                     waiter.covered |= waiter.in_pass;
                 }
                 self.broken = None;
-                self.observed(*observation, known, now, effects);
+                self.broken_tries = 0;
+                self.observed(*observation, memory, now, effects);
             }
             Err(PassFailure::Torn) => {
                 self.pass_everything = true;
@@ -369,7 +401,9 @@ impl WorktreeState {
                 self.last = None;
                 self.progress = Progress::Unwanted;
                 self.pass_everything = true;
-                self.want_pass(now + BACKOFF.1);
+                let pause = BACKOFF.0.saturating_mul(1 << self.broken_tries.min(5));
+                self.broken_tries = self.broken_tries.saturating_add(1);
+                self.want_pass(now + pause.min(BACKOFF.1));
                 for waiter in &mut self.waiters {
                     waiter.covered |= waiter.in_pass;
                 }
@@ -383,7 +417,7 @@ impl WorktreeState {
     fn observed(
         &mut self,
         observation: Observation,
-        known: Option<ActiveModel>,
+        memory: Memory,
         now: Instant,
         effects: &mut Vec<Effect>,
     ) {
@@ -398,21 +432,35 @@ impl WorktreeState {
         if head_moved {
             self.head_moved(now);
         }
-        match known {
-            Some(model) => {
-                if !self.verified.contains(&model.model_id) {
-                    effects.push(Effect::Verify(model.clone()));
-                }
+        let was_known = matches!(self.progress, Progress::Known(_));
+        match memory {
+            Memory::Model(model) => {
+                self.verify(&model, now, effects);
                 self.progress = Progress::Known(model);
             }
-            None if same_version => {}
-            None => {
+            Memory::Distrusted if same_version && was_known => self.progress = Progress::Due(now),
+            Memory::Nothing | Memory::Distrusted if same_version => {}
+            Memory::Nothing | Memory::Distrusted => {
                 self.leave_behind(before, now);
                 self.failure = None;
                 let at = self.unasked_creation(moment(self.published.is_none(), head_moved), now);
                 self.progress = at.map_or(Progress::Unwanted, Progress::Due);
             }
         }
+    }
+
+    /// Asks the store about a model that was not seen there lately; the answer comes aside.
+    fn verify(&mut self, model: &ActiveModel, now: Instant, effects: &mut Vec<Effect>) {
+        if self.is_verified(&model.model_id, now) || !self.verifying.insert(model.model_id.clone())
+        {
+            return;
+        }
+        effects.push(Effect::Verify(model.clone()));
+    }
+
+    fn is_verified(&self, model: &ModelId, now: Instant) -> bool {
+        let seen = self.verified.get(model);
+        seen.is_some_and(|seen| now <= *seen + VERIFIED_FOR)
     }
 
     /// A version that was asked for or committed is owed its LoggedModel, also when the code has moved on.
@@ -450,10 +498,16 @@ impl WorktreeState {
         let create = self.policy.create;
         match (moment, create) {
             (_, Create::Asked) | (Moment::Edit, Create::Commit) => None,
+            (Moment::Edit, _) if self.is_flooded(now) => None,
             (Moment::Start, _) => Some(now),
             (Moment::Commit, _) => Some(self.after_head_moves(now)),
             (Moment::Edit, Create::Settled) => Some(self.after_quiet(now)),
         }
+    }
+
+    fn is_flooded(&self, now: Instant) -> bool {
+        let recent = self.unasked.iter().filter(|at| now <= **at + FLOOD_TIME);
+        recent.count() >= FLOOD_MAX
     }
 
     fn after_head_moves(&self, now: Instant) -> Instant {
@@ -501,7 +555,7 @@ impl WorktreeState {
                 self.tries = 0;
                 self.store_rests_until = None;
                 self.asked_for.remove(&observation.version);
-                self.verified.insert(model.model_id.clone());
+                self.verified.insert(model.model_id.clone(), now);
                 if is_last {
                     self.failure = None;
                     self.progress = Progress::Known(model);
@@ -528,8 +582,9 @@ impl WorktreeState {
     }
 
     fn model_verified(&mut self, model: &ModelId, exists: bool, now: Instant) {
+        self.verifying.remove(model);
         if exists {
-            self.verified.insert(model.clone());
+            self.verified.insert(model.clone(), now);
             return;
         }
         self.verified.remove(model);
@@ -548,6 +603,7 @@ impl WorktreeState {
         self.hurry_for_waiters(now);
         self.publish(effects);
         self.begin_resolve(now, effects);
+        self.verify_for_waiters(now, effects);
         self.answer(now, effects);
     }
 
@@ -594,6 +650,15 @@ impl WorktreeState {
         let next = match &self.last {
             Some(last) if due => {
                 self.first_touch = None;
+                let asked = self.asked_for.contains(&last.version);
+                if last.reading.dirty && !asked {
+                    self.unasked.push_back(now);
+                    if self.unasked.len() > FLOOD_MAX {
+                        self.unasked.pop_front();
+                    }
+                } else if !last.reading.dirty {
+                    self.unasked.clear();
+                }
                 Some(last.clone())
             }
             _ => self.owed.pop_front(),
@@ -635,10 +700,19 @@ impl WorktreeState {
         }
     }
 
+    /// Whoever asks hears of no model that was not seen in the store lately.
+    fn verify_for_waiters(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let asked = self.waiters.iter().any(|waiter| waiter.covered);
+        if let (true, Progress::Known(model)) = (asked, &self.progress) {
+            let model = model.clone();
+            self.verify(&model, now, effects);
+        }
+    }
+
     fn answer(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         let settled = match &self.progress {
             _ if self.broken.is_some() => true,
-            Progress::Known(_) => true,
+            Progress::Known(model) => self.is_verified(&model.model_id, now),
             Progress::Unwanted | Progress::Due(_) => false,
         };
         let publication = self.publication();

@@ -26,14 +26,14 @@ pub(super) fn run(context: &Context, arguments: &ActiveArgs) -> Result<(), Failu
         let (worktree, record) = context.tracked()?;
         wait_for(context, &worktree, &record, wait)?
     };
-    if arguments.json {
-        return answer(&json(&active)?);
-    }
     let usable = active.fresh || arguments.no_wait;
-    match active.model_id.as_ref().filter(|_| usable) {
-        Some(id) => answer(&format!("{id}\n")),
-        None => Err(pending_failure(&active)),
+    let id = active.model_id.as_ref().filter(|_| usable);
+    if arguments.json {
+        answer(&json(&active)?)?;
+    } else if let Some(id) = id {
+        answer(&format!("{id}\n"))?;
     }
+    id.map(drop).ok_or_else(|| pending_failure(&active))
 }
 
 /// Reads and creates in this process, with the settings of `up` where there are some and this shell's over them.

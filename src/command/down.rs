@@ -20,10 +20,9 @@ pub(super) fn run(context: &Context, arguments: &DownArgs) -> Result<(), Failure
         )
         .hint("tracemark status"));
     };
-    let worktrees = Worktree::all(&worktree.common_dir)?;
-    let (leaving, staying): (Vec<_>, Vec<_>) = worktrees
+    let (leaving, staying): (Vec<_>, Vec<_>) = record
+        .worktrees()?
         .into_iter()
-        .filter(|one| record.covers(one))
         .partition(|one| !arguments.only_this || *one == worktree);
     if staying.is_empty() {
         hooks::remove(&worktree.common_dir).map_err(hook_failure)?;
@@ -38,7 +37,7 @@ pub(super) fn run(context: &Context, arguments: &DownArgs) -> Result<(), Failure
     tell_daemon(context, &worktree, &record);
     for one in &leaving {
         remove_dir(&one.private_dir())?;
-        remove_dir(&one.root.join(".tracemark"))?;
+        crate::env_file::remove_copy(&one.root)?;
     }
     answer(&format!(
         "{} is no longer tracked: hooks, env file and excludes are taken back; LoggedModels and traces stay in the store\n",

@@ -21,9 +21,13 @@ pub(super) fn run(context: &Context, arguments: &ExecArgs) -> Result<(), Failure
     let mut command = Command::new(program);
     command.args(rest);
     command.env("MLFLOW_ACTIVE_MODEL_ID", "");
-    let found = find(context, arguments, program).and_then(|active| checked(active, &here_root()));
+    let found = find(context, arguments, program).and_then(|active| {
+        check_store(&active, &std::env::current_dir().unwrap_or_default())?;
+        set_store(&mut command, &active);
+        checked(active)
+    });
     match found {
-        Ok(active) => set(&mut command, context, arguments, &active),
+        Ok(active) => set_id(&mut command, context, arguments, &active),
         Err(failure) if arguments.require => {
             return Err(Failure {
                 kind: FailureKind::Exec(125),
@@ -39,10 +43,6 @@ pub(super) fn run(context: &Context, arguments: &ExecArgs) -> Result<(), Failure
         }
     }
     Err(not_started(program, &command.exec()))
-}
-
-fn here_root() -> std::path::PathBuf {
-    std::env::current_dir().unwrap_or_default()
 }
 
 fn find(context: &Context, arguments: &ExecArgs, program: &OsString) -> Result<Active, Failure> {
@@ -74,17 +74,22 @@ fn has_database_made(
     })
 }
 
-/// An id is handed out only where it is sure to be right and lives in the store that the command will write to.
-fn checked(active: Active, cwd: &Path) -> Result<Active, Failure> {
+/// An id is handed out only where it is sure to be right.
+fn checked(active: Active) -> Result<Active, Failure> {
     if active.model_id.is_none() || !active.fresh {
         return Err(pending_failure(&active));
     }
+    Ok(active)
+}
+
+/// An id is of no use in another store than the one that it lives in.
+fn check_store(active: &Active, cwd: &Path) -> Result<(), Failure> {
     let Some(uri) = non_empty("MLFLOW_TRACKING_URI") else {
-        return Ok(active);
+        return Ok(());
     };
     let same = StoreUri::parse(&uri, cwd).is_ok_and(|uri| uri.to_tracking_uri() == active.store);
     if same {
-        return Ok(active);
+        return Ok(());
     }
     Err(Failure::new(
         FailureKind::Store,
@@ -96,31 +101,49 @@ fn checked(active: Active, cwd: &Path) -> Result<Active, Failure> {
     .hint("unset MLFLOW_TRACKING_URI, or tracemark up to track it there"))
 }
 
-fn set(command: &mut Command, context: &Context, arguments: &ExecArgs, active: &Active) {
+fn set_id(command: &mut Command, context: &Context, arguments: &ExecArgs, active: &Active) {
     if let Some(id) = &active.model_id {
         command.env("MLFLOW_ACTIVE_MODEL_ID", id);
     }
-    if non_empty("MLFLOW_TRACKING_URI").is_none() {
-        command.env("MLFLOW_TRACKING_URI", &active.store);
-    }
-    let experiment = active.experiment_id.as_deref().unwrap_or_default();
-    match (
-        non_empty("MLFLOW_EXPERIMENT_NAME"),
-        non_empty("MLFLOW_EXPERIMENT_ID"),
-    ) {
-        (None, None) => {
-            command.env("MLFLOW_EXPERIMENT_ID", experiment);
-        }
-        (None, Some(id)) if id != experiment => warn(
-            &format!(
-                "MLFLOW_EXPERIMENT_ID is {id} here, but the model id belongs to experiment {experiment}"
-            ),
-            "unset MLFLOW_EXPERIMENT_ID, or tracemark up to use it",
-        ),
-        _ => {}
-    }
     if !arguments.once {
         command.env("TRACEMARK_SOCKET", context.client().socket());
+    }
+}
+
+/// Sends the command's traces where the version is or will be, unless this shell sends them somewhere itself.
+fn set_store(command: &mut Command, active: &Active) {
+    if non_empty("MLFLOW_TRACKING_URI").is_none() && !active.store.is_empty() {
+        command.env("MLFLOW_TRACKING_URI", &active.store);
+    }
+    let name = active.experiment.strip_prefix("name:");
+    let id = active
+        .experiment_id
+        .as_deref()
+        .or(active.experiment.strip_prefix("id:"));
+    let shell = (
+        non_empty("MLFLOW_EXPERIMENT_NAME"),
+        non_empty("MLFLOW_EXPERIMENT_ID"),
+    );
+    let other = match (&shell.0, &shell.1) {
+        (None, None) => {
+            match (id, name) {
+                (Some(id), _) => command.env("MLFLOW_EXPERIMENT_ID", id),
+                (None, Some(name)) => command.env("MLFLOW_EXPERIMENT_NAME", name),
+                (None, None) => command,
+            };
+            None
+        }
+        (Some(theirs), _) => Some(theirs).filter(|theirs| Some(theirs.as_str()) != name),
+        (None, Some(theirs)) => Some(theirs).filter(|theirs| id.is_some_and(|id| id != *theirs)),
+    };
+    if let Some(theirs) = other {
+        warn(
+            &format!(
+                "this shell's experiment is {theirs}, but this repository is tracked in {}",
+                active.experiment
+            ),
+            "unset MLFLOW_EXPERIMENT_NAME MLFLOW_EXPERIMENT_ID, or tracemark up to use it",
+        );
     }
 }
 

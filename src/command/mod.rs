@@ -148,9 +148,10 @@ fn environment_layer() -> Layer {
     layer
 }
 
-/// Lays `upper` over `lower`; an experiment in `upper` replaces name and id together.
+/// Lays `upper` over `lower`; an experiment in `upper` replaces name and id together, and one of another store is none.
 fn laid_over(upper: Layer, mut lower: Layer) -> Layer {
-    if upper.store.experiment.is_some() || upper.store.experiment_id.is_some() {
+    let other_store = upper.store.uri.is_some() && upper.store.uri != lower.store.uri;
+    if other_store || upper.store.experiment.is_some() || upper.store.experiment_id.is_some() {
         lower.store.experiment = None;
         lower.store.experiment_id = None;
     }
@@ -196,9 +197,21 @@ fn ask(
 }
 
 fn ask_client(client: &Client, root: &Path, wait: Duration) -> Result<Active, Failure> {
-    client
+    let active = client
         .active(root, wait)
-        .map_err(|error| client_failure(&error))
+        .map_err(|error| client_failure(&error))?;
+    if Path::new(&active.worktree) == root {
+        return Ok(active);
+    }
+    Err(Failure::new(
+        FailureKind::NotTracked,
+        &format!(
+            "the daemon does not know {}, only {} around it",
+            root.display(),
+            active.worktree
+        ),
+    )
+    .hint("tracemark up"))
 }
 
 fn client_failure(error: &ClientError) -> Failure {

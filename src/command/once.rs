@@ -9,7 +9,7 @@ use crate::identity::ReadError;
 use crate::ledger::Ledger;
 use crate::protocol::{API, Active};
 use crate::repository::Worktree;
-use crate::session::Session;
+use crate::session::{Session, choice_text};
 use crate::version::{ActiveModel, Observation};
 
 /// How often a reading is tried while files keep changing.
@@ -78,6 +78,7 @@ fn describe(session: &Session, observation: &Observation, model: &ActiveModel) -
         dirty: Some(reading.dirty),
         experiment_id: Some(model.experiment_id.to_string()),
         store: session.uri.to_tracking_uri(),
+        experiment: choice_text(&session.settings.experiment),
         env_file: session.worktree.env_file().to_string_lossy().into_owned(),
         fresh: true,
         why_not_fresh: None,

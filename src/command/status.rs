@@ -23,7 +23,7 @@ pub(super) fn run(context: &Context, arguments: &JsonArgs) -> Result<(), Failure
 fn without_daemon(context: &Context) -> Result<Status, Failure> {
     let tracked = context.registry().all()?;
     let worktrees = tracked.iter().map(|record| WorktreeStatus {
-        path: record.common_dir.to_string_lossy().into_owned(),
+        path: record.root.to_string_lossy().into_owned(),
         state: "pending".to_owned(),
         model_id: None,
         name: None,

@@ -1,7 +1,8 @@
 //! `tracemark up`: tracks this repository and shows it. Safe to repeat.
 
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::down::hook_failure;
 use super::{
@@ -9,7 +10,6 @@ use super::{
     mlflow_setup, once, say, warn,
 };
 use crate::cli::UpArgs;
-use crate::client::Client;
 use crate::config::{Layer, StoreLayer};
 use crate::error::{Failure, FailureKind};
 use crate::exclude;
@@ -30,23 +30,28 @@ pub(super) fn run(context: &Context, arguments: &UpArgs) -> Result<(), Failure> 
     check_writable(&worktree)?;
     let registry = context.registry();
     let known = registry.find(&worktree.common_dir)?;
-    let mut record = known.unwrap_or_else(|| Record::new(&worktree.common_dir));
+    let mut record = match known {
+        Some(record) => record,
+        None => Record::new(&worktree)?,
+    };
     record.settings = laid_over(asked_for(arguments), record.settings);
     limit(&mut record, &worktree, arguments.only_this);
 
     let ledger = Arc::new(Ledger::open(&context.paths.ledger())?);
     let session = Session::open(&worktree, &record.settings, &context.paths, ledger)?;
+    refuse_tracked_store(&worktree, session.store_file())?;
     mlflow_setup::offer(&session.uri, &worktree.root, None, arguments.yes);
     check_store(&session)?;
 
-    keep_out(&worktree, &mut record)?;
+    keep_out(&worktree, session.store_file(), &mut record)?;
+    create_private_dir(&worktree.private_dir())?;
     registry.write(&record)?;
     install_hooks(&worktree)?;
     let client = daemon::ensure(context)?;
     client
         .track(&worktree.root)
         .map_err(|error| client_failure(&error))?;
-    let active = first_version(&client, &worktree)?;
+    let active = ask_client(&client, &worktree.root, FIRST_VERSION)?;
     answer(&summary(&worktree, &session, &active))?;
     warn_of_shell(&active);
     verdict(&active)
@@ -93,9 +98,15 @@ fn check_writable(worktree: &Worktree) -> Result<(), Failure> {
         .hint("run tracemark up as its owner"));
     }
     let private = worktree.private_dir();
-    create_private_dir(&private)?;
-    tempfile::tempfile_in(&private).map_err(PathError::of("write", &private))?;
-    Ok(())
+    let place = if private.exists() {
+        &private
+    } else {
+        &worktree.git_dir
+    };
+    match tempfile::tempfile_in(place) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(PathError::of("write", place)(error.kind().into()).into()),
+    }
 }
 
 /// A store that refuses is a reason to stop before anything is written; one that is away is not.
@@ -106,18 +117,34 @@ fn check_store(session: &Session) -> Result<(), Failure> {
     }
 }
 
-fn keep_out(worktree: &Worktree, record: &mut Record) -> Result<(), Failure> {
-    let patterns = exclude::missing(worktree);
+/// A database that git tracks would make every trace a change of the code.
+fn refuse_tracked_store(worktree: &Worktree, store: Option<&Path>) -> Result<(), Failure> {
+    let Some(file) = store.filter(|file| exclude::is_tracked(worktree, file)) else {
+        return Ok(());
+    };
+    let name = file.strip_prefix(&worktree.root).unwrap_or(file);
+    Err(Failure::new(
+        FailureKind::Configuration,
+        &format!(
+            "{} is tracked by git: every trace would be a change of the code",
+            name.display()
+        ),
+    )
+    .hint(&format!("git rm --cached '{}'", name.display())))
+}
+
+fn keep_out(worktree: &Worktree, store: Option<&Path>, record: &mut Record) -> Result<(), Failure> {
+    let patterns = exclude::missing(worktree, store);
     if patterns.is_empty() {
         return Ok(());
     }
+    exclude::add(&worktree.common_dir, &patterns)?;
+    record.excluded = true;
     say(&format!(
         "Running an app would change the code by {}: added to {}",
         patterns.join(", "),
         printable(&worktree.common_dir.join("info/exclude").to_string_lossy())
     ));
-    exclude::add(&worktree.common_dir, &patterns)?;
-    record.excluded = true;
     Ok(())
 }
 
@@ -146,12 +173,6 @@ fn install_hooks(worktree: &Worktree) -> Result<(), Failure> {
         )),
     }
     Ok(())
-}
-
-/// The daemon may have just met a store that is only starting up: it is asked again until the time is over.
-fn first_version(client: &Client, worktree: &Worktree) -> Result<Active, Failure> {
-    let deadline = Instant::now() + FIRST_VERSION;
-    ask_client(client, &worktree.root, deadline - Instant::now())
 }
 
 /// What is tracked, where, under which id, and how an app reads it.

@@ -3,6 +3,7 @@
 //! Nothing else changes state. Work runs in tasks of one set and comes back as events.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -35,7 +36,7 @@ type WorktreeId = u64;
 
 /// What comes back from work.
 enum Event {
-    Looked(WorktreeId, Box<Look>),
+    Looked(WorktreeId, Eyes, Box<Look>),
     /// With the session that asked: an answer of another store than today's counts for nothing.
     Resolved(
         WorktreeId,
@@ -45,7 +46,7 @@ enum Event {
     ),
     Finished,
     Verified(WorktreeId, Arc<Session>, ModelId, bool),
-    EnvWritten(WorktreeId),
+    EnvWritten(WorktreeId, Option<File>),
     Loaded(Vec<Loaded>, Option<Box<Request>>),
 }
 
@@ -77,13 +78,18 @@ struct Entry {
     session: Result<Arc<Session>, String>,
     state: WorktreeState,
     eyes: Option<Eyes>,
+    /// Take the place of those that are out on a look.
+    next_eyes: Option<Eyes>,
     writer: EnvWriter,
     followers: Vec<mpsc::Sender<Active>>,
     mode_note: Option<String>,
     cause: Option<String>,
     watches: usize,
     passes: u64,
-    reload: bool,
+    /// A pass waits until the settings, which were wrong, have been read again.
+    awaits_settings: bool,
+    /// Given up; stays until nothing writes there any more.
+    leaving: bool,
 }
 
 /// One write at a time, the newest text next.
@@ -91,6 +97,37 @@ struct Entry {
 struct EnvWriter {
     busy: bool,
     next: Option<String>,
+    /// The directory that was written to last, held open: a worktree that is moved away leaves no id behind.
+    dir: Option<File>,
+}
+
+/// Where an env file and its copy go.
+struct EnvPlace {
+    worktree: Worktree,
+    copy: bool,
+    dir: Option<File>,
+}
+
+impl EnvPlace {
+    fn write(self, text: &str) -> Option<File> {
+        let file = self.worktree.env_file();
+        let dir = match env_file::publish(&file, text, 0o644) {
+            Ok(_) => File::open(self.worktree.private_dir()).ok(),
+            Err(error) => {
+                tracing::warn!(%error, "the env file is not where it was");
+                if let Some(Err(error)) = self.dir.map(|dir| env_file::overwrite_in(&dir, text)) {
+                    tracing::debug!(%error, "nor elsewhere");
+                }
+                None
+            }
+        };
+        if self.copy
+            && let Err(error) = env_file::publish_copy(&self.worktree.root, text)
+        {
+            tracing::warn!(%error, "the copy of the env file is not written");
+        }
+        dir
+    }
 }
 
 /// The loop and what it owns.
@@ -102,6 +139,7 @@ pub(super) struct EventLoop {
     waiters: BTreeMap<WaiterId, (WorktreeId, Reply<Active>)>,
     wakes: Arc<Wakes>,
     work: JoinSet<Event>,
+    departures: Vec<Reply<()>>,
     /// True once the last repository was given up: nothing is left to do.
     idle: bool,
 }
@@ -116,6 +154,7 @@ impl EventLoop {
             waiters: BTreeMap::new(),
             wakes: Arc::default(),
             work: JoinSet::new(),
+            departures: Vec::new(),
             idle: false,
         }
     }
@@ -186,7 +225,7 @@ impl EventLoop {
 
     fn done(&mut self, done: Result<Event, tokio::task::JoinError>) {
         match done {
-            Ok(Event::Looked(id, look)) => self.looked(id, *look),
+            Ok(Event::Looked(id, eyes, look)) => self.looked(id, eyes, *look),
             Ok(Event::Resolved(id, session, observation, outcome)) => {
                 self.resolved(id, session, observation, outcome);
             }
@@ -196,29 +235,32 @@ impl EventLoop {
                     self.input(id, Input::Verified(model, exists));
                 }
             }
-            Ok(Event::EnvWritten(id)) => {
+            Ok(Event::EnvWritten(id, dir)) => {
                 if let Some(entry) = self.entries.get_mut(&id) {
                     entry.writer.busy = false;
+                    entry.writer.dir = dir;
                 }
                 self.write_env(id);
             }
             Ok(Event::Loaded(loaded, request)) => {
                 self.take_in(loaded);
+                self.resume_waiting_passes();
                 if let Some(request) = request {
                     self.request(*request, false);
                 }
             }
             Err(error) => tracing::error!(%error, "a task of the daemon ended early"),
         }
+        self.finish_departures();
     }
 
-    fn looked(&mut self, id: WorktreeId, look: Look) {
+    fn looked(&mut self, id: WorktreeId, eyes: Eyes, look: Look) {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
         entry.passes += 1;
-        entry.watches = look.eyes.watch.as_ref().map_or(0, Watch::count);
-        entry.eyes = Some(look.eyes);
+        entry.watches = eyes.watch.as_ref().map_or(0, Watch::count);
+        entry.eyes = Some(entry.next_eyes.take().unwrap_or(eyes));
         let changed = match &look.outcome {
             Ok(crate::worktree_state::Seen::Observed(observation, _)) => {
                 entry.state.publication().observation.as_ref() != Some(observation.as_ref())
@@ -234,7 +276,7 @@ impl EventLoop {
             tracing::warn!(worktree = %entry.worktree.root.display(), "{failure}");
             entry.mode_note = Some(failure);
         }
-        let reload = look.settings_touched || std::mem::take(&mut entry.reload);
+        let reload = look.settings_changed;
         if polls {
             self.input(id, Input::Polling);
         }
@@ -248,7 +290,7 @@ impl EventLoop {
     }
 
     fn input(&mut self, id: WorktreeId, input: Input) {
-        let Some(entry) = self.entries.get_mut(&id) else {
+        let Some(entry) = self.entries.get_mut(&id).filter(|entry| !entry.leaving) else {
             return;
         };
         let effects = entry.state.on(input, Instant::now());
@@ -277,18 +319,20 @@ impl EventLoop {
         };
         let session = match (&entry.session, entry.eyes.is_some()) {
             (Ok(session), true) => Arc::clone(session),
-            (Err(reason), _) => {
-                let failure = PassFailure::Broken(reason.clone());
-                self.input(id, Input::Read(Err(failure)));
+            (Err(_), _) => {
+                entry.awaits_settings = true;
+                self.reload(id);
                 return;
             }
             (Ok(_), false) => return,
         };
-        let Some(eyes) = entry.eyes.take() else {
+        let Some(mut eyes) = entry.eyes.take() else {
             return;
         };
-        self.work
-            .spawn_blocking(move || Event::Looked(id, Box::new(look(eyes, &session, everything))));
+        self.work.spawn_blocking(move || {
+            let look = look(&mut eyes, &session, everything);
+            Event::Looked(id, eyes, Box::new(look))
+        });
     }
 
     fn begin_resolve(&mut self, id: WorktreeId, observation: Box<Observation>) {
@@ -353,15 +397,10 @@ impl EventLoop {
     }
 
     fn publish(&mut self, id: WorktreeId, publication: &Publication) {
-        let socket = self.info.socket.clone();
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
         let active = entry.describe(publication, false);
-        let full = entry
-            .session
-            .as_ref()
-            .is_ok_and(|session| session.settings.env == EnvContents::Full);
         tracing::info!(
             worktree = active.worktree,
             state = active.state,
@@ -370,34 +409,46 @@ impl EventLoop {
             reason = active.reason,
             "published"
         );
-        entry.writer.next = Some(active.env_values(&socket, full).render());
         entry
             .followers
             .retain(|follower| follower.try_send(active.clone()).is_ok());
-        self.write_env(id);
+        self.queue_env(id);
         self.report();
+    }
+
+    /// Has the env file say what is published; one that was removed comes back.
+    fn queue_env(&mut self, id: WorktreeId) {
+        let socket = self.info.socket.clone();
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        let full = entry
+            .session
+            .as_ref()
+            .is_ok_and(|session| session.settings.env == EnvContents::Full);
+        let active = entry.describe(&entry.state.publication(), false);
+        entry.writer.next = Some(active.env_values(&socket, full).render());
+        self.write_env(id);
     }
 
     fn write_env(&mut self, id: WorktreeId) {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
-        if entry.writer.busy {
+        if entry.writer.busy || entry.leaving {
             return;
         }
         let Some(text) = entry.writer.next.take() else {
             return;
         };
         entry.writer.busy = true;
-        let files = entry.env_files();
-        self.work.spawn_blocking(move || {
-            for file in files {
-                if let Err(error) = env_file::publish(&file, &text, 0o644) {
-                    tracing::error!(%error, "the env file is not written");
-                }
-            }
-            Event::EnvWritten(id)
-        });
+        let place = EnvPlace {
+            worktree: entry.worktree.clone(),
+            copy: entry.has_copy(),
+            dir: entry.writer.dir.take(),
+        };
+        self.work
+            .spawn_blocking(move || Event::EnvWritten(id, place.write(&text)));
     }
 
     fn answer(&mut self, waiter: WaiterId, publication: &Publication, fresh: bool) {
@@ -411,18 +462,17 @@ impl EventLoop {
 
     fn request(&mut self, request: Request, may_load: bool) {
         let path = match &request {
-            Request::Status { .. } => None,
+            Request::Status { .. } | Request::Untrack { .. } => None,
             Request::Active { path, .. }
             | Request::Follow { path, .. }
             | Request::Track { path, .. }
-            | Request::Untrack { path, .. }
             | Request::Touch { path, .. } => Some(path.clone()),
         };
         match request {
             Request::Status { reply } => drop(reply.send(Ok(self.status()))),
-            Request::Untrack { path, reply } => self.untrack(&path, reply),
+            Request::Untrack { reply } => self.untrack(reply),
             Request::Track { .. } if may_load => self.load(path.as_deref(), Some(request)),
-            _ => match path.as_deref().and_then(|path| self.find(path)) {
+            _ => match path.as_deref().and_then(|path| self.find(path, may_load)) {
                 Some(id) => self.serve(id, request),
                 None if may_load => self.load(path.as_deref(), Some(request)),
                 None => refuse(request, path),
@@ -455,7 +505,10 @@ impl EventLoop {
                 self.input(id, Input::Touched);
                 self.look_at_everything(id);
             }
-            Request::Track { reply, .. } => drop(reply.send(Ok(()))),
+            Request::Track { reply, .. } => {
+                drop(reply.send(Ok(())));
+                self.queue_env(id);
+            }
             Request::Status { .. } | Request::Untrack { .. } => {}
         }
     }
@@ -482,12 +535,18 @@ impl EventLoop {
         }
     }
 
-    fn find(&self, path: &Path) -> Option<WorktreeId> {
-        self.entries
+    /// Returns the innermost tracked worktree around `path`. With `exactly`, only when no other repository lies between
+    /// the two: it may be one that is tracked and not loaded yet.
+    fn find(&self, path: &Path, exactly: bool) -> Option<WorktreeId> {
+        let (id, entry) = self
+            .entries
             .iter()
-            .filter(|(_, entry)| path.starts_with(&entry.worktree.root))
-            .max_by_key(|(_, entry)| entry.worktree.root.as_os_str().len())
-            .map(|(id, _)| *id)
+            .filter(|(_, entry)| !entry.leaving && path.starts_with(&entry.worktree.root))
+            .max_by_key(|(_, entry)| entry.worktree.root.as_os_str().len())?;
+        let root = &entry.worktree.root;
+        let mut between = path.ancestors().take_while(|inside| inside != root);
+        let is_sure = !exactly || !between.any(|inside| inside.join(".git").exists());
+        is_sure.then_some(*id)
     }
 
     /// Reads records on a thread for blocking work; what waits for it is served afterwards.
@@ -500,16 +559,32 @@ impl EventLoop {
         });
     }
 
+    /// The settings were read again: right ones let the pass begin anew, wrong ones end it.
+    fn resume_waiting_passes(&mut self) {
+        let mut waiting = Vec::new();
+        for (id, entry) in &mut self.entries {
+            if std::mem::take(&mut entry.awaits_settings) {
+                waiting.push((*id, entry.session.as_ref().err().cloned()));
+            }
+        }
+        for (id, wrong) in waiting {
+            let failure = wrong.map_or(PassFailure::Torn, PassFailure::Broken);
+            self.input(id, Input::Read(Err(failure)));
+        }
+    }
+
     fn take_in(&mut self, loaded: Vec<Loaded>) {
         for Loaded { worktree, session } in loaded {
             let known = self
                 .entries
                 .iter()
-                .find(|(_, entry)| entry.worktree == worktree)
+                .find(|(_, entry)| entry.worktree == worktree && !entry.leaving)
                 .map(|(id, _)| *id);
             let id = known.unwrap_or_else(|| self.new_id());
             if let Some(entry) = self.entries.get_mut(&id) {
-                entry.renew(session);
+                if entry.renew(session) {
+                    self.renew_eyes(id);
+                }
             } else {
                 let entry = self.new_entry(id, worktree, session);
                 self.entries.insert(id, entry);
@@ -519,34 +594,47 @@ impl EventLoop {
         self.report();
     }
 
+    /// Other settings may name another store, whose file is watched too.
+    fn renew_eyes(&mut self, id: WorktreeId) {
+        let wakes = Arc::clone(&self.wakes);
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        let eyes = open_eyes(wakes, id, &entry.worktree, &entry.session);
+        match &mut entry.eyes {
+            Some(old) => *old = eyes,
+            None => entry.next_eyes = Some(eyes),
+        }
+    }
+
     fn new_entry(
         &self,
         id: WorktreeId,
         worktree: Worktree,
         session: Result<Arc<Session>, String>,
     ) -> Entry {
-        let wakes = Arc::clone(&self.wakes);
-        let watch = Watch::new(&worktree, move || wakes.touch(id));
-        let mode_note = watch.as_ref().err().map(ToString::to_string);
+        let eyes = open_eyes(Arc::clone(&self.wakes), id, &worktree, &session);
         let mut state = WorktreeState::new(policy(&session), Instant::now());
-        if watch.is_err() {
+        if eyes.watch.is_none() {
             drop(state.on(Input::Polling, Instant::now()));
         }
         Entry {
             worktree,
             session,
             state,
-            eyes: Some(Eyes {
-                watch: watch.ok(),
-                open: false,
-            }),
+            mode_note: eyes
+                .watch
+                .is_none()
+                .then(|| "no watcher can be had: read at intervals".to_owned()),
+            eyes: Some(eyes),
+            next_eyes: None,
             writer: EnvWriter::default(),
             followers: Vec::new(),
-            mode_note,
             cause: None,
             watches: 0,
             passes: 0,
-            reload: false,
+            awaits_settings: false,
+            leaving: false,
         }
     }
 
@@ -571,31 +659,37 @@ impl EventLoop {
         self.load(root.as_deref(), None);
     }
 
-    fn untrack(&mut self, path: &Path, reply: Reply<()>) {
+    fn untrack(&mut self, reply: Reply<()>) {
+        for entry in self.entries.values_mut() {
+            entry.leaving |= !self.catalog.covers(&entry.worktree);
+        }
+        self.departures.push(reply);
+        self.finish_departures();
+    }
+
+    /// Whoever gives a worktree up hears of it once nothing writes there any more.
+    fn finish_departures(&mut self) {
+        if self.departures.is_empty() {
+            return;
+        }
         let gone: Vec<_> = self
             .entries
             .iter()
-            .filter(|(_, entry)| {
-                entry.worktree.common_dir == path || path.starts_with(&entry.worktree.root)
-            })
-            .filter(|(_, entry)| !self.catalog.covers(&entry.worktree))
+            .filter(|(_, entry)| entry.leaving && entry.eyes.is_some() && !entry.writer.busy)
             .map(|(id, _)| *id)
             .collect();
         for id in gone {
             if let Some(entry) = self.entries.remove(&id) {
                 tracing::info!(worktree = %entry.worktree.root.display(), "no longer tracked");
             }
-            let left: Vec<_> = self
-                .waiters
-                .iter()
-                .filter(|(_, (worktree, _))| *worktree == id)
-                .map(|(waiter, _)| *waiter)
-                .collect();
-            for waiter in left {
-                self.waiters.remove(&waiter);
-            }
+            self.waiters.retain(|_, (worktree, _)| *worktree != id);
         }
-        drop(reply.send(Ok(())));
+        if self.entries.values().any(|entry| entry.leaving) {
+            return;
+        }
+        for reply in self.departures.drain(..) {
+            drop(reply.send(Ok(())));
+        }
         self.idle = self.entries.is_empty();
         self.report();
     }
@@ -624,7 +718,11 @@ impl EventLoop {
     /// Gives running work a moment, then leaves no env file with an id that nobody watches over.
     async fn stop(mut self) {
         notify_systemd(&[NotifyState::Stopping]);
-        let files: Vec<PathBuf> = self.entries.values().flat_map(Entry::env_files).collect();
+        let worktrees: Vec<_> = self
+            .entries
+            .values()
+            .map(|entry| entry.worktree.clone())
+            .collect();
         let finish = async { while self.work.join_next().await.is_some() {} };
         if tokio::time::timeout(std::time::Duration::from_secs(3), finish)
             .await
@@ -632,8 +730,8 @@ impl EventLoop {
         {
             tracing::warn!("work still runs and is left");
         }
-        for file in files {
-            empty_env(&file);
+        for worktree in worktrees {
+            empty_env(&worktree);
         }
     }
 }
@@ -642,6 +740,26 @@ async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+fn open_eyes(
+    wakes: Arc<Wakes>,
+    id: WorktreeId,
+    worktree: &Worktree,
+    session: &Result<Arc<Session>, String>,
+) -> Eyes {
+    let store = session
+        .as_ref()
+        .ok()
+        .and_then(|session| session.store_file());
+    let watch = Watch::new(worktree, store, move || wakes.touch(id));
+    if let Err(error) = &watch {
+        tracing::warn!(%error, worktree = %worktree.root.display(), "read at intervals instead");
+    }
+    Eyes {
+        watch: watch.ok(),
+        open: false,
     }
 }
 
@@ -661,7 +779,7 @@ fn refuse(request: Request, path: Option<PathBuf>) {
         Request::Active { reply, .. } => drop(reply.send(Err(refusal))),
         Request::Follow { reply, .. } => drop(reply.send(Err(refusal))),
         Request::Track { reply, .. }
-        | Request::Untrack { reply, .. }
+        | Request::Untrack { reply }
         | Request::Touch { reply, .. } => drop(reply.send(Err(refusal))),
         Request::Status { .. } => {}
     }
@@ -717,33 +835,32 @@ impl<'a> Said<'a> {
 
 impl Entry {
     /// Starts over with new settings; who follows keeps following, who asked is still answered. Settings that stay
-    /// are no reason, and a pass that runs comes first.
-    fn renew(&mut self, session: Result<Arc<Session>, String>) {
+    /// are no reason. Returns whether they changed.
+    fn renew(&mut self, session: Result<Arc<Session>, String>) -> bool {
         let same = match (&self.session, &session) {
             (Ok(old), Ok(new)) => old.is_like(new),
             (Err(old), Err(new)) => old == new,
             _ => false,
         };
         if same {
-            return;
-        }
-        if self.eyes.is_none() {
-            self.reload = true;
-            return;
+            return false;
         }
         self.state.restart(policy(&session), Instant::now());
         self.session = session;
+        true
     }
 
-    fn env_files(&self) -> Vec<PathBuf> {
-        let copy = self
-            .session
+    fn has_copy(&self) -> bool {
+        self.session
             .as_ref()
             .is_ok_and(|session| session.settings.env_copy)
-            .then(|| self.worktree.root.join(".tracemark/env"));
-        std::iter::once(self.worktree.env_file())
-            .chain(copy)
-            .collect()
+    }
+
+    fn experiment_text(&self) -> String {
+        self.session.as_ref().map_or_else(
+            |_| String::new(),
+            |session| choice_text(&session.settings.experiment),
+        )
     }
 
     fn store_text(&self) -> String {
@@ -778,6 +895,7 @@ impl Entry {
             dirty: observation.map(|seen| seen.reading.dirty),
             experiment_id: said.model.map(|model| model.experiment_id.to_string()),
             store: self.store_text(),
+            experiment: self.experiment_text(),
             env_file: self.worktree.env_file().to_string_lossy().into_owned(),
             fresh,
             why_not_fresh: (!fresh).then(|| self.why_not_fresh().to_owned()),
@@ -797,10 +915,7 @@ impl Entry {
             model_id: active.model_id,
             name: active.name,
             store: active.store,
-            experiment: self.session.as_ref().map_or_else(
-                |_| String::new(),
-                |session| choice_text(&session.settings.experiment),
-            ),
+            experiment: active.experiment,
             env_file: active.env_file,
             mode: if watching { "watch" } else { "poll" }.to_owned(),
             reason: active.reason.or_else(|| self.mode_note.clone()),

@@ -60,13 +60,12 @@ impl Catalog {
     }
 
     fn under(&self, record: &Record) -> Vec<Loaded> {
-        let worktrees = Worktree::all(&record.common_dir).unwrap_or_else(|error| {
+        let worktrees = record.worktrees().unwrap_or_else(|error| {
             tracing::warn!(%error, repository = %record.common_dir.display(), "a tracked repository cannot be read");
             Vec::new()
         });
         worktrees
             .into_iter()
-            .filter(|worktree| record.covers(worktree))
             .map(|worktree| {
                 let session = Session::open(
                     &worktree,
@@ -82,11 +81,17 @@ impl Catalog {
     }
 }
 
-/// Leaves an env file that names no model: nobody watches over it for now.
-pub(super) fn empty_env(file: &Path) {
-    if !file.exists() {
-        return;
+/// Leaves env files that name no model: nobody watches over them for now.
+pub(super) fn empty_env(worktree: &Worktree) {
+    let copy = worktree.root.join(env_file::COPY_DIR).join("env");
+    for file in [worktree.env_file(), copy] {
+        if file.exists() {
+            empty(&file);
+        }
     }
+}
+
+fn empty(file: &Path) {
     let text = EnvValues {
         state: "pending".to_owned(),
         ..EnvValues::default()

@@ -39,8 +39,7 @@ pub fn run(paths: &Paths, ready: impl FnOnce(&str)) -> Result<(), StartError> {
     });
     let loaded = catalog.everything();
     for one in &loaded {
-        empty_env(&one.worktree.env_file());
-        empty_env(&one.worktree.root.join(".tracemark/env"));
+        empty_env(&one.worktree);
     }
     let mut socket = Socket::open(paths)?;
     let record = DaemonRecord::write(paths, &socket.path)?;

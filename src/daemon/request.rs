@@ -25,8 +25,8 @@ pub(super) enum Request {
     Status { reply: Reply<Status> },
     /// Read the record that `up` made and track what it covers.
     Track { path: PathBuf, reply: Reply<()> },
-    /// Forget a repository whose record `down` removed.
-    Untrack { path: PathBuf, reply: Reply<()> },
+    /// Forget every worktree that no record covers any more: `down` changed one.
+    Untrack { reply: Reply<()> },
     /// A hook says that git did something here.
     Touch { path: PathBuf, reply: Reply<()> },
 }

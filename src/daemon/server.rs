@@ -110,11 +110,7 @@ async fn answer(request: hyper::Request<Incoming>, requests: &mpsc::Sender<Reque
             .await
         }
         (&Method::DELETE, "/v1/worktrees") => {
-            act(request, requests, |path, reply| Request::Untrack {
-                path,
-                reply,
-            })
-            .await
+            act(request, requests, |_, reply| Request::Untrack { reply }).await
         }
         (&Method::POST, "/v1/touch") => {
             act(request, requests, |path, reply| Request::Touch {

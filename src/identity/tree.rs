@@ -112,32 +112,34 @@ impl CapturedTree {
         &self.id
     }
 
-    /// Checks that the files are still those that were read.
+    /// Checks that no file was written since it was read, not even with the same bytes: what was read of it in between
+    /// may have been other bytes.
     ///
     /// # Errors
-    /// [`TreeError::Torn`] when one differs, appeared or went away.
+    /// [`TreeError::Torn`] when one was, appeared or went away.
     pub fn verify(&self) -> Result<(), TreeError> {
-        let listed = self
+        // Without a refresh before it, diff-files goes by the stat data alone (git-diff-files(1)).
+        let written = self
             .git
-            .run(&["ls-files", "-m", "-o", "--exclude-standard", "-z"])?
+            .run(&[
+                "diff-files",
+                "--name-only",
+                "-z",
+                "--ignore-submodules=dirty",
+            ])?
             .stdout;
-        let changed = records(&listed).any(|path| {
-            let nested = path.strip_suffix(b"/").unwrap_or(path);
-            !self.unborn.iter().any(|unborn| unborn == nested) && self.is_change(path)
-        });
-        if changed {
-            Err(TreeError::Torn)
-        } else {
+        let untracked = self
+            .git
+            .run(&["ls-files", "-o", "--exclude-standard", "-z"])?
+            .stdout;
+        let appeared = records(&untracked)
+            .map(|path| path.strip_suffix(b"/").unwrap_or(path))
+            .any(|path| !self.unborn.iter().any(|unborn| unborn == path));
+        if written.is_empty() && !appeared {
             Ok(())
+        } else {
+            Err(TreeError::Torn)
         }
-    }
-
-    /// A skip-worktree entry without a file and an absent submodule are listed by `ls-files -m`, though nothing moved.
-    fn is_change(&self, path: &[u8]) -> bool {
-        self.top
-            .join(OsStr::from_bytes(path))
-            .symlink_metadata()
-            .is_ok()
     }
 
     /// Returns the content id: the tree id, and a hash over the content of each dirty submodule and nested repository.

@@ -146,7 +146,7 @@ impl StoreError {
                 "correct MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD or MLFLOW_TRACKING_TOKEN (a line end at its end?)".into()
             }
             Self::Refused { message, .. } => refused_hint(message),
-            Self::Rejected { .. } => "read the server's text above; `tracemark doctor` checks the store".into(),
+            Self::Rejected { .. } => "read the server's text above; tracemark status".into(),
             Self::Server { .. } => "look at the log of the MLflow server; it is tried again".into(),
             Self::Unsuitable { .. } => {
                 "point MLFLOW_TRACKING_URI to an MLflow server or database of version 3.1 or newer, with its path prefix if it has one".into()

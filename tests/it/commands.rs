@@ -406,3 +406,39 @@ fn a_file_in_a_directory_made_a_moment_ago_is_seen() {
         id = world.new_env_id(&id);
     }
 }
+
+#[test]
+fn a_file_that_a_program_writes_back_and_forth_is_never_named_for_other_bytes() {
+    let world = tracked();
+    let names: Vec<String> = ["one", "two"]
+        .iter()
+        .map(|text| {
+            world.write("app.py", text);
+            let said = world.get(&active_target(&world, "&wait=20000"));
+            format!("{} {}", said["content"], said["name"])
+        })
+        .collect();
+    let path = world.repo().join("app.py");
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut texts = ["one", "two"].iter().cycle();
+            while !stop.load(std::sync::atomic::Ordering::SeqCst) {
+                let next = path.with_extension("next");
+                std::fs::write(&next, texts.next().unwrap()).unwrap();
+                std::fs::rename(&next, &path).unwrap();
+                std::thread::sleep(std::time::Duration::from_millis(30));
+            }
+        });
+        for _ in 0..20 {
+            let said = world.get(&active_target(&world, "&wait=500"));
+            let answer = format!("{} {}", said["content"], said["name"]);
+            if said["fresh"] == true && !names.contains(&answer) {
+                stop.store(true, std::sync::atomic::Ordering::SeqCst);
+                let next = world.repo().join("app.next").exists();
+                assert!(next, "{answer} is no state that ever was: {names:?}");
+            }
+        }
+        stop.store(true, std::sync::atomic::Ordering::SeqCst);
+    });
+}

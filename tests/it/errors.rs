@@ -119,6 +119,7 @@ fn with_a_store_that_refuses_or_is_none_nothing_is_written() {
             .tracemark(&["up", "--store", &address])
             .failed(6, cause);
         assert_eq!(hooks(), before);
+        assert!(!world.repo().join(".git/tracemark").exists());
         assert!(!world.state_dir().join("repositories").exists());
         world.tracemark(&["active"]).failed(4, "is not tracked");
     }

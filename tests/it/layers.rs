@@ -15,9 +15,12 @@ const MAY_USE: [(&str, &[&str]); 22] = [
     ("ledger", &["fs_util", "ids"]),
     ("mlflow", &["ids"]),
     ("repository", &["git"]),
-    ("watch", &["repository"]),
+    ("watch", &["env_file", "repository"]),
     ("config", &["fs_util", "identity", "ids", "mlflow"]),
-    ("registry", &["config", "fs_util", "identity", "repository"]),
+    (
+        "registry",
+        &["config", "fs_util", "git", "identity", "repository"],
+    ),
     ("hooks", &["fs_util", "git", "repository"]),
     ("exclude", &["fs_util", "git", "repository"]),
     (

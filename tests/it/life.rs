@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use tracemark::config::Create;
 use tracemark::identity::Reading;
+use tracemark::ids::ModelId;
 use tracemark::ledger::VersionKey;
 use tracemark::version::{ActiveModel, Observation};
 use tracemark::worktree_state::{
-    Effect, Input, PassFailure, Pending, Policy, Publication, Seen, State, StoreFailure,
+    Effect, Input, Memory, PassFailure, Pending, Policy, Publication, Seen, State, StoreFailure,
     WorktreeState,
 };
 
@@ -25,6 +26,7 @@ struct Play {
     known: BTreeSet<VersionKey>,
     reading: Option<Observation>,
     resolving: Option<Box<Observation>>,
+    verifying: Vec<ModelId>,
     published: Vec<Publication>,
     answered: Vec<(u64, Publication, bool)>,
 }
@@ -45,6 +47,7 @@ impl Play {
             known: BTreeSet::new(),
             reading: None,
             resolving: None,
+            verifying: Vec::new(),
             published: Vec::new(),
             answered: Vec::new(),
         };
@@ -84,7 +87,7 @@ impl Play {
                     );
                     self.resolving = Some(observation);
                 }
-                Effect::Verify(_) => {}
+                Effect::Verify(model) => self.verifying.push(model.model_id),
                 Effect::Publish(publication) => self.published.push(publication),
                 Effect::Answer {
                     waiter,
@@ -112,14 +115,21 @@ impl Play {
 
     fn finish_pass(&mut self) {
         if let Some(observation) = self.reading.take() {
-            let known = self
-                .known
-                .contains(&observation.version)
-                .then(|| model(&observation));
+            let known = if self.known.contains(&observation.version) {
+                Memory::Model(model(&observation))
+            } else {
+                Memory::Nothing
+            };
             self.give(Input::Read(Ok(Seen::Observed(
                 Box::new(observation),
                 known,
             ))));
+        }
+    }
+
+    fn finish_verify(&mut self) {
+        for model in std::mem::take(&mut self.verifying) {
+            self.give(Input::Verified(model, true));
         }
     }
 
@@ -143,10 +153,11 @@ impl Play {
         self.give(Input::Tick);
     }
 
-    /// As the daemon does it: only between passes, and what the old store still answers counts for nothing.
+    /// As the daemon does it: what the old store still answers counts for nothing.
     fn new_settings(&mut self) {
-        if self.reading.is_none() {
+        {
             self.resolving = None;
+            self.verifying.clear();
             self.state.restart(
                 Policy {
                     create: Create::Settled,
@@ -163,12 +174,18 @@ impl Play {
         for _ in 0..200 {
             self.finish_pass();
             self.finish_resolve(true);
+            self.finish_verify();
             match self.state.wake_at() {
                 Some(at) if at < self.now + Duration::from_mins(2) => {
                     self.now = self.now.max(at);
                     self.give(Input::Tick);
                 }
-                _ if self.reading.is_none() && self.resolving.is_none() => return,
+                _ if self.reading.is_none()
+                    && self.resolving.is_none()
+                    && self.verifying.is_empty() =>
+                {
+                    return;
+                }
                 _ => {}
             }
         }

@@ -16,6 +16,7 @@ mod layers;
 mod life;
 mod main_job;
 mod python;
+mod surroundings;
 mod world;
 
 /// `cargo test` needs Rust, git, python3 and a package index; what needs more lives in `tests/host`.
@@ -29,7 +30,7 @@ fn says_that_the_host_suite_exists_and_was_not_run() {
     );
     writeln!(
         std::io::stderr(),
-        "note: the host suite (other shells, direnv, node, systemd, hook managers) was not run; run it with tests/host/run"
+        "note: the host suite (zsh, fish, direnv, node, systemd-analyze, shellcheck) was not run; run it with tests/host/run"
     )
     .unwrap();
 }

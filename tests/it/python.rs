@@ -197,6 +197,7 @@ pub(crate) fn server() -> &'static str {
                 .arg("--artifacts-destination")
                 .arg(dir.path().join("artifacts"))
                 .env("MLFLOW_DISABLE_TELEMETRY", "true")
+                .env("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
                 .current_dir(dir.path())
                 .stdout(log.try_clone().unwrap())
                 .stderr(log);

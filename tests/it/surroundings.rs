@@ -1,0 +1,291 @@
+//! Does it stay right when things around the code change: the store, the settings, the place of the repository?
+
+use std::path::Path;
+
+use crate::python::sqlite_store;
+use crate::world::{Said, World, wait_until};
+
+fn tracked_in(store: &str) -> World {
+    let world = World::with_commit();
+    world.tracemark(&["up", "--store", store]).ok();
+    world
+}
+
+fn store_dir() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn active_in(world: &World, dir: &Path) -> Said {
+    let mut command = world.command(env!("CARGO_BIN_EXE_tracemark"));
+    Said::of(&command.arg("active").current_dir(dir).output().unwrap())
+}
+
+/// Every version in a SQLite store: name and model id.
+fn versions(world: &World, file: &Path) -> Vec<String> {
+    let script = "import sqlite3,sys; [print(*row) for row in sqlite3.connect(sys.argv[1]).execute('select name, model_id from logged_models')]";
+    let mut python = world.command("python3");
+    let output = python.args(["-c", script]).arg(file).output().unwrap();
+    Said::of(&output).ok().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_database_that_was_deleted_and_made_again_gives_no_id_of_the_old_one() {
+    let dir = store_dir();
+    let world = tracked_in(&sqlite_store(dir.path()));
+    let first = world.env_id();
+    std::fs::remove_file(dir.path().join("mlflow.db")).unwrap();
+    wait_until("the id is withdrawn", || {
+        world.env_id().is_empty().then_some(())
+    });
+    world
+        .tracemark(&["active", "--timeout", "1"])
+        .failed(6, "no MLflow database");
+    sqlite_store(dir.path());
+    let second = world.new_env_id(&first);
+    assert_eq!(world.tracemark(&["active"]).ok().trim(), second);
+    assert_eq!(versions(&world, &dir.path().join("mlflow.db")).len(), 1);
+}
+
+#[test]
+fn tracking_in_another_store_gives_an_id_of_that_store() {
+    let (one, two) = (store_dir(), store_dir());
+    let world = tracked_in(&sqlite_store(one.path()));
+    let first = world.env_id();
+    for (dir, _) in [(&two, 1), (&one, 2), (&two, 3)] {
+        let store = format!("sqlite:///{}", dir.path().join("mlflow.db").display());
+        if !dir.path().join("mlflow.db").exists() {
+            sqlite_store(dir.path());
+        }
+        world.write("app.py", dir.path().to_str().unwrap());
+        let said = world.tracemark(&["up", "--store", &store]).ok();
+        let id = world.tracemark(&["active"]).ok();
+        assert!(said.contains(id.trim()), "{said}");
+        let there = versions(&world, &dir.path().join("mlflow.db"));
+        assert!(
+            there.iter().any(|row| row.ends_with(id.trim())),
+            "{id} {there:?}"
+        );
+        assert_ne!(id.trim(), first);
+    }
+}
+
+#[test]
+fn a_setting_changed_while_the_daemon_runs_counts_for_the_next_question() {
+    let dir = store_dir();
+    let world = tracked_in(&sqlite_store(dir.path()));
+    world.write(".tracemark.toml", "naming = 'tree'\napp = 'shop'\n");
+    world.tracemark(&["active"]).ok();
+    assert!(world.env_file()["TRACEMARK_NAME"].starts_with("shop-tree-"));
+    assert!(
+        !versions(&world, &dir.path().join("mlflow.db"))
+            .iter()
+            .any(|row| row.contains("-dirty-"))
+    );
+}
+
+#[test]
+fn a_database_in_the_worktree_is_no_code() {
+    let world = World::with_commit();
+    let file = world.repo().join("data/traces.db");
+    std::fs::create_dir(world.repo().join("data")).unwrap();
+    std::fs::rename(
+        sqlite_store(world.base()).trim_start_matches("sqlite:///"),
+        &file,
+    )
+    .unwrap();
+    let store = format!("sqlite:///{}", file.display());
+    world.tracemark(&["up", "--store", &store]).ok();
+    world.write("app.py", "print(2)\n");
+    world.tracemark(&["active"]).ok();
+    assert_eq!(world.git(&["status", "--porcelain"]), "M app.py");
+    assert_eq!(versions(&world, &file).len(), 2);
+    world.git(&["add", "-f", "data/traces.db"]);
+    world
+        .tracemark(&["up", "--store", &store])
+        .failed(3, "is tracked by git");
+}
+
+#[test]
+fn a_worktree_inside_a_worktree_has_its_own_version() {
+    let dir = store_dir();
+    let world = tracked_in(&sqlite_store(dir.path()));
+    let inside = world.repo().join("worktrees/side");
+    world.git(&[
+        "worktree",
+        "add",
+        "-q",
+        "-b",
+        "side",
+        inside.to_str().unwrap(),
+    ]);
+    std::fs::write(inside.join("app.py"), "print('side')\n").unwrap();
+    let side = active_in(&world, &inside).ok();
+    assert_ne!(side, active_in(&world, &world.repo()).ok());
+    assert_eq!(side, active_in(&world, &inside).ok());
+}
+
+#[test]
+fn down_gives_up_every_worktree_of_the_repository() {
+    let dir = store_dir();
+    let world = tracked_in(&sqlite_store(dir.path()));
+    let other = world.base().join("other");
+    world.git(&[
+        "worktree",
+        "add",
+        "-q",
+        "-b",
+        "side",
+        other.to_str().unwrap(),
+    ]);
+    active_in(&world, &other).ok();
+    world.tracemark(&["down"]).ok();
+    active_in(&world, &other).failed(4, "is not tracked");
+    let private = world.repo().join(".git/worktrees/other/tracemark");
+    assert!(!private.exists());
+}
+
+#[test]
+fn a_submodule_is_tracked_as_a_repository_of_its_own() {
+    let dir = store_dir();
+    let store = sqlite_store(dir.path());
+    let world = tracked_in(&store);
+    let inner = world.base().join("inner");
+    let at = inner.to_str().unwrap();
+    world.git(&["init", "-q", "-b", "main", at]);
+    world.git(&["-C", at, "commit", "-q", "--allow-empty", "-m", "inner"]);
+    world.git(&[
+        "-c",
+        "protocol.file.allow=always",
+        "submodule",
+        "--quiet",
+        "add",
+        at,
+        "sub",
+    ]);
+    let sub = world.repo().join("sub");
+    let mut up = world.command(env!("CARGO_BIN_EXE_tracemark"));
+    up.args(["up", "--store", &store]).current_dir(&sub);
+    let said = Said::of(&up.output().unwrap()).ok();
+    let id = active_in(&world, &sub).ok();
+    assert!(said.contains(id.trim()), "{said}");
+    assert_ne!(id, active_in(&world, &world.repo()).ok());
+}
+
+#[test]
+fn a_repository_that_was_moved_away_keeps_no_id_and_its_old_place_stays_empty() {
+    let dir = store_dir();
+    let world = tracked_in(&sqlite_store(dir.path()));
+    let moved = world.base().join("moved");
+    std::fs::rename(world.repo(), &moved).unwrap();
+    let env_file = moved.join(".git/tracemark/env");
+    wait_until("the id is withdrawn", || {
+        let text = std::fs::read_to_string(&env_file).unwrap();
+        text.contains("MLFLOW_ACTIVE_MODEL_ID=\n").then_some(())
+    });
+    assert!(!world.repo().exists());
+    std::fs::rename(&moved, world.repo()).unwrap();
+    world.tracemark(&["active"]).ok();
+    world.new_env_id("");
+}
+
+#[test]
+fn another_repository_in_the_old_place_is_not_tracked_until_up_is_run_there() {
+    let dir = store_dir();
+    let store = sqlite_store(dir.path());
+    let world = tracked_in(&store);
+    let kept = world.base().join("kept");
+    std::fs::rename(world.repo(), &kept).unwrap();
+    world.git(&[
+        "clone",
+        "-q",
+        kept.to_str().unwrap(),
+        world.repo().to_str().unwrap(),
+    ]);
+    world.tracemark(&["active"]).failed(4, "is not tracked");
+    world.tracemark(&["up", "--store", &store]).ok();
+    let first = world.env_id();
+    world.write("app.py", "print('in the clone')\n");
+    world.new_env_id(&first);
+}
+
+#[test]
+fn files_of_ones_own_in_the_copys_directory_stay() {
+    let dir = store_dir();
+    let world = World::with_commit();
+    world.write(".tracemark/notes.txt", "mine");
+    world.commit("notes");
+    let store = sqlite_store(dir.path());
+    world.tracemark(&["up", "--store", &store]).ok();
+    world.tracemark(&["down"]).ok();
+    assert!(world.repo().join(".tracemark/notes.txt").exists());
+}
+
+#[test]
+fn the_visible_copy_says_the_same_and_is_no_code() {
+    let dir = store_dir();
+    let world = World::with_commit();
+    world.write(".tracemark.toml", "env_copy = true\n");
+    world.commit("with copy");
+    let store = sqlite_store(dir.path());
+    world.tracemark(&["up", "--store", &store]).ok();
+    let copy = world.repo().join(".tracemark/env");
+    let id = world.env_id();
+    wait_until("the copy is there", || {
+        let text = std::fs::read_to_string(&copy).ok()?;
+        text.contains(&id).then_some(())
+    });
+    assert_eq!(world.git(&["status", "--porcelain"]), "");
+    world.tracemark(&["down"]).ok();
+    assert!(!world.repo().join(".tracemark").exists());
+}
+
+#[test]
+fn a_settings_file_that_was_wrong_and_is_corrected_needs_no_up() {
+    let dir = store_dir();
+    let world = tracked_in(&sqlite_store(dir.path()));
+    world.write(".tracemark.toml", "naming = 'by-mood'\n");
+    let said = world.tracemark(&["active", "--timeout", "1"]);
+    assert!(
+        said.code == Some(1) && said.stderr.contains("by-mood"),
+        "{said:?}"
+    );
+    world.write(".tracemark.toml", "naming = 'tree'\n");
+    world.tracemark(&["active"]).ok();
+    assert!(world.env_file()["TRACEMARK_NAME"].starts_with("repo-tree-"));
+}
+
+#[test]
+fn a_shell_that_remembers_the_socket_of_an_ended_daemon_finds_the_new_one() {
+    let dir = store_dir();
+    let mut world = tracked_in(&sqlite_store(dir.path()));
+    world.set("TRACEMARK_SOCKET", "/nowhere/api.sock");
+    let id = world.tracemark(&["active"]).ok();
+    assert_eq!(id.trim(), world.env_id());
+}
+
+#[test]
+fn an_env_file_that_was_removed_comes_back_with_up() {
+    let dir = store_dir();
+    let world = tracked_in(&sqlite_store(dir.path()));
+    let id = world.env_id();
+    std::fs::remove_dir_all(world.repo().join(".git/tracemark")).unwrap();
+    world.tracemark(&["up"]).ok();
+    wait_until("it is back", || {
+        world
+            .repo()
+            .join(".git/tracemark/env")
+            .exists()
+            .then_some(())
+    });
+    assert_eq!(world.env_id(), id);
+}
+
+#[test]
+fn an_app_started_while_the_store_is_away_writes_to_no_other_store() {
+    let world = World::with_commit();
+    let address = format!("http://127.0.0.1:{}", crate::python::free_port());
+    world.tracemark(&["up", "--store", &address, "--experiment", "shop"]);
+    let script = "echo $MLFLOW_TRACKING_URI $MLFLOW_EXPERIMENT_NAME [$MLFLOW_ACTIVE_MODEL_ID]";
+    let said = world.tracemark(&["exec", "--", "sh", "-c", script]);
+    assert_eq!(said.stdout.trim(), format!("{address} shop []"));
+}
