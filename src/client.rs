@@ -13,7 +13,7 @@ use crate::paths::Paths;
 use crate::protocol::{API, Active, DaemonInfo, PathBody, Problem, ProblemDetail, Status};
 
 /// How long the daemon may take beyond what it was asked to wait.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(3);
 /// The largest answer that is read.
 const ANSWER_MAX: u64 = 16 * 1024 * 1024;
 /// How many headers an answer may have.
@@ -50,6 +50,14 @@ pub enum ClientError {
 #[derive(Debug, Clone)]
 pub struct Client {
     socket: PathBuf,
+}
+
+impl ClientError {
+    /// True when somebody listens and says nothing in time: another daemon would not help.
+    pub fn is_silence(&self) -> bool {
+        matches!(self, Self::Unreachable { source, .. }
+            if matches!(source.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut))
+    }
 }
 
 impl Client {

@@ -65,7 +65,7 @@ fn file(common_dir: &Path) -> PathBuf {
     common_dir.join("info/exclude")
 }
 
-/// Adds a block with `patterns`; one that is there is replaced.
+/// Adds a block with `patterns`, or adds them to the block that is there.
 ///
 /// # Errors
 /// [`PathError`] when the file cannot be written.
@@ -73,8 +73,11 @@ pub fn add(common_dir: &Path, patterns: &[String]) -> Result<(), PathError> {
     let path = file(common_dir);
     let before = read_if_exists(&path)?.unwrap_or_default();
     let mut text = without_block(&before);
-    let block = patterns
+    let kept = patterns_in_block(&before);
+    let added = patterns.iter().filter(|pattern| !kept.contains(pattern));
+    let block = kept
         .iter()
+        .chain(added)
         .fold(BEGIN.to_owned(), |block, pattern| block + pattern + "\n")
         + END;
     if text.last().is_some_and(|last| *last != b'\n') {
@@ -104,6 +107,15 @@ pub fn remove(common_dir: &Path) -> Result<(), PathError> {
         return Ok(());
     }
     replace(&path, &text, 0o644)
+}
+
+fn patterns_in_block(text: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(text);
+    text.split_once(BEGIN)
+        .and_then(|(_, rest)| rest.split_once(END))
+        .map_or_else(Vec::new, |(block, _)| {
+            block.lines().map(str::to_owned).collect()
+        })
 }
 
 fn without_block(text: &[u8]) -> Vec<u8> {
@@ -136,9 +148,10 @@ mod tests {
         let path = file(dir.path());
         std::fs::write(&path, "# mine\n*.log\n").unwrap();
         add(dir.path(), &["mlruns/".to_owned()]).unwrap();
-        add(dir.path(), &["mlruns/".to_owned(), "mlflow.db".to_owned()]).unwrap();
+        add(dir.path(), &["mlflow.db".to_owned()]).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.matches("mlruns/").count(), 1, "{text}");
+        assert_eq!(text.matches("mlflow.db").count(), 1, "{text}");
         remove(dir.path()).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "# mine\n*.log\n");
     }

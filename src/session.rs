@@ -126,7 +126,11 @@ impl Session {
     pub fn observe(&self) -> Result<Observation, ReadError> {
         let private = self.worktree.private_dir();
         let scratch = private.is_dir().then_some(private.as_path());
-        let reading = crate::identity::read(&self.worktree.root, scratch)?;
+        let reading = crate::identity::read(
+            &self.worktree.root,
+            &self.worktree.git_dir.join("index"),
+            scratch,
+        )?;
         if let Err(error) = self.first_seen(reading.content.as_str()) {
             tracing::warn!(%error, "the ledger cannot be written");
         }

@@ -4,13 +4,16 @@
 //! There is no queue that could overflow: touched paths go to a bounded set that collapses to "everything".
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use notify::event::EventKind;
+use notify::event::{EventKind, ModifyKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 
-use crate::env_file::COPY_DIR as OWN_DIR;
+use crate::env_file::COPY_DIR;
+use crate::git::Git;
 use crate::repository::{IgnoreRules, Worktree, ignored_by_git};
 
 /// More touched paths than this count as everything.
@@ -95,9 +98,13 @@ pub struct Watch {
     shared: Arc<Shared>,
     watcher: RecommendedWatcher,
     dirs: BTreeSet<PathBuf>,
-    /// Files outside the worktree that matter.
-    outside: Vec<PathBuf>,
+    store: Option<PathBuf>,
+    outside: Outside,
 }
+
+/// Files outside the worktree that matter. A mutex because the event thread reads what a rewatch renews; held for one
+/// look.
+type Outside = Arc<Mutex<Vec<PathBuf>>>;
 
 impl Watch {
     /// Begins to watch nothing yet. `store` is a file that matters too; `wake` is called on the event thread whenever something was touched.
@@ -110,11 +117,8 @@ impl Watch {
         wake: impl Fn() + Send + 'static,
     ) -> Result<Self, WatchError> {
         let shared = Arc::new(Shared::default());
-        let outside: Vec<_> = user_files()
-            .into_iter()
-            .chain(store.map(Path::to_owned))
-            .collect();
-        let filter = GitDirFilter::new(worktree, outside.clone());
+        let outside = Outside::default();
+        let filter = GitDirFilter::new(worktree, Arc::clone(&outside));
         let seen = Arc::clone(&shared);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             if note(&seen, &filter, event) {
@@ -127,6 +131,7 @@ impl Watch {
             shared,
             watcher,
             dirs: BTreeSet::new(),
+            store: store.map(Path::to_owned),
             outside,
         })
     }
@@ -169,8 +174,11 @@ impl Watch {
 
     fn decides_what_is_ignored(&self, path: &Path) -> bool {
         let outside = !path.starts_with(&self.worktree.root) || self.is_inside_git(path);
+        let inside_git = [&self.worktree.git_dir, &self.worktree.common_dir]
+            .into_iter()
+            .find_map(|dir| path.strip_prefix(dir).ok());
         path.file_name().is_some_and(|name| name == ".gitignore")
-            || outside && !matches!(path.file_name(), Some(name) if is_ref_or_index(name, path))
+            || outside && !inside_git.is_some_and(moves_at_every_commit)
     }
 
     fn watch_new_among(&mut self, paths: &BTreeSet<PathBuf>) -> Result<(), WatchError> {
@@ -200,7 +208,11 @@ impl Watch {
     pub fn watch_everything(&mut self) -> Result<(), WatchError> {
         let rules = IgnoreRules::read(&self.worktree);
         self.dirs.clear();
-        for (dir, mode) in dirs_of_few(&self.worktree, &self.outside) {
+        let mut outside = user_files(&self.worktree);
+        outside.extend(self.store.clone());
+        let dirs = dirs_of_few(&self.worktree, &outside);
+        *self.outside.lock().unwrap_or_else(PoisonError::into_inner) = outside;
+        for (dir, mode) in dirs {
             self.watch(&dir, mode)?;
         }
         let root = self.worktree.root.clone();
@@ -244,7 +256,7 @@ impl Watch {
                 .flatten()
                 .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
                 .map(|entry| entry.path());
-            for dir in dirs.filter(|dir| !is_ours_or_gits(dir)) {
+            for dir in dirs.filter(|dir| !dir.ends_with(".git")) {
                 match dir.strip_prefix(&self.worktree.root) {
                     Ok(relative) if rules.is_some_and(|rules| rules.skips_dir(relative)) => {
                         skipped.insert(relative.to_owned());
@@ -292,18 +304,19 @@ impl Watch {
 }
 
 /// What changes at every commit and says nothing about ignored files.
-fn is_ref_or_index(name: &std::ffi::OsStr, path: &Path) -> bool {
-    matches!(
-        name.to_str(),
-        Some("index" | "HEAD" | "packed-refs" | "shallow" | "tables.list")
-    ) || path
+fn moves_at_every_commit(inside: &Path) -> bool {
+    let ordinary = [
+        "index",
+        "HEAD",
+        "packed-refs",
+        "shallow",
+        "refs",
+        "reftable",
+        "objects",
+    ];
+    inside
         .iter()
-        .any(|part| part == "refs" || part == "objects" || part == "reftable")
-}
-
-fn is_ours_or_gits(dir: &Path) -> bool {
-    dir.file_name()
-        .is_some_and(|name| name == ".git" || name == OWN_DIR)
+        .any(|part| ordinary.iter().any(|name| part == *name))
 }
 
 fn is_real_dir(path: &Path) -> bool {
@@ -331,7 +344,7 @@ fn dirs_of_few(worktree: &Worktree, outside: &[PathBuf]) -> Vec<(PathBuf, Recurs
     dirs.extend(
         outside
             .iter()
-            .filter_map(|file| file.parent())
+            .filter_map(|file| file.ancestors().skip(1).find(|dir| dir.is_dir()))
             .map(|dir| (dir.to_owned(), RecursiveMode::NonRecursive)),
     );
     dirs.retain(|(dir, _)| dir.is_dir());
@@ -341,7 +354,7 @@ fn dirs_of_few(worktree: &Worktree, outside: &[PathBuf]) -> Vec<(PathBuf, Recurs
 }
 
 /// The user's own git configuration, ignore and attribute files (git-config(1), gitignore(5)).
-fn user_files() -> Vec<PathBuf> {
+fn user_files(worktree: &Worktree) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = [git2::Config::find_global(), git2::Config::find_xdg()]
         .into_iter()
         .flatten()
@@ -351,10 +364,13 @@ fn user_files() -> Vec<PathBuf> {
         files.extend(["config", "ignore", "attributes"].map(|name| git.join(name)));
         files.push(base.home_dir().join(".gitconfig"));
     }
-    if let Ok(excludes) =
-        git2::Config::open_default().and_then(|config| config.get_path("core.excludesFile"))
-    {
-        files.push(excludes);
+    for name in ["core.excludesFile", "core.attributesFile"] {
+        let value = Git::at(&worktree.root).line(&["config", "--path", "--get", name]);
+        files.extend(
+            value
+                .ok()
+                .map(|path| PathBuf::from(OsString::from_vec(path))),
+        );
     }
     files.sort();
     files.dedup();
@@ -365,16 +381,29 @@ fn user_files() -> Vec<PathBuf> {
 struct GitDirFilter {
     root: PathBuf,
     git_dirs: Vec<PathBuf>,
-    outside: Vec<PathBuf>,
+    outside: Outside,
 }
 
 impl GitDirFilter {
-    fn new(worktree: &Worktree, outside: Vec<PathBuf>) -> Self {
+    fn new(worktree: &Worktree, outside: Outside) -> Self {
         Self {
             root: worktree.root.clone(),
             git_dirs: vec![worktree.git_dir.clone(), worktree.common_dir.clone()],
             outside,
         }
+    }
+
+    fn is_gits(&self, path: &Path) -> bool {
+        self.git_dirs.iter().any(|dir| path.starts_with(dir))
+    }
+
+    /// The visible copy of the env file, and what is written on the way to it.
+    fn is_own(&self, path: &Path) -> bool {
+        let inside = path.strip_prefix(self.root.join(COPY_DIR));
+        inside.is_ok_and(|inside| {
+            let name = inside.to_string_lossy();
+            matches!(&*name, "env" | ".gitignore") || name.starts_with(".tracemark-")
+        })
     }
 
     fn matters(&self, path: &Path) -> bool {
@@ -384,11 +413,13 @@ impl GitDirFilter {
             .find_map(|dir| path.strip_prefix(dir).ok());
         match inside_git {
             Some(inside) => matters_to_git(inside),
-            None if path.starts_with(&self.root) => {
-                let own = self.root.join(OWN_DIR);
-                !path.starts_with(own)
-            }
-            None => self.outside.iter().any(|file| file == path),
+            None if path.starts_with(&self.root) => !self.is_own(path),
+            None => self
+                .outside
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .iter()
+                .any(|file| file.starts_with(path)),
         }
     }
 }
@@ -400,11 +431,20 @@ fn matters_to_git(inside: &Path) -> bool {
     {
         return false;
     }
-    let inside = inside
-        .strip_prefix("modules")
-        .ok()
-        .and_then(Path::file_name)
-        .map_or(inside, Path::new);
+    let names = || inside.iter().filter_map(std::ffi::OsStr::to_str);
+    if inside.starts_with("modules") || inside.starts_with("worktrees") {
+        let decides = [
+            "HEAD",
+            "index",
+            "packed-refs",
+            "config",
+            "refs",
+            "reftable",
+            "info",
+        ];
+        return !names().any(|name| matches!(name, "tracemark" | "logs"))
+            && names().any(|name| decides.contains(&name));
+    }
     let first = inside.iter().next().and_then(std::ffi::OsStr::to_str);
     match first {
         Some(
@@ -424,8 +464,10 @@ fn note(shared: &Shared, filter: &GitDirFilter, event: notify::Result<notify::Ev
         Ok(event) if matches!(event.kind, EventKind::Access(_)) => return false,
         Ok(event) => {
             let mut noted = false;
+            let is_metadata = matches!(event.kind, EventKind::Modify(ModifyKind::Metadata(_)));
             for path in event.paths {
-                if filter.matters(&path) {
+                // Git freshens the time of objects that it finds; a mode in there means nothing.
+                if filter.matters(&path) && !(is_metadata && filter.is_gits(&path)) {
                     touched.add(path);
                     noted = true;
                 }
@@ -460,7 +502,7 @@ mod tests {
             GitDirFilter {
                 root: "/r".into(),
                 git_dirs: vec!["/r/.git".into()],
-                outside: vec![],
+                outside: Outside::default(),
             },
         );
         let event = notify::Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
@@ -473,12 +515,13 @@ mod tests {
         let filter = GitDirFilter {
             root: "/r".into(),
             git_dirs: vec!["/r/.git".into()],
-            outside: vec!["/home/u/.gitconfig".into()],
+            outside: Arc::new(Mutex::new(vec!["/home/u/.gitconfig".into()])),
         };
         for quiet in [
             "/r/.git/tracemark/env",
             "/r/.git/index.lock",
             "/r/.git/FETCH_HEAD",
+            "/r/.git/worktrees/side/tracemark/env",
             "/r/.tracemark/env",
             "/home/u/.bash_history",
         ] {
@@ -490,6 +533,11 @@ mod tests {
             "/r/.git/index",
             "/r/.git/refs/heads/main",
             "/r/.git/modules/sm/HEAD",
+            "/r/.git/modules/sm/refs/heads/main",
+            "/r/.git/worktrees/side/HEAD",
+            "/r/.tracemark/notes.txt",
+            "/r/deep/.tracemark/env",
+            "/home/u",
             "/home/u/.gitconfig",
         ] {
             assert!(filter.matters(Path::new(loud)), "{loud}");

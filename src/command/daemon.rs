@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -22,6 +23,9 @@ const LOG_MAX: u64 = 5 * 1024 * 1024;
 const READY: &str = "ready ";
 
 pub(super) fn run(context: &Context, arguments: &DaemonArgs) -> Result<(), Failure> {
+    if arguments.detached {
+        close_inherited_files();
+    }
     if arguments.detached
         && let Err(error) = rustix::process::setsid()
     {
@@ -34,6 +38,24 @@ pub(super) fn run(context: &Context, arguments: &DaemonArgs) -> Result<(), Failu
         }
     })?;
     Ok(())
+}
+
+/// A pipe that the starter's caller reads from must not stay open for as long as the daemon lives.
+fn close_inherited_files() {
+    let Ok(entries) = std::fs::read_dir("/dev/fd") else {
+        return;
+    };
+    let open: Vec<i32> = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|number| *number > 2)
+        .collect();
+    for number in open {
+        // The one of the listing is among them and closed already.
+        if let Err(error) = nix::unistd::close(number) {
+            tracing::trace!(%error, number, "not open");
+        }
+    }
 }
 
 /// Whoever started us waits for one line; afterwards nobody listens any more.
@@ -52,10 +74,14 @@ fn report_ready(socket: &str) {
 /// Returns a client of the running daemon, which is started where there is none.
 pub(super) fn ensure(context: &Context) -> Result<Client, Failure> {
     let client = context.client();
-    if client.status().is_ok() {
-        return Ok(client);
+    match client.status() {
+        Ok(_) => return Ok(client),
+        Err(error) if error.is_silence() => {
+            return Err(Failure::new(FailureKind::NoDaemon, &error.to_string())
+                .hint("tracemark status; end the daemon if it hangs"));
+        }
+        Err(_) => start(context)?,
     }
-    start(context)?;
     let deadline = Instant::now() + START_TIMEOUT;
     loop {
         let client = Client::find(None, &context.paths);
@@ -126,6 +152,7 @@ fn open_log(context: &Context) -> Result<File, Failure> {
     Ok(File::options()
         .create(true)
         .append(true)
+        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
         .open(&path)
         .map_err(PathError::of("open", &path))?)
 }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -30,8 +30,8 @@ pub enum StartError {
         /// The path.
         path: PathBuf,
     },
-    /// Something else listens at the socket's path.
-    #[error("another program listens on {}", .0.display())]
+    /// Something else is at the socket's path.
+    #[error("{} is in use by another program, or no socket of ours", .0.display())]
     SocketInUse(PathBuf),
     /// A file or directory of ours cannot be used.
     #[error(transparent)]
@@ -107,6 +107,9 @@ impl Socket {
         }
         if let Some(dir) = path.parent() {
             fs_util::create_private_dir(dir)?;
+            if !dir.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+                return Err(StartError::SocketInUse(dir.to_owned()));
+            }
             std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))
                 .map_err(PathError::of("protect", dir))?;
         }
@@ -142,6 +145,12 @@ fn inherited() -> Result<Option<UnixListener>, StartError> {
 }
 
 fn remove_stale(path: &Path) -> Result<(), StartError> {
+    let is_other = path
+        .symlink_metadata()
+        .is_ok_and(|found| !found.file_type().is_socket());
+    if is_other {
+        return Err(StartError::SocketInUse(path.to_owned()));
+    }
     match UnixStream::connect(path) {
         Ok(_) => Err(StartError::SocketInUse(path.to_owned())),
         Err(error)

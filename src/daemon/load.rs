@@ -81,6 +81,20 @@ impl Catalog {
     }
 }
 
+/// Removes what a killed daemon left in the middle of a pass.
+pub(super) fn sweep(worktree: &Worktree) {
+    let Ok(entries) = std::fs::read_dir(worktree.private_dir()) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let is_scratch = name.as_encoded_bytes().starts_with(b"tracemark-");
+        if is_scratch && let Err(error) = std::fs::remove_dir_all(entry.path()) {
+            tracing::warn!(%error, path = %entry.path().display(), "a scratch directory stays behind");
+        }
+    }
+}
+
 /// Leaves env files that name no model: nobody watches over them for now.
 pub(super) fn empty_env(worktree: &Worktree) {
     let copy = worktree.root.join(env_file::COPY_DIR).join("env");

@@ -19,7 +19,7 @@ use crate::paths::Paths;
 use crate::registry::Registry;
 use event_loop::EventLoop;
 use lifecycle::{DaemonRecord, Lock, Socket, listen_for_signals, notify_systemd};
-use load::{Catalog, empty_env};
+use load::{Catalog, empty_env, sweep};
 
 /// Requests that may wait for the event loop; a client beyond them waits in its connection.
 const REQUESTS_MAX: usize = 64;
@@ -40,6 +40,7 @@ pub fn run(paths: &Paths, ready: impl FnOnce(&str)) -> Result<(), StartError> {
     let loaded = catalog.everything();
     for one in &loaded {
         empty_env(&one.worktree);
+        sweep(&one.worktree);
     }
     let mut socket = Socket::open(paths)?;
     let record = DaemonRecord::write(paths, &socket.path)?;

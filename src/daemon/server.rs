@@ -25,9 +25,9 @@ use super::request::{Refusal, Reply, Request};
 use crate::protocol::{API, Active, PathBody, Problem, ProblemDetail};
 
 /// How many clients are served at a time; more wait.
-const CONNECTIONS_MAX: usize = 256;
-/// How long a client may take to send a request's head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECTIONS_MAX: usize = 512;
+/// How long a client may take to send a request's head, and then its body.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(3);
 /// The largest request head.
 const HEAD_MAX: usize = 16 * 1024;
 /// The largest request body.
@@ -186,8 +186,9 @@ async fn act(
     requests: &mpsc::Sender<Request>,
     make: impl FnOnce(PathBuf, Reply<()>) -> Request,
 ) -> Answer {
-    let Ok(body) = Limited::new(request.into_body(), BODY_MAX).collect().await else {
-        return bad_request("the body is too large or was cut off");
+    let body = Limited::new(request.into_body(), BODY_MAX).collect();
+    let Ok(Ok(body)) = tokio::time::timeout(HEAD_TIMEOUT, body).await else {
+        return bad_request("the body is too large, too slow or was cut off");
     };
     let path = match serde_json::from_slice::<PathBody>(&body.to_bytes()) {
         Ok(PathBody { path }) => PathBuf::from(path),

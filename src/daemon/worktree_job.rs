@@ -62,6 +62,9 @@ fn look_unguarded(eyes: &mut Eyes, session: &Arc<Session>, everything: bool) -> 
     } else {
         observe(session)
     };
+    if matches!(outcome, Err(PassFailure::Broken(_))) {
+        eyes.open = false;
+    }
     let store_touched = match &touched {
         Touched::Everything => true,
         Touched::Paths(paths) => session

@@ -7,6 +7,7 @@ mod index_file;
 pub mod scratch;
 mod status_text;
 pub mod tree;
+mod tree_object;
 
 use std::path::{Path, PathBuf};
 
@@ -82,18 +83,23 @@ pub enum ReadError {
     Tree(TreeError),
 }
 
-/// Reads everything: the identity of the worktree at `root`, from scratch. Temporary files go to `scratch`.
+/// Reads everything: the identity of the worktree at `root`, whose index is the file `index`, from scratch. Temporary files
+/// go to `scratch`.
 ///
 /// # Errors
 /// [`ReadError::Torn`] when files, index or HEAD moved meanwhile, [`ReadError::Gone`] without a worktree,
 /// [`ReadError::Tree`] when git refuses the state.
-pub fn read(root: &Path, scratch: Option<&Path>) -> Result<Reading, ReadError> {
+pub fn read(root: &Path, index: &Path, scratch: Option<&Path>) -> Result<Reading, ReadError> {
     let git = Git::at(root);
+    let index_before = stamp(index);
     let captured = CapturedTree::read(&git, scratch).map_err(|error| classify(root, error))?;
     let content = captured.content().map_err(|error| classify(root, error))?;
     let git_hash = git_hash::compute(&git, scratch);
     let head = head(&git);
     captured.verify().map_err(|error| classify(root, error))?;
+    if stamp(index) != index_before {
+        return Err(ReadError::Torn);
+    }
     let (git_hash, clean) = match git_hash {
         Ok(GitHash {
             text,
@@ -120,6 +126,20 @@ pub fn read(root: &Path, scratch: Option<&Path>) -> Result<Reading, ReadError> {
         content,
         dirty: !(clean && same_tree),
     })
+}
+
+/// What changes whenever a file is written or replaced.
+fn stamp(file: &Path) -> Option<[i64; 6]> {
+    use std::os::unix::fs::MetadataExt as _;
+    let metadata = file.metadata().ok()?;
+    Some([
+        metadata.ino().cast_signed(),
+        metadata.size().cast_signed(),
+        metadata.mtime(),
+        metadata.mtime_nsec(),
+        metadata.ctime(),
+        metadata.ctime_nsec(),
+    ])
 }
 
 fn classify(root: &Path, error: TreeError) -> ReadError {

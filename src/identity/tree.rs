@@ -1,10 +1,11 @@
 //! The tree id and the content id: what the code on disk is, whatever is staged or committed.
 //!
 //! The tree id is the git tree that `git add -A` from the root of the worktree would write into an index that starts
-//! with the repository's entries but without their stat data, so that every file is read. The repository is not
-//! written: index and objects go to a scratch directory.
+//! with the repository's entries but without their stat data, so that every file is read. Git converts and hashes the files
+//! into an index of our own and writes no objects: `git add` would freshen the time of every object that exists already,
+//! packs included. The trees over them are hashed here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
@@ -13,20 +14,18 @@ use sha2::{Digest as _, Sha256};
 
 use super::git_hash::hex;
 use super::scratch::Scratch;
+use super::tree_object;
 use crate::git::{Git, GitError, records};
 use crate::ids::{ContentId, ObjectId};
 
 /// Settings under which `git add` is a function of the files alone.
-const SETTINGS: [&str; 10] = [
+const SETTINGS: [&str; 7] = [
     "core.safecrlf=false",
     "core.fsmonitor=false",
     "core.untrackedCache=false",
     "core.splitIndex=false",
     "core.sparseCheckout=false",
     "index.sparse=false",
-    "advice.addEmbeddedRepo=false",
-    "gc.auto=0",
-    "maintenance.auto=false",
     "core.hooksPath=/dev/null",
 ];
 /// How many nested repositories deep the content id looks.
@@ -85,18 +84,27 @@ impl CapturedTree {
         if top.as_os_str().is_empty() {
             return Err(TreeError::NoWorkTree);
         }
-        let real = pinned(&git, &top)?;
-        let start = StartingIndex::read(&real, &top)?;
-        let scratch = new_scratch(&git, &top, scratch)?;
-        let git = redirected(&git, &real, &top, scratch.path())?;
+        let git = pinned(&git, &top)?.in_dir(&top);
+        let start = StartingIndex::read(&git, &top)?;
+        let scratch = super::scratch::new(&git, &top, scratch).map_err(TreeError::Scratch)?;
+        let git = git.with_var("GIT_INDEX_FILE", scratch.path().join("index"));
         start.write(&git)?;
-        git.run_with_input(
-            &["add", "-A", "--pathspec-from-file=-", "--pathspec-file-nul"],
-            Some(everything_but(&start.unborn)),
-        )?;
-        let id = String::from_utf8(git.line(&["write-tree", "--missing-ok"])?)
-            .ok()
-            .and_then(|text| text.parse().ok())
+        let update = [
+            "update-index",
+            "--add",
+            "--remove",
+            "--replace",
+            "--info-only",
+        ];
+        let update = [&update[..], &["-z", "--stdin"]].concat();
+        let said = git
+            .clone()
+            .with_var("LANGUAGE", "C")
+            .run_with_input(&update, Some(nul_terminated(&start.files)))?;
+        refuse_wrong_encoding(&said.stderr)?;
+        let entries = git.run(&["ls-files", "-s", "-z"])?.stdout;
+        let sha256 = git.run(&["rev-parse", "--show-object-format"])?.stdout == b"sha256\n";
+        let id = tree_object::id_of(&entries, if sha256 { 32 } else { 20 })
             .ok_or(TreeError::NotAnObjectId)?;
         Ok(Self {
             git,
@@ -231,39 +239,59 @@ fn nested_digest(dirty: &BTreeMap<Vec<u8>, ContentId>) -> String {
     digits
 }
 
-/// What the repository's own index says, taken over into the scratch index.
+/// What the repository's own index says, taken over into the scratch index, and what is to be read from the disk.
 struct StartingIndex {
     entries: Vec<u8>,
     hidden: Vec<Vec<u8>>,
     unborn: Vec<Vec<u8>>,
+    /// Tracked files where a directory is now.
+    replaced: Vec<Vec<u8>>,
+    files: Vec<Vec<u8>>,
 }
 
 impl StartingIndex {
     fn read(git: &Git, top: &Path) -> Result<Self, TreeError> {
-        let git = git.clone().in_dir(top);
         let entries = git.run(&["ls-files", "-s", "-z"])?.stdout;
         let flags = git.run(&["ls-files", "-t", "-z"])?.stdout;
-        let hidden = records(&flags)
-            .filter_map(|record| record.strip_prefix(b"S "))
-            .filter(|path| {
-                top.join(OsStr::from_bytes(path))
-                    .symlink_metadata()
-                    .is_err()
-            })
-            .map(<[u8]>::to_vec)
-            .collect();
         let untracked = git
             .run(&["ls-files", "-o", "--exclude-standard", "-z"])?
             .stdout;
-        let unborn = records(&untracked)
-            .filter_map(|path| path.strip_suffix(b"/"))
-            .filter(|path| !has_commit(&git, &top.join(OsStr::from_bytes(path))))
+        let is_absent = |path: &[u8]| {
+            let on_disk = top.join(OsStr::from_bytes(path));
+            on_disk.symlink_metadata().is_err()
+        };
+        let (hidden, files): (Vec<_>, Vec<_>) = records(&flags)
+            .filter_map(|record| Some((record.first()? == &b'S', record.get(2..)?)))
+            .map(|(skip, path)| (skip && is_absent(path), path.to_vec()))
+            .partition(|(is_hidden, _)| *is_hidden);
+        let is_dir = |path: &[u8]| {
+            let on_disk = top.join(OsStr::from_bytes(path));
+            on_disk.symlink_metadata().is_ok_and(|found| found.is_dir())
+        };
+        let gitlinks: BTreeSet<_> = records(&entries)
+            .filter(|entry| entry.starts_with(b"160000 "))
+            .filter_map(|entry| entry.splitn(2, |byte| *byte == b'\t').nth(1))
             .map(<[u8]>::to_vec)
             .collect();
+        let (replaced, mut files): (Vec<_>, Vec<_>) = files
+            .into_iter()
+            .partition(|(_, path)| !gitlinks.contains(path) && is_dir(path));
+        let (nested, plain): (Vec<_>, Vec<_>) =
+            records(&untracked).partition(|path| path.ends_with(b"/"));
+        let (born, unborn): (Vec<_>, Vec<_>) = nested
+            .into_iter()
+            .filter_map(|path| path.strip_suffix(b"/"))
+            .partition(|path| has_commit(git, &top.join(OsStr::from_bytes(path))));
+        let added = plain.into_iter().chain(born).map(<[u8]>::to_vec);
+        files.extend(added.map(|path| (false, path)));
+        files.sort();
+        files.dedup();
         Ok(Self {
             entries,
-            hidden,
-            unborn,
+            hidden: hidden.into_iter().map(|(_, path)| path).collect(),
+            unborn: unborn.into_iter().map(<[u8]>::to_vec).collect(),
+            replaced: replaced.into_iter().map(|(_, path)| path).collect(),
+            files: files.into_iter().map(|(_, path)| path).collect(),
         })
     }
 
@@ -273,6 +301,12 @@ impl StartingIndex {
             &["update-index", "-z", "--index-info"],
             Some(self.entries.clone()),
         )?;
+        if !self.replaced.is_empty() {
+            git.run_with_input(
+                &["update-index", "--force-remove", "-z", "--stdin"],
+                Some(nul_terminated(&self.replaced)),
+            )?;
+        }
         if !self.hidden.is_empty() {
             git.run_with_input(
                 &["update-index", "--skip-worktree", "-z", "--stdin"],
@@ -281,6 +315,23 @@ impl StartingIndex {
         }
         Ok(())
     }
+}
+
+/// Where it writes objects git dies of text in another encoding than `working-tree-encoding` says; where it only hashes,
+/// it says so and goes on (convert.c, git 2.47).
+fn refuse_wrong_encoding(stderr: &[u8]) -> Result<(), TreeError> {
+    let text = String::from_utf8_lossy(stderr);
+    let complaint = text.lines().find(|line| {
+        ["failed to encode", "BOM is prohibited", "BOM is required"]
+            .iter()
+            .any(|words| line.contains(words))
+    });
+    complaint.map_or(Ok(()), |line| {
+        Err(TreeError::Git(GitError::Failed {
+            command: "update-index".to_owned(),
+            message: line.to_owned(),
+        }))
+    })
 }
 
 fn has_commit(git: &Git, dir: &Path) -> bool {
@@ -294,14 +345,6 @@ fn nul_terminated(paths: &[Vec<u8>]) -> Vec<u8> {
         .iter()
         .flat_map(|path| path.iter().copied().chain([0]))
         .collect()
-}
-
-fn everything_but(unborn: &[Vec<u8>]) -> Vec<u8> {
-    let excluded = unborn
-        .iter()
-        .map(|path| [b":(top,exclude,literal)".as_slice(), path].concat());
-    let specs: Vec<_> = std::iter::once(b":/".to_vec()).chain(excluded).collect();
-    nul_terminated(&specs)
 }
 
 fn path_line(git: &Git, arguments: &[&str]) -> Result<PathBuf, TreeError> {
@@ -324,43 +367,4 @@ fn git_path(git: &Git, name: &str) -> Result<PathBuf, TreeError> {
         git,
         &["rev-parse", "--path-format=absolute", "--git-path", name],
     )
-}
-
-fn new_scratch(git: &Git, top: &Path, parent: Option<&Path>) -> Result<Scratch, TreeError> {
-    let dir = super::scratch::new(git, top, parent).map_err(TreeError::Scratch)?;
-    std::fs::create_dir(dir.path().join("objects")).map_err(TreeError::Scratch)?;
-    Ok(dir)
-}
-
-/// Sends index and new objects to `scratch`, with the repository's own objects as alternates.
-fn redirected(git: &Git, real: &Git, top: &Path, scratch: &Path) -> Result<Git, TreeError> {
-    let mut alternates = quoted_alternate(&git_path(git, "objects")?);
-    if let Some(inherited) = git.variable("GIT_ALTERNATE_OBJECT_DIRECTORIES") {
-        alternates.push(":");
-        alternates.push(inherited);
-    }
-    Ok(real
-        .clone()
-        .in_dir(top)
-        .with_var("GIT_INDEX_FILE", scratch.join("index"))
-        .with_var("GIT_OBJECT_DIRECTORY", scratch.join("objects"))
-        .with_var("GIT_ALTERNATE_OBJECT_DIRECTORIES", alternates))
-}
-
-/// Quotes a path for `GIT_ALTERNATE_OBJECT_DIRECTORIES`, where `:` separates and `"` begins a quoted path (git(1)).
-fn quoted_alternate(path: &Path) -> OsString {
-    let bytes = path.as_os_str().as_bytes();
-    if !bytes.iter().any(|byte| matches!(byte, b':' | b'"' | b'\n')) {
-        return path.as_os_str().to_owned();
-    }
-    let mut quoted = vec![b'"'];
-    for byte in bytes {
-        match byte {
-            b'"' | b'\\' => quoted.extend([b'\\', *byte]),
-            b'\n' => quoted.extend(b"\\n"),
-            _ => quoted.push(*byte),
-        }
-    }
-    quoted.push(b'"');
-    OsString::from_vec(quoted)
 }

@@ -442,3 +442,69 @@ fn a_file_that_a_program_writes_back_and_forth_is_never_named_for_other_bytes() 
         stop.store(true, std::sync::atomic::Ordering::SeqCst);
     });
 }
+
+#[test]
+fn a_packed_repository_that_nobody_touches_is_read_once() {
+    let world = World::with_commit();
+    world.git(&["gc", "-q"]);
+    world.write("app.py", "print('dirty')\n");
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    let passes = || {
+        world.get("/v1/status")["worktrees"][0]["passes"]
+            .as_u64()
+            .unwrap()
+    };
+    let mut before = passes();
+    wait_until("the passes that up caused are over", || {
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        let now = passes();
+        (std::mem::replace(&mut before, now) == now).then_some(())
+    });
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    assert_eq!(passes(), before);
+}
+
+#[test]
+fn the_daemon_holds_nothing_of_the_shell_that_started_it() {
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    let script = "exec 9>held; \"$TM\" up --store \"$STORE\" >/dev/null";
+    let mut shell = world.command("sh");
+    shell
+        .args(["-c", script])
+        .env("TM", env!("CARGO_BIN_EXE_tracemark"))
+        .env("STORE", &store);
+    Said::of(&shell.output().unwrap()).ok();
+    let open = std::fs::read_dir(format!("/proc/{}/fd", world.daemon_pid().unwrap())).unwrap();
+    let held = open
+        .flatten()
+        .filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    assert!(!held.into_iter().any(|path| path.ends_with("held")));
+}
+
+#[test]
+fn a_commit_in_a_submodule_and_a_note_of_ones_own_are_seen() {
+    let world = tracked();
+    let inner = world.base().join("inner");
+    let at = inner.to_str().unwrap();
+    world.git(&["init", "-q", "-b", "main", at]);
+    world.git(&["-C", at, "commit", "-q", "--allow-empty", "-m", "inner"]);
+    world.git(&[
+        "-c",
+        "protocol.file.allow=always",
+        "submodule",
+        "--quiet",
+        "add",
+        at,
+        "sub",
+    ]);
+    world.commit("with submodule");
+    let id = world.tracemark(&["active"]).ok().trim().to_owned();
+    world.git(&["-C", "sub", "commit", "-q", "--allow-empty", "-m", "more"]);
+    let id = world.new_env_id(&id);
+    world.write(".tracemark/notes.txt", "mine");
+    let id = world.new_env_id(&id);
+    world.write(".tracemark/notes.txt", "mine, changed");
+    world.new_env_id(&id);
+}

@@ -15,7 +15,7 @@ const MAY_USE: [(&str, &[&str]); 22] = [
     ("ledger", &["fs_util", "ids"]),
     ("mlflow", &["ids"]),
     ("repository", &["git"]),
-    ("watch", &["env_file", "repository"]),
+    ("watch", &["env_file", "git", "repository"]),
     ("config", &["fs_util", "identity", "ids", "mlflow"]),
     (
         "registry",
@@ -80,7 +80,7 @@ const MAY_USE: [(&str, &[&str]); 22] = [
 /// Crates that only one module may name.
 const FENCED: [(&str, &[&str]); 7] = [
     ("notify::", &["watch"]),
-    ("git2::", &["repository", "watch"]),
+    ("git2::", &["identity", "repository", "watch"]),
     ("rusqlite::", &["ledger", "mlflow"]),
     ("reqwest::", &["mlflow"]),
     ("clap::", &["cli", "main"]),

@@ -185,7 +185,9 @@ fn a_repository_that_was_moved_away_keeps_no_id_and_its_old_place_stays_empty() 
     assert!(!world.repo().exists());
     std::fs::rename(&moved, world.repo()).unwrap();
     world.tracemark(&["active"]).ok();
-    world.new_env_id("");
+    let back = world.new_env_id("");
+    world.write("app.py", "print('changed after the way back')\n");
+    world.new_env_id(&back);
 }
 
 #[test]
