@@ -5,10 +5,15 @@ use std::path::{Path, PathBuf};
 
 use crate::fs_util::{PathError, read_if_exists, remove_if_exists, replace};
 use crate::git::Git;
+use crate::marked_block::Marks;
 use crate::repository::Worktree;
 
 const BEGIN: &str = "# >>> tracemark >>> (made by `tracemark up`, removed by `tracemark down`)\n";
 const END: &str = "# <<< tracemark <<<\n";
+const MARKS: Marks = Marks {
+    begin: BEGIN.as_bytes(),
+    end: END.as_bytes(),
+};
 
 /// Patterns, each with a path that it is tried on.
 const LEFTOVERS: [(&str, &str); 6] = [
@@ -72,8 +77,8 @@ fn file(common_dir: &Path) -> PathBuf {
 pub fn add(common_dir: &Path, patterns: &[String]) -> Result<(), PathError> {
     let path = file(common_dir);
     let before = read_if_exists(&path)?.unwrap_or_default();
-    let mut text = without_block(&before);
-    let kept = patterns_in_block(&before);
+    let mut text = MARKS.without_block(&before);
+    let kept = MARKS.lines_inside(&before);
     let added = patterns.iter().filter(|pattern| !kept.contains(pattern));
     let block = kept
         .iter()
@@ -98,7 +103,7 @@ pub fn remove(common_dir: &Path) -> Result<(), PathError> {
     let Some(before) = read_if_exists(&path)? else {
         return Ok(());
     };
-    let text = without_block(&before);
+    let text = MARKS.without_block(&before);
     if text.is_empty() {
         remove_if_exists(&path)?;
         return Ok(());
@@ -107,34 +112,6 @@ pub fn remove(common_dir: &Path) -> Result<(), PathError> {
         return Ok(());
     }
     replace(&path, &text, 0o644)
-}
-
-fn patterns_in_block(text: &[u8]) -> Vec<String> {
-    let text = String::from_utf8_lossy(text);
-    text.split_once(BEGIN)
-        .and_then(|(_, rest)| rest.split_once(END))
-        .map_or_else(Vec::new, |(block, _)| {
-            block.lines().map(str::to_owned).collect()
-        })
-}
-
-fn without_block(text: &[u8]) -> Vec<u8> {
-    let find = |text: &[u8], part: &str| {
-        text.windows(part.len())
-            .position(|window| window == part.as_bytes())
-    };
-    let span = find(text, BEGIN).and_then(|begin| {
-        let length = find(text.get(begin..)?, END)?;
-        Some((begin, begin + length + END.len()))
-    });
-    let Some((begin, end)) = span else {
-        return text.to_vec();
-    };
-    [
-        text.get(..begin).unwrap_or_default(),
-        text.get(end..).unwrap_or_default(),
-    ]
-    .concat()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::fs_util::{PathError, read_if_exists, remove_if_exists, replace};
 use crate::git::{Git, GitError};
+use crate::marked_block::{Marks, find};
 use crate::repository::Worktree;
 
 /// The hooks after which the code or HEAD may be another (githooks(5)).
@@ -23,8 +24,10 @@ pub const EVENTS: [&str; 5] = [
 ];
 
 const TEMPLATE: &str = include_str!("../hooks/post-commit");
-const BEGIN: &[u8] = b"# >>> tracemark >>>";
-const END: &[u8] = b"# <<< tracemark <<<\n";
+const MARKS: Marks = Marks {
+    begin: b"# >>> tracemark >>>",
+    end: b"# <<< tracemark <<<\n",
+};
 const SHEBANG: &[u8] = b"#!/bin/sh\n";
 
 /// Why hooks cannot be installed or removed.
@@ -90,7 +93,7 @@ pub fn remove(common_dir: &Path) -> Result<(), HookError> {
         let Some(text) = read_if_exists(&file)? else {
             continue;
         };
-        let rest = without_block(&text);
+        let rest = MARKS.without_block(&text);
         if rest == text {
             continue;
         }
@@ -153,17 +156,13 @@ fn replaced(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     result
 }
 
-fn find(text: &[u8], part: &[u8]) -> Option<usize> {
-    text.windows(part.len()).position(|window| window == part)
-}
-
 /// Returns the hook with the block right after its first line, so that a trailing `exec` or `exit` of the hook cannot keep
 /// it from running; `None` for what is no script of a POSIX shell.
 fn with_block(existing: Option<&[u8]>, block: &[u8]) -> Option<Vec<u8>> {
     let Some(existing) = existing else {
         return Some([SHEBANG, block].concat());
     };
-    let rest = without_block(existing);
+    let rest = MARKS.without_block(existing);
     let first_line = rest.iter().position(|byte| *byte == b'\n')? + 1;
     let (shebang, body) = rest.split_at(first_line);
     is_posix_shell(shebang).then(|| [shebang, block, body].concat())
@@ -183,21 +182,6 @@ fn is_posix_shell(shebang: &[u8]) -> bool {
     }
     let name = program.rsplit('/').next().unwrap_or_default();
     matches!(name, "sh" | "bash" | "dash" | "zsh" | "ksh" | "ash")
-}
-
-fn without_block(text: &[u8]) -> Vec<u8> {
-    let Some(begin) = find(text, BEGIN) else {
-        return text.to_vec();
-    };
-    let Some(length) = text.get(begin..).and_then(|rest| find(rest, END)) else {
-        return text.to_vec();
-    };
-    let end = begin + length + END.len();
-    [
-        text.get(..begin).unwrap_or_default(),
-        text.get(end..).unwrap_or_default(),
-    ]
-    .concat()
 }
 
 #[cfg(test)]
@@ -227,7 +211,7 @@ mod tests {
             "#!/bin/sh\n",
         ] {
             let text = installed(Some(hook)).unwrap();
-            assert_eq!(without_block(text.as_bytes()), hook.as_bytes());
+            assert_eq!(MARKS.without_block(text.as_bytes()), hook.as_bytes());
             assert_eq!(
                 installed(Some(&text)).as_ref(),
                 Some(&text),

@@ -6,6 +6,7 @@
 
 // Pure: no disk, no network, no clock.
 pub mod ids;
+pub mod marked_block;
 pub mod protocol;
 pub mod version;
 pub mod worktree_state;

@@ -158,13 +158,11 @@ fn classify(root: &Path, error: TreeError) -> ReadError {
 /// Returns HEAD's commit and tree, `None` before the first commit.
 fn head(git: &Git) -> Option<(ObjectId, ObjectId)> {
     let output = git
-        .run(&["rev-parse", "-q", "--verify", "HEAD^{commit}"])
+        .run(&["rev-parse", "HEAD^{commit}", "HEAD^{tree}"])
         .ok()?;
-    let tree = git
-        .run(&["rev-parse", "-q", "--verify", "HEAD^{tree}"])
-        .ok()?;
-    let id = |bytes: Vec<u8>| String::from_utf8(bytes).ok()?.trim().parse().ok();
-    Some((id(output.stdout)?, id(tree.stdout)?))
+    let text = String::from_utf8(output.stdout).ok()?;
+    let mut ids = text.lines().map(str::parse);
+    Some((ids.next()?.ok()?, ids.next()?.ok()?))
 }
 
 /// Returns the name of the LoggedModel of a state, and why it is not the one asked for where it cannot be.

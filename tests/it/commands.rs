@@ -486,19 +486,7 @@ fn the_daemon_holds_nothing_of_the_shell_that_started_it() {
 #[test]
 fn a_commit_in_a_submodule_and_a_note_of_ones_own_are_seen() {
     let world = tracked();
-    let inner = world.base().join("inner");
-    let at = inner.to_str().unwrap();
-    world.git(&["init", "-q", "-b", "main", at]);
-    world.git(&["-C", at, "commit", "-q", "--allow-empty", "-m", "inner"]);
-    world.git(&[
-        "-c",
-        "protocol.file.allow=always",
-        "submodule",
-        "--quiet",
-        "add",
-        at,
-        "sub",
-    ]);
+    world.add_submodule();
     world.commit("with submodule");
     let id = world.tracemark(&["active"]).ok().trim().to_owned();
     world.git(&["-C", "sub", "commit", "-q", "--allow-empty", "-m", "more"]);

@@ -74,27 +74,7 @@ fn the_guides_fallback_name_is_given_outside_git() {
 #[test]
 fn two_edits_inside_a_dirty_submodule_are_two_contents() {
     let world = World::with_commit();
-    let inner = world.base().join("inner");
-    let git = |arguments: &[&str]| world.git(arguments);
-    git(&["init", "-q", "-b", "main", inner.to_str().unwrap()]);
-    git(&[
-        "-C",
-        inner.to_str().unwrap(),
-        "commit",
-        "-q",
-        "--allow-empty",
-        "-m",
-        "inner",
-    ]);
-    git(&[
-        "-c",
-        "protocol.file.allow=always",
-        "submodule",
-        "--quiet",
-        "add",
-        inner.to_str().unwrap(),
-        "sub",
-    ]);
+    world.add_submodule();
     world.commit("with submodule");
     let name = || {
         world

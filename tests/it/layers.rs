@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Modules and what each may use.
-const MAY_USE: [(&str, &[&str]); 22] = [
+const MAY_USE: [(&str, &[&str]); 23] = [
     ("ids", &[]),
+    ("marked_block", &[]),
     ("fs_util", &[]),
     ("git", &[]),
     ("env_file", &["fs_util"]),
@@ -21,8 +22,8 @@ const MAY_USE: [(&str, &[&str]); 22] = [
         "registry",
         &["config", "fs_util", "git", "identity", "repository"],
     ),
-    ("hooks", &["fs_util", "git", "repository"]),
-    ("exclude", &["fs_util", "git", "repository"]),
+    ("hooks", &["fs_util", "git", "marked_block", "repository"]),
+    ("exclude", &["fs_util", "git", "marked_block", "repository"]),
     (
         "version",
         &["config", "identity", "ids", "ledger", "mlflow"],

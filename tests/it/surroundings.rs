@@ -149,19 +149,7 @@ fn a_submodule_is_tracked_as_a_repository_of_its_own() {
     let dir = store_dir();
     let store = sqlite_store(dir.path());
     let world = tracked_in(&store);
-    let inner = world.base().join("inner");
-    let at = inner.to_str().unwrap();
-    world.git(&["init", "-q", "-b", "main", at]);
-    world.git(&["-C", at, "commit", "-q", "--allow-empty", "-m", "inner"]);
-    world.git(&[
-        "-c",
-        "protocol.file.allow=always",
-        "submodule",
-        "--quiet",
-        "add",
-        at,
-        "sub",
-    ]);
+    world.add_submodule();
     let sub = world.repo().join("sub");
     let mut up = world.command(env!("CARGO_BIN_EXE_tracemark"));
     up.args(["up", "--store", &store]).current_dir(&sub);

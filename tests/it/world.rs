@@ -144,6 +144,16 @@ impl World {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// A submodule `sub` with a commit of its own, added and not committed.
+    pub(crate) fn add_submodule(&self) {
+        let inner = self.base().join("inner");
+        let at = inner.to_str().unwrap();
+        self.git(&["init", "-q", "-b", "main", at]);
+        self.git(&["-C", at, "commit", "-q", "--allow-empty", "-m", "inner"]);
+        let allow = "protocol.file.allow=always";
+        self.git(&["-c", allow, "submodule", "--quiet", "add", at, "sub"]);
+    }
+
     /// A command in the repository with this world's environment and nothing else.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
