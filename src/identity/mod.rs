@@ -5,6 +5,7 @@
 pub mod git_hash;
 mod index_file;
 pub mod scratch;
+mod stamp;
 mod status_text;
 pub mod tree;
 mod tree_object;
@@ -16,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 use crate::git::{Git, GitError};
 use crate::ids::{ContentId, ObjectId};
 use git_hash::{GitHash, GitHashError};
+use stamp::Stamp;
 use tree::{CapturedTree, TreeError};
 
 /// How a LoggedModel is named.
@@ -91,13 +93,13 @@ pub enum ReadError {
 /// [`ReadError::Tree`] when git refuses the state.
 pub fn read(root: &Path, index: &Path, scratch: Option<&Path>) -> Result<Reading, ReadError> {
     let git = Git::at(root);
-    let index_before = stamp(index);
+    let index_before = Stamp::of(index);
     let captured = CapturedTree::read(&git, scratch).map_err(|error| classify(root, error))?;
     let content = captured.content().map_err(|error| classify(root, error))?;
     let git_hash = git_hash::compute(&git, scratch);
     let head = head(&git);
     captured.verify().map_err(|error| classify(root, error))?;
-    if stamp(index) != index_before {
+    if Stamp::of(index) != index_before {
         return Err(ReadError::Torn);
     }
     let (git_hash, clean) = match git_hash {
@@ -126,20 +128,6 @@ pub fn read(root: &Path, index: &Path, scratch: Option<&Path>) -> Result<Reading
         content,
         dirty: !(clean && same_tree),
     })
-}
-
-/// What changes whenever a file is written or replaced.
-fn stamp(file: &Path) -> Option<[i64; 6]> {
-    use std::os::unix::fs::MetadataExt as _;
-    let metadata = file.metadata().ok()?;
-    Some([
-        metadata.ino().cast_signed(),
-        metadata.size().cast_signed(),
-        metadata.mtime(),
-        metadata.mtime_nsec(),
-        metadata.ctime(),
-        metadata.ctime_nsec(),
-    ])
 }
 
 fn classify(root: &Path, error: TreeError) -> ReadError {

@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::git_hash::hex;
 use super::scratch::Scratch;
+use super::stamp::Stamp;
 use super::tree_object;
 use crate::git::{Git, GitError, records};
 use crate::ids::{ContentId, ObjectId};
@@ -61,6 +62,7 @@ pub struct CapturedTree {
     top: PathBuf,
     unborn: Vec<Vec<u8>>,
     id: ObjectId,
+    stamps: BTreeMap<Vec<u8>, Option<Stamp>>,
     _scratch: Scratch,
 }
 
@@ -89,6 +91,7 @@ impl CapturedTree {
         let scratch = super::scratch::new(&git, &top, scratch).map_err(TreeError::Scratch)?;
         let git = git.with_var("GIT_INDEX_FILE", scratch.path().join("index"));
         start.write(&git)?;
+        let stamps = stamps(&top, &start.files);
         let update = [
             "update-index",
             "--add",
@@ -111,6 +114,7 @@ impl CapturedTree {
             top,
             unborn: start.unborn,
             id,
+            stamps,
             _scratch: scratch,
         })
     }
@@ -121,32 +125,24 @@ impl CapturedTree {
     }
 
     /// Checks that no file was written since it was read, not even with the same bytes: what was read of it in between
-    /// may have been other bytes.
+    /// may have been other bytes. Git's own comparison goes by whole seconds, and by content when in doubt.
     ///
     /// # Errors
     /// [`TreeError::Torn`] when one was, appeared or went away.
     pub fn verify(&self) -> Result<(), TreeError> {
-        // Without a refresh before it, diff-files goes by the stat data alone (git-diff-files(1)).
-        let written = self
-            .git
-            .run(&[
-                "diff-files",
-                "--name-only",
-                "-z",
-                "--ignore-submodules=dirty",
-            ])?
-            .stdout;
+        if stamps(&self.top, self.stamps.keys()) != self.stamps {
+            return Err(TreeError::Torn);
+        }
         let untracked = self
             .git
             .run(&["ls-files", "-o", "--exclude-standard", "-z"])?
             .stdout;
-        let appeared = records(&untracked)
+        let mut appeared = records(&untracked)
             .map(|path| path.strip_suffix(b"/").unwrap_or(path))
-            .any(|path| !self.unborn.iter().any(|unborn| unborn == path));
-        if written.is_empty() && !appeared {
-            Ok(())
-        } else {
-            Err(TreeError::Torn)
+            .filter(|path| !self.unborn.iter().any(|unborn| unborn == path));
+        match appeared.next() {
+            None => Ok(()),
+            Some(_) => Err(TreeError::Torn),
         }
     }
 
@@ -189,6 +185,20 @@ impl CapturedTree {
             .filter(|path| self.top.join(OsStr::from_bytes(path)).join(".git").exists())
             .collect())
     }
+}
+
+/// Returns when and where each file was last written; nothing for directories, which are nested repositories.
+fn stamps<'a>(
+    top: &Path,
+    paths: impl IntoIterator<Item = &'a Vec<u8>>,
+) -> BTreeMap<Vec<u8>, Option<Stamp>> {
+    paths
+        .into_iter()
+        .map(|path| {
+            let stamp = Stamp::of(&top.join(OsStr::from_bytes(path)));
+            (path.clone(), stamp)
+        })
+        .collect()
 }
 
 /// Returns the content of a nested repository where it is not that of its own HEAD.
