@@ -133,7 +133,7 @@ pub struct HashArgs {
 #[derive(Debug, Args)]
 pub struct ActiveArgs {
     /// How long to wait, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=86_400))]
     pub timeout: u64,
     /// The whole state as JSON
     #[arg(long)]
@@ -153,7 +153,7 @@ pub struct EnvArgs {
     #[arg(long, value_enum, default_value = "sh")]
     pub shell: Shell,
     /// How long to wait, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=86_400))]
     pub timeout: u64,
 }
 
@@ -184,7 +184,7 @@ pub struct ExecArgs {
     #[arg(long)]
     pub once: bool,
     /// How long to wait for the model id, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=86_400))]
     pub timeout: u64,
     /// Have MLflow's SQLite file made by the app's own MLflow where it is missing
     #[arg(long, short)]

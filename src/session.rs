@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::config::{ConfigError, Layer, Settings};
 use crate::identity::{ReadError, sanitize_app};
 use crate::ids::{ExperimentId, ModelId};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, VersionKey};
 use crate::mlflow::{
     Credentials, Experiment, ExperimentChoice, Found, ModelFile, Store, StoreError, StoreUri,
     StoreUriError,
@@ -44,6 +44,7 @@ pub struct Session {
     pub uri: StoreUri,
     app: String,
     private: Layer,
+    credentials: Credentials,
     user_config: PathBuf,
     store: Store,
     ledger: Arc<Ledger>,
@@ -69,6 +70,7 @@ impl FileIdentity {
 pub struct Resolved {
     /// What to publish.
     pub model: ActiveModel,
+    version: VersionKey,
     experiment: Experiment,
     found: Found,
 }
@@ -90,7 +92,7 @@ impl Session {
             None => StoreUri::default_for(&worktree.root)?,
         };
         let credentials = Credentials::discover(|name| std::env::var(name).ok(), Some(&paths.home));
-        let store = Store::open(&uri, credentials)?;
+        let store = Store::open(&uri, credentials.clone())?;
         let app = settings
             .app
             .clone()
@@ -101,6 +103,7 @@ impl Session {
             uri,
             app,
             private: private.clone(),
+            credentials,
             user_config: paths.user_config(),
             store,
             ledger,
@@ -111,7 +114,11 @@ impl Session {
 
     /// True when `other` would name, place and create every version as this one does.
     pub fn is_like(&self, other: &Self) -> bool {
-        self.settings == other.settings && self.uri == other.uri && self.app == other.app
+        self.settings == other.settings
+            && self.uri == other.uri
+            && self.app == other.app
+            && self.private == other.private
+            && self.credentials == other.credentials
     }
 
     /// Returns the app's name.
@@ -223,24 +230,16 @@ impl Session {
             model_id: found.model_id.clone(),
             experiment_id: experiment.id.clone(),
         };
-        let kept = self.ledger.remember(
-            &self.uri.to_tracking_uri(),
-            &experiment.id,
-            &observation.version,
-            &model.model_id,
-        );
-        if let Err(error) = kept {
-            tracing::warn!(%error, "the ledger cannot be written");
-        }
         Ok(Resolved {
+            version: observation.version.clone(),
             model,
             experiment,
             found,
         })
     }
 
-    /// Marks a new LoggedModel READY and gives it its `MLmodel` file. A failure is logged: traces, evaluations and
-    /// searches work without either.
+    /// Marks a new LoggedModel READY, gives it its `MLmodel` file and remembers it. A failure is logged: traces,
+    /// evaluations and searches work without, and what is not remembered is found and finished the next time.
     pub async fn finish(&self, resolved: &Resolved) {
         let model_id = &resolved.model.model_id;
         match self
@@ -252,7 +251,19 @@ impl Session {
                 tracing::warn!(cause, %model_id, "the MLmodel file is not written");
             }
             Ok(ModelFile::Written | ModelFile::Skipped) => {}
-            Err(error) => tracing::warn!(%error, %model_id, "cannot finish the LoggedModel"),
+            Err(error) => {
+                tracing::warn!(%error, %model_id, "cannot finish the LoggedModel");
+                return;
+            }
+        }
+        let kept = self.ledger.remember(
+            &self.uri.to_tracking_uri(),
+            &resolved.experiment.id,
+            &resolved.version,
+            model_id,
+        );
+        if let Err(error) = kept {
+            tracing::warn!(%error, "the ledger cannot be written");
         }
     }
 

@@ -447,7 +447,8 @@ fn matters_to_git(inside: &Path) -> bool {
     }
     let first = inside.iter().next().and_then(std::ffi::OsStr::to_str);
     match first {
-        Some(
+        None
+        | Some(
             "HEAD" | "index" | "packed-refs" | "config" | "config.worktree" | "refs" | "reftable"
             | "info" | "shallow",
         ) => true,

@@ -227,6 +227,9 @@ pub struct WorktreeState {
     unasked: VecDeque<Instant>,
     broken_tries: u32,
     pass_is_void: bool,
+    was_torn: bool,
+    /// An observation was made under these settings.
+    has_begun: bool,
     waiters: Vec<Waiter>,
     pass_began: Option<Instant>,
     pass_due: Option<Instant>,
@@ -261,6 +264,8 @@ impl WorktreeState {
             unasked: VecDeque::new(),
             broken_tries: 0,
             pass_is_void: false,
+            was_torn: false,
+            has_begun: false,
             waiters: Vec::new(),
             pass_began: None,
             pass_due: Some(now),
@@ -284,6 +289,7 @@ impl WorktreeState {
         *self = Self {
             generation: self.generation,
             polling: self.polling,
+            published: self.published.take(),
             pass_began: self.pass_began,
             pass_is_void: self.pass_began.is_some(),
             waiters: waiters
@@ -292,6 +298,11 @@ impl WorktreeState {
                 .collect(),
             ..Self::new(policy, now)
         };
+    }
+
+    /// Has the worktree read at intervals from now on, as events cannot be had for it.
+    pub fn poll(&mut self) {
+        self.polling = true;
     }
 
     /// Takes an input and returns what is to be done, in that order.
@@ -390,16 +401,18 @@ impl WorktreeState {
                 }
                 self.broken = None;
                 self.broken_tries = 0;
+                self.was_torn = false;
                 self.observed(*observation, memory, now, effects);
             }
-            Err(PassFailure::Torn) => {
-                self.pass_everything = true;
-                self.want_pass(now + TORN_PAUSE);
+            Err(PassFailure::Torn) => self.torn(now),
+            // Git fails on files that come and go as it does on what it cannot read: only the second time counts.
+            Err(PassFailure::Broken(_)) if self.broken.is_none() && self.broken_tries == 0 => {
+                self.broken_tries = 1;
+                self.torn(now);
             }
             Err(PassFailure::Broken(reason)) => {
                 self.broken = Some(reason);
-                self.last = None;
-                self.progress = Progress::Unwanted;
+                self.forget_last(now);
                 self.pass_everything = true;
                 let pause = BACKOFF.0.saturating_mul(1 << self.broken_tries.min(5));
                 self.broken_tries = self.broken_tries.saturating_add(1);
@@ -412,6 +425,22 @@ impl WorktreeState {
         for waiter in &mut self.waiters {
             waiter.in_pass = false;
         }
+    }
+
+    /// Files that do not hold still may be others than those whose model is published: it is withdrawn.
+    fn torn(&mut self, now: Instant) {
+        self.pass_everything = true;
+        self.want_pass(now + TORN_PAUSE);
+        if std::mem::replace(&mut self.was_torn, true) {
+            self.forget_last(now);
+        }
+    }
+
+    fn forget_last(&mut self, now: Instant) {
+        let before = self.last.take();
+        self.leave_behind(before, now);
+        self.progress = Progress::Unwanted;
+        self.failure = None;
     }
 
     fn observed(
@@ -433,6 +462,9 @@ impl WorktreeState {
             self.head_moved(now);
         }
         let was_known = matches!(self.progress, Progress::Known(_));
+        if !same_version {
+            self.leave_behind(before, now);
+        }
         match memory {
             Memory::Model(model) => {
                 self.verify(&model, now, effects);
@@ -441,12 +473,12 @@ impl WorktreeState {
             Memory::Distrusted if same_version && was_known => self.progress = Progress::Due(now),
             Memory::Nothing | Memory::Distrusted if same_version => {}
             Memory::Nothing | Memory::Distrusted => {
-                self.leave_behind(before, now);
                 self.failure = None;
-                let at = self.unasked_creation(moment(self.published.is_none(), head_moved), now);
+                let at = self.unasked_creation(moment(!self.has_begun, head_moved), now);
                 self.progress = at.map_or(Progress::Unwanted, Progress::Due);
             }
         }
+        self.has_begun = true;
     }
 
     /// Asks the store about a model that was not seen there lately; the answer comes aside.
@@ -487,6 +519,7 @@ impl WorktreeState {
         let in_series = self
             .last_head_move
             .is_some_and(|last| now < last + HEAD_QUIET);
+        self.unasked.clear();
         if !in_series {
             self.first_head_move = Some(now);
         }
@@ -568,10 +601,10 @@ impl WorktreeState {
                     .min(BACKOFF.1);
                 self.tries = self.tries.saturating_add(1);
                 self.store_rests_until = Some(now + pause);
-                for waiter in &mut self.waiters {
-                    waiter.store_failed |= waiter.covered;
-                }
                 if is_last {
+                    for waiter in &mut self.waiters {
+                        waiter.store_failed |= waiter.covered;
+                    }
                     self.failure = Some(failure);
                     self.progress = Progress::Due(now);
                 } else {
@@ -651,7 +684,7 @@ impl WorktreeState {
             Some(last) if due => {
                 self.first_touch = None;
                 let asked = self.asked_for.contains(&last.version);
-                if last.reading.dirty && !asked {
+                if last.reading.dirty && !asked && self.failure.is_none() {
                     self.unasked.push_back(now);
                     if self.unasked.len() > FLOOD_MAX {
                         self.unasked.pop_front();
@@ -674,7 +707,8 @@ impl WorktreeState {
         let unchanged = self.published.as_ref().is_some_and(|published| {
             published.state == state && published.observation == self.last
         });
-        if unchanged || (self.last.is_none() && self.broken.is_none()) {
+        let nothing_yet = self.published.is_none() && self.last.is_none() && self.broken.is_none();
+        if unchanged || nothing_yet {
             return;
         }
         let publication = Publication {

@@ -16,7 +16,7 @@ use crate::fs_util::{PathError, create_private_dir};
 /// How long a new daemon may take until it answers.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// The pause between two looks at a daemon that somebody else is starting.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// A log larger than this is set aside as `daemon.log.old` at the next start.
 const LOG_MAX: u64 = 5 * 1024 * 1024;
 /// What a detached daemon prints before the socket's path.
@@ -87,11 +87,15 @@ pub(super) fn ensure(context: &Context) -> Result<Client, Failure> {
         let client = Client::find(None, &context.paths);
         match client.status() {
             Ok(_) => return Ok(client),
-            Err(error) if Instant::now() > deadline => {
+            Err(error) if Instant::now() > deadline || error.is_silence() => {
                 return Err(Failure::new(FailureKind::NoDaemon, &error.to_string())
                     .hint("tracemark daemon"));
             }
-            Err(_) => std::thread::sleep(LOOK_AGAIN),
+            // The one that was running may have been about to end.
+            Err(_) => {
+                std::thread::sleep(LOOK_AGAIN);
+                start(context)?;
+            }
         }
     }
 }

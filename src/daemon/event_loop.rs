@@ -29,6 +29,7 @@ use crate::worktree_state::{
     WorktreeState,
 };
 
+const NO_WATCHER: &str = "no watcher can be had: read at intervals";
 /// Changes that a slow follower may lag behind before it is cut off.
 const FOLLOWER_LAG_MAX: usize = 64;
 
@@ -200,6 +201,7 @@ impl EventLoop {
     fn wake_at(&self) -> Option<Instant> {
         self.entries
             .values()
+            .filter(|entry| !entry.leaving)
             .filter_map(|entry| entry.state.wake_at())
             .min()
     }
@@ -585,7 +587,7 @@ impl EventLoop {
                 if entry.renew(session) {
                     self.renew_eyes(id);
                 }
-            } else {
+            } else if self.catalog.covers(&worktree) {
                 let entry = self.new_entry(id, worktree, session);
                 self.entries.insert(id, entry);
             }
@@ -600,7 +602,15 @@ impl EventLoop {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
+        if let Some(old) = &mut entry.eyes {
+            old.watch = None;
+        }
         let eyes = open_eyes(wakes, id, &entry.worktree, &entry.session);
+        entry.mode_note = None;
+        if eyes.watch.is_none() {
+            entry.mode_note = Some(NO_WATCHER.to_owned());
+            entry.state.poll();
+        }
         match &mut entry.eyes {
             Some(old) => *old = eyes,
             None => entry.next_eyes = Some(eyes),
@@ -616,16 +626,13 @@ impl EventLoop {
         let eyes = open_eyes(Arc::clone(&self.wakes), id, &worktree, &session);
         let mut state = WorktreeState::new(policy(&session), Instant::now());
         if eyes.watch.is_none() {
-            drop(state.on(Input::Polling, Instant::now()));
+            state.poll();
         }
         Entry {
             worktree,
             session,
             state,
-            mode_note: eyes
-                .watch
-                .is_none()
-                .then(|| "no watcher can be had: read at intervals".to_owned()),
+            mode_note: eyes.watch.is_none().then(|| NO_WATCHER.to_owned()),
             eyes: Some(eyes),
             next_eyes: None,
             writer: EnvWriter::default(),

@@ -53,7 +53,8 @@ pub(super) fn look(eyes: &mut Eyes, session: &Arc<Session>, everything: bool) ->
 
 fn look_unguarded(eyes: &mut Eyes, session: &Arc<Session>, everything: bool) -> Look {
     let (touched, watch_failure) = take_touched(eyes);
-    let settings_changed = !session.has_current_settings();
+    let is_there = session.worktree.root.join(".git").exists();
+    let settings_changed = is_there && !session.has_current_settings();
     let nothing_new = || session.trusts_store() && only_ignored(session, &touched);
     let outcome = if settings_changed {
         Err(PassFailure::Torn)

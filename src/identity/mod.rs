@@ -95,11 +95,15 @@ pub fn read(root: &Path, index: &Path, scratch: Option<&Path>) -> Result<Reading
     let git = Git::at(root);
     let index_before = Stamp::of(index);
     let captured = CapturedTree::read(&git, scratch).map_err(|error| classify(root, error))?;
+    if captured.top() != root {
+        return Err(ReadError::Gone(root.to_owned()));
+    }
     let content = captured.content().map_err(|error| classify(root, error))?;
     let git_hash = git_hash::compute(&git, scratch);
     let head = head(&git);
     captured.verify().map_err(|error| classify(root, error))?;
-    if Stamp::of(index) != index_before {
+    let same_inside = !captured.has_nested() || captured.content().is_ok_and(|now| now == content);
+    if !same_inside || Stamp::of(index) != index_before {
         return Err(ReadError::Torn);
     }
     let (git_hash, clean) = match git_hash {

@@ -63,6 +63,7 @@ pub struct CapturedTree {
     unborn: Vec<Vec<u8>>,
     id: ObjectId,
     stamps: BTreeMap<Vec<u8>, Option<Stamp>>,
+    has_gitlinks: bool,
     _scratch: Scratch,
 }
 
@@ -115,8 +116,19 @@ impl CapturedTree {
             unborn: start.unborn,
             id,
             stamps,
+            has_gitlinks: records(&entries).any(|entry| entry.starts_with(b"160000 ")),
             _scratch: scratch,
         })
+    }
+
+    /// Returns the top of the worktree that was read.
+    pub fn top(&self) -> &Path {
+        &self.top
+    }
+
+    /// Returns whether there are submodules or nested repositories, which the content id looks into.
+    pub fn has_nested(&self) -> bool {
+        self.has_gitlinks || !self.unborn.is_empty()
     }
 
     /// Returns the tree id.
@@ -133,6 +145,9 @@ impl CapturedTree {
         if stamps(&self.top, self.stamps.keys()) != self.stamps {
             return Err(TreeError::Torn);
         }
+        if self.has_gitlinks && self.a_gitlink_moved()? {
+            return Err(TreeError::Torn);
+        }
         let untracked = self
             .git
             .run(&["ls-files", "-o", "--exclude-standard", "-z"])?
@@ -144,6 +159,16 @@ impl CapturedTree {
             None => Ok(()),
             Some(_) => Err(TreeError::Torn),
         }
+    }
+
+    fn a_gitlink_moved(&self) -> Result<bool, TreeError> {
+        let changed = self
+            .git
+            .run(&["diff-files", "--raw", "-z", "--ignore-submodules=dirty"])?
+            .stdout;
+        Ok(changed
+            .split(|byte| *byte == 0)
+            .any(|line| line.starts_with(b":160000")))
     }
 
     /// Returns the content id: the tree id, and a hash over the content of each dirty submodule and nested repository.

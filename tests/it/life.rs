@@ -351,6 +351,84 @@ fn a_commit_made_while_the_store_is_away_gets_its_version_when_it_is_back() {
 }
 
 #[test]
+fn files_that_do_not_hold_still_have_no_model() {
+    let mut play = settled(Create::Settled);
+    play.edit();
+    for _ in 0..2 {
+        assert!(matches!(play.last(), State::Active(_)));
+        play.reading = None;
+        play.give(Input::Read(Err(PassFailure::Torn)));
+        play.wait(Duration::from_millis(50));
+    }
+    assert_eq!(play.last(), &State::Pending(Pending::Reading));
+    play.settle();
+    assert!(matches!(play.last(), State::Active(_)));
+}
+
+#[test]
+fn a_worktree_that_sends_no_events_is_read_all_the_same() {
+    let now = Instant::now();
+    let policy = Policy {
+        create: Create::Settled,
+        settle: SETTLE,
+    };
+    let mut state = WorktreeState::new(policy, now);
+    state.poll();
+    let effects = state.on(Input::Tick, now);
+    assert_eq!(effects, [Effect::Read { everything: true }]);
+    state.on(Input::Read(Ok(Seen::Same)), now);
+    assert!(
+        state
+            .wake_at()
+            .is_some_and(|at| at <= now + Duration::from_secs(3))
+    );
+}
+
+#[test]
+fn retries_of_one_version_are_no_flood() {
+    let mut play = settled(Create::Settled);
+    play.edit();
+    play.finish_pass();
+    for _ in 0..100 {
+        play.wait(Duration::from_secs(31));
+        play.finish_pass();
+        play.finish_resolve(false);
+    }
+    play.wait(Duration::from_secs(31));
+    play.finish_resolve(true);
+    play.edit();
+    play.settle();
+    assert!(matches!(play.last(), State::Active(_)));
+}
+
+#[test]
+fn code_that_a_program_writes_all_day_makes_no_flood_of_versions() {
+    let mut play = settled(Create::Settled);
+    for _ in 0..200 {
+        play.edit();
+        play.wait(Duration::from_secs(5));
+        play.finish_pass();
+        play.wait(Duration::from_secs(5));
+        play.finish_resolve(true);
+    }
+    assert!(play.known.len() < 70, "{}", play.known.len());
+    let deadline = play.now + Duration::from_secs(10);
+    play.give(Input::Asked {
+        waiter: 1,
+        deadline,
+    });
+    while play.answered.is_empty() {
+        play.finish_pass();
+        play.finish_resolve(true);
+        play.finish_verify();
+    }
+    assert!(
+        matches!(play.answered[0].1.state, State::Active(_)),
+        "who asks is answered"
+    );
+}
+
+#[test]
 fn a_model_that_the_store_lost_is_withdrawn_and_made_anew() {
     let mut play = settled(Create::Settled);
     let lost = model(&play.on_disk()).model_id;
