@@ -71,7 +71,9 @@ pub fn install(worktree: &Worktree, program: &Path) -> Result<Installed, HookErr
     let mut left_alone = Vec::new();
     for event in EVENTS {
         let file = dir.join(event);
-        match with_block(read_if_exists(&file)?.as_deref(), &block(event, program)) {
+        let existing = read_if_exists(&file)?;
+        match with_block(existing.as_deref(), &block(event, program)) {
+            Some(text) if Some(&text) == existing.as_ref() => {}
             Some(text) => write(&file, &text)?,
             None => left_alone.push(file),
         }

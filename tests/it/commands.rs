@@ -66,7 +66,11 @@ fn snapshot(dir: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
 fn up_is_safe_to_repeat() {
     let world = tracked();
     let id = world.env_id();
-    let hooks = || std::fs::read(world.repo().join(".git/hooks/post-commit")).unwrap();
+    let hook = world.repo().join(".git/hooks/post-commit");
+    let hooks = || {
+        let time = hook.metadata().unwrap().modified().unwrap();
+        (time, std::fs::read(&hook).unwrap())
+    };
     let before = hooks();
     let said = world.tracemark(&["up"]).ok();
     assert!(said.contains(&id), "{said}");
