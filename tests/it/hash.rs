@@ -97,28 +97,11 @@ fn asking_writes_nothing_into_the_git_directory() {
     world.git(&["repack", "-adq"]);
     world.write("app.py", "print('changed')\n");
     touch(&world.repo().join("touched.py"), "1600000000");
-    let before = git_directory(&world);
+    let before = world.files_with_times(".git");
     for naming in ["git-hash", "commit", "tree"] {
         world.tracemark(&["hash", "--naming", naming]).ok();
-        assert_eq!(git_directory(&world), before, "{naming}");
+        assert_eq!(world.files_with_times(".git"), before, "{naming}");
     }
-}
-
-/// Every file of the git directory with its time and bytes.
-fn git_directory(world: &World) -> BTreeMap<PathBuf, (SystemTime, Vec<u8>)> {
-    let mut files = BTreeMap::new();
-    let mut waiting = vec![world.repo().join(".git")];
-    while let Some(dir) = waiting.pop() {
-        for entry in std::fs::read_dir(dir).unwrap().flatten() {
-            if entry.file_type().unwrap().is_dir() {
-                waiting.push(entry.path());
-            } else {
-                let time = entry.metadata().unwrap().modified().unwrap();
-                files.insert(entry.path(), (time, std::fs::read(entry.path()).unwrap()));
-            }
-        }
-    }
-    files
 }
 
 #[test]

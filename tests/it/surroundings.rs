@@ -110,14 +110,7 @@ fn a_worktree_inside_a_worktree_has_its_own_version() {
     let dir = store_dir();
     let world = tracked_in(&sqlite_store(dir.path()));
     let inside = world.repo().join("worktrees/side");
-    world.git(&[
-        "worktree",
-        "add",
-        "-q",
-        "-b",
-        "side",
-        inside.to_str().unwrap(),
-    ]);
+    world.add_worktree(&inside);
     std::fs::write(inside.join("app.py"), "print('side')\n").unwrap();
     let side = active_in(&world, &inside).ok();
     assert_ne!(side, active_in(&world, &world.repo()).ok());
@@ -129,14 +122,7 @@ fn down_gives_up_every_worktree_of_the_repository() {
     let dir = store_dir();
     let world = tracked_in(&sqlite_store(dir.path()));
     let other = world.base().join("other");
-    world.git(&[
-        "worktree",
-        "add",
-        "-q",
-        "-b",
-        "side",
-        other.to_str().unwrap(),
-    ]);
+    world.add_worktree(&other);
     active_in(&world, &other).ok();
     world.tracemark(&["down"]).ok();
     active_in(&world, &other).failed(4, "is not tracked");

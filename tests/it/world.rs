@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 
@@ -142,6 +142,29 @@ impl World {
         let output = self.command("git").args(arguments).output().unwrap();
         assert!(output.status.success(), "git {arguments:?}: {output:?}");
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Every file below a directory of the repository with its time and bytes.
+    pub(crate) fn files_with_times(&self, dir: &str) -> BTreeMap<PathBuf, (SystemTime, Vec<u8>)> {
+        let mut files = BTreeMap::new();
+        let mut waiting = vec![self.repo().join(dir)];
+        while let Some(dir) = waiting.pop() {
+            for entry in std::fs::read_dir(dir).unwrap().flatten() {
+                let (path, metadata) = (entry.path(), entry.metadata().unwrap());
+                if metadata.is_dir() {
+                    waiting.push(path);
+                } else if let Ok(bytes) = std::fs::read(&path) {
+                    files.insert(path, (metadata.modified().unwrap(), bytes));
+                }
+            }
+        }
+        files
+    }
+
+    /// A linked worktree on a branch of its own.
+    pub(crate) fn add_worktree(&self, dir: &Path) {
+        let dir = dir.to_str().unwrap();
+        self.git(&["worktree", "add", "-q", "-b", "side", dir]);
     }
 
     /// A submodule `sub` with a commit of its own, added and not committed.
