@@ -8,6 +8,7 @@
 pub mod ids;
 pub mod marked_block;
 pub mod protocol;
+pub mod touched;
 pub mod version;
 pub mod worktree_state;
 

@@ -15,35 +15,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use crate::env_file::COPY_DIR;
 use crate::git::Git;
 use crate::repository::{IgnoreRules, Worktree, ignored_by_git};
-
-/// More touched paths than this count as everything.
-const TOUCHED_MAX: usize = 1024;
-
-/// What was touched since the last look.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Touched {
-    /// These paths; nothing else.
-    Paths(BTreeSet<PathBuf>),
-    /// Events were lost, or there were too many: anything may have changed.
-    Everything,
-}
-
-impl Default for Touched {
-    fn default() -> Self {
-        Self::Paths(BTreeSet::new())
-    }
-}
-
-impl Touched {
-    fn add(&mut self, path: PathBuf) {
-        if let Self::Paths(paths) = self {
-            paths.insert(path);
-            if paths.len() > TOUCHED_MAX {
-                *self = Self::Everything;
-            }
-        }
-    }
-}
+use crate::touched::Touched;
 
 /// Why directories cannot be watched.
 #[derive(Debug, thiserror::Error)]
@@ -486,15 +458,6 @@ fn note(shared: &Shared, filter: &GitDirFilter, event: notify::Result<notify::Ev
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn too_many_paths_become_everything() {
-        let mut touched = Touched::default();
-        for n in 0..=TOUCHED_MAX {
-            touched.add(PathBuf::from(n.to_string()));
-        }
-        assert_eq!(touched, Touched::Everything);
-    }
 
     #[test]
     fn an_overflow_without_paths_means_everything() {

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use crate::identity::ReadError;
 use crate::repository::{IgnoreRules, ignored_by_git};
 use crate::session::Session;
-use crate::watch::{Touched, Watch, WatchError};
+use crate::touched::Touched;
+use crate::watch::{Watch, WatchError};
 use crate::worktree_state::{Memory, PassFailure, Seen};
 
 /// What moves into the job and comes back with its outcome.

@@ -4,6 +4,7 @@
 
 pub mod git_hash;
 mod index_file;
+pub mod reader;
 pub mod scratch;
 mod stamp;
 mod status_text;

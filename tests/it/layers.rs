@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Modules and what each may use.
-const MAY_USE: [(&str, &[&str]); 23] = [
+const MAY_USE: [(&str, &[&str]); 24] = [
     ("ids", &[]),
     ("marked_block", &[]),
     ("fs_util", &[]),
@@ -12,11 +12,12 @@ const MAY_USE: [(&str, &[&str]); 23] = [
     ("env_file", &["fs_util"]),
     ("protocol", &["env_file"]),
     ("paths", &[]),
-    ("identity", &["git", "ids"]),
+    ("touched", &[]),
+    ("identity", &["git", "ids", "touched"]),
     ("ledger", &["fs_util", "ids"]),
     ("mlflow", &["ids"]),
     ("repository", &["git"]),
-    ("watch", &["env_file", "git", "repository"]),
+    ("watch", &["env_file", "git", "repository", "touched"]),
     ("config", &["fs_util", "identity", "ids", "mlflow"]),
     (
         "registry",
@@ -71,6 +72,7 @@ const MAY_USE: [(&str, &[&str]); 23] = [
             "registry",
             "repository",
             "session",
+            "touched",
             "version",
             "watch",
             "worktree_state",

@@ -1,0 +1,50 @@
+//! What may have changed since the last look: a bounded set of paths, or everything.
+//!
+//! Pure.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+/// More touched paths than this count as everything.
+pub const TOUCHED_MAX: usize = 1024;
+
+/// What was touched since the last look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Touched {
+    /// These absolute paths; nothing else.
+    Paths(BTreeSet<PathBuf>),
+    /// Events were lost, or there were too many: anything may have changed.
+    Everything,
+}
+
+impl Default for Touched {
+    fn default() -> Self {
+        Self::Paths(BTreeSet::new())
+    }
+}
+
+impl Touched {
+    /// Adds a path; more than [`TOUCHED_MAX`] become everything.
+    pub fn add(&mut self, path: PathBuf) {
+        if let Self::Paths(paths) = self {
+            paths.insert(path);
+            if paths.len() > TOUCHED_MAX {
+                *self = Self::Everything;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_many_paths_become_everything() {
+        let mut touched = Touched::default();
+        for n in 0..=TOUCHED_MAX {
+            touched.add(PathBuf::from(n.to_string()));
+        }
+        assert_eq!(touched, Touched::Everything);
+    }
+}
