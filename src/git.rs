@@ -8,12 +8,18 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// How long one git process may run before it is ended.
+/// How long one git process may print nothing before it is ended.
 const TIME_LIMIT: Duration = Duration::from_mins(2);
-/// How many bytes of one output stream are kept; more is an error, not a truncation.
-const OUTPUT_LIMIT: u64 = 512 * 1024 * 1024;
+/// How many bytes of output are kept where it is wanted whole; more is an error, not a truncation.
+const OUTPUT_LIMIT: usize = 512 * 1024 * 1024;
+/// How many bytes of standard error are kept; more is an error.
+const STDERR_LIMIT: u64 = 16 * 1024 * 1024;
+/// Bytes that are read at once, and pieces of so many that wait for a slow reader: 1 MiB in all.
+const PIECE: usize = 64 * 1024;
+/// See [`PIECE`].
+const PIECES_MAX: usize = 16;
 
 /// The variables that tie git to one repository (`git rev-parse --local-env-vars`, git 2.47), set inside hooks.
 pub const LOCAL_ENV_VARS: [&str; 15] = [
@@ -60,8 +66,8 @@ pub enum GitError {
         /// The first error on standard error, else its last line, else the exit status.
         message: String,
     },
-    /// Git was still running at the time limit and was ended.
-    #[error("git {command} was still running after {} s", .limit.as_secs())]
+    /// Git printed nothing for so long that it was ended.
+    #[error("git {command} printed nothing for {} s", .limit.as_secs())]
     TimedOut {
         /// The subcommand.
         command: String,
@@ -179,7 +185,7 @@ impl Git {
     /// Runs git and returns both streams.
     ///
     /// # Errors
-    /// [`GitError`] when git is missing, exits with anything but 0, runs over two minutes or prints over 512 MiB.
+    /// [`GitError`] when git is missing, exits with anything but 0, is silent for two minutes or prints over 512 MiB.
     pub fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Result<Output, GitError> {
         self.run_with_input(arguments, None)
     }
@@ -193,14 +199,29 @@ impl Git {
         arguments: &[S],
         input: Option<Vec<u8>>,
     ) -> Result<Output, GitError> {
-        let name = arguments
-            .iter()
-            .take(2)
-            .map(|argument| argument.as_ref().to_string_lossy())
-            .collect::<Vec<_>>()
-            .join(" ");
+        let name = name_of(arguments);
         let mut child = self.spawn(arguments, input.is_some(), &name)?;
-        collect(&mut child, input, &name)
+        let mut stdout = Vec::new();
+        let stderr = collect(&mut child, input, &name, &mut |bytes| {
+            stdout.extend_from_slice(bytes);
+            stdout.len() <= OUTPUT_LIMIT
+        })?;
+        Ok(Output { stdout, stderr })
+    }
+
+    /// Runs git and hands its standard output to `sink` as it comes, however much there is; returns standard error.
+    /// Git waits while `sink` does.
+    ///
+    /// # Errors
+    /// As [`Git::run`]; [`GitError::TooMuch`] when `sink` wants no more and returns false.
+    pub fn stream<S: AsRef<OsStr>>(
+        &self,
+        arguments: &[S],
+        mut sink: impl FnMut(&[u8]) -> bool,
+    ) -> Result<Vec<u8>, GitError> {
+        let name = name_of(arguments);
+        let mut child = self.spawn(arguments, false, &name)?;
+        collect(&mut child, None, &name, &mut sink)
     }
 
     /// Runs git and returns standard output without its final newline.
@@ -263,62 +284,89 @@ impl Git {
     }
 }
 
-enum Stream {
-    Out,
-    Err,
+fn name_of<S: AsRef<OsStr>>(arguments: &[S]) -> String {
+    let words = arguments.iter().take(2);
+    words
+        .map(|argument| argument.as_ref().to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
-fn collect(child: &mut Child, input: Option<Vec<u8>>, name: &str) -> Result<Output, GitError> {
-    let io = |source| GitError::Io {
-        command: name.to_owned(),
-        source,
-    };
-    let (sender, receiver) = mpsc::channel();
+/// What comes out of a child: pieces of standard output, and once all of standard error.
+enum Piece {
+    Out(Vec<u8>),
+    Err(Vec<u8>),
+    TooMuch,
+    Failed(std::io::Error),
+}
+
+/// Hands standard output to `sink` and returns standard error. A sink that waits makes git wait.
+fn collect(
+    child: &mut Child,
+    input: Option<Vec<u8>>,
+    name: &str,
+    sink: &mut dyn FnMut(&[u8]) -> bool,
+) -> Result<Vec<u8>, GitError> {
+    let (sender, receiver) = mpsc::sync_channel(PIECES_MAX);
     if let Some(out) = child.stdout.take() {
-        read_aside(out, Stream::Out, sender.clone());
+        let sender = sender.clone();
+        std::thread::spawn(move || send_pieces(out, &sender));
     }
     if let Some(err) = child.stderr.take() {
-        read_aside(err, Stream::Err, sender);
+        std::thread::spawn(move || send_whole(err, &sender));
     }
     if let (Some(mut pipe), Some(input)) = (child.stdin.take(), input) {
         std::thread::spawn(move || drop(pipe.write_all(&input)));
     }
-    let deadline = Instant::now() + TIME_LIMIT;
-    let mut output = Output::default();
+    let stderr = match gather(&receiver, name, sink) {
+        Ok(stderr) => stderr,
+        Err(error) => {
+            end(child);
+            return Err(error);
+        }
+    };
+    let status = child.wait().map_err(|source| GitError::Io {
+        command: name.to_owned(),
+        source,
+    })?;
+    if status.success() {
+        Ok(stderr)
+    } else {
+        Err(GitError::Failed {
+            command: name.to_owned(),
+            message: cause(&stderr).unwrap_or_else(|| status.to_string()),
+        })
+    }
+}
+
+fn gather(
+    pieces: &mpsc::Receiver<Piece>,
+    name: &str,
+    sink: &mut dyn FnMut(&[u8]) -> bool,
+) -> Result<Vec<u8>, GitError> {
+    let command = || name.to_owned();
+    let mut stderr = Vec::new();
     loop {
-        match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok((stream, Ok(bytes))) => match stream {
-                Stream::Out => output.stdout = bytes,
-                Stream::Err => output.stderr = bytes,
-            },
-            Ok((_, Err(ReadFailure::TooMuch))) => {
-                end(child);
-                return Err(GitError::TooMuch {
-                    command: name.to_owned(),
+        match pieces.recv_timeout(TIME_LIMIT) {
+            Ok(Piece::Out(bytes)) if sink(&bytes) => {}
+            Ok(Piece::Out(_) | Piece::TooMuch) => {
+                return Err(GitError::TooMuch { command: command() });
+            }
+            Ok(Piece::Err(bytes)) => stderr = bytes,
+            Ok(Piece::Failed(source)) => {
+                return Err(GitError::Io {
+                    command: command(),
+                    source,
                 });
             }
-            Ok((_, Err(ReadFailure::Io(source)))) => {
-                end(child);
-                return Err(io(source));
-            }
-            Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(stderr),
             Err(mpsc::RecvTimeoutError::Timeout) => {
-                end(child);
                 return Err(GitError::TimedOut {
-                    command: name.to_owned(),
+                    command: command(),
                     limit: TIME_LIMIT,
                 });
             }
         }
-    }
-    let status = child.wait().map_err(io)?;
-    if status.success() {
-        Ok(output)
-    } else {
-        Err(GitError::Failed {
-            command: name.to_owned(),
-            message: cause(&output.stderr).unwrap_or_else(|| status.to_string()),
-        })
     }
 }
 
@@ -328,24 +376,30 @@ fn end(child: &mut Child) {
     }
 }
 
-enum ReadFailure {
-    TooMuch,
-    Io(std::io::Error),
+fn send_pieces(mut source: impl Read, sender: &mpsc::SyncSender<Piece>) {
+    let mut buffer = vec![0; PIECE];
+    loop {
+        let piece = match source.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(count) => Piece::Out(buffer.get(..count).unwrap_or(&[]).to_vec()),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) => Piece::Failed(error),
+        };
+        let is_last = matches!(piece, Piece::Failed(_));
+        if sender.send(piece).is_err() || is_last {
+            return;
+        }
+    }
 }
 
-type StreamEnd = (Stream, Result<Vec<u8>, ReadFailure>);
-
-fn read_aside(source: impl Read + Send + 'static, stream: Stream, sender: mpsc::Sender<StreamEnd>) {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let read = source.take(OUTPUT_LIMIT + 1).read_to_end(&mut bytes);
-        let outcome = match read {
-            Ok(length) if length as u64 > OUTPUT_LIMIT => Err(ReadFailure::TooMuch),
-            Ok(_) => Ok(bytes),
-            Err(error) => Err(ReadFailure::Io(error)),
-        };
-        drop(sender.send((stream, outcome)));
-    });
+fn send_whole(source: impl Read, sender: &mpsc::SyncSender<Piece>) {
+    let mut bytes = Vec::new();
+    let piece = match source.take(STDERR_LIMIT + 1).read_to_end(&mut bytes) {
+        Ok(length) if length as u64 > STDERR_LIMIT => Piece::TooMuch,
+        Ok(_) => Piece::Err(bytes),
+        Err(error) => Piece::Failed(error),
+    };
+    drop(sender.send(piece));
 }
 
 fn cause(stderr: &[u8]) -> Option<String> {

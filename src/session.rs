@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::config::{ConfigError, Layer, Settings};
-use crate::identity::{ReadError, sanitize_app};
+use crate::identity::reader::WorktreeReader;
+use crate::identity::{Reading, sanitize_app};
 use crate::ids::{ExperimentId, ModelId};
 use crate::ledger::{Ledger, VersionKey};
 use crate::mlflow::{
@@ -63,6 +64,11 @@ impl FileIdentity {
         let metadata = path.metadata().ok()?;
         Some(Self(metadata.dev(), metadata.ino()))
     }
+}
+
+/// Returns what reads a worktree.
+pub fn reader_of(worktree: &Worktree) -> WorktreeReader {
+    WorktreeReader::new(&worktree.root, &worktree.git_dir, &worktree.private_dir())
 }
 
 /// A LoggedModel that was found or created just now.
@@ -126,22 +132,12 @@ impl Session {
         &self.app
     }
 
-    /// Reads the worktree in full.
-    ///
-    /// # Errors
-    /// [`ReadError`] as [`crate::identity::read`].
-    pub fn observe(&self) -> Result<Observation, ReadError> {
-        let private = self.worktree.private_dir();
-        let scratch = private.is_dir().then_some(private.as_path());
-        let reading = crate::identity::read(
-            &self.worktree.root,
-            &self.worktree.git_dir.join("index"),
-            scratch,
-        )?;
+    /// Names what was read, and remembers that its content was seen.
+    pub fn observed(&self, reading: Reading) -> Observation {
         if let Err(error) = self.first_seen(reading.content.as_str()) {
             tracing::warn!(%error, "the ledger cannot be written");
         }
-        Ok(Observation::of(reading, &self.settings, &self.app))
+        Observation::of(reading, &self.settings, &self.app)
     }
 
     /// True while the settings files say what this session was opened with.

@@ -79,6 +79,7 @@ fn hash_failure(git: &Git, error: &GitHashError) -> Failure {
         GitHashError::Scratch(_) => negative(SCRATCH_HINT),
         GitHashError::NoCommit => no_commit(),
         GitHashError::NotUtf8 { .. } => negative("tracemark hash --naming tree"),
+        GitHashError::TooLarge { .. } => negative("add it to .gitignore"),
         GitHashError::Endless { .. } => negative("remove it, or tracemark hash --naming tree"),
     }
 }

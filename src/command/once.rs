@@ -9,7 +9,8 @@ use crate::identity::ReadError;
 use crate::ledger::Ledger;
 use crate::protocol::{API, Active};
 use crate::repository::Worktree;
-use crate::session::{Session, choice_text};
+use crate::session::{Session, choice_text, reader_of};
+use crate::touched::Touched;
 use crate::version::{ActiveModel, Observation};
 
 /// How often a reading is tried while files keep changing.
@@ -51,10 +52,11 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 }
 
 fn observe(session: &Session) -> Result<Observation, Failure> {
+    let mut reader = reader_of(&session.worktree);
     let mut readings = 1;
     loop {
-        match session.observe() {
-            Ok(observation) => return Ok(observation),
+        match reader.read(&Touched::Everything) {
+            Ok(reading) => return Ok(session.observed(reading)),
             Err(ReadError::Torn) if readings < READINGS_MAX => readings += 1,
             Err(error) => {
                 return Err(Failure::new(FailureKind::Negative, &chain(&error)).hint("git status"));

@@ -21,7 +21,7 @@ use crate::env_file;
 use crate::ids::ModelId;
 use crate::protocol::{API, Active, DaemonInfo, Status, WorktreeStatus};
 use crate::repository::Worktree;
-use crate::session::{Resolved, Session, choice_text};
+use crate::session::{Resolved, Session, choice_text, reader_of};
 use crate::version::{ActiveModel, Observation};
 use crate::watch::Watch;
 use crate::worktree_state::{
@@ -37,7 +37,7 @@ type WorktreeId = u64;
 
 /// What comes back from work.
 enum Event {
-    Looked(WorktreeId, Eyes, Box<Look>),
+    Looked(WorktreeId, Box<Eyes>, Box<Look>),
     /// With the session that asked: an answer of another store than today's counts for nothing.
     Resolved(
         WorktreeId,
@@ -227,7 +227,7 @@ impl EventLoop {
 
     fn done(&mut self, done: Result<Event, tokio::task::JoinError>) {
         match done {
-            Ok(Event::Looked(id, eyes, look)) => self.looked(id, eyes, *look),
+            Ok(Event::Looked(id, eyes, look)) => self.looked(id, *eyes, *look),
             Ok(Event::Resolved(id, session, observation, outcome)) => {
                 self.resolved(id, session, observation, outcome);
             }
@@ -333,7 +333,7 @@ impl EventLoop {
         };
         self.work.spawn_blocking(move || {
             let look = look(&mut eyes, &session, everything);
-            Event::Looked(id, eyes, Box::new(look))
+            Event::Looked(id, Box::new(eyes), Box::new(look))
         });
     }
 
@@ -767,6 +767,7 @@ fn open_eyes(
     Eyes {
         watch: watch.ok(),
         open: false,
+        reader: reader_of(worktree),
     }
 }
 

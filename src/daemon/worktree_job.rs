@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::identity::ReadError;
+use crate::identity::reader::WorktreeReader;
 use crate::repository::{IgnoreRules, ignored_by_git};
 use crate::session::Session;
 use crate::touched::Touched;
@@ -18,6 +19,7 @@ pub(super) struct Eyes {
     pub(super) watch: Option<Watch>,
     /// False before the first look, which watches everything.
     pub(super) open: bool,
+    pub(super) reader: WorktreeReader,
 }
 
 /// What a look brought.
@@ -62,7 +64,12 @@ fn look_unguarded(eyes: &mut Eyes, session: &Arc<Session>, everything: bool) -> 
     } else if !everything && nothing_new() {
         Ok(Seen::Same)
     } else {
-        observe(session)
+        let touched = if everything {
+            &Touched::Everything
+        } else {
+            &touched
+        };
+        observe(&mut eyes.reader, session, touched)
     };
     if matches!(outcome, Err(PassFailure::Broken(_))) {
         eyes.open = false;
@@ -110,9 +117,14 @@ fn explain(error: &WatchError) -> String {
     }
 }
 
-fn observe(session: &Arc<Session>) -> Result<Seen, PassFailure> {
-    match session.observe() {
-        Ok(observation) => {
+fn observe(
+    reader: &mut WorktreeReader,
+    session: &Arc<Session>,
+    touched: &Touched,
+) -> Result<Seen, PassFailure> {
+    match reader.read(touched) {
+        Ok(reading) => {
+            let observation = session.observed(reading);
             let memory = if session.trusts_store() {
                 session
                     .remembered(&observation)

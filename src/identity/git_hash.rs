@@ -5,21 +5,27 @@
 //! first line, quoted names are opened with their quotes, an absolute name leaves the repository.
 
 use std::borrow::Cow;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
+use super::FILE_LIMIT;
+use super::diffs::{self, DiffCall};
+use super::digest::Digest;
 use super::index_file::{IndexFile, SmallIndex};
-use super::status_text;
+use super::status_text::Status;
 use crate::git::{Git, GitError, Output};
 use crate::ids::ObjectId;
 
 /// How much of something that is no regular file (a device) is read before giving up.
 const DEVICE_LIMIT: u64 = 16 * 1024 * 1024;
+/// How long the names on a command line may be, far below what systems allow (execve(2): 2 MiB on Linux, 1 MiB on macOS).
+const ARGUMENTS_MAX: usize = 64 * 1024;
 
 /// Why there is no git-hash for a state.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +44,12 @@ pub enum GitHashError {
         "{name:?} is a pipe or an endless device, which the guide's helper never finishes reading"
     )]
     Endless {
+        /// The name as the helper sees it.
+        name: String,
+    },
+    /// A file is larger than is read.
+    #[error("{name:?} is larger than {} GiB, which is more than is read", FILE_LIMIT >> 30)]
+    TooLarge {
         /// The name as the helper sees it.
         name: String,
     },
@@ -83,26 +95,34 @@ pub fn plainly(git: &Git, scratch: Option<&Path>) -> Result<GitHash, GitHashErro
     let top = git.path(&["rev-parse", "--show-toplevel"])?;
     let scratch = super::scratch::new(git, &top, scratch).map_err(GitHashError::Scratch)?;
     let git = &with_own_index(git, scratch.path())?;
-    let (staged, unstaged, status) = std::thread::scope(|scope| {
-        let staged = scope.spawn(|| text(git, "diff --cached", &["diff", "--cached"]));
-        let unstaged = scope.spawn(|| text(git, "diff", &["diff"]));
-        let status = text(git, "status", &["status", "--porcelain", "-uall"]);
-        (joined(staged), joined(unstaged), status)
+    let mut digest = Digest::new(&head);
+    let (diffs, status) = std::thread::scope(|scope| {
+        let status = scope.spawn(|| status_text(git));
+        let staged = DiffCall::staged(git, &[]);
+        let diffs = diffs::add_both(&mut digest, Some(&staged), || {
+            Ok(Some(DiffCall::unstaged(git)))
+        });
+        (diffs, status.join())
     });
-    GitHash::dirty(&root, head, &staged?, &unstaged?, &status?)
+    diffs?;
+    let status = status.unwrap_or_else(|_| {
+        let error = std::io::Error::other("the thread that read the status ended early");
+        Err(GitHashError::Scratch(error))
+    })?;
+    GitHash::dirty(&root, head, digest, &status)
 }
 
 /// Computes the same with one status, and diffs of the paths that it names; `None` where only the plain way is sure.
 fn cheaply(git: &Git, scratch: Option<&Path>) -> Result<Option<GitHash>, GitHashError> {
     let (place, status) = std::thread::scope(|scope| {
         let place = scope.spawn(|| Place::find(git));
-        let status = text(git, "status", &["status", "--porcelain", "-uall"]);
+        let status = status_text(git);
         (place.join().ok().flatten(), status.ok())
     });
     let (Some(place), Some(status)) = (place, status) else {
         return Ok(None);
     };
-    let Some(changes) = status_text::changes(&status) else {
+    let Some(changes) = Status::parse(&status) else {
         return Ok(None);
     };
     if status.is_empty() {
@@ -114,53 +134,62 @@ fn cheaply(git: &Git, scratch: Option<&Path>) -> Result<Option<GitHash>, GitHash
     let Ok(index) = std::fs::read(&place.index) else {
         return Ok(None);
     };
-    let Some(small) = IndexFile::read(&index, place.head.len() / 2)
-        .map(|index| index.with_only(&changes.tracked))
+    let Some(small) = IndexFile::read(index, place.head.len() / 2)
+        .map(|index| index.with_only(&changes.tracked_paths()))
     else {
         return Ok(None);
     };
     let scratch =
         super::scratch::new(git, Path::new(&place.root), scratch).map_err(GitHashError::Scratch)?;
-    let unstaged_too = changes.unstaged || small.has_gitlinks;
-    let (staged, unstaged) = std::thread::scope(|scope| {
-        let staged = scope.spawn(|| text_if(changes.staged, git, &["diff", "--cached"]));
-        let unstaged = if unstaged_too {
-            unstaged(git, &place.index, &small, scratch.path())
+    let unstaged_too = changes.has_unstaged() || small.has_gitlinks;
+    let staged = changes
+        .has_staged()
+        .then(|| DiffCall::staged(git, &staged_paths(&changes)));
+    let mut digest = Digest::new(&place.head);
+    diffs::add_both(&mut digest, staged.as_ref(), || {
+        if unstaged_too {
+            unstaged(git, &place.index, &small, scratch.path()).map(Some)
         } else {
-            Ok(String::new())
-        };
-        (joined(staged), unstaged)
-    });
-    GitHash::dirty(&place.root, place.head, &staged?, &unstaged?, &status).map(Some)
+            Ok(None)
+        }
+    })?;
+    GitHash::dirty(&place.root, place.head, digest, &status).map(Some)
 }
 
-/// `git diff` on the small index, which has the time of the whole one: by it git knows entries to compare again.
-fn unstaged(
+/// The paths whose entries differ from HEAD's: git compares nothing else, and pairs renames among them all the same. None
+/// where there are too many for a command line.
+pub(super) fn staged_paths(changes: &Status) -> Vec<OsString> {
+    let staged = changes
+        .tracked
+        .iter()
+        .filter(|(_, change)| change.staged != b' ');
+    let paths: Vec<OsString> = staged
+        .flat_map(|(path, change)| [Some(path), change.from.as_ref()])
+        .flatten()
+        .map(|path| OsString::from_vec(path.clone()))
+        .collect();
+    let bytes: usize = paths.iter().map(|path| path.len() + 1).sum();
+    if bytes > ARGUMENTS_MAX {
+        Vec::new()
+    } else {
+        paths
+    }
+}
+
+/// Makes `git diff` ready on the small index, which has the time of the whole one: by it git knows entries to compare again.
+pub(super) fn unstaged(
     git: &Git,
     whole: &Path,
     small: &SmallIndex,
     scratch: &Path,
-) -> Result<String, GitHashError> {
-    let copy = scratch.join("index");
-    let time = std::fs::metadata(whole).and_then(|metadata| metadata.modified());
-    time.and_then(|time| {
-        std::fs::write(&copy, &small.bytes)?;
-        File::options().write(true).open(&copy)?.set_modified(time)
-    })
-    .map_err(GitHashError::Scratch)?;
+) -> Result<DiffCall, GitHashError> {
+    let copy = scratch.join("small-index");
+    write_with_time_of(whole, &copy, &small.bytes).map_err(GitHashError::Scratch)?;
     let git = git.clone().with_var("GIT_INDEX_FILE", copy);
     if small.has_rules {
         refresh(&git)?;
     }
-    text(&git, "diff", &["diff"])
-}
-
-fn text_if(wanted: bool, git: &Git, arguments: &[&str]) -> Result<String, GitHashError> {
-    if wanted {
-        text(git, "diff --cached", arguments)
-    } else {
-        Ok(String::new())
-    }
+    Ok(DiffCall::unstaged(&git))
 }
 
 /// False where `git status` without `-uall` may print nothing though there are untracked files.
@@ -216,18 +245,22 @@ impl GitHash {
         }
     }
 
+    /// Returns the answer for a worktree that is not clean.
+    pub(super) fn dirty_text(head: &str, digest: Digest) -> String {
+        let start = head.get(..32).unwrap_or(head);
+        format!("{start}-dirty-{}", digest.finish())
+    }
+
     fn dirty(
         root: &str,
         head: String,
-        staged: &str,
-        unstaged: &str,
+        mut digest: Digest,
         status: &str,
     ) -> Result<Self, GitHashError> {
         let files = file_lines(root, status)?;
-        let digest = digest(&head, staged, unstaged, &files);
-        let start = head.get(..32).unwrap_or(&head);
+        digest.part("FILES:\n").add(files.join("\n").as_bytes());
         Ok(Self {
-            text: format!("{start}-dirty-{digest}"),
+            text: Self::dirty_text(&head, digest),
             head,
             clean: false,
         })
@@ -265,22 +298,26 @@ fn refresh(git: &Git) -> Result<(), GitHashError> {
     }
 }
 
+/// Writes an index that has the time of another.
+pub(super) fn write_with_time_of(whole: &Path, copy: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let time = std::fs::metadata(whole)?.modified()?;
+    std::fs::write(copy, bytes)?;
+    File::options().write(true).open(copy)?.set_modified(time)
+}
+
 /// Keeps the time of the last change, by which git knows entries that it must compare again.
-fn copy_with_time(mut from: File, to: &Path) -> std::io::Result<()> {
+pub(super) fn copy_with_time(mut from: File, to: &Path) -> std::io::Result<()> {
     let mut copy = File::create_new(to)?;
     std::io::copy(&mut from, &mut copy)?;
     copy.set_modified(from.metadata()?.modified()?)
 }
 
-fn joined(
-    handle: std::thread::ScopedJoinHandle<'_, Result<String, GitHashError>>,
-) -> Result<String, GitHashError> {
-    handle.join().unwrap_or_else(|_| {
-        Err(GitHashError::Git(GitError::Failed {
-            command: "diff".into(),
-            message: "the thread that read it ended early".into(),
-        }))
-    })
+/// Returns what the helper's last call prints.
+///
+/// # Errors
+/// [`GitHashError`] when git fails or prints what is not UTF-8.
+pub(super) fn status_text(git: &Git) -> Result<String, GitHashError> {
+    text(git, "status", &["status", "--porcelain", "-uall"])
 }
 
 fn root_and_head(git: &Git) -> Result<(String, String), GitHashError> {
@@ -312,12 +349,12 @@ fn decode(bytes: Vec<u8>) -> Option<String> {
 }
 
 /// Trims what Python's `str.strip()` trims: Unicode white space and the four separators U+001C to U+001F.
-fn python_strip(text: &str) -> &str {
+pub(super) fn python_strip(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c))
 }
 
 /// The names that the helper opens, in its order, from the output of `git status --porcelain -uall`.
-fn opened_names(status: &str) -> impl Iterator<Item = &str> {
+pub(super) fn opened_names(status: &str) -> impl Iterator<Item = &str> {
     let trimmed = python_strip(status);
     trimmed.split('\n').filter_map(|line| {
         let name_start = line
@@ -334,9 +371,7 @@ fn opened_names(status: &str) -> impl Iterator<Item = &str> {
 fn file_lines(root: &str, status: &str) -> Result<Vec<String>, GitHashError> {
     let mut lines = opened_names(status)
         .map(|name| {
-            let hash = file_hash(&python_join(root, name)).map_err(|()| GitHashError::Endless {
-                name: name.to_owned(),
-            })?;
+            let hash = file_hash(&python_join(root, name), name)?;
             Ok(format!(
                 "{name}:{}",
                 hash.as_deref().unwrap_or("unreadable")
@@ -348,7 +383,7 @@ fn file_lines(root: &str, status: &str) -> Result<Vec<String>, GitHashError> {
 }
 
 /// Joins as `os.path.join` does: an absolute `name` replaces `root`.
-fn python_join(root: &str, name: &str) -> PathBuf {
+pub(super) fn python_join(root: &str, name: &str) -> PathBuf {
     let joined: Cow<'_, str> = if name.starts_with('/') {
         name.into()
     } else if root.is_empty() || root.ends_with('/') {
@@ -359,8 +394,11 @@ fn python_join(root: &str, name: &str) -> PathBuf {
     Path::new(std::ffi::OsStr::from_bytes(joined.as_bytes())).to_owned()
 }
 
-/// Returns the SHA-256 of a file, `None` where the helper says "unreadable", and an error where it would not end.
-fn file_hash(path: &Path) -> Result<Option<String>, ()> {
+/// Returns the SHA-256 of the file that the helper calls `name`, `None` where it says "unreadable".
+pub(super) fn file_hash(path: &Path, name: &str) -> Result<Option<String>, GitHashError> {
+    let endless = || GitHashError::Endless {
+        name: name.to_owned(),
+    };
     let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
     let opened = File::options()
         .read(true)
@@ -372,17 +410,22 @@ fn file_hash(path: &Path) -> Result<Option<String>, ()> {
     };
     let kind = metadata.file_type();
     if kind.is_fifo() {
-        return Err(());
+        return Err(endless());
+    }
+    if kind.is_file() && metadata.len() > FILE_LIMIT {
+        return Err(GitHashError::TooLarge {
+            name: name.to_owned(),
+        });
     }
     let limit = if kind.is_file() {
-        u64::MAX
+        FILE_LIMIT
     } else {
         DEVICE_LIMIT
     };
-    match sha256_of(file.take(limit)) {
-        Ok((_, length)) if length == limit => Err(()),
+    match sha256_of(file.take(limit + 1)) {
+        Ok((_, length)) if length > limit => Err(endless()),
         Ok((hash, _)) => Ok(Some(hash)),
-        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Err(()),
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Err(endless()),
         Err(_) => Ok(None),
     }
 }
@@ -404,29 +447,6 @@ impl std::io::Write for HashWriter<'_> {
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
-}
-
-fn digest(head: &str, staged: &str, unstaged: &str, files: &[String]) -> String {
-    let mut hasher = Sha256::new();
-    hasher.update(head);
-    let files = files.join("\n");
-    let parts = [
-        ("STAGED:\n", staged),
-        ("UNSTAGED:\n", unstaged),
-        ("FILES:\n", &files),
-    ];
-    let present: Vec<_> = parts.iter().filter(|(_, body)| !body.is_empty()).collect();
-    if present.is_empty() {
-        hasher.update("\n");
-    }
-    for (title, body) in present {
-        hasher.update("\n");
-        hasher.update(title);
-        hasher.update(body);
-    }
-    let mut digits = hex(&hasher.finalize());
-    digits.truncate(8);
-    digits
 }
 
 /// Returns lowercase hexadecimal digits.
@@ -463,11 +483,5 @@ mod tests {
     #[test]
     fn python_trims_the_information_separators_too() {
         assert_eq!(python_strip("\u{1c}\u{3000} a \u{85}\n"), "a");
-    }
-
-    #[test]
-    fn a_state_without_any_part_still_hashes_head_and_a_newline() {
-        let expected = hex(&Sha256::digest(b"abc\n"));
-        assert_eq!(digest("abc", "", "", &[]), expected[..8]);
     }
 }

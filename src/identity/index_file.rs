@@ -7,35 +7,82 @@
 
 use std::collections::BTreeSet;
 
+use super::object::RawId;
+
 /// Signature, version, number of entries.
 const HEADER: usize = 12;
 /// What lstat(2) said, before the object id.
 const STAT: usize = 40;
 /// Flag bit that says that two more bytes of flags follow (version 3 and later).
 const EXTENDED: u16 = 0x4000;
+/// Flag bits of an entry that is unmerged, or whose file git is told to take for unchanged.
+const STAGED_OR_ASSUMED: u16 = 0xb000;
+/// Extended flag bits: skip-worktree and intent-to-add.
+const HIDDEN: u16 = 0x6000;
+/// Where the seconds of the last write lie in the stat data.
+const WRITTEN: std::ops::Range<usize> = 8..12;
 /// Where the mode lies in the stat data.
 const MODE: std::ops::Range<usize> = 24..28;
+/// Where the size lies in the stat data.
+const SIZE: std::ops::Range<usize> = 36..40;
 /// The mode of a submodule's entry.
 const GITLINK: u32 = 0o160_000;
+/// The modes of files: plain, executable, link.
+const FILES: [u32; 3] = [0o100_644, 0o100_755, 0o120_000];
 
 /// An index that could be read.
 #[derive(Debug)]
-pub(super) struct IndexFile<'a> {
-    entries: Vec<Entry<'a>>,
+pub(super) struct IndexFile {
+    bytes: Vec<u8>,
+    entries: Vec<Place>,
+    /// Which entries a small index always has: submodules, and files that rule others.
+    always: Vec<usize>,
     id_length: usize,
 }
 
+/// Where an entry lies in the file, and its path.
 #[derive(Debug)]
-struct Entry<'a> {
-    /// Stat data, object id and flags, as they are in the file.
-    head: &'a [u8],
-    path: Vec<u8>,
+struct Place {
+    /// Stat data, object id and flags.
+    head: std::ops::Range<usize>,
+    path: Box<[u8]>,
 }
 
-impl Entry<'_> {
+/// One entry.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct IndexEntry<'a> {
+    head: &'a [u8],
+    path: &'a [u8],
+    id_length: usize,
+}
+
+impl<'a> IndexEntry<'a> {
+    /// Returns the path.
+    pub(super) fn path(&self) -> &'a [u8] {
+        self.path
+    }
+
+    /// Returns the mode, as git stores it.
+    pub(super) fn mode(&self) -> Option<u32> {
+        number(self.head.get(MODE)?)
+    }
+
+    /// Returns the object id.
+    pub(super) fn id(&self) -> Option<RawId> {
+        RawId::new(self.head.get(STAT..STAT + self.id_length)?)
+    }
+
+    /// Returns the seconds of the last write and the size that the file had when git last looked at it, both cut to
+    /// 32 bits.
+    pub(super) fn written_and_size(&self) -> Option<(u32, u32)> {
+        Some((
+            number(self.head.get(WRITTEN)?)?,
+            number(self.head.get(SIZE)?)?,
+        ))
+    }
+
     fn is_gitlink(&self) -> bool {
-        let mode = self.head.get(MODE).and_then(|mode| mode.try_into().ok());
-        mode.map(u32::from_be_bytes) == Some(GITLINK)
+        self.mode() == Some(GITLINK)
     }
 
     /// Files that git reads out of the index where they are missing on disk (gitattributes(5), gitmodules(5)).
@@ -43,49 +90,117 @@ impl Entry<'_> {
         let name = self.path.rsplit(|byte| *byte == b'/').next();
         matches!(name, Some(b".gitattributes" | b".gitmodules"))
     }
+
+    fn is_extended(&self) -> bool {
+        self.head.len() > STAT + self.id_length + 2
+    }
+
+    fn flags(&self, at: usize) -> u16 {
+        let at = STAT + self.id_length + at;
+        let flags = self
+            .head
+            .get(at..at + 2)
+            .and_then(|two| two.try_into().ok());
+        flags.map_or(0, u16::from_be_bytes)
+    }
+
+    /// True for a merged file that git looks at like at any other.
+    fn is_plain(&self) -> bool {
+        self.mode().is_some_and(|mode| FILES.contains(&mode))
+            && self.flags(0) & STAGED_OR_ASSUMED == 0
+            && self.flags(2) & HIDDEN == 0
+    }
 }
 
-impl<'a> IndexFile<'a> {
+impl IndexFile {
     /// Reads an index whose object ids have `id_length` bytes; `None` for what is left to git.
-    pub(super) fn read(bytes: &'a [u8], id_length: usize) -> Option<Self> {
-        let body = bytes.get(..bytes.len().checked_sub(id_length)?)?;
-        if body.get(..4)? != b"DIRC" {
-            return None;
-        }
-        let version = number(body.get(4..8)?)?;
-        let count = usize::try_from(number(body.get(8..HEADER)?)?).ok()?;
-        if !matches!(version, 2..=4) {
-            return None;
-        }
-        let mut rest = body.get(HEADER..)?;
-        let mut entries: Vec<Entry<'a>> = Vec::with_capacity(count.min(rest.len() / STAT));
-        for _ in 0..count {
-            let previous = entries
-                .last()
-                .map_or(&[][..], |entry| entry.path.as_slice());
-            let (entry, after) = read_entry(rest, id_length, version == 4, previous)?;
-            entries.push(entry);
-            rest = after;
-        }
-        needs_no_more(rest).then_some(Self { entries, id_length })
+    pub(super) fn read(bytes: Vec<u8>, id_length: usize) -> Option<Self> {
+        let entries = places(&bytes, id_length)?;
+        let mut index = Self {
+            bytes,
+            entries,
+            always: Vec::new(),
+            id_length,
+        };
+        index.always = index
+            .entries()
+            .enumerate()
+            .filter(|(_, entry)| entry.is_gitlink() || entry.rules_others())
+            .map(|(at, _)| at)
+            .collect();
+        Some(index)
+    }
+
+    /// Returns every entry, in the order of their paths.
+    pub(super) fn entries(&self) -> impl Iterator<Item = IndexEntry<'_>> {
+        self.entries.iter().filter_map(|place| self.entry(place))
+    }
+
+    fn entry<'a>(&'a self, place: &'a Place) -> Option<IndexEntry<'a>> {
+        Some(IndexEntry {
+            head: self.bytes.get(place.head.clone())?,
+            path: &place.path,
+            id_length: self.id_length,
+        })
+    }
+
+    /// Returns whether every entry is a merged file that git looks at like at any other.
+    pub(super) fn is_plain(&self) -> bool {
+        self.entries().all(|entry| entry.is_plain())
+    }
+
+    /// Returns the entry of `path`.
+    pub(super) fn find(&self, path: &[u8]) -> Option<IndexEntry<'_>> {
+        self.entry(self.entries.get(self.places_of(path).start)?)
+            .filter(|entry| entry.path == path)
+    }
+
+    /// Returns the entries below the directory `path`, given without a slash at its end.
+    pub(super) fn below(&self, path: &[u8]) -> impl Iterator<Item = IndexEntry<'_>> {
+        let prefix = if path.is_empty() {
+            Vec::new()
+        } else {
+            [path, b"/"].concat()
+        };
+        let start = self
+            .entries
+            .partition_point(|place| *place.path < *prefix.as_slice());
+        self.entries
+            .iter()
+            .skip(start)
+            .filter_map(|place| self.entry(place))
+            .take_while(move |entry| entry.path.starts_with(&prefix))
+    }
+
+    /// All stages of a path.
+    fn places_of(&self, path: &[u8]) -> std::ops::Range<usize> {
+        let start = self.entries.partition_point(|place| *place.path < *path);
+        let count = self
+            .entries
+            .iter()
+            .skip(start)
+            .take_while(|place| *place.path == *path)
+            .count();
+        start..start + count
     }
 
     /// Returns the bytes of an index with the entries of `paths`, of all submodules, and of the files that rule others;
     /// and whether there are any of the latter two kinds.
     pub(super) fn with_only(&self, paths: &BTreeSet<Vec<u8>>) -> SmallIndex {
+        let mut chosen: BTreeSet<usize> =
+            paths.iter().flat_map(|path| self.places_of(path)).collect();
+        chosen.extend(&self.always);
         let mut small = SmallIndex::default();
         let mut body = Vec::new();
         let mut count: u32 = 0;
         let mut extended = false;
-        for entry in &self.entries {
-            let asked = paths.contains(&entry.path);
+        let places = chosen.iter().filter_map(|at| self.entries.get(*at));
+        for entry in places.filter_map(|place| self.entry(place)) {
             small.has_gitlinks |= entry.is_gitlink();
-            small.has_rules |= !asked && entry.rules_others();
-            if asked || entry.is_gitlink() || entry.rules_others() {
-                extended |= self.is_extended(entry);
-                write_entry(&mut body, entry);
-                count += 1;
-            }
+            small.has_rules |= entry.rules_others() && !paths.contains(entry.path);
+            extended |= entry.is_extended();
+            write_entry(&mut body, &entry);
+            count += 1;
         }
         let version: u32 = if extended { 3 } else { 2 };
         small.bytes.extend_from_slice(b"DIRC");
@@ -97,9 +212,58 @@ impl<'a> IndexFile<'a> {
         small
     }
 
-    fn is_extended(&self, entry: &Entry<'_>) -> bool {
-        entry.head.len() > STAT + self.id_length + 2
+    /// Returns the bytes of an index with the entries of `paths`, of which nothing is known to have been read.
+    pub(super) fn with_only_unread(&self, paths: &BTreeSet<Vec<u8>>) -> Vec<u8> {
+        let mut small = self.with_only(paths).bytes;
+        let heads: Vec<_> = places(&small, self.id_length)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|place| place.head.start)
+            .collect();
+        for start in heads {
+            for part in [0..MODE.start, MODE.end..STAT] {
+                if let Some(stat) = small.get_mut(start + part.start..start + part.end) {
+                    stat.fill(0);
+                }
+            }
+        }
+        small
     }
+
+    /// Returns the paths whose entry is another than in `before`, stat data aside.
+    pub(super) fn changed_since(&self, before: &Self) -> BTreeSet<Vec<u8>> {
+        let is_same = |entry: &IndexEntry<'_>, other: &Self| {
+            let known = other.find(entry.path);
+            known.is_some_and(|known| (known.mode(), known.id()) == (entry.mode(), entry.id()))
+        };
+        let now = self.entries().filter(|entry| !is_same(entry, before));
+        let gone = before
+            .entries()
+            .filter(|entry| self.find(entry.path).is_none());
+        now.chain(gone).map(|entry| entry.path.to_vec()).collect()
+    }
+}
+
+fn places(bytes: &[u8], id_length: usize) -> Option<Vec<Place>> {
+    let end = bytes.len().checked_sub(id_length)?;
+    let body = bytes.get(..end)?;
+    if body.get(..4)? != b"DIRC" {
+        return None;
+    }
+    let version = number(body.get(4..8)?)?;
+    let count = usize::try_from(number(body.get(8..HEADER)?)?).ok()?;
+    if !matches!(version, 2..=4) {
+        return None;
+    }
+    let mut at = HEADER;
+    let mut entries: Vec<Place> = Vec::with_capacity(count.min(body.len() / STAT));
+    for _ in 0..count {
+        let previous = entries.last().map_or(&[][..], |place| &*place.path);
+        let (place, length) = read_entry(body, at, id_length, version == 4, previous)?;
+        entries.push(place);
+        at += length;
+    }
+    needs_no_more(body.get(at..)?).then_some(entries)
 }
 
 /// An index of few entries.
@@ -117,24 +281,29 @@ fn number(bytes: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.try_into().ok()?))
 }
 
-fn read_entry<'a>(
-    bytes: &'a [u8],
+/// Returns the entry that begins at `at`, and its length.
+fn read_entry(
+    body: &[u8],
+    at: usize,
     id_length: usize,
     compressed: bool,
     previous: &[u8],
-) -> Option<(Entry<'a>, &'a [u8])> {
+) -> Option<(Place, usize)> {
+    let bytes = body.get(at..)?;
     let flags_at = STAT + id_length;
     let flags = u16::from_be_bytes(bytes.get(flags_at..flags_at + 2)?.try_into().ok()?);
     let head_length = flags_at + if flags & EXTENDED == 0 { 2 } else { 4 };
-    let (head, rest) = (bytes.get(..head_length)?, bytes.get(head_length..)?);
+    let head = at..at + head_length;
+    let rest = bytes.get(head_length..)?;
     if compressed {
         let (path, after) = read_compressed_path(rest, previous)?;
-        return Some((Entry { head, path }, after));
+        let path = path.into_boxed_slice();
+        return Some((Place { head, path }, bytes.len() - after.len()));
     }
     let length = rest.iter().position(|byte| *byte == 0)?;
-    let path = rest.get(..length)?.to_vec();
+    let path = rest.get(..length)?.into();
     let padded = (head_length + length + 8) & !7;
-    Some((Entry { head, path }, bytes.get(padded..)?))
+    (padded <= bytes.len()).then_some((Place { head, path }, padded))
 }
 
 /// A path of version 4: how many bytes of the path before to drop, then what follows them, up to a NUL.
@@ -161,10 +330,10 @@ fn read_compressed_path<'a>(bytes: &'a [u8], previous: &[u8]) -> Option<(Vec<u8>
     Some((path, rest.get(length + 1..)?))
 }
 
-fn write_entry(body: &mut Vec<u8>, entry: &Entry<'_>) {
+fn write_entry(body: &mut Vec<u8>, entry: &IndexEntry<'_>) {
     let length = entry.head.len() + entry.path.len();
     body.extend_from_slice(entry.head);
-    body.extend_from_slice(&entry.path);
+    body.extend_from_slice(entry.path);
     body.resize(body.len() + ((length + 8) & !7) - length, 0);
 }
 
@@ -225,12 +394,8 @@ mod tests {
             let dir = repository(version);
             let whole = dir.path().join(".git/index");
             let bytes = std::fs::read(&whole).unwrap();
-            let index = IndexFile::read(&bytes, 20).unwrap();
-            let all: BTreeSet<_> = index
-                .entries
-                .iter()
-                .map(|entry| entry.path.clone())
-                .collect();
+            let index = IndexFile::read(bytes.clone(), 20).unwrap();
+            let all: BTreeSet<_> = index.entries().map(|entry| entry.path().to_vec()).collect();
             let copy = dir.path().join(".git/copy");
             std::fs::write(&copy, index.with_only(&all).bytes).unwrap();
             assert_eq!(
@@ -250,13 +415,49 @@ mod tests {
     }
 
     #[test]
+    fn entries_are_found_by_their_paths() {
+        for version in ["2", "3", "4"] {
+            let dir = repository(version);
+            let bytes = std::fs::read(dir.path().join(".git/index")).unwrap();
+            let index = IndexFile::read(bytes, 20).unwrap();
+            let below: Vec<_> = index
+                .below(b"deep/er")
+                .map(|entry| String::from_utf8_lossy(entry.path()).into_owned())
+                .collect();
+            assert_eq!(below, ["deep/er/a.py", "deep/er/b.py"]);
+            assert_eq!(index.below(b"").count(), 6);
+            assert_eq!(index.find(b"a").unwrap().mode(), Some(0o100_644));
+            assert!(index.find(b"deep").is_none());
+            assert!(
+                !index.is_plain(),
+                "one is meant to be added, one is assumed unchanged"
+            );
+        }
+    }
+
+    #[test]
+    fn what_changed_between_two_indexes_is_told() {
+        let dir = repository("2");
+        let path = dir.path().join(".git/index");
+        let before = IndexFile::read(std::fs::read(&path).unwrap(), 20).unwrap();
+        std::fs::write(dir.path().join("a"), "y").unwrap();
+        let git = Git::at(dir.path());
+        git.run(&["rm", "-q", "--cached", "deep/zz"]).unwrap();
+        git.run(&["add", "a", "later"]).unwrap();
+        let after = IndexFile::read(std::fs::read(&path).unwrap(), 20).unwrap();
+        let changed = after.changed_since(&before);
+        let expected = ["a", "deep/zz", "later"].map(|path| path.as_bytes().to_vec());
+        assert_eq!(changed, BTreeSet::from(expected));
+    }
+
+    #[test]
     fn what_needs_another_file_is_left_to_git() {
         let dir = repository("2");
         Git::at(dir.path())
             .run(&["update-index", "--split-index"])
             .unwrap();
         let bytes = std::fs::read(dir.path().join(".git/index")).unwrap();
-        assert!(IndexFile::read(&bytes, 20).is_none());
+        assert!(IndexFile::read(bytes.clone(), 20).is_none());
     }
 
     #[test]
@@ -264,8 +465,8 @@ mod tests {
         let dir = repository("4");
         let bytes = std::fs::read(dir.path().join(".git/index")).unwrap();
         for end in 0..bytes.len() {
-            drop(IndexFile::read(&bytes[..end], 20));
+            drop(IndexFile::read(bytes[..end].to_vec(), 20));
         }
-        assert!(IndexFile::read(&bytes[..bytes.len() / 2], 20).is_none());
+        assert!(IndexFile::read(bytes[..bytes.len() / 2].to_vec(), 20).is_none());
     }
 }

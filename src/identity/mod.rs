@@ -2,14 +2,23 @@
 //!
 //! [`read`] is one pass over a worktree. Knows nothing of MLflow, of the daemon or of time.
 
+mod candidates;
+mod conversion;
+mod diffs;
+mod digest;
+mod file_content;
+mod file_hashes;
+mod file_map;
+mod git_config;
 pub mod git_hash;
+mod ground;
 mod index_file;
+mod object;
 pub mod reader;
 pub mod scratch;
 mod stamp;
 mod status_text;
 pub mod tree;
-mod tree_object;
 
 use std::path::{Path, PathBuf};
 
@@ -20,6 +29,9 @@ use crate::ids::{ContentId, ObjectId};
 use git_hash::{GitHash, GitHashError};
 use stamp::Stamp;
 use tree::{CapturedTree, TreeError};
+
+/// The largest file that is read: 16 GiB. Files are hashed as they are read, so this bounds time, not memory.
+pub const FILE_LIMIT: u64 = 16 << 30;
 
 /// How a LoggedModel is named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -12,15 +12,17 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
+use super::diffs::PATHSPEC_VARS;
+use super::file_map;
 use super::git_hash::hex;
+use super::object::Format;
 use super::scratch::Scratch;
 use super::stamp::Stamp;
-use super::tree_object;
 use crate::git::{Git, GitError, records};
 use crate::ids::{ContentId, ObjectId};
 
 /// Settings under which `git add` is a function of the files alone.
-const SETTINGS: [&str; 7] = [
+pub(super) const SETTINGS: [&str; 7] = [
     "core.safecrlf=false",
     "core.fsmonitor=false",
     "core.untrackedCache=false",
@@ -74,15 +76,10 @@ impl CapturedTree {
     /// # Errors
     /// [`TreeError`] when git refuses, or when there is no worktree.
     pub fn read(git: &Git, scratch: Option<&Path>) -> Result<Self, TreeError> {
-        let git = [
-            "GIT_LITERAL_PATHSPECS",
-            "GIT_GLOB_PATHSPECS",
-            "GIT_NOGLOB_PATHSPECS",
-            "GIT_ICASE_PATHSPECS",
-        ]
-        .into_iter()
-        .fold(git.clone(), Git::without_var)
-        .with_config(&SETTINGS);
+        let git = PATHSPEC_VARS
+            .into_iter()
+            .fold(git.clone(), Git::without_var)
+            .with_config(&SETTINGS);
         let top = path_line(&git, &["rev-parse", "--show-toplevel"])?;
         if top.as_os_str().is_empty() {
             return Err(TreeError::NoWorkTree);
@@ -108,7 +105,9 @@ impl CapturedTree {
         refuse_wrong_encoding(&said.stderr)?;
         let entries = git.run(&["ls-files", "-s", "-z"])?.stdout;
         let sha256 = git.run(&["rev-parse", "--show-object-format"])?.stdout == b"sha256\n";
-        let id = tree_object::id_of(&entries, if sha256 { 32 } else { 20 })
+        let format = if sha256 { Format::Sha256 } else { Format::Sha1 };
+        let id = file_map::listed(&entries)
+            .and_then(|mut map| map.tree_id(format)?.to_hex().parse().ok())
             .ok_or(TreeError::NotAnObjectId)?;
         Ok(Self {
             git,
@@ -354,7 +353,7 @@ impl StartingIndex {
 
 /// Where it writes objects git dies of text in another encoding than `working-tree-encoding` says; where it only hashes,
 /// it says so and goes on (convert.c, git 2.47).
-fn refuse_wrong_encoding(stderr: &[u8]) -> Result<(), TreeError> {
+pub(super) fn refuse_wrong_encoding(stderr: &[u8]) -> Result<(), TreeError> {
     let text = String::from_utf8_lossy(stderr);
     let complaint = text.lines().find(|line| {
         ["failed to encode", "BOM is prohibited", "BOM is required"]

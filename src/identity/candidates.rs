@@ -1,0 +1,191 @@
+//! From what was touched to what must be looked at: the files themselves, and what was or is below touched directories.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Component, Path, PathBuf};
+
+use super::index_file::IndexFile;
+use super::stamp::Stamp;
+use super::status_text::{PathBytes, Status};
+
+/// More files than this are looked at like everything.
+const CANDIDATES_MAX: usize = 4096;
+/// Files that rule how others are read or listed: nothing that was read before counts when one moves.
+const RULES: [&str; 3] = [".gitattributes", ".gitignore", ".gitmodules"];
+
+/// Tells what lies at a path, as git sees it: nothing is there below a link or a file.
+pub(super) struct RealDirs<'a> {
+    root: &'a Path,
+    known: BTreeMap<Vec<u8>, bool>,
+}
+
+impl<'a> RealDirs<'a> {
+    pub(super) fn new(root: &'a Path) -> Self {
+        Self {
+            root,
+            known: BTreeMap::new(),
+        }
+    }
+
+    /// Returns the stamp of the file or link at `path`; `None` for nothing, for a directory, and below a link.
+    pub(super) fn stamp(&mut self, path: &[u8]) -> Option<Stamp> {
+        let parent = path.iter().rposition(|byte| *byte == b'/');
+        let is_real = match parent.and_then(|slash| path.get(..slash)) {
+            Some(dir) => self.is_real(dir),
+            None => true,
+        };
+        if !is_real {
+            return None;
+        }
+        Stamp::of(&self.root.join(OsStr::from_bytes(path)))
+    }
+
+    /// Returns whether every part of `dir` is a directory and no link.
+    fn is_real(&mut self, dir: &[u8]) -> bool {
+        if let Some(known) = self.known.get(dir) {
+            return *known;
+        }
+        let above = dir.iter().rposition(|byte| *byte == b'/');
+        let is_below_real = match above.and_then(|slash| dir.get(..slash)) {
+            Some(above) => self.is_real(above),
+            None => true,
+        };
+        let path = self.root.join(OsStr::from_bytes(dir));
+        let is_real = is_below_real && path.symlink_metadata().is_ok_and(|found| found.is_dir());
+        self.known.insert(dir.to_vec(), is_real);
+        is_real
+    }
+}
+
+/// Returns every directory above a file, the nearest first; the root is empty.
+pub(super) fn parents(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let slashes = path
+        .iter()
+        .enumerate()
+        .rev()
+        .filter(|(_, byte)| **byte == b'/');
+    slashes
+        .map(|(at, _)| at)
+        .chain([0])
+        .filter_map(|end| path.get(..end))
+}
+
+/// What must be looked at again.
+#[derive(Debug, Default)]
+pub(super) struct Candidates {
+    /// Paths with an entry in the index.
+    tracked: BTreeSet<PathBytes>,
+    /// All others.
+    pub(super) untracked: BTreeSet<PathBytes>,
+    /// Those of both kinds where a file, a link or something stranger is.
+    pub(super) present: BTreeSet<PathBytes>,
+    /// Directories below which anything may be new.
+    pub(super) dirs: BTreeSet<PathBytes>,
+}
+
+impl Candidates {
+    /// Finds out; `None` where everything must be looked at.
+    pub(super) fn of(
+        root: &Path,
+        touched: &BTreeSet<PathBuf>,
+        index: &IndexFile,
+        status: &Status,
+        dirs: &mut RealDirs<'_>,
+    ) -> Option<Self> {
+        let mut candidates = Self::default();
+        for path in touched {
+            let Ok(inside) = path.strip_prefix(root) else {
+                // Outside the worktree everything that counts is part of the ground.
+                continue;
+            };
+            match place_of(inside) {
+                Place::OwnGitDir => {}
+                Place::RulesOthers => return None,
+                Place::File => candidates.add(root, inside, index, status)?,
+            }
+        }
+        for path in candidates.tracked.iter().chain(&candidates.untracked) {
+            if dirs.stamp(path).is_some() {
+                candidates.present.insert(path.clone());
+            }
+        }
+        Some(candidates)
+    }
+
+    fn add(
+        &mut self,
+        root: &Path,
+        inside: &Path,
+        index: &IndexFile,
+        status: &Status,
+    ) -> Option<()> {
+        let path = inside.as_os_str().as_bytes();
+        match root.join(inside).symlink_metadata() {
+            Ok(metadata) if metadata.is_dir() => {
+                self.dirs.insert(path.to_vec());
+            }
+            Ok(_) => {}
+            Err(error) if super::file_content::is_absence(&error) => {}
+            Err(_) => return None,
+        }
+        self.add_one(path, index);
+        let is_known = |path: &[u8]| index.find(path).is_some() || status.untracked.contains(path);
+        for above in parents(path).filter(|above| is_known(above)) {
+            self.add_one(above, index);
+        }
+        let below = index.below(path).take(CANDIDATES_MAX + 1);
+        self.tracked
+            .extend(below.map(|entry| entry.path().to_vec()));
+        let prefix = [path, b"/"].concat();
+        let below = status
+            .untracked
+            .range(prefix.clone()..)
+            .take_while(|path| path.starts_with(&prefix));
+        self.untracked.extend(below.cloned());
+        (self.tracked.len() + self.untracked.len() <= CANDIDATES_MAX).then_some(())
+    }
+
+    fn add_one(&mut self, path: &[u8], index: &IndexFile) {
+        if index.find(path).is_some() {
+            self.tracked.insert(path.to_vec());
+        } else {
+            self.untracked.insert(path.to_vec());
+        }
+    }
+
+    /// Returns every path.
+    pub(super) fn all(&self) -> impl Iterator<Item = &PathBytes> {
+        self.tracked.iter().chain(&self.untracked)
+    }
+
+    /// Returns whether git is asked about a directory above `path`.
+    pub(super) fn is_below_listed_dir(&self, path: &[u8]) -> bool {
+        self.dirs.iter().any(|dir| {
+            path.strip_prefix(dir.as_slice())
+                .is_some_and(|rest| rest.starts_with(b"/"))
+        })
+    }
+}
+
+enum Place {
+    OwnGitDir,
+    RulesOthers,
+    File,
+}
+
+fn place_of(inside: &Path) -> Place {
+    let mut parts = inside.components();
+    match parts.next() {
+        None => return Place::RulesOthers,
+        Some(Component::Normal(name)) if name == ".git" => return Place::OwnGitDir,
+        Some(_) => {}
+    }
+    let is_rule = |name: &OsStr| RULES.iter().any(|rule| name == *rule);
+    let in_other_repository = parts.any(|part| part.as_os_str() == ".git");
+    if in_other_repository || inside.file_name().is_some_and(is_rule) {
+        Place::RulesOthers
+    } else {
+        Place::File
+    }
+}

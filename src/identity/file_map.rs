@@ -1,0 +1,289 @@
+//! Every file of the code by its path: what it is, and how it lay on the disk when it was read. Its trees are hashed
+//! when asked for, only those that changed (git-mktree(1) for the format).
+//!
+//! Pure.
+
+use std::collections::BTreeMap;
+
+use super::object::{Format, RawId, object_id};
+use super::stamp::Stamp;
+
+/// What a file is to git.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    Plain,
+    Executable,
+    Link,
+    Gitlink,
+}
+
+impl Mode {
+    /// Reads the digits that `git ls-files -s` prints.
+    pub(super) fn from_digits(digits: &[u8]) -> Option<Self> {
+        [Self::Plain, Self::Executable, Self::Link, Self::Gitlink]
+            .into_iter()
+            .find(|mode| mode.digits() == digits)
+    }
+
+    fn digits(self) -> &'static [u8] {
+        match self {
+            Self::Plain => b"100644",
+            Self::Executable => b"100755",
+            Self::Link => b"120000",
+            Self::Gitlink => b"160000",
+        }
+    }
+}
+
+/// What a path holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) mode: Mode,
+    pub(super) id: RawId,
+    /// How it lay on the disk when it was read, `None` where it was not read by a path.
+    pub(super) stamp: Option<Stamp>,
+    /// False when it had been written so shortly before that another write could leave the same stamp.
+    pub(super) settled: bool,
+}
+
+/// All files of one worktree.
+#[derive(Debug, Default)]
+pub(super) struct FileMap {
+    root: Dir,
+}
+
+/// Names end with a slash where they are directories: so their order is that of git's trees.
+#[derive(Debug, Default)]
+struct Dir {
+    nodes: BTreeMap<Box<[u8]>, Node>,
+    /// `None` after a change.
+    id: Option<RawId>,
+}
+
+#[derive(Debug)]
+enum Node {
+    Dir(Dir),
+    File(Entry),
+}
+
+impl FileMap {
+    /// Sets what `path` holds. Nothing may lie at one of its directories.
+    pub(super) fn insert(&mut self, path: &[u8], entry: Entry) {
+        let mut dir = &mut self.root;
+        let mut rest = path;
+        while let Some((name, after)) = first_dir(rest) {
+            let same = matches!(dir.nodes.get(name), Some(Node::Dir(_)));
+            if !same {
+                dir.nodes.insert(name.into(), Node::Dir(Dir::default()));
+            }
+            dir.id = None;
+            let Some(Node::Dir(next)) = dir.nodes.get_mut(name) else {
+                return;
+            };
+            dir = next;
+            rest = after;
+        }
+        dir.put(rest, entry);
+    }
+
+    /// Takes `path` out, and the directories that are empty without it.
+    pub(super) fn remove(&mut self, path: &[u8]) {
+        self.root.remove(path);
+    }
+
+    /// Returns what `path` holds.
+    pub(super) fn get(&self, path: &[u8]) -> Option<&Entry> {
+        let (dir, name) = self.dir_of(path)?;
+        match dir.nodes.get(name)? {
+            Node::File(entry) => Some(entry),
+            Node::Dir(_) => None,
+        }
+    }
+
+    /// Returns whether any file lies below the directory `path`, given without a slash at its end.
+    pub(super) fn has_dir(&self, path: &[u8]) -> bool {
+        let Some((dir, name)) = self.dir_of(path) else {
+            return false;
+        };
+        dir.nodes.contains_key([name, b"/"].concat().as_slice())
+    }
+
+    fn dir_of<'a, 'p>(&'a self, path: &'p [u8]) -> Option<(&'a Dir, &'p [u8])> {
+        let (mut dir, mut rest) = (&self.root, path);
+        while let Some((name, after)) = first_dir(rest) {
+            let Some(Node::Dir(next)) = dir.nodes.get(name) else {
+                return None;
+            };
+            (dir, rest) = (next, after);
+        }
+        Some((dir, rest))
+    }
+
+    /// Returns the id of the tree over all files.
+    pub(super) fn tree_id(&mut self, format: Format) -> Option<RawId> {
+        self.root.tree_id(format)
+    }
+}
+
+impl Dir {
+    fn put(&mut self, name: &[u8], entry: Entry) {
+        let known = match self.nodes.get(name) {
+            Some(Node::File(known)) => Some((known.mode, known.id)),
+            _ => None,
+        };
+        if known != Some((entry.mode, entry.id)) {
+            self.id = None;
+        }
+        self.nodes.insert(name.into(), Node::File(entry));
+    }
+
+    /// Returns whether something was taken out.
+    fn remove(&mut self, path: &[u8]) -> bool {
+        let removed = match first_dir(path) {
+            None => self.nodes.remove(path).is_some(),
+            Some((name, rest)) => match self.nodes.get_mut(name) {
+                Some(Node::Dir(dir)) => {
+                    let removed = dir.remove(rest);
+                    if dir.nodes.is_empty() {
+                        self.nodes.remove(name);
+                    }
+                    removed
+                }
+                _ => false,
+            },
+        };
+        if removed {
+            self.id = None;
+        }
+        removed
+    }
+
+    fn tree_id(&mut self, format: Format) -> Option<RawId> {
+        if let Some(id) = self.id {
+            return Some(id);
+        }
+        let mut body = Vec::new();
+        for (name, node) in &mut self.nodes {
+            let (mode, id) = match node {
+                Node::File(entry) => (entry.mode.digits(), entry.id),
+                Node::Dir(dir) => (&b"40000"[..], dir.tree_id(format)?),
+            };
+            body.extend_from_slice(mode);
+            body.push(b' ');
+            body.extend_from_slice(name.strip_suffix(b"/").unwrap_or(name));
+            body.push(0);
+            body.extend_from_slice(id.as_bytes());
+        }
+        self.id = object_id(format, "tree", &body);
+        self.id
+    }
+}
+
+/// Splits `a/b/c` into `a/` and `b/c`; `None` for a path without directories.
+fn first_dir(path: &[u8]) -> Option<(&[u8], &[u8])> {
+    let slash = path.iter().position(|byte| *byte == b'/')?;
+    path.split_at_checked(slash + 1)
+}
+
+/// Returns the entries that `git ls-files -s -z` printed; `None` for unmerged entries and for text that is none of git's.
+pub(super) fn listed(records: &[u8]) -> Option<FileMap> {
+    let mut map = FileMap::default();
+    for record in crate::git::records(records) {
+        let (path, entry) = listed_entry(record)?;
+        map.insert(path, entry);
+    }
+    Some(map)
+}
+
+/// `MODE ID STAGE TAB PATH`
+pub(super) fn listed_entry(record: &[u8]) -> Option<(&[u8], Entry)> {
+    let tab = record.iter().position(|byte| *byte == b'\t')?;
+    let mut fields = record.get(..tab)?.split(|byte| *byte == b' ');
+    let (mode, id, stage) = (fields.next()?, fields.next()?, fields.next()?);
+    (stage == b"0").then_some(())?;
+    let entry = Entry {
+        mode: Mode::from_digits(mode)?,
+        id: RawId::from_hex(id)?,
+        stamp: None,
+        settled: false,
+    };
+    Some((record.get(tab + 1..)?, entry))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::git::Git;
+
+    const PATHS: [&str; 7] = ["a-b", "a/b/c", "a/b.c", "a0", "a/z/y", "\u{e9}", "run.sh"];
+
+    fn repository(format: &str) -> (tempfile::TempDir, Git) {
+        let dir = tempfile::tempdir().unwrap();
+        let git = Git::at(dir.path());
+        git.run(&["init", "-q", &format!("--object-format={format}")])
+            .unwrap();
+        for path in PATHS {
+            let path = dir.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, path.to_str().unwrap()).unwrap();
+        }
+        git.run(&["add", "."]).unwrap();
+        git.run(&["update-index", "--chmod=+x", "run.sh"]).unwrap();
+        (dir, git)
+    }
+
+    fn map_of(git: &Git) -> FileMap {
+        listed(&git.run(&["ls-files", "-s", "-z"]).unwrap().stdout).unwrap()
+    }
+
+    fn written(git: &Git) -> String {
+        String::from_utf8(git.line(&["write-tree"]).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_tree_is_the_one_that_git_writes_also_after_changes() {
+        for (name, format) in [("sha1", Format::Sha1), ("sha256", Format::Sha256)] {
+            let (_dir, git) = repository(name);
+            let mut map = map_of(&git);
+            assert_eq!(map.tree_id(format).unwrap().to_hex(), written(&git));
+            for path in PATHS {
+                git.run(&["update-index", "--force-remove", path]).unwrap();
+                map.remove(path.as_bytes());
+                assert_eq!(
+                    map.tree_id(format).unwrap().to_hex(),
+                    written(&git),
+                    "{path}"
+                );
+            }
+            assert!(map.root.nodes.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_file_takes_the_place_of_a_directory_and_back() {
+        let (_dir, git) = repository("sha1");
+        let mut map = map_of(&git);
+        let before = map.tree_id(Format::Sha1).unwrap();
+        let inside: Vec<_> = ["a/b/c", "a/b.c", "a/z/y"]
+            .map(|path| (path, *map.get(path.as_bytes()).unwrap()))
+            .to_vec();
+        for (path, _) in &inside {
+            map.remove(path.as_bytes());
+        }
+        assert!(!map.has_dir(b"a"));
+        map.insert(b"a", inside[0].1);
+        assert_ne!(map.tree_id(Format::Sha1).unwrap(), before);
+        map.remove(b"a");
+        for (path, entry) in inside {
+            map.insert(path.as_bytes(), entry);
+        }
+        assert!(map.has_dir(b"a/b") && !map.has_dir(b"a/b.c"));
+        assert_eq!(map.tree_id(Format::Sha1).unwrap(), before);
+    }
+
+    #[test]
+    fn without_entries_it_is_the_empty_tree() {
+        let id = FileMap::default().tree_id(Format::Sha1).unwrap();
+        assert_eq!(id.to_hex(), "4b825dc642cb6eb9a060e54bf8d69288fbee4904");
+    }
+}

@@ -1,0 +1,116 @@
+//! Git's configuration as it is in force for one worktree, and the files that it comes from.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::git::{Git, GitError};
+
+/// What `git config --list` says (git-config(1)).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct GitConfig {
+    /// The last value of each key; sections and names are in lower case.
+    values: BTreeMap<String, String>,
+    files: BTreeSet<PathBuf>,
+}
+
+impl GitConfig {
+    /// Reads it for the repository at `root`.
+    ///
+    /// # Errors
+    /// [`GitError`] when git refuses to read it.
+    pub(super) fn read(git: &Git, root: &Path) -> Result<Self, GitError> {
+        let listed = git.run(&["config", "--list", "-z", "--show-origin"])?;
+        Ok(Self::parse(&listed.stdout, root))
+    }
+
+    /// `ORIGIN NUL KEY LF VALUE NUL`; a key without a value is true.
+    fn parse(listed: &[u8], root: &Path) -> Self {
+        let mut config = Self::default();
+        let mut fields = listed.split(|byte| *byte == 0);
+        while let (Some(origin), Some(setting)) = (fields.next(), fields.next()) {
+            let file = origin
+                .strip_prefix(b"file:")
+                .map(|path| root.join(Path::new(OsStr::from_bytes(path))));
+            let setting = String::from_utf8_lossy(setting);
+            let (key, value) = setting.split_once('\n').unwrap_or((&setting, "true"));
+            if let (true, Some(included)) = (is_include(key), included(value, file.as_deref())) {
+                config.files.insert(included);
+            }
+            config.files.extend(file);
+            config.values.insert(key.to_owned(), value.to_owned());
+        }
+        config
+    }
+
+    /// Returns the last value of a key, whose section and name are in lower case.
+    pub(super) fn get(&self, key: &str) -> Option<&str> {
+        self.values.get(key).map(String::as_str)
+    }
+
+    /// Returns a boolean; `None` where it is unset or none of git's words.
+    pub(super) fn is_true(&self, key: &str) -> Option<bool> {
+        match self.get(key)?.to_ascii_lowercase().as_str() {
+            "true" | "yes" | "on" | "1" => Some(true),
+            "false" | "no" | "off" | "0" | "" => Some(false),
+            _ => None,
+        }
+    }
+
+    /// Returns every key.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(String::as_str)
+    }
+
+    /// Returns the files that were read, and those that would be included if they were there.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(PathBuf::as_path)
+    }
+}
+
+fn is_include(key: &str) -> bool {
+    let conditional = key.strip_prefix("includeif.");
+    key == "include.path" || conditional.is_some_and(|rest| rest.strip_suffix(".path").is_some())
+}
+
+fn included(value: &str, by: Option<&Path>) -> Option<PathBuf> {
+    match value.strip_prefix("~/") {
+        Some(below_home) => home().map(|home| home.join(below_home)),
+        None => Some(by?.parent()?.join(value)),
+    }
+}
+
+/// Returns the user's home directory, as git takes it.
+pub(super) fn home() -> Option<PathBuf> {
+    std::env::var_os("HOME")
+        .filter(|home| !home.is_empty())
+        .map(PathBuf::from)
+}
+
+/// Returns the user's directory for git (`$XDG_CONFIG_HOME/git`, git-config(1)).
+pub(super) fn xdg_dir() -> Option<PathBuf> {
+    let xdg = std::env::var_os("XDG_CONFIG_HOME").filter(|dir| !dir.is_empty());
+    let base = match xdg {
+        Some(dir) => PathBuf::from(dir),
+        None => home()?.join(".config"),
+    };
+    Some(base.join("git"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_value_counts_and_includes_are_known_by_their_place() {
+        let listed = b"file:.git/config\0core.abbrev\n8\0file:.git/config\0include.path\n../more\0\
+                       command line:\0core.abbrev\n9\0file:/home/u/.gitconfig\0core.bare\0";
+        let config = GitConfig::parse(listed, Path::new("/r"));
+        assert_eq!(config.get("core.abbrev"), Some("9"));
+        assert_eq!(config.is_true("core.bare"), Some(true));
+        let files: Vec<_> = config.files().collect();
+        let expected = ["/home/u/.gitconfig", "/r/.git/../more", "/r/.git/config"];
+        assert_eq!(files, expected.map(Path::new));
+    }
+}

@@ -1,0 +1,214 @@
+//! What every reading rests on beside the files of the code: HEAD, index, configuration, ignore and attribute files, packs.
+//!
+//! While none of it moved, what was read before still counts for every file that was not touched.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use super::git_config::{GitConfig, home, xdg_dir};
+use super::stamp::Stamp;
+
+/// In the common git directory (gitrepository-layout(5)). Directories count for the names in them: packed objects decide
+/// how long git's abbreviations are.
+const COMMON: [&str; 11] = [
+    "HEAD",
+    "packed-refs",
+    "reftable/tables.list",
+    "refs/replace",
+    "config",
+    "shallow",
+    "info/exclude",
+    "info/attributes",
+    "info/grafts",
+    "objects/pack",
+    "objects/info/alternates",
+];
+/// In the git directory of the worktree.
+const OWN: [&str; 5] = [
+    "HEAD",
+    "index",
+    "config.worktree",
+    "reftable/tables.list",
+    "info/sparse-checkout",
+];
+/// Of the whole system, where git is built with the usual prefix.
+const SYSTEM: [&str; 2] = ["/etc/gitconfig", "/etc/gitattributes"];
+/// How many object directories that borrow from each other are followed.
+const ALTERNATES_MAX: usize = 64;
+
+/// The state of all that, as stamps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ground {
+    stamps: BTreeMap<PathBuf, Option<Stamp>>,
+    /// Which directories the worktree and its git directory are; what is in them does not count here.
+    places: Vec<Option<(u64, u64)>>,
+}
+
+/// Where a worktree's parts lie.
+#[derive(Debug, Clone)]
+pub(super) struct Places {
+    pub(super) root: PathBuf,
+    pub(super) git_dir: PathBuf,
+    pub(super) common_dir: PathBuf,
+}
+
+impl Places {
+    /// Finds the common git directory of a linked worktree (gitrepository-layout(5), `commondir`).
+    pub(super) fn new(root: &Path, git_dir: &Path) -> Self {
+        let common = std::fs::read(git_dir.join("commondir")).ok();
+        let common_dir = common.map_or_else(
+            || git_dir.to_owned(),
+            |text| git_dir.join(OsStr::from_bytes(text.trim_ascii())),
+        );
+        Self {
+            root: root.to_owned(),
+            git_dir: git_dir.to_owned(),
+            common_dir: common_dir.canonicalize().unwrap_or(common_dir),
+        }
+    }
+}
+
+impl Ground {
+    /// Looks at it as it is now.
+    pub(super) fn of(places: &Places, config: &GitConfig) -> Self {
+        let Places {
+            root,
+            git_dir,
+            common_dir,
+        } = places;
+        let mut paths: Vec<PathBuf> = COMMON.map(|name| common_dir.join(name)).into();
+        paths.extend(OWN.map(|name| git_dir.join(name)));
+        paths.extend(SYSTEM.map(PathBuf::from));
+        paths.extend(head_ref(places));
+        paths.extend(alternates(&common_dir.join("objects")));
+        paths.extend(config.files().map(Path::to_owned));
+        paths.extend(home().map(|home| home.join(".gitconfig")));
+        let of_user = ["config", "ignore", "attributes"];
+        paths.extend(
+            xdg_dir()
+                .into_iter()
+                .flat_map(|dir| of_user.map(|name| dir.join(name))),
+        );
+        paths.extend(attributes_file(config));
+        paths.extend(configured(config, "core.excludesfile", root));
+        let place = |dir: &PathBuf| Stamp::of_any(dir).map(|stamp| stamp.place());
+        Self {
+            stamps: paths
+                .into_iter()
+                .map(|path| {
+                    let stamp = followed(&path);
+                    (path, stamp)
+                })
+                .collect(),
+            places: [root, &root.join(".git"), git_dir, common_dir]
+                .map(place)
+                .into(),
+        }
+    }
+
+    /// Returns the stamp of a file that counts.
+    pub(super) fn stamp(&self, path: &Path) -> Option<Stamp> {
+        self.stamps.get(path).copied().flatten()
+    }
+}
+
+/// Git follows links to its own files.
+fn followed(path: &Path) -> Option<Stamp> {
+    path.metadata().ok().as_ref().map(Stamp::from)
+}
+
+/// The file of the branch that HEAD names, in both git directories.
+fn head_ref(places: &Places) -> Vec<PathBuf> {
+    let head = std::fs::read(places.git_dir.join("HEAD")).unwrap_or_default();
+    let Some(name) = head.trim_ascii().strip_prefix(b"ref: ") else {
+        return Vec::new();
+    };
+    let name = OsStr::from_bytes(name);
+    vec![places.common_dir.join(name), places.git_dir.join(name)]
+}
+
+/// The pack directories, and lists of further ones, of every object directory that this one borrows from.
+fn alternates(objects: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut waiting = vec![objects.to_owned()];
+    while let Some(dir) = waiting.pop() {
+        let list = dir.join("info/alternates");
+        let text = std::fs::read(&list).unwrap_or_default();
+        let lines = text.split(|byte| *byte == b'\n');
+        let named = lines.filter(|line| !line.is_empty() && !line.starts_with(b"#"));
+        waiting.extend(named.map(|line| dir.join(OsStr::from_bytes(line))));
+        found.extend([list, dir.join("pack")]);
+        if found.len() > ALTERNATES_MAX {
+            break;
+        }
+    }
+    found
+}
+
+/// Returns the user's own attribute file (`core.attributesFile` in git-config(1)).
+fn attributes_file(config: &GitConfig) -> Option<PathBuf> {
+    configured(config, "core.attributesfile", Path::new("/"))
+        .or_else(|| xdg_dir().map(|dir| dir.join("attributes")))
+}
+
+fn configured(config: &GitConfig, key: &str, root: &Path) -> Option<PathBuf> {
+    let value = config.get(key)?;
+    match value.strip_prefix("~/") {
+        Some(below_home) => home().map(|home| home.join(below_home)),
+        None => Some(root.join(value)),
+    }
+}
+
+/// Returns where attribute files outside the worktree may be.
+pub(super) fn outer_attributes(places: &Places, config: &GitConfig) -> Vec<PathBuf> {
+    let files = [
+        Some(places.common_dir.join("info/attributes")),
+        Some(PathBuf::from("/etc/gitattributes")),
+        attributes_file(config),
+    ];
+    files.into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::git::Git;
+
+    #[test]
+    fn every_part_of_the_ground_moves_it_and_the_private_directory_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let git = Git::at(&root)
+            .with_var("GIT_AUTHOR_NAME", "a")
+            .with_var("GIT_AUTHOR_EMAIL", "a@b")
+            .with_var("GIT_COMMITTER_NAME", "a")
+            .with_var("GIT_COMMITTER_EMAIL", "a@b");
+        git.run(&["init", "-q"]).unwrap();
+        let places = Places::new(&root, &root.join(".git"));
+        let now = || Ground::of(&places, &GitConfig::read(&git, &root).unwrap());
+        let commit = ["commit", "-q", "--allow-empty", "-m", "x"];
+        git.run(&commit).unwrap();
+        let mut before = now();
+        let steps: [&[&str]; 5] = [
+            &commit,
+            &["config", "core.abbrev", "9"],
+            &["checkout", "-q", "-b", "other"],
+            &["config", "include.path", "more"],
+            &["gc", "-q"],
+        ];
+        for step in steps {
+            git.run(step).unwrap();
+            let after = now();
+            assert_ne!(before, after, "{step:?}");
+            before = after;
+        }
+        std::fs::write(root.join(".git/more"), "").unwrap();
+        assert_ne!(before, now(), "an included file appears");
+        before = now();
+        std::fs::create_dir(root.join(".git/tracemark")).unwrap();
+        std::fs::write(root.join("app.py"), "x").unwrap();
+        assert_eq!(before, now());
+    }
+}
