@@ -80,6 +80,7 @@ fn hash_failure(git: &Git, error: &GitHashError) -> Failure {
         GitHashError::NoCommit => no_commit(),
         GitHashError::NotUtf8 { .. } => negative("tracemark hash --naming tree"),
         GitHashError::TooLarge { .. } => negative("add it to .gitignore"),
+        GitHashError::Unsteady => negative("tracemark hash --naming tree"),
         GitHashError::Endless { .. } => negative("remove it, or tracemark hash --naming tree"),
     }
 }
@@ -90,6 +91,7 @@ fn tree_failure(git: &Git, error: &TreeError) -> Failure {
         TreeError::Git(GitError::Failed { .. }) if is_outside(git) => outside(),
         TreeError::Git(error) => negative(git_hint(error, "git status")),
         TreeError::Scratch(_) => negative(SCRATCH_HINT),
+        TreeError::TooLarge { .. } => negative("add it to .gitignore"),
         _ => negative("git status"),
     }
 }

@@ -58,9 +58,17 @@ impl GitConfig {
         }
     }
 
-    /// Returns every key.
-    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
-        self.values.keys().map(String::as_str)
+    /// Returns whether diffs are made, or files made readable for them, by other programs than git.
+    pub(super) fn runs_programs_in_diffs(&self) -> bool {
+        let is_of_driver = |key: &str| {
+            let name = key
+                .strip_prefix("diff.")
+                .and_then(|key| key.rsplit_once('.'));
+            matches!(name, Some((_, "command" | "textconv")))
+        };
+        self.values
+            .keys()
+            .any(|key| key == "diff.external" || is_of_driver(key))
     }
 
     /// Returns the files that were read, and those that would be included if they were there.

@@ -53,6 +53,9 @@ pub enum GitHashError {
         /// The name as the helper sees it.
         name: String,
     },
+    /// Two readings of the same state gave two hashes.
+    #[error("a program that the git configuration names for diffs prints something else each time")]
+    Unsteady,
     /// The index cannot be copied aside.
     #[error("cannot copy the index to a scratch directory")]
     Scratch(#[source] std::io::Error),

@@ -26,6 +26,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::git::{Git, GitError};
 use crate::ids::{ContentId, ObjectId};
+use git_config::GitConfig;
 use git_hash::{GitHash, GitHashError};
 use stamp::Stamp;
 use tree::{CapturedTree, TreeError};
@@ -112,7 +113,7 @@ pub fn read(root: &Path, index: &Path, scratch: Option<&Path>) -> Result<Reading
         return Err(ReadError::Gone(root.to_owned()));
     }
     let content = captured.content().map_err(|error| classify(root, error))?;
-    let git_hash = git_hash::compute(&git, scratch);
+    let git_hash = steady_git_hash(&git, root, scratch);
     let head = head(&git);
     captured.verify().map_err(|error| classify(root, error))?;
     let same_inside = !captured.has_nested() || captured.content().is_ok_and(|now| now == content);
@@ -145,6 +146,20 @@ pub fn read(root: &Path, index: &Path, scratch: Option<&Path>) -> Result<Reading
         content,
         dirty: !(clean && same_tree),
     })
+}
+
+/// Computes the git-hash; twice where programs take part in the diffs, whose text need not be a function of the state.
+fn steady_git_hash(
+    git: &Git,
+    root: &Path,
+    scratch: Option<&Path>,
+) -> Result<GitHash, GitHashError> {
+    let hash = git_hash::compute(git, scratch)?;
+    let config = GitConfig::read(git, root)?;
+    if !hash.clean && config.runs_programs_in_diffs() && git_hash::compute(git, scratch)? != hash {
+        return Err(GitHashError::Unsteady);
+    }
+    Ok(hash)
 }
 
 fn classify(root: &Path, error: TreeError) -> ReadError {
@@ -210,4 +225,40 @@ pub fn sanitize_app(app: &str) -> String {
             }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_diff_program_that_prints_something_else_each_time_gives_no_git_hash() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let git = Git::at(&root);
+        git.run(&["init", "-q"]).unwrap();
+        std::fs::write(root.join("app.py"), "x").unwrap();
+        for command in [
+            &["add", "."][..],
+            &[
+                "-c",
+                "user.name=a",
+                "-c",
+                "user.email=a@b",
+                "commit",
+                "-qm",
+                "x",
+            ],
+            &["config", "diff.external", "echo"],
+        ] {
+            git.run(command).unwrap();
+        }
+        let index = root.join(".git/index");
+        assert!(read(&root, &index, None).unwrap().git_hash.is_ok());
+        std::fs::write(root.join("app.py"), "y").unwrap();
+        let reading = read(&root, &index, None).unwrap();
+        assert_eq!(reading.git_hash, Err(GitHashError::Unsteady.to_string()));
+        git.run(&["config", "diff.external", "true"]).unwrap();
+        assert!(read(&root, &index, None).unwrap().git_hash.is_ok());
+    }
 }

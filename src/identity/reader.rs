@@ -828,10 +828,6 @@ fn is_plain_config(config: &GitConfig) -> Result<(), Stop> {
             "normal" | "all" | "true" | "yes" | "on" | "1"
         )
     });
-    let runs_programs = config.keys().any(|key| {
-        key == "diff.external"
-            || key.starts_with("diff.") && (key.ends_with(".command") || key.ends_with(".textconv"))
-    });
     let is_plain = on("core.filemode")
         && on("core.symlinks")
         && off("core.ignorecase")
@@ -842,7 +838,7 @@ fn is_plain_config(config: &GitConfig) -> Result<(), Stop> {
         && !config.get("core.excludesfile").is_some_and(is_of_a_user)
         && !config.get("core.attributesfile").is_some_and(is_of_a_user)
         && shows_untracked
-        && !runs_programs;
+        && !config.runs_programs_in_diffs();
     is_plain.then_some(()).ok_or(Stop::NotPlain)
 }
 

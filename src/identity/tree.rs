@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
+use super::FILE_LIMIT;
 use super::diffs::PATHSPEC_VARS;
 use super::file_map;
 use super::git_hash::hex;
@@ -49,6 +50,12 @@ pub enum TreeError {
     /// Git printed something that is not an object id.
     #[error("git write-tree printed no object id")]
     NotAnObjectId,
+    /// A file is larger than is read.
+    #[error("{path:?} is larger than {} GiB, which is more than is read", FILE_LIMIT >> 30)]
+    TooLarge {
+        /// The file.
+        path: String,
+    },
     /// Files changed while they were read.
     #[error("files changed while they were read")]
     Torn,
@@ -90,6 +97,11 @@ impl CapturedTree {
         let git = git.with_var("GIT_INDEX_FILE", scratch.path().join("index"));
         start.write(&git)?;
         let stamps = stamps(&top, &start.files);
+        let is_too_large = |stamp: &Option<Stamp>| stamp.is_some_and(|it| it.size() > FILE_LIMIT);
+        if let Some((path, _)) = stamps.iter().find(|(_, stamp)| is_too_large(stamp)) {
+            let path = String::from_utf8_lossy(path).into_owned();
+            return Err(TreeError::TooLarge { path });
+        }
         let update = [
             "update-index",
             "--add",
