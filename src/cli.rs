@@ -118,15 +118,21 @@ pub struct JsonArgs {
 /// `tracemark hash`
 #[derive(Debug, Args)]
 pub struct HashArgs {
-    /// Which hash: the guide's, the full HEAD, or the tree id
-    #[arg(long, value_enum, default_value = "git-hash")]
-    pub naming: NamingArg,
+    /// Which hash: the guide's, the full HEAD, or the tree id [default: git-hash; with --safe: tree]
+    #[arg(long, value_enum)]
+    pub naming: Option<NamingArg>,
     /// Print the LoggedModel's name instead
     #[arg(long)]
     pub name: bool,
     /// The app's name, for --name
     #[arg(long, value_name = "NAME")]
     pub app: Option<String>,
+    /// Then say what it was made of, and what would change it though no code changes
+    #[arg(long)]
+    pub explain: bool,
+    /// Run nothing that the repository's configuration names: no filter, hook or diff program
+    #[arg(long)]
+    pub safe: bool,
 }
 
 /// `tracemark active`

@@ -41,7 +41,7 @@ pub const LOCAL_ENV_VARS: [&str; 15] = [
 ];
 
 /// Variables of a user's shell that change what git prints, unset for answers that must not depend on a shell.
-const SHELL_VARS: [&str; 8] = [
+pub const SHELL_VARS: [&str; 8] = [
     "GIT_EXTERNAL_DIFF",
     "GIT_DIFF_OPTS",
     "GIT_LITERAL_PATHSPECS",
@@ -107,7 +107,12 @@ pub struct Git {
     unset: Vec<&'static str>,
     set: Vec<(OsString, OsString)>,
     config: Vec<&'static str>,
+    emptied: Vec<OsString>,
+    distrusts: bool,
 }
+
+/// An empty variable, by which settings are emptied.
+const EMPTY_VAR: &str = "TRACEMARK_EMPTY";
 
 impl Git {
     /// Returns a git that runs in the caller's directory with the caller's environment, as a person's own call would.
@@ -117,6 +122,8 @@ impl Git {
             unset: Vec::new(),
             set: vec![("GIT_OPTIONAL_LOCKS".into(), "0".into())],
             config: Vec::new(),
+            emptied: Vec::new(),
+            distrusts: false,
         }
     }
 
@@ -140,7 +147,32 @@ impl Git {
         git.unset
             .extend(LOCAL_ENV_VARS.into_iter().filter(|name| names(name)));
         git.config.clear();
+        git.emptied.clear();
         git
+    }
+
+    /// Returns a git that is told nothing by the repository about what to run, as far as it can be told beforehand: it
+    /// fetches no missing objects, in any way. Settings of the repository are switched off where they are read, by
+    /// whoever asks [`Git::distrusts`].
+    #[must_use]
+    pub fn distrusting(self) -> Self {
+        let mut git = self
+            .with_var("GIT_NO_LAZY_FETCH", "1")
+            .with_var("GIT_ALLOW_PROTOCOL", "");
+        git.distrusts = true;
+        git
+    }
+
+    /// Returns whether no program that a repository names may run.
+    pub fn distrusts(&self) -> bool {
+        self.distrusts
+    }
+
+    /// Gives the settings `keys` an empty value in every call, whatever characters they hold.
+    #[must_use]
+    pub fn with_emptied(mut self, keys: impl IntoIterator<Item = OsString>) -> Self {
+        self.emptied.extend(keys);
+        self.with_var(EMPTY_VAR, "")
     }
 
     /// Adds `NAME=VALUE` to the environment of every call.
@@ -253,6 +285,14 @@ impl Git {
         let mut command = Command::new("git");
         for setting in &self.config {
             command.arg("-c").arg(setting);
+        }
+        for key in &self.emptied {
+            // `-c` would take a key that holds `=` apart at the first one.
+            let mut option = OsString::from("--config-env=");
+            option.push(key);
+            option.push("=");
+            option.push(EMPTY_VAR);
+            command.arg(option);
         }
         command.args(arguments);
         if let Some(dir) = &self.dir {

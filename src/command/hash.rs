@@ -1,6 +1,6 @@
 //! `tracemark hash`: the repository hash alone, in the caller's own directory and environment, as the guide's helper.
 
-use super::{Context, answer, environment_layer, laid_over};
+use super::{Context, answer, environment_layer, explain, laid_over};
 use crate::cli::{HashArgs, NamingArg};
 use crate::config::Settings;
 use crate::error::{Failure, FailureKind, chain};
@@ -20,40 +20,67 @@ pub(super) fn run(context: &Context, arguments: &HashArgs) -> Result<(), Failure
     if let Err(error) = crate::identity::scratch::remove_on_signals() {
         tracing::debug!(%error, "signals stay as they are");
     }
-    let text = text(context, arguments).map_err(Failure::in_one_line)?;
+    let naming = naming(arguments).map_err(Failure::in_one_line)?;
+    let git = if arguments.safe {
+        Git::inherited().distrusting()
+    } else {
+        Git::inherited()
+    };
+    if arguments.explain {
+        return explain::run(context, arguments, naming, &git).map_err(Failure::in_one_line);
+    }
+    let text = text(context, arguments, naming, &git).map_err(Failure::in_one_line)?;
     answer(&format!("{text}\n"))
 }
 
-fn text(context: &Context, arguments: &HashArgs) -> Result<String, Failure> {
-    let git = Git::inherited();
-    Ok(match (arguments.naming, arguments.name) {
+/// The git-hash is what git says with every program that is configured; safe is the tree id.
+fn naming(arguments: &HashArgs) -> Result<NamingArg, Failure> {
+    match (arguments.naming, arguments.safe) {
+        (Some(NamingArg::GitHash), true) => Err(Failure::new(
+            FailureKind::Usage,
+            "the git-hash cannot be had with --safe: its diffs run what the repository's configuration names",
+        )
+        .hint("tracemark hash --safe --naming tree")),
+        (None, true) => Ok(NamingArg::Tree),
+        (None, false) => Ok(NamingArg::GitHash),
+        (Some(naming), _) => Ok(naming),
+    }
+}
+
+fn text(
+    context: &Context,
+    arguments: &HashArgs,
+    naming: NamingArg,
+    git: &Git,
+) -> Result<String, Failure> {
+    Ok(match (naming, arguments.name) {
         (NamingArg::GitHash, _) => {
-            let hash = git_hash::compute(&git, None).map_err(|error| hash_failure(&git, &error))?;
+            let hash = git_hash::compute(git, None).map_err(|error| hash_failure(git, &error))?;
             hash.text
         }
-        (NamingArg::Commit, false) => head(&git)?.to_string(),
+        (NamingArg::Commit, false) => head(git)?.to_string(),
         (NamingArg::Commit, true) => {
             let app = app(context, arguments)?;
-            head(&git).map_or_else(
+            head(git).map_or_else(
                 |_| format!("{app}-{LOCAL_DEV}"),
                 |head| commit_name(&app, &head),
             )
         }
-        (NamingArg::Tree, false) => captured(&git)?.id().to_string(),
+        (NamingArg::Tree, false) => captured(git)?.id().to_string(),
         (NamingArg::Tree, true) => {
-            let content = captured(&git)?
+            let content = captured(git)?
                 .content()
-                .map_err(|error| tree_failure(&git, &error))?;
+                .map_err(|error| tree_failure(git, &error))?;
             tree_name(&app(context, arguments)?, &content)
         }
     })
 }
 
-fn captured(git: &Git) -> Result<CapturedTree, Failure> {
+pub(super) fn captured(git: &Git) -> Result<CapturedTree, Failure> {
     CapturedTree::read(git, None).map_err(|error| tree_failure(git, &error))
 }
 
-fn head(git: &Git) -> Result<ObjectId, Failure> {
+pub(super) fn head(git: &Git) -> Result<ObjectId, Failure> {
     let bytes = git
         .line(&["rev-parse", "--verify", "HEAD"])
         .map_err(|error| match error {
@@ -71,21 +98,22 @@ fn head(git: &Git) -> Result<ObjectId, Failure> {
         })
 }
 
-fn hash_failure(git: &Git, error: &GitHashError) -> Failure {
+pub(super) fn hash_failure(git: &Git, error: &GitHashError) -> Failure {
     let negative = |hint: &str| Failure::new(FailureKind::Negative, &chain(error)).hint(hint);
     match error {
         GitHashError::Git(GitError::Failed { .. }) if is_outside(git) => outside(),
         GitHashError::Git(error) => negative(git_hint(error, "git status, git diff")),
         GitHashError::Scratch(_) => negative(SCRATCH_HINT),
         GitHashError::NoCommit => no_commit(),
-        GitHashError::NotUtf8 { .. } => negative("tracemark hash --naming tree"),
+        GitHashError::NotUtf8 { .. } | GitHashError::Unsteady => {
+            negative("tracemark hash --naming tree")
+        }
         GitHashError::TooLarge { .. } => negative("add it to .gitignore"),
-        GitHashError::Unsteady => negative("tracemark hash --naming tree"),
         GitHashError::Endless { .. } => negative("remove it, or tracemark hash --naming tree"),
     }
 }
 
-fn tree_failure(git: &Git, error: &TreeError) -> Failure {
+pub(super) fn tree_failure(git: &Git, error: &TreeError) -> Failure {
     let negative = |hint: &str| Failure::new(FailureKind::Negative, &chain(error)).hint(hint);
     match error {
         TreeError::Git(GitError::Failed { .. }) if is_outside(git) => outside(),
@@ -127,7 +155,7 @@ fn no_commit() -> Failure {
         .hint("git commit --allow-empty -m 'first commit'")
 }
 
-fn app(context: &Context, arguments: &HashArgs) -> Result<String, Failure> {
+pub(super) fn app(context: &Context, arguments: &HashArgs) -> Result<String, Failure> {
     if let Some(app) = &arguments.app {
         return Ok(sanitize_app(app));
     }

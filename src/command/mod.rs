@@ -6,6 +6,7 @@ mod demo;
 mod down;
 mod env;
 mod exec;
+mod explain;
 mod hash;
 mod hook;
 mod mlflow_setup;

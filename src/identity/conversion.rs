@@ -50,6 +50,11 @@ impl Conversion {
         by_line_ends || from_a_tree || !self.inner.is_empty() || !self.outer.is_empty()
     }
 
+    /// Returns the attribute files inside the worktree.
+    pub(super) fn inner_files(&self) -> impl Iterator<Item = &Path> {
+        self.inner.keys().map(PathBuf::as_path)
+    }
+
     /// Returns whether what was converted under `before` may be taken over.
     pub(super) fn is_as(&self, before: &Self) -> bool {
         let either = self.is_possible() || before.is_possible();

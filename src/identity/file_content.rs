@@ -43,11 +43,24 @@ pub(super) enum ContentError {
     Io(#[from] io::Error),
 }
 
-/// Reads the file or link at `path`; `None` where there is nothing or a directory.
+/// How often a file is read anew that changes while it is read.
+const TRIES: usize = 8;
+
+/// Reads the file or link at `path` until it held still for one reading; `None` where there is nothing or a directory.
 ///
 /// # Errors
-/// [`ContentError`] when it is something else, cannot be read, or changed meanwhile.
+/// [`ContentError`] when it is something else, cannot be read, or never holds still.
 pub(super) fn read(path: &Path, format: Format) -> Result<Option<Content>, ContentError> {
+    for _ in 1..TRIES {
+        match read_once(path, format) {
+            Err(ContentError::Torn) => {}
+            outcome => return outcome,
+        }
+    }
+    read_once(path, format)
+}
+
+fn read_once(path: &Path, format: Format) -> Result<Option<Content>, ContentError> {
     let metadata = match path.symlink_metadata() {
         Ok(metadata) if metadata.is_dir() => return Ok(None),
         Ok(metadata) => metadata,
@@ -106,7 +119,8 @@ pub(super) fn is_absence(error: &io::Error) -> bool {
     )
 }
 
-fn open(path: &Path) -> io::Result<File> {
+/// Opens a file to read it, no link and never waiting for a pipe.
+pub(super) fn open(path: &Path) -> io::Result<File> {
     let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW;
     File::options()
         .read(true)

@@ -16,6 +16,8 @@ struct Known {
     settled: bool,
     /// In which pass it was read.
     pass: u64,
+    /// What was read counts for that pass, however the file lies by now.
+    held: bool,
     sha256: String,
 }
 
@@ -34,11 +36,21 @@ impl FileHashes {
 
     /// Takes over what was read just now.
     pub(super) fn learn(&mut self, path: PathBuf, content: &Content, moment: &Moment) {
+        self.remember(path, content, moment, false);
+    }
+
+    /// Takes over what was read of a file that is taken to hold still for the rest of the pass.
+    pub(super) fn hold(&mut self, path: PathBuf, content: &Content, moment: &Moment) {
+        self.remember(path, content, moment, true);
+    }
+
+    fn remember(&mut self, path: PathBuf, content: &Content, moment: &Moment, held: bool) {
         if let Some(sha256) = content.sha256 {
             let known = Known {
                 stamp: content.stamp,
                 settled: moment.settles(&content.stamp),
                 pass: self.pass,
+                held,
                 sha256: hex(&sha256),
             };
             self.known.insert(path, known);
@@ -76,6 +88,12 @@ impl FileHashes {
         name: &str,
         moment: &Moment,
     ) -> Result<Option<Known>, GitHashError> {
+        if let Some(known) = self.known.get(path)
+            && known.held
+            && known.pass == self.pass
+        {
+            return Ok(Some(known.clone()));
+        }
         let Some(stamp) = path.metadata().ok().as_ref().map(Stamp::from) else {
             return Ok(None);
         };
@@ -90,6 +108,7 @@ impl FileHashes {
             stamp,
             settled: moment.settles(&stamp),
             pass: self.pass,
+            held: false,
             sha256,
         }))
     }

@@ -273,7 +273,7 @@ impl GitHash {
 /// Gives git a copy of the index to refresh, as the helper's git refreshes the real one. `git diff` writes the index
 /// back even with `GIT_OPTIONAL_LOCKS=0`, and one that is not refreshed shows touched files to external diffs and as
 /// sources of copies.
-fn with_own_index(git: &Git, scratch: &Path) -> Result<Git, GitHashError> {
+pub(super) fn with_own_index(git: &Git, scratch: &Path) -> Result<Git, GitHashError> {
     let index = git.path(&["rev-parse", "--path-format=absolute", "--git-path", "index"])?;
     let copy = scratch.join("index");
     match File::open(&index) {
@@ -323,7 +323,7 @@ pub(super) fn status_text(git: &Git) -> Result<String, GitHashError> {
     text(git, "status", &["status", "--porcelain", "-uall"])
 }
 
-fn root_and_head(git: &Git) -> Result<(String, String), GitHashError> {
+pub(super) fn root_and_head(git: &Git) -> Result<(String, String), GitHashError> {
     let root = text(git, "rev-parse", &["rev-parse", "--show-toplevel"])?;
     let head = text(git, "rev-parse", &["rev-parse", "HEAD"]).map_err(|error| match error {
         GitHashError::Git(GitError::Failed { .. }) => GitHashError::NoCommit,
@@ -335,7 +335,7 @@ fn root_and_head(git: &Git) -> Result<(String, String), GitHashError> {
     ))
 }
 
-fn text(git: &Git, command: &'static str, arguments: &[&str]) -> Result<String, GitHashError> {
+pub(super) fn text(git: &Git, command: &'static str, arguments: &[&str]) -> Result<String, GitHashError> {
     let Output { stdout, stderr } = git.run(arguments)?;
     decode(stderr).ok_or(GitHashError::NotUtf8 { command })?;
     decode(stdout).ok_or(GitHashError::NotUtf8 { command })

@@ -144,6 +144,15 @@ impl IndexFile {
         })
     }
 
+    /// Returns the paths of the files that rule others.
+    pub(super) fn rule_files(&self) -> impl Iterator<Item = &[u8]> {
+        let always = self.always.iter().filter_map(|at| self.entries.get(*at));
+        always
+            .filter_map(|place| self.entry(place))
+            .filter(IndexEntry::rules_others)
+            .map(|entry| entry.path)
+    }
+
     /// Returns whether every entry is a merged file that git looks at like at any other.
     pub(super) fn is_plain(&self) -> bool {
         self.entries().all(|entry| entry.is_plain())

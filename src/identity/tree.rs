@@ -85,7 +85,7 @@ impl CapturedTree {
     pub fn read(git: &Git, scratch: Option<&Path>) -> Result<Self, TreeError> {
         let git = PATHSPEC_VARS
             .into_iter()
-            .fold(git.clone(), Git::without_var)
+            .fold(super::safe::disarmed(git)?, Git::without_var)
             .with_config(&SETTINGS);
         let top = path_line(&git, &["rev-parse", "--show-toplevel"])?;
         if top.as_os_str().is_empty() {
@@ -130,6 +130,11 @@ impl CapturedTree {
             has_gitlinks: records(&entries).any(|entry| entry.starts_with(b"160000 ")),
             _scratch: scratch,
         })
+    }
+
+    /// Stands at the top, on the index that holds what was read.
+    pub(super) fn git(&self) -> &Git {
+        &self.git
     }
 
     /// Returns the top of the worktree that was read.
@@ -194,6 +199,21 @@ impl CapturedTree {
         if depth > DEPTH_LIMIT {
             return Err(TreeError::TooDeep);
         }
+        let dirty = self.dirty_at_depth(depth)?;
+        let text = if dirty.is_empty() {
+            self.id.to_string()
+        } else {
+            format!("{}+{}", self.id, nested_digest(&dirty))
+        };
+        text.parse().map_err(|_| TreeError::NotAnObjectId)
+    }
+
+    /// The dirty submodules and nested repositories by path, and their content.
+    pub(super) fn dirty(&self) -> Result<BTreeMap<Vec<u8>, ContentId>, TreeError> {
+        self.dirty_at_depth(0)
+    }
+
+    fn dirty_at_depth(&self, depth: usize) -> Result<BTreeMap<Vec<u8>, ContentId>, TreeError> {
         let mut dirty = BTreeMap::new();
         for path in self.nested()? {
             let dir = self.top.join(OsStr::from_bytes(&path));
@@ -201,12 +221,7 @@ impl CapturedTree {
                 dirty.insert(path, content);
             }
         }
-        let text = if dirty.is_empty() {
-            self.id.to_string()
-        } else {
-            format!("{}+{}", self.id, nested_digest(&dirty))
-        };
-        text.parse().map_err(|_| TreeError::NotAnObjectId)
+        Ok(dirty)
     }
 
     /// The paths of submodules and nested repositories that have a repository on disk.

@@ -11,6 +11,7 @@
 
 mod commands;
 mod errors;
+mod explain;
 mod hash;
 mod layers;
 mod life;

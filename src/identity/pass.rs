@@ -1,0 +1,274 @@
+//! One pass over a worktree that is plain enough: in full, or only where something was touched.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::Reading;
+use super::candidates::{Candidates, RealDirs, parents};
+use super::conversion::Conversion;
+use super::digest::Digest;
+use super::git_config::GitConfig;
+use super::git_hash::{self, GitHash, python_strip};
+use super::ground::{Ground, Places};
+use super::index_file::IndexFile;
+use super::kept::{Cache, Head, Kept, Quoting};
+use super::object::{Format, RawId};
+use super::pass_verify::{differing, look_at};
+use super::reader::Stop;
+use super::stamp::{Moment, Stamp};
+use super::status_text::{PathBytes, Status};
+use crate::git::Git;
+use crate::ids::ObjectId;
+
+/// What every step of one pass needs.
+pub(super) struct Pass<'a> {
+    pub(super) places: &'a Places,
+    pub(super) private: &'a Path,
+    pub(super) git: &'a Git,
+    pub(super) cache: &'a mut Cache,
+    pub(super) moment: Moment,
+    pub(super) scratch: super::scratch::Scratch,
+}
+
+impl Pass<'_> {
+    /// Looks at every file.
+    pub(super) fn full(&mut self, ground_before: Option<&Ground>) -> Result<(Kept, Reading), Stop> {
+        let config = GitConfig::read(self.git, &self.places.root)?;
+        is_plain_config(&config)?;
+        let ground = Ground::of(self.places, &config);
+        if ground_before != Some(&ground) && GitConfig::read(self.git, &self.places.root)? != config
+        {
+            return Err(Stop::Torn);
+        }
+        let index_path = self.places.git_dir.join("index");
+        let bytes = std::fs::read(&index_path)?;
+        let head = self.head()?;
+        let index = IndexFile::read(bytes, head.format.id_length()).ok_or(Stop::NotPlain)?;
+        let index = Arc::new(index);
+        if !index.is_plain() {
+            return Err(Stop::NotPlain);
+        }
+        let status_git = self.git_with_own_index(&index_path, &ground)?;
+        let (text, tracked) = std::thread::scope(|scope| {
+            let status = scope.spawn(|| git_hash::status_text(&status_git));
+            let tracked = look_at(&self.places.root, &index);
+            (status.join(), tracked)
+        });
+        let text = text.map_err(|_| Stop::NotPlain)??;
+        let status = Status::parse(&text).ok_or(Stop::NotPlain)?;
+        let quoting = Quoting::of(&status, &text).ok_or(Stop::NotPlain)?;
+        if status.untracked.iter().any(|path| path.ends_with(b"/")) {
+            return Err(Stop::NotPlain);
+        }
+        let tracked_count = tracked.len();
+        let mut paths = tracked;
+        for path in &status.untracked {
+            let stamp = Stamp::of(&self.at(path)).ok_or(Stop::Torn)?;
+            paths.push((path.clone(), stamp));
+        }
+        let dirs = dirs_of(paths.iter().map(|(path, _)| path.as_slice()));
+        let conversion = Conversion::of(self.places, &config, &dirs);
+        self.renew_files(&conversion, &index, &paths, head.format)?;
+
+        let mut kept = Kept {
+            after_staged: Digest::new(&head.commit),
+            after_unstaged: Digest::new(&head.commit),
+            unreadable_diff: None,
+            ground,
+            config,
+            head,
+            index,
+            conversion,
+            status,
+            quoting,
+        };
+        let mut moved = self.contradicting(&kept)?;
+        let again = std::thread::scope(|scope| {
+            let (root, index) = (&self.places.root, Arc::clone(&kept.index));
+            let again = scope.spawn(move || look_at(root, &index));
+            self.add_diffs(&mut kept)?;
+            again.join().map_err(|_| Stop::NotPlain)
+        })?;
+        let reading = self.reading(&mut kept)?;
+        moved.extend(differing(paths.get(..tracked_count).unwrap_or(&[]), &again));
+        moved.extend(self.moved_uncommitted(&kept, &BTreeSet::new())?);
+        self.settle(kept, reading, &moved)
+    }
+
+    /// Looks at what was touched and at what is not committed.
+    pub(super) fn narrow(
+        &mut self,
+        mut kept: Kept,
+        touched: &BTreeSet<PathBuf>,
+    ) -> Result<(Kept, Reading), Stop> {
+        if Ground::of(self.places, &kept.config) != kept.ground {
+            return Err(Stop::NotPlain);
+        }
+        let mut dirs = RealDirs::new(&self.places.root);
+        let candidates = Candidates::of(
+            &self.places.root,
+            touched,
+            &kept.index,
+            &kept.status,
+            &mut dirs,
+        )
+        .ok_or(Stop::NotPlain)?;
+        let untracked = self.untracked_among(&kept, &candidates)?;
+        let tracked_too = self.renew_touched(&mut kept, &candidates, &untracked)?;
+        if tracked_too && kept.unreadable_diff.is_some() {
+            self.add_diffs(&mut kept)?;
+        } else if tracked_too {
+            self.add_unstaged(&mut kept, self.git)?;
+        }
+        let reading = self.reading(&mut kept)?;
+        let moved = self.moved_uncommitted(&kept, &candidates.all().cloned().collect())?;
+        self.settle(kept, reading, &moved)
+    }
+
+    /// Ends a pass in which those files moved.
+    fn settle(
+        &mut self,
+        mut kept: Kept,
+        reading: Reading,
+        moved: &BTreeSet<PathBytes>,
+    ) -> Result<(Kept, Reading), Stop> {
+        let reading = if moved.is_empty() {
+            reading
+        } else {
+            self.hold_still(&mut kept, moved)?;
+            self.reading(&mut kept)?
+        };
+        if Ground::of(self.places, &kept.config) == kept.ground {
+            Ok((kept, reading))
+        } else {
+            Err(Stop::Torn)
+        }
+    }
+
+    pub(super) fn at(&self, path: &[u8]) -> PathBuf {
+        self.places.root.join(OsStr::from_bytes(path))
+    }
+
+    fn head(&self) -> Result<Head, Stop> {
+        let arguments = [
+            "rev-parse",
+            "--show-toplevel",
+            "HEAD^{commit}",
+            "HEAD^{tree}",
+        ];
+        let output = self.git.run(&arguments)?.stdout;
+        let text = String::from_utf8(output).map_err(|_| Stop::NotPlain)?;
+        let mut lines = text.split_terminator('\n');
+        let (Some(root), Some(commit), Some(tree), None) =
+            (lines.next(), lines.next(), lines.next(), lines.next())
+        else {
+            return Err(Stop::NotPlain);
+        };
+        let is_plain = Path::new(root) == self.places.root && python_strip(root) == root;
+        let format = Format::of(commit).filter(|_| is_plain && !root.contains('\r'));
+        Ok(Head {
+            commit: commit.to_owned(),
+            tree: tree.to_owned(),
+            format: format.ok_or(Stop::NotPlain)?,
+        })
+    }
+
+    /// A git that works on a private copy of the index and may refresh it, so that files which were only touched are
+    /// compared once and not in every pass.
+    fn git_with_own_index(&mut self, index: &Path, ground: &Ground) -> Result<Git, Stop> {
+        let copy = self.private.join("status-index");
+        let stamp = ground.stamp(index);
+        if stamp.is_none() || self.cache.copied_index != stamp || !copy.is_file() {
+            self.cache.copied_index = None;
+            for left_over in [copy.with_extension("lock"), copy.clone()] {
+                match std::fs::remove_file(left_over) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(error.into());
+                    }
+                    _ => {}
+                }
+            }
+            git_hash::copy_with_time(File::open(index)?, &copy)?;
+            self.cache.copied_index = stamp;
+        }
+        Ok(self
+            .git
+            .clone()
+            .with_config(&["core.fsmonitor=false", "core.splitIndex=false"])
+            .with_var("GIT_OPTIONAL_LOCKS", "1")
+            .with_var("GIT_INDEX_FILE", copy))
+    }
+
+    /// Puts together what is known; nothing but the files of the FILES part is looked at.
+    fn reading(&mut self, kept: &mut Kept) -> Result<Reading, Stop> {
+        let text = kept.quoting.render(&kept.status).ok_or(Stop::NotPlain)?;
+        let format = kept.head.format;
+        let tree = self.cache.files.tree_id(format).map(RawId::to_hex);
+        let tree = tree.ok_or(Stop::NotPlain)?;
+        let clean = kept.status.is_empty();
+        let git_hash = if clean {
+            Ok(kept.head.commit.clone())
+        } else if let Some(reason) = &kept.unreadable_diff {
+            Err(reason.clone())
+        } else {
+            let root = self.places.root.to_str().ok_or(Stop::NotPlain)?;
+            let lines = self.cache.hashes.lines(root, &text, &self.moment)?;
+            let mut digest = kept.after_unstaged.clone();
+            digest.part("FILES:\n").add(lines.join("\n").as_bytes());
+            Ok(GitHash::dirty_text(&kept.head.commit, digest))
+        };
+        let head: ObjectId = kept.head.commit.parse().map_err(|_| Stop::NotPlain)?;
+        Ok(Reading {
+            head: Some(head),
+            git_hash,
+            dirty: !(clean && tree == kept.head.tree),
+            content: tree.parse().map_err(|_| Stop::NotPlain)?,
+        })
+    }
+}
+
+/// Refuses settings under which a narrow pass could differ from one from scratch.
+pub(super) fn is_plain_config(config: &GitConfig) -> Result<(), Stop> {
+    let off = |key| config.get(key).is_none() || config.is_true(key) == Some(false);
+    let on = |key| config.get(key).is_none() || config.is_true(key) == Some(true);
+    let shows_untracked = config.get("status.showuntrackedfiles").is_none_or(|value| {
+        matches!(
+            value.to_ascii_lowercase().as_str(),
+            "normal" | "all" | "true" | "yes" | "on" | "1"
+        )
+    });
+    let is_plain = on("core.filemode")
+        && on("core.symlinks")
+        && off("core.ignorecase")
+        && off("core.precomposeunicode")
+        && off("core.sparsecheckout")
+        && config.get("core.abbrev").is_none()
+        && config.get("core.worktree").is_none()
+        && !config.get("core.excludesfile").is_some_and(is_of_a_user)
+        && !config.get("core.attributesfile").is_some_and(is_of_a_user)
+        && shows_untracked
+        && !config.runs_programs_in_diffs();
+    is_plain.then_some(()).ok_or(Stop::NotPlain)
+}
+
+/// `~name/…`, and `%(prefix)/…`, which git alone knows how to read.
+pub(super) fn is_of_a_user(path: &str) -> bool {
+    path.starts_with('~') && !path.starts_with("~/") || path.starts_with('%')
+}
+
+fn dirs_of<'a>(paths: impl Iterator<Item = &'a [u8]>) -> BTreeSet<Vec<u8>> {
+    let mut dirs = BTreeSet::from([Vec::new()]);
+    for path in paths {
+        for dir in parents(path) {
+            if dirs.contains(dir) {
+                break;
+            }
+            dirs.insert(dir.to_vec());
+        }
+    }
+    dirs
+}

@@ -1,0 +1,224 @@
+//! The part of a narrow pass that finds out what became of the files that were touched.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+
+use super::candidates::{Candidates, parents};
+use super::file_map::Mode;
+use super::git_hash;
+use super::index_file::IndexEntry;
+use super::kept::Kept;
+use super::pass::Pass;
+use super::reader::Stop;
+use super::status_text::{Change, PathBytes, Status};
+use crate::git::{Git, records};
+
+impl Pass<'_> {
+    /// Asks git which of the touched paths that it does not track it would list.
+    pub(super) fn untracked_among(
+        &self,
+        kept: &Kept,
+        candidates: &Candidates,
+    ) -> Result<BTreeSet<PathBytes>, Stop> {
+        let known = |path: &&PathBytes| kept.status.untracked.contains(*path);
+        let mut found: BTreeSet<_> = candidates
+            .untracked
+            .iter()
+            .filter(known)
+            .filter(|path| candidates.present.contains(*path))
+            .filter(|path| !candidates.is_below_listed_dir(path))
+            .cloned()
+            .collect();
+        let asked: Vec<_> = candidates
+            .untracked
+            .iter()
+            .filter(|path| !known(path))
+            .chain(&candidates.dirs)
+            .collect();
+        if asked.is_empty() {
+            return Ok(found);
+        }
+        let no_index = self.scratch.path().join("no-index");
+        let git = self.git.clone().with_var("GIT_INDEX_FILE", no_index);
+        let arguments = ["ls-files", "-o", "--exclude-standard", "-z", "--"].map(PathBuf::from);
+        let pathspecs = asked.iter().map(|path| top_literal(path));
+        let arguments: Vec<PathBuf> = arguments.into_iter().chain(pathspecs).collect();
+        let listed = git.run(&arguments)?.stdout;
+        for path in records(&listed) {
+            if path.ends_with(b"/") {
+                return Err(Stop::NotPlain);
+            }
+            if kept.index.find(path).is_none() {
+                found.insert(path.to_vec());
+            }
+        }
+        Ok(found)
+    }
+
+    /// A directory that is new may have brought or lost an attribute file, which no event needs to have told.
+    pub(super) fn refuse_new_attributes(&self, kept: &Kept, path: &[u8]) -> Result<(), Stop> {
+        for dir in parents(path) {
+            if self.cache.files.has_dir(dir) {
+                return Ok(());
+            }
+            if !kept.conversion.knows(&self.places.root, dir) {
+                return Err(Stop::NotPlain);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the candidates; returns whether tracked files were among them.
+    pub(super) fn renew_touched(
+        &mut self,
+        kept: &mut Kept,
+        candidates: &Candidates,
+        untracked: &BTreeSet<PathBytes>,
+    ) -> Result<bool, Stop> {
+        let mut present = BTreeSet::new();
+        let mut tracked = BTreeSet::new();
+        for path in candidates.all() {
+            self.cache.files.remove(path);
+            kept.status.untracked.remove(path);
+            let is_there = candidates.present.contains(path);
+            if kept.index.find(path).is_some() {
+                tracked.insert(path.clone());
+                if is_there {
+                    present.insert(path.clone());
+                }
+            } else if is_there && untracked.contains(path) {
+                present.insert(path.clone());
+            }
+        }
+        present.extend(untracked.iter().cloned());
+        for path in untracked {
+            kept.status.untracked.insert(path.clone());
+        }
+        for path in &present {
+            self.refuse_new_attributes(kept, path)?;
+        }
+        self.read_files(&present, &kept.index, &kept.conversion, kept.head.format)?;
+        self.renew_codes(kept, &tracked, self.git)?;
+        Ok(!tracked.is_empty())
+    }
+
+    /// Finds out anew how tracked files differ from the index; `git` says where the files are.
+    pub(super) fn renew_codes(
+        &self,
+        kept: &mut Kept,
+        tracked: &BTreeSet<PathBytes>,
+        git: &Git,
+    ) -> Result<(), Stop> {
+        let mut doubtful = BTreeSet::new();
+        let index = std::sync::Arc::clone(&kept.index);
+        for entry in tracked.iter().filter_map(|path| index.find(path)) {
+            match self.unstaged_code(kept, &entry) {
+                Some(code) => set_unstaged(&mut kept.status, entry.path(), code),
+                None => {
+                    doubtful.insert(entry.path().to_vec());
+                }
+            }
+        }
+        if !doubtful.is_empty() {
+            for (path, code) in self.codes_by_git(kept, &doubtful, git)? {
+                set_unstaged(&mut kept.status, &path, code);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns what git's status says of a tracked file against the index; `None` where only git can tell: where it may go
+    /// by the stat data that it remembers, or convert.
+    fn unstaged_code(&self, kept: &Kept, entry: &IndexEntry<'_>) -> Option<u8> {
+        let code = self.code_by_content(entry)?;
+        let Some(file) = self.cache.files.get(entry.path()) else {
+            return Some(code);
+        };
+        let is_converted = kept.conversion.is_possible() && file.mode != Mode::Link;
+        let is_sure = match code {
+            b'M' | b' ' if is_converted => false,
+            b'M' => {
+                Some(entry.written_and_size()?) != file.stamp.map(|stamp| stamp.written_and_size())
+            }
+            _ => true,
+        };
+        is_sure.then_some(code)
+    }
+
+    /// Returns what a status would say of a tracked file that went by content alone.
+    pub(super) fn code_by_content(&self, entry: &IndexEntry<'_>) -> Option<u8> {
+        let Some(file) = self.cache.files.get(entry.path()) else {
+            return Some(b'D');
+        };
+        let mode = entry.mode()?;
+        let is_same_kind = (mode == 0o120_000) == (file.mode == Mode::Link);
+        let same_bits = (mode == 0o100_755) == (file.mode == Mode::Executable);
+        let is_same = same_bits && Some(file.id) == entry.id();
+        Some(match (is_same_kind, is_same) {
+            (false, _) => b'T',
+            (true, true) => b' ',
+            (true, false) => b'M',
+        })
+    }
+
+    pub(super) fn codes_by_git(
+        &self,
+        kept: &Kept,
+        paths: &BTreeSet<PathBytes>,
+        git: &Git,
+    ) -> Result<Vec<(PathBytes, u8)>, Stop> {
+        let small = kept.index.with_only(paths);
+        let index = self.places.git_dir.join("index");
+        let copy = self.scratch.path().join("codes-index");
+        git_hash::write_with_time_of(&index, &copy, &small.bytes)?;
+        let git = git
+            .clone()
+            .with_config(&["core.fsmonitor=false"])
+            .with_var("GIT_INDEX_FILE", copy);
+        let arguments = ["status", "--porcelain", "-z", "-uno", "--no-renames", "--"];
+        let pathspecs = paths.iter().map(|path| top_literal(path));
+        let arguments: Vec<PathBuf> = arguments
+            .map(PathBuf::from)
+            .into_iter()
+            .chain(pathspecs)
+            .collect();
+        let listed = git.run(&arguments)?.stdout;
+        let code_of = |path: &PathBytes| {
+            records(&listed)
+                .filter_map(|record| record.split_first_chunk::<3>())
+                .find(|(_, name)| name == path)
+                .map_or(b' ', |([_, code, _], _)| *code)
+        };
+        Ok(paths
+            .iter()
+            .map(|path| (path.clone(), code_of(path)))
+            .collect())
+    }
+}
+
+fn set_unstaged(status: &mut Status, path: &[u8], code: u8) {
+    match status.tracked.get_mut(path) {
+        Some(change) => change.unstaged = code,
+        None if code != b' ' => {
+            let change = Change {
+                staged: b' ',
+                unstaged: code,
+                from: None,
+            };
+            status.tracked.insert(path.to_vec(), change);
+        }
+        None => {}
+    }
+    if let Some(change) = status.tracked.get(path)
+        && (change.staged, change.unstaged) == (b' ', b' ')
+    {
+        status.tracked.remove(path);
+    }
+}
+
+fn top_literal(path: &[u8]) -> PathBuf {
+    let text = [b":(top,literal)", path].concat();
+    PathBuf::from(OsStr::from_bytes(&text))
+}
