@@ -335,7 +335,11 @@ pub(super) fn root_and_head(git: &Git) -> Result<(String, String), GitHashError>
     ))
 }
 
-pub(super) fn text(git: &Git, command: &'static str, arguments: &[&str]) -> Result<String, GitHashError> {
+pub(super) fn text(
+    git: &Git,
+    command: &'static str,
+    arguments: &[&str],
+) -> Result<String, GitHashError> {
     let Output { stdout, stderr } = git.run(arguments)?;
     decode(stderr).ok_or(GitHashError::NotUtf8 { command })?;
     decode(stdout).ok_or(GitHashError::NotUtf8 { command })
