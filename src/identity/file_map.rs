@@ -50,6 +50,7 @@ pub(super) struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct FileMap {
     root: Dir,
+    count: usize,
 }
 
 /// Names end with a slash where they are directories: so their order is that of git's trees.
@@ -83,12 +84,28 @@ impl FileMap {
             dir = next;
             rest = after;
         }
-        dir.put(rest, entry);
+        if dir.put(rest, entry) {
+            self.count += 1;
+        }
     }
 
     /// Takes `path` out, and the directories that are empty without it.
     pub(super) fn remove(&mut self, path: &[u8]) {
-        self.root.remove(path);
+        if self.root.remove(path) {
+            self.count -= 1;
+        }
+    }
+
+    /// Returns how many files there are.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Returns every path.
+    pub(super) fn paths(&self) -> Vec<Vec<u8>> {
+        let mut paths = Vec::with_capacity(self.count);
+        self.root.paths(&mut Vec::new(), &mut paths);
+        paths
     }
 
     /// Returns what `path` holds.
@@ -126,15 +143,29 @@ impl FileMap {
 }
 
 impl Dir {
-    fn put(&mut self, name: &[u8], entry: Entry) {
-        let known = match self.nodes.get(name) {
-            Some(Node::File(known)) => Some((known.mode, known.id)),
-            _ => None,
-        };
-        if known != Some((entry.mode, entry.id)) {
-            self.id = None;
+    /// Returns whether there was nothing of that name.
+    fn put(&mut self, name: &[u8], entry: Entry) -> bool {
+        if let Some(Node::File(known)) = self.nodes.get_mut(name) {
+            if (known.mode, known.id) != (entry.mode, entry.id) {
+                self.id = None;
+            }
+            *known = entry;
+            return false;
         }
-        self.nodes.insert(name.into(), Node::File(entry));
+        self.id = None;
+        self.nodes.insert(name.into(), Node::File(entry)).is_none()
+    }
+
+    fn paths(&self, prefix: &mut Vec<u8>, found: &mut Vec<Vec<u8>>) {
+        let length = prefix.len();
+        for (name, node) in &self.nodes {
+            prefix.extend_from_slice(name);
+            match node {
+                Node::File(_) => found.push(prefix.clone()),
+                Node::Dir(dir) => dir.paths(prefix, found),
+            }
+            prefix.truncate(length);
+        }
     }
 
     /// Returns whether something was taken out.

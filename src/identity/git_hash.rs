@@ -188,7 +188,7 @@ pub(super) fn unstaged(
 ) -> Result<DiffCall, GitHashError> {
     let copy = scratch.join("small-index");
     write_with_time_of(whole, &copy, &small.bytes).map_err(GitHashError::Scratch)?;
-    let git = git.clone().with_var("GIT_INDEX_FILE", copy);
+    let git = on_own_index(git, &copy);
     if small.has_rules {
         refresh(&git)?;
     }
@@ -270,6 +270,14 @@ impl GitHash {
     }
 }
 
+/// Gives git an index of our own, which it may write: without the hook that it runs then (`post-index-change`, githooks(5)),
+/// and never in parts that lie in the user's git directory.
+pub(super) fn on_own_index(git: &Git, index: &Path) -> Git {
+    git.clone()
+        .with_config(&["core.hooksPath=/dev/null", "core.splitIndex=false"])
+        .with_var("GIT_INDEX_FILE", index)
+}
+
 /// Gives git a copy of the index to refresh, as the helper's git refreshes the real one. `git diff` writes the index
 /// back even with `GIT_OPTIONAL_LOCKS=0`, and one that is not refreshed shows touched files to external diffs and as
 /// sources of copies.
@@ -281,19 +289,14 @@ pub(super) fn with_own_index(git: &Git, scratch: &Path) -> Result<Git, GitHashEr
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(GitHashError::Scratch(error)),
     }
-    let git = git.clone().with_var("GIT_INDEX_FILE", copy);
+    let git = on_own_index(git, &copy);
     refresh(&git)?;
     Ok(git)
 }
 
 /// Brings the stat data of the index up to date, as `git status` does before the helper's diffs.
 fn refresh(git: &Git) -> Result<(), GitHashError> {
-    let refreshed = git.clone().with_config(&["core.splitIndex=false"]).run(&[
-        "update-index",
-        "-q",
-        "--unmerged",
-        "--refresh",
-    ]);
+    let refreshed = git.run(&["update-index", "-q", "--unmerged", "--refresh"]);
     match refreshed {
         // It also fails when a file really differs.
         Ok(_) | Err(GitError::Failed { .. }) => Ok(()),

@@ -28,6 +28,24 @@ pub(super) struct Cache {
 }
 
 impl Cache {
+    /// Returns the directories that had attribute files, relative to `root`.
+    pub(super) fn attribute_dirs(&self, root: &Path) -> Vec<Vec<u8>> {
+        let files = self
+            .made_under
+            .iter()
+            .flat_map(|(made, _)| made.inner_files());
+        let dirs = files.filter_map(|file| file.parent()?.strip_prefix(root).ok());
+        dirs.map(|dir| dir.as_os_str().as_bytes().to_vec())
+            .collect()
+    }
+
+    /// Before files are read under other rules: should the pass end early, it is not known which were.
+    pub(super) fn trust_nothing_unless(&mut self, distrust: &Distrust) {
+        if !matches!(distrust, Distrust::Paths(paths) if paths.is_empty()) {
+            self.made_under = None;
+        }
+    }
+
     /// Returns which files are read again although they lie as they did.
     pub(super) fn distrusted(&self, conversion: &Conversion, index: &IndexFile) -> Distrust {
         match &self.made_under {

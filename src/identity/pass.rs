@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Reading;
-use super::candidates::{Candidates, RealDirs, parents};
-use super::conversion::Conversion;
+use super::candidates::{Candidates, RealDirs};
 use super::digest::Digest;
 use super::git_config::GitConfig;
 use super::git_hash::{self, GitHash, python_strip};
@@ -19,7 +18,7 @@ use super::kept::{Cache, Head, Kept, Quoting};
 use super::object::{Format, RawId};
 use super::pass_verify::{differing, look_at};
 use super::reader::Stop;
-use super::stamp::{Moment, Stamp};
+use super::stamp::Moment;
 use super::status_text::{PathBytes, Status};
 use crate::git::Git;
 use crate::ids::ObjectId;
@@ -55,7 +54,7 @@ impl Pass<'_> {
         let status_git = self.git_with_own_index(&index_path, &ground)?;
         let (text, tracked) = std::thread::scope(|scope| {
             let status = scope.spawn(|| git_hash::status_text(&status_git));
-            let tracked = look_at(&self.places.root, &index);
+            let tracked = self.look_at_tracked(&config, &index, head.format);
             (status.join(), tracked)
         });
         let text = text.map_err(|_| Stop::NotPlain)??;
@@ -64,15 +63,8 @@ impl Pass<'_> {
         if status.untracked.iter().any(|path| path.ends_with(b"/")) {
             return Err(Stop::NotPlain);
         }
-        let tracked_count = tracked.len();
-        let mut paths = tracked;
-        for path in &status.untracked {
-            let stamp = Stamp::of(&self.at(path)).ok_or(Stop::Torn)?;
-            paths.push((path.clone(), stamp));
-        }
-        let dirs = dirs_of(paths.iter().map(|(path, _)| path.as_slice()));
-        let conversion = Conversion::of(self.places, &config, &dirs);
-        self.renew_files(&conversion, &index, &paths, head.format)?;
+        let tracked = tracked?;
+        let conversion = self.look_at_untracked(&config, &index, head.format, &tracked, &status)?;
 
         let mut kept = Kept {
             after_staged: Digest::new(&head.commit),
@@ -86,7 +78,7 @@ impl Pass<'_> {
             status,
             quoting,
         };
-        let mut moved = self.contradicting(&kept)?;
+        let mut moved = self.contradicting(&kept, &tracked.codes)?;
         let again = std::thread::scope(|scope| {
             let (root, index) = (&self.places.root, Arc::clone(&kept.index));
             let again = scope.spawn(move || look_at(root, &index));
@@ -94,7 +86,7 @@ impl Pass<'_> {
             again.join().map_err(|_| Stop::NotPlain)
         })?;
         let reading = self.reading(&mut kept)?;
-        moved.extend(differing(paths.get(..tracked_count).unwrap_or(&[]), &again));
+        moved.extend(differing(&tracked.files, &again));
         moved.extend(self.moved_uncommitted(&kept, &BTreeSet::new())?);
         self.settle(kept, reading, &moved)
     }
@@ -195,12 +187,9 @@ impl Pass<'_> {
             git_hash::copy_with_time(File::open(index)?, &copy)?;
             self.cache.copied_index = stamp;
         }
-        Ok(self
-            .git
-            .clone()
-            .with_config(&["core.fsmonitor=false", "core.splitIndex=false"])
-            .with_var("GIT_OPTIONAL_LOCKS", "1")
-            .with_var("GIT_INDEX_FILE", copy))
+        Ok(git_hash::on_own_index(self.git, &copy)
+            .with_config(&["core.fsmonitor=false"])
+            .with_var("GIT_OPTIONAL_LOCKS", "1"))
     }
 
     /// Puts together what is known; nothing but the files of the FILES part is looked at.
@@ -258,17 +247,4 @@ pub(super) fn is_plain_config(config: &GitConfig) -> Result<(), Stop> {
 /// `~name/…`, and `%(prefix)/…`, which git alone knows how to read.
 pub(super) fn is_of_a_user(path: &str) -> bool {
     path.starts_with('~') && !path.starts_with("~/") || path.starts_with('%')
-}
-
-fn dirs_of<'a>(paths: impl Iterator<Item = &'a [u8]>) -> BTreeSet<Vec<u8>> {
-    let mut dirs = BTreeSet::from([Vec::new()]);
-    for path in paths {
-        for dir in parents(path) {
-            if dirs.contains(dir) {
-                break;
-            }
-            dirs.insert(dir.to_vec());
-        }
-    }
-    dirs
 }

@@ -1,52 +1,138 @@
 //! The part of a pass that reads files and names their blobs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::candidates::parents;
 use super::conversion::{Conversion, converted};
 use super::file_content::{self, Content};
-use super::file_map::{Entry, FileMap, Mode};
+use super::file_map::{Entry, Mode};
+use super::git_config::GitConfig;
 use super::index_file::IndexFile;
+use super::kept::Distrust;
 use super::object::Format;
 use super::pass::Pass;
+use super::pass_verify::look_at;
 use super::reader::Stop;
 use super::stamp::Stamp;
-use super::status_text::PathBytes;
+use super::status_text::{PathBytes, Status};
 use crate::git::Git;
 
+/// What was found out of the tracked files.
+pub(super) struct Tracked {
+    /// How each lies that is there.
+    pub(super) files: Vec<(PathBytes, Stamp)>,
+    /// What a status by content alone would say of those that differ from the index.
+    pub(super) codes: BTreeMap<PathBytes, u8>,
+    dirs: BTreeSet<Vec<u8>>,
+    conversion: Conversion,
+    distrust: Distrust,
+}
+
 impl Pass<'_> {
-    /// Brings what is known of the files up to date: those that lie as they did when they were read are not read again.
-    pub(super) fn renew_files(
+    /// Looks at every tracked file and reads those that do not lie as they did when they were read.
+    pub(super) fn look_at_tracked(
         &mut self,
-        conversion: &Conversion,
-        index: &Arc<IndexFile>,
-        paths: &[(PathBytes, Stamp)],
+        config: &GitConfig,
+        index: &IndexFile,
         format: Format,
-    ) -> Result<(), Stop> {
-        let old = std::mem::take(&mut self.cache.files);
-        let distrusted = self.cache.distrusted(conversion, index);
-        self.cache.made_under = Some((conversion.clone(), Arc::clone(index)));
-        let mut unread = BTreeSet::new();
-        let mut files = FileMap::default();
-        for (path, stamp) in paths {
-            match old.get(path) {
-                Some(entry)
-                    if entry.stamp == Some(*stamp)
-                        && entry.settled
-                        && entry.id.as_bytes().len() == format.id_length()
-                        && !distrusted.covers(path) =>
-                {
-                    files.insert(path, *entry);
-                }
-                _ => {
-                    unread.insert(path.clone());
-                }
+    ) -> Result<Tracked, Stop> {
+        let files = look_at(&self.places.root, index);
+        let mut present = files.iter().map(|(path, _)| path.as_slice()).peekable();
+        for entry in index.entries() {
+            if present.next_if_eq(&entry.path()).is_none() {
+                self.cache.files.remove(entry.path());
             }
         }
-        self.cache.files = files;
+        let mut dirs = dirs_of(files.iter().map(|(path, _)| path.as_slice()));
+        dirs.extend(self.cache.attribute_dirs(&self.places.root));
+        let conversion = Conversion::of(self.places, config, &dirs);
+        let distrust = self.cache.distrusted(&conversion, index);
+        self.cache.trust_nothing_unless(&distrust);
+        self.renew(&files, &distrust, index, &conversion, format)?;
+        let codes = index.entries().filter_map(|entry| {
+            let code = self.code_by_content(&entry)?;
+            (code != b' ').then(|| (entry.path().to_vec(), code))
+        });
+        let codes = codes.collect();
+        Ok(Tracked {
+            files,
+            codes,
+            dirs,
+            conversion,
+            distrust,
+        })
+    }
+
+    /// Does the same for untracked files, and forgets those that are no longer there. Returns how files are converted.
+    pub(super) fn look_at_untracked(
+        &mut self,
+        config: &GitConfig,
+        index: &Arc<IndexFile>,
+        format: Format,
+        tracked: &Tracked,
+        status: &Status,
+    ) -> Result<Conversion, Stop> {
+        let mut files = Vec::new();
+        for path in &status.untracked {
+            let stamp = Stamp::of(&self.at(path)).ok_or(Stop::Torn)?;
+            files.push((path.clone(), stamp));
+        }
+        let mut dirs = dirs_of(files.iter().map(|(path, _)| path.as_slice()));
+        dirs.extend(tracked.dirs.iter().cloned());
+        let conversion = Conversion::of(self.places, config, &dirs);
+        if !conversion.is_as(&tracked.conversion) {
+            // An attribute file beside untracked files alone: nothing was read with it in mind.
+            self.cache.made_under = None;
+            self.renew(
+                &tracked.files,
+                &Distrust::Everything,
+                index,
+                &conversion,
+                format,
+            )?;
+        }
+        self.renew(&files, &tracked.distrust, index, &conversion, format)?;
+        let count = tracked.files.len() + files.len();
+        if self.cache.files.count() != count {
+            let present: BTreeSet<_> = tracked
+                .files
+                .iter()
+                .chain(&files)
+                .map(|(path, _)| path)
+                .collect();
+            let gone = self.cache.files.paths();
+            for path in gone.iter().filter(|path| !present.contains(path)) {
+                self.cache.files.remove(path);
+            }
+        }
+        self.cache.made_under = Some((conversion.clone(), Arc::clone(index)));
+        Ok(conversion)
+    }
+
+    fn renew(
+        &mut self,
+        files: &[(PathBytes, Stamp)],
+        distrust: &Distrust,
+        index: &IndexFile,
+        conversion: &Conversion,
+        format: Format,
+    ) -> Result<(), Stop> {
+        let is_known = |path: &PathBytes, stamp: &Stamp| {
+            self.cache.files.get(path).is_some_and(|entry| {
+                entry.stamp == Some(*stamp)
+                    && entry.settled
+                    && entry.id.as_bytes().len() == format.id_length()
+            })
+        };
+        let unread = files
+            .iter()
+            .filter(|(path, stamp)| distrust.covers(path) || !is_known(path, stamp))
+            .map(|(path, _)| path.clone())
+            .collect();
         self.read_files(&unread, index, conversion, format)
     }
 
@@ -145,3 +231,16 @@ fn read_side_by_side(
 
 /// Fewer files than this are not worth another thread.
 const READ_TOGETHER_MIN: usize = 64;
+
+fn dirs_of<'a>(paths: impl Iterator<Item = &'a [u8]>) -> BTreeSet<Vec<u8>> {
+    let mut dirs = BTreeSet::from([Vec::new()]);
+    for path in paths {
+        for dir in parents(path) {
+            if dirs.contains(dir) {
+                break;
+            }
+            dirs.insert(dir.to_vec());
+        }
+    }
+    dirs
+}

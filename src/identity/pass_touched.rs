@@ -173,10 +173,7 @@ impl Pass<'_> {
         let index = self.places.git_dir.join("index");
         let copy = self.scratch.path().join("codes-index");
         git_hash::write_with_time_of(&index, &copy, &small.bytes)?;
-        let git = git
-            .clone()
-            .with_config(&["core.fsmonitor=false"])
-            .with_var("GIT_INDEX_FILE", copy);
+        let git = git_hash::on_own_index(git, &copy).with_config(&["core.fsmonitor=false"]);
         let arguments = ["status", "--porcelain", "-z", "-uno", "--no-renames", "--"];
         let pathspecs = paths.iter().map(|path| top_literal(path));
         let arguments: Vec<PathBuf> = arguments

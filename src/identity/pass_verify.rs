@@ -22,18 +22,24 @@ const HELD_FILES_MAX: usize = 64;
 const ODD_FILES_MAX: usize = 1024;
 
 impl Pass<'_> {
-    /// Returns the tracked files of which git's status says something else than what was read here: they changed in
-    /// between.
-    pub(super) fn contradicting(&self, kept: &Kept) -> Result<BTreeSet<PathBytes>, Stop> {
+    /// Returns the tracked files of which git's status says something else than `codes`, which go by content: they changed
+    /// in between.
+    pub(super) fn contradicting(
+        &self,
+        kept: &Kept,
+        codes: &BTreeMap<PathBytes, u8>,
+    ) -> Result<BTreeSet<PathBytes>, Stop> {
         let listed = |path: &[u8]| {
             let change = kept.status.tracked.get(path);
             change.map_or(b' ', |change| change.unstaged)
         };
         let odd: BTreeSet<_> = kept
-            .index
-            .entries()
-            .filter(|entry| self.code_by_content(entry) != Some(listed(entry.path())))
-            .map(|entry| entry.path().to_vec())
+            .status
+            .tracked
+            .keys()
+            .chain(codes.keys())
+            .filter(|path| codes.get(*path).copied().unwrap_or(b' ') != listed(path))
+            .cloned()
             .collect();
         if odd.is_empty() {
             return Ok(odd);
