@@ -207,6 +207,12 @@ impl Git {
         }
     }
 
+    /// Returns the directory of every call.
+    pub fn directory(&self) -> PathBuf {
+        let dir = self.dir.clone().or_else(|| std::env::current_dir().ok());
+        dir.unwrap_or_default()
+    }
+
     /// Makes every call run in `dir`.
     #[must_use]
     pub fn in_dir(mut self, dir: &Path) -> Self {

@@ -18,6 +18,7 @@ use super::FILE_LIMIT;
 use super::diffs::{self, DiffCall};
 use super::digest::Digest;
 use super::index_file::{IndexFile, SmallIndex};
+use super::split_index;
 use super::status_text::Status;
 use crate::git::{Git, GitError, Output};
 use crate::ids::ObjectId;
@@ -80,10 +81,38 @@ pub struct GitHash {
 /// # Errors
 /// [`GitHashError`] in every state in which the helper raises or hangs.
 pub fn compute(git: &Git, scratch: Option<&Path>) -> Result<GitHash, GitHashError> {
+    if may_be_split(git) {
+        return plainly(git, scratch);
+    }
     match cheaply(git, scratch)? {
         Some(hash) => Ok(hash),
         None => plainly(git, scratch),
     }
+}
+
+/// Returns whether the index may be a split one, which git freshens the time of a shared file for whenever it reads it. Looks
+/// for `.git` where git would, and asks git where variables say another place.
+fn may_be_split(git: &Git) -> bool {
+    let named = ["GIT_DIR", "GIT_INDEX_FILE"]
+        .into_iter()
+        .any(|name| git.variable(name).is_some());
+    let found = if named {
+        None
+    } else {
+        git_dir_above(&git.directory())
+    };
+    let git_dir = found.or_else(|| git.path(&["rev-parse", "--absolute-git-dir"]).ok());
+    git_dir.is_some_and(|dir| split_index::is_likely(&dir))
+}
+
+/// `.git` as a directory; anything else is left to git.
+fn git_dir_above(dir: &Path) -> Option<PathBuf> {
+    let dir = dir.canonicalize().ok()?;
+    let found = dir.ancestors().map(|above| above.join(".git"));
+    found
+        .into_iter()
+        .find(|place| place.symlink_metadata().is_ok())
+        .filter(|place| place.is_dir())
 }
 
 /// Computes the git-hash with the helper's own five calls, on a copy of the index.
@@ -92,12 +121,12 @@ pub fn compute(git: &Git, scratch: Option<&Path>) -> Result<GitHash, GitHashErro
 /// As [`compute`].
 pub fn plainly(git: &Git, scratch: Option<&Path>) -> Result<GitHash, GitHashError> {
     let (root, head) = root_and_head(git)?;
-    if python_strip(&text(git, "status", &["status", "--porcelain"])?).is_empty() {
-        return Ok(GitHash::clean(head));
-    }
     let top = git.path(&["rev-parse", "--show-toplevel"])?;
     let scratch = super::scratch::new(git, &top, scratch).map_err(GitHashError::Scratch)?;
     let git = &with_own_index(git, scratch.path())?;
+    if python_strip(&text(git, "status", &["status", "--porcelain"])?).is_empty() {
+        return Ok(GitHash::clean(head));
+    }
     let mut digest = Digest::new(&head);
     let (diffs, status) = std::thread::scope(|scope| {
         let status = scope.spawn(|| status_text(git));
@@ -284,8 +313,12 @@ pub(super) fn on_own_index(git: &Git, index: &Path) -> Git {
 pub(super) fn with_own_index(git: &Git, scratch: &Path) -> Result<Git, GitHashError> {
     let index = git.path(&["rev-parse", "--path-format=absolute", "--git-path", "index"])?;
     let copy = scratch.join("index");
-    match File::open(&index) {
-        Ok(from) => copy_with_time(from, &copy).map_err(GitHashError::Scratch)?,
+    match std::fs::read(&index) {
+        Ok(bytes) => {
+            let git_dir = git.path(&["rev-parse", "--absolute-git-dir"])?;
+            let bytes = split_index::whole(bytes, &git_dir);
+            write_with_time_of(&index, &copy, &bytes).map_err(GitHashError::Scratch)?;
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(GitHashError::Scratch(error)),
     }
@@ -309,13 +342,6 @@ pub(super) fn write_with_time_of(whole: &Path, copy: &Path, bytes: &[u8]) -> std
     let time = std::fs::metadata(whole)?.modified()?;
     std::fs::write(copy, bytes)?;
     File::options().write(true).open(copy)?.set_modified(time)
-}
-
-/// Keeps the time of the last change, by which git knows entries that it must compare again.
-pub(super) fn copy_with_time(mut from: File, to: &Path) -> std::io::Result<()> {
-    let mut copy = File::create_new(to)?;
-    std::io::copy(&mut from, &mut copy)?;
-    copy.set_modified(from.metadata()?.modified()?)
 }
 
 /// Returns what the helper's last call prints.

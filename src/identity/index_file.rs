@@ -6,6 +6,7 @@
 //! gitformat-index(5), git 2.47.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use super::object::RawId;
 
@@ -17,14 +18,16 @@ const STAT: usize = 40;
 const EXTENDED: u16 = 0x4000;
 /// Flag bits of an entry that is unmerged, or whose file git is told to take for unchanged.
 const STAGED_OR_ASSUMED: u16 = 0xb000;
+/// Flag bits that hold the length of the path.
+const NAME_LENGTH: u16 = 0x0fff;
 /// Extended flag bits: skip-worktree and intent-to-add.
 const HIDDEN: u16 = 0x6000;
 /// Where the seconds of the last write lie in the stat data.
-const WRITTEN: std::ops::Range<usize> = 8..12;
+const WRITTEN: Range<usize> = 8..12;
 /// Where the mode lies in the stat data.
-const MODE: std::ops::Range<usize> = 24..28;
+const MODE: Range<usize> = 24..28;
 /// Where the size lies in the stat data.
-const SIZE: std::ops::Range<usize> = 36..40;
+const SIZE: Range<usize> = 36..40;
 /// The mode of a submodule's entry.
 const GITLINK: u32 = 0o160_000;
 /// The modes of files: plain, executable, link.
@@ -44,7 +47,7 @@ pub(super) struct IndexFile {
 #[derive(Debug)]
 struct Place {
     /// Stat data, object id and flags.
-    head: std::ops::Range<usize>,
+    head: Range<usize>,
     path: Box<[u8]>,
 }
 
@@ -104,6 +107,10 @@ impl<'a> IndexEntry<'a> {
         flags.map_or(0, u16::from_be_bytes)
     }
 
+    fn stage(&self) -> u16 {
+        self.flags(0) >> 12 & 3
+    }
+
     /// True for a merged file that git looks at like at any other.
     fn is_plain(&self) -> bool {
         self.mode().is_some_and(|mode| FILES.contains(&mode))
@@ -115,7 +122,17 @@ impl<'a> IndexEntry<'a> {
 impl IndexFile {
     /// Reads an index whose object ids have `id_length` bytes; `None` for what is left to git.
     pub(super) fn read(bytes: Vec<u8>, id_length: usize) -> Option<Self> {
-        let entries = places(&bytes, id_length)?;
+        let (index, link) = Self::read_with_link(bytes, id_length)?;
+        link.is_none().then_some(index)
+    }
+
+    /// Reads an index that may be split: what it says of the shared one is returned beside its own entries.
+    pub(super) fn read_with_link(
+        bytes: Vec<u8>,
+        id_length: usize,
+    ) -> Option<(Self, Option<Vec<u8>>)> {
+        let (entries, link) = places(&bytes, id_length)?;
+        let link = link.and_then(|link| bytes.get(link)).map(<[u8]>::to_vec);
         let mut index = Self {
             bytes,
             entries,
@@ -128,7 +145,41 @@ impl IndexFile {
             .filter(|(_, entry)| entry.is_gitlink() || entry.rules_others())
             .map(|(at, _)| at)
             .collect();
-        Some(index)
+        Some((index, link))
+    }
+
+    /// Returns the file's bytes.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Returns the bytes of the index that a split index and its shared one are together: entries of `shared` without
+    /// the `deleted`, the `replaced` taken from the first entries of `own` in turn, and the rest of `own`.
+    pub(super) fn merged(
+        shared: &Self,
+        own: &Self,
+        deleted: &[bool],
+        replaced: &[bool],
+    ) -> Option<Vec<u8>> {
+        let is_set = |bits: &[bool], at: usize| bits.get(at).copied().unwrap_or(false);
+        let mut own_entries = own.entries();
+        let mut entries: Vec<IndexEntry<'_>> = Vec::new();
+        for (at, entry) in shared.entries().enumerate() {
+            let entry = if is_set(replaced, at) {
+                IndexEntry {
+                    path: entry.path,
+                    ..own_entries.next()?
+                }
+            } else {
+                entry
+            };
+            if !is_set(deleted, at) {
+                entries.push(entry);
+            }
+        }
+        entries.extend(own_entries);
+        entries.sort_by(|a, b| (a.path, a.stage()).cmp(&(b.path, b.stage())));
+        Some(written(&entries, own.id_length))
     }
 
     /// Returns every entry, in the order of their paths.
@@ -182,7 +233,7 @@ impl IndexFile {
     }
 
     /// All stages of a path.
-    fn places_of(&self, path: &[u8]) -> std::ops::Range<usize> {
+    fn places_of(&self, path: &[u8]) -> Range<usize> {
         let start = self.entries.partition_point(|place| *place.path < *path);
         let count = self
             .entries
@@ -199,36 +250,22 @@ impl IndexFile {
         let mut chosen: BTreeSet<usize> =
             paths.iter().flat_map(|path| self.places_of(path)).collect();
         chosen.extend(&self.always);
-        let mut small = SmallIndex::default();
-        let mut body = Vec::new();
-        let mut count: u32 = 0;
-        let mut extended = false;
         let places = chosen.iter().filter_map(|at| self.entries.get(*at));
-        for entry in places.filter_map(|place| self.entry(place)) {
-            small.has_gitlinks |= entry.is_gitlink();
-            small.has_rules |= entry.rules_others() && !paths.contains(entry.path);
-            extended |= entry.is_extended();
-            write_entry(&mut body, &entry);
-            count += 1;
+        let entries: Vec<_> = places.filter_map(|place| self.entry(place)).collect();
+        let is_unasked_rule =
+            |entry: &IndexEntry<'_>| entry.rules_others() && !paths.contains(entry.path);
+        SmallIndex {
+            has_gitlinks: entries.iter().any(IndexEntry::is_gitlink),
+            has_rules: entries.iter().any(is_unasked_rule),
+            bytes: written(&entries, self.id_length),
         }
-        let version: u32 = if extended { 3 } else { 2 };
-        small.bytes.extend_from_slice(b"DIRC");
-        small.bytes.extend_from_slice(&version.to_be_bytes());
-        small.bytes.extend_from_slice(&count.to_be_bytes());
-        small.bytes.extend_from_slice(&body);
-        // Git takes zeros for "no checksum" (index.skipHash) and checks none while reading.
-        small.bytes.resize(small.bytes.len() + self.id_length, 0);
-        small
     }
 
     /// Returns the bytes of an index with the entries of `paths`, of which nothing is known to have been read.
     pub(super) fn with_only_unread(&self, paths: &BTreeSet<Vec<u8>>) -> Vec<u8> {
         let mut small = self.with_only(paths).bytes;
-        let heads: Vec<_> = places(&small, self.id_length)
-            .unwrap_or_default()
-            .into_iter()
-            .map(|place| place.head.start)
-            .collect();
+        let (places, _) = places(&small, self.id_length).unwrap_or_default();
+        let heads: Vec<_> = places.into_iter().map(|place| place.head.start).collect();
         for start in heads {
             for part in [0..MODE.start, MODE.end..STAT] {
                 if let Some(stat) = small.get_mut(start + part.start..start + part.end) {
@@ -253,7 +290,8 @@ impl IndexFile {
     }
 }
 
-fn places(bytes: &[u8], id_length: usize) -> Option<Vec<Place>> {
+/// Returns where the entries lie, and the body of the extension that makes an index a split one.
+fn places(bytes: &[u8], id_length: usize) -> Option<(Vec<Place>, Option<Range<usize>>)> {
     let end = bytes.len().checked_sub(id_length)?;
     let body = bytes.get(..end)?;
     if body.get(..4)? != b"DIRC" {
@@ -272,7 +310,23 @@ fn places(bytes: &[u8], id_length: usize) -> Option<Vec<Place>> {
         entries.push(place);
         at += length;
     }
-    needs_no_more(body.get(at..)?).then_some(entries)
+    Some((entries, extensions(body, at)?.link))
+}
+
+/// Returns the bytes of an index with these entries and no extension.
+fn written(entries: &[IndexEntry<'_>], id_length: usize) -> Vec<u8> {
+    let is_extended = entries.iter().any(IndexEntry::is_extended);
+    let version: u32 = if is_extended { 3 } else { 2 };
+    let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+    let mut bytes = b"DIRC".to_vec();
+    bytes.extend_from_slice(&version.to_be_bytes());
+    bytes.extend_from_slice(&count.to_be_bytes());
+    for entry in entries {
+        write_entry(&mut bytes, entry);
+    }
+    // Git takes zeros for "no checksum" (index.skipHash) and checks none while reading.
+    bytes.resize(bytes.len() + id_length, 0);
+    bytes
 }
 
 /// An index of few entries.
@@ -339,29 +393,45 @@ fn read_compressed_path<'a>(bytes: &'a [u8], previous: &[u8]) -> Option<(Vec<u8>
     Some((path, rest.get(length + 1..)?))
 }
 
+/// The flags hold the length of the path, which a split index leaves out.
 fn write_entry(body: &mut Vec<u8>, entry: &IndexEntry<'_>) {
     let length = entry.head.len() + entry.path.len();
+    let flags_at = body.len() + STAT + entry.id_length;
     body.extend_from_slice(entry.head);
+    let path_length = u16::try_from(entry.path.len())
+        .unwrap_or(NAME_LENGTH)
+        .min(NAME_LENGTH);
+    let flags = entry.flags(0) & !NAME_LENGTH | path_length;
+    if let Some(place) = body.get_mut(flags_at..flags_at + 2) {
+        place.copy_from_slice(&flags.to_be_bytes());
+    }
     body.extend_from_slice(entry.path);
     body.resize(body.len() + ((length + 8) & !7) - length, 0);
 }
 
-/// Extensions whose name begins with a capital only speed git up; any other (`link`, `sdir`) changes what the entries
-/// mean.
-fn needs_no_more(mut extensions: &[u8]) -> bool {
-    while !extensions.is_empty() {
-        let optional = extensions.first().is_some_and(u8::is_ascii_uppercase);
-        let length = extensions
-            .get(4..8)
-            .and_then(number)
-            .and_then(|length| usize::try_from(length).ok());
-        let after = length.and_then(|length| extensions.get(8 + length..));
-        match after {
-            Some(after) if optional => extensions = after,
-            _ => return false,
+/// What follows the entries.
+struct Extensions {
+    /// Where the body of the one lies that makes an index a split one.
+    link: Option<Range<usize>>,
+}
+
+/// Extensions whose name begins with a capital only speed git up. Returns `None` for any other than `link` (`sdir`), which
+/// changes what the entries mean.
+fn extensions(body: &[u8], mut at: usize) -> Option<Extensions> {
+    let mut link = None;
+    while at < body.len() {
+        let name = body.get(at..at + 4)?;
+        let length = usize::try_from(number(body.get(at + 4..at + 8)?)?).ok()?;
+        let inside = at + 8..(at + 8).checked_add(length)?;
+        body.get(inside.clone())?;
+        at = inside.end;
+        if name == b"link" {
+            link = Some(inside);
+        } else if !name.first().is_some_and(u8::is_ascii_uppercase) {
+            return None;
         }
     }
-    true
+    Some(Extensions { link })
 }
 
 #[cfg(test)]

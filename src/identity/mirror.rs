@@ -30,8 +30,10 @@ impl Mirror {
     /// # Errors
     /// When the directory cannot be made.
     pub(super) fn new(places: &Places, scratch: &Path) -> io::Result<Self> {
-        let dir = scratch.join("held");
-        fs::create_dir(&dir)?;
+        let dir = tempfile::Builder::new()
+            .prefix("held-")
+            .tempdir_in(scratch)?
+            .keep();
         let git = Git::at(&dir)
             .with_var("GIT_DIR", &places.git_dir)
             .with_var("GIT_WORK_TREE", &dir);

@@ -25,6 +25,7 @@ mod pass_verify;
 pub mod reader;
 mod safe;
 pub mod scratch;
+mod split_index;
 mod stamp;
 mod status_text;
 pub mod tree;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs::File;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +17,7 @@ use super::kept::{Cache, Head, Kept, Quoting};
 use super::object::{Format, RawId};
 use super::pass_verify::{differing, look_at};
 use super::reader::Stop;
+use super::split_index;
 use super::stamp::Moment;
 use super::status_text::{PathBytes, Status};
 use crate::git::Git;
@@ -44,14 +44,14 @@ impl Pass<'_> {
             return Err(Stop::Torn);
         }
         let index_path = self.places.git_dir.join("index");
-        let bytes = std::fs::read(&index_path)?;
+        let bytes = split_index::whole(std::fs::read(&index_path)?, &self.places.git_dir);
         let head = self.head()?;
         let index = IndexFile::read(bytes, head.format.id_length()).ok_or(Stop::NotPlain)?;
         let index = Arc::new(index);
         if !index.is_plain() {
             return Err(Stop::NotPlain);
         }
-        let status_git = self.git_with_own_index(&index_path, &ground)?;
+        let status_git = self.git_with_own_index(&index, &ground)?;
         let (text, tracked) = std::thread::scope(|scope| {
             let status = scope.spawn(|| git_hash::status_text(&status_git));
             let tracked = self.look_at_tracked(&config, &index, head.format);
@@ -121,19 +121,22 @@ impl Pass<'_> {
         self.settle(kept, reading, &moved)
     }
 
-    /// Ends a pass in which those files moved.
+    /// Ends a pass in which those files moved: they are held, and those that move while the others are put together, too.
     fn settle(
         &mut self,
         mut kept: Kept,
-        reading: Reading,
+        mut reading: Reading,
         moved: &BTreeSet<PathBytes>,
     ) -> Result<(Kept, Reading), Stop> {
-        let reading = if moved.is_empty() {
-            reading
-        } else {
-            self.hold_still(&mut kept, moved)?;
-            self.reading(&mut kept)?
-        };
+        let mut held = BTreeSet::new();
+        let mut moved = moved.clone();
+        while !moved.is_empty() {
+            held.append(&mut moved);
+            held = self.hold_still(&mut kept, &held)?;
+            reading = self.reading(&mut kept)?;
+            moved = self.moved_uncommitted(&kept, &BTreeSet::new())?;
+            moved.retain(|path| !held.contains(path));
+        }
         if Ground::of(self.places, &kept.config) == kept.ground {
             Ok((kept, reading))
         } else {
@@ -171,9 +174,10 @@ impl Pass<'_> {
 
     /// A git that works on a private copy of the index and may refresh it, so that files which were only touched are
     /// compared once and not in every pass.
-    fn git_with_own_index(&mut self, index: &Path, ground: &Ground) -> Result<Git, Stop> {
+    fn git_with_own_index(&mut self, index: &IndexFile, ground: &Ground) -> Result<Git, Stop> {
         let copy = self.private.join("status-index");
-        let stamp = ground.stamp(index);
+        let path = self.places.git_dir.join("index");
+        let stamp = ground.stamp(&path);
         if stamp.is_none() || self.cache.copied_index != stamp || !copy.is_file() {
             self.cache.copied_index = None;
             for left_over in [copy.with_extension("lock"), copy.clone()] {
@@ -184,7 +188,7 @@ impl Pass<'_> {
                     _ => {}
                 }
             }
-            git_hash::copy_with_time(File::open(index)?, &copy)?;
+            git_hash::write_with_time_of(&path, &copy, index.bytes())?;
             self.cache.copied_index = stamp;
         }
         Ok(git_hash::on_own_index(self.git, &copy)

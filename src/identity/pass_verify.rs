@@ -93,13 +93,13 @@ impl Pass<'_> {
     }
 
     /// Reads files that moved, and those that git compares with them, once and for all of this pass: git reads what was
-    /// read here. So a writer that never stops holds up nothing but its own file, and that for as long as it takes to
+    /// read here. Returns them all. So a writer that never stops holds up nothing but its own file, and that for as long as it takes to
     /// read it alone.
     pub(super) fn hold_still(
         &mut self,
         kept: &mut Kept,
         moved: &BTreeSet<PathBytes>,
-    ) -> Result<(), Stop> {
+    ) -> Result<BTreeSet<PathBytes>, Stop> {
         if moved.len() > HELD_FILES_MAX {
             return Err(Stop::Torn);
         }
@@ -123,7 +123,8 @@ impl Pass<'_> {
         let converted = self.take_held(kept, &held);
         self.take_converted(mirror.git(), &kept.index, &converted)?;
         self.renew_codes(kept, &compared, mirror.git())?;
-        self.add_unstaged(kept, mirror.git())
+        self.add_unstaged(kept, mirror.git())?;
+        Ok(compared)
     }
 
     /// Returns which of them git may convert.

@@ -18,6 +18,7 @@ use super::file_map;
 use super::git_hash::hex;
 use super::object::Format;
 use super::scratch::Scratch;
+use super::split_index;
 use super::stamp::Stamp;
 use crate::git::{Git, GitError, records};
 use crate::ids::{ContentId, ObjectId};
@@ -91,9 +92,9 @@ impl CapturedTree {
         if top.as_os_str().is_empty() {
             return Err(TreeError::NoWorkTree);
         }
-        let git = pinned(&git, &top)?.in_dir(&top);
-        let start = StartingIndex::read(&git, &top)?;
         let scratch = super::scratch::new(&git, &top, scratch).map_err(TreeError::Scratch)?;
+        let git = pinned(&git, &top, scratch.path())?.in_dir(&top);
+        let start = StartingIndex::read(&git, &top)?;
         let git = git.with_var("GIT_INDEX_FILE", scratch.path().join("index"));
         start.write(&git)?;
         let stamps = stamps(&top, &start.files);
@@ -412,10 +413,17 @@ fn path_line(git: &Git, arguments: &[&str]) -> Result<PathBuf, TreeError> {
     Ok(PathBuf::from(OsString::from_vec(git.line(arguments)?)))
 }
 
-/// Names repository, worktree and index outright, so that the directory of a call no longer matters.
-fn pinned(git: &Git, top: &Path) -> Result<Git, TreeError> {
+/// Names repository, worktree and index outright, so that the directory of a call no longer matters; in place of a split
+/// index, one made whole in `scratch`.
+fn pinned(git: &Git, top: &Path, scratch: &Path) -> Result<Git, TreeError> {
     let git_dir = path_line(git, &["rev-parse", "--absolute-git-dir"])?;
-    let index = git_path(git, "index")?;
+    let mut index = git_path(git, "index")?;
+    if split_index::is_likely(&git_dir) && index.is_file() {
+        let bytes = std::fs::read(&index).map_err(TreeError::Scratch)?;
+        let copy = scratch.join("whole-index");
+        std::fs::write(&copy, split_index::whole(bytes, &git_dir)).map_err(TreeError::Scratch)?;
+        index = copy;
+    }
     Ok(git
         .clone()
         .with_var("GIT_DIR", git_dir)
