@@ -30,15 +30,19 @@ impl<'a> RealDirs<'a> {
 
     /// Returns the stamp of the file or link at `path`; `None` for nothing, for a directory, and below a link.
     pub(super) fn stamp(&mut self, path: &[u8]) -> Option<Stamp> {
-        let parent = path.iter().rposition(|byte| *byte == b'/');
-        let is_real = match parent.and_then(|slash| path.get(..slash)) {
-            Some(dir) => self.is_real(dir),
-            None => true,
-        };
-        if !is_real {
+        if !self.hold(path) {
             return None;
         }
         Stamp::of(&self.root.join(OsStr::from_bytes(path)))
+    }
+
+    /// Returns whether `path` lies below directories alone.
+    pub(super) fn hold(&mut self, path: &[u8]) -> bool {
+        let parent = path.iter().rposition(|byte| *byte == b'/');
+        match parent.and_then(|slash| path.get(..slash)) {
+            Some(dir) => self.is_real(dir),
+            None => true,
+        }
     }
 
     /// Returns whether every part of `dir` is a directory and no link.

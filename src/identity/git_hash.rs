@@ -5,6 +5,7 @@
 //! first line, quoted names are opened with their quotes, an absolute name leaves the repository.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
@@ -27,6 +28,8 @@ use crate::ids::ObjectId;
 const DEVICE_LIMIT: u64 = 16 * 1024 * 1024;
 /// How long the names on a command line may be, far below what systems allow (execve(2): 2 MiB on Linux, 1 MiB on macOS).
 const ARGUMENTS_MAX: usize = 64 * 1024;
+/// What a path on the command line is longer by.
+const PATHSPEC_LENGTH: usize = 16;
 
 /// Why there is no git-hash for a state.
 #[derive(Debug, thiserror::Error)]
@@ -163,20 +166,24 @@ fn cheaply(git: &Git, scratch: Option<&Path>) -> Result<Option<GitHash>, GitHash
     if changes.tracked.is_empty() && !shows_untracked(git) {
         return Ok(None);
     }
+    // A deleted file that git takes to be renamed to an unmerged one is in no line of the status, but in the diff (git 2.47).
+    if changes.has_unmerged() {
+        return Ok(None);
+    }
     let Ok(index) = std::fs::read(&place.index) else {
         return Ok(None);
     };
-    let Some(small) = IndexFile::read(index, place.head.len() / 2)
-        .map(|index| index.with_only(&changes.tracked_paths()))
-    else {
+    let Some(index) = IndexFile::read(index, place.head.len() / 2) else {
         return Ok(None);
     };
+    let small = index.with_only(&changes.tracked_paths());
     let scratch =
         super::scratch::new(git, Path::new(&place.root), scratch).map_err(GitHashError::Scratch)?;
     let unstaged_too = changes.has_unstaged() || small.has_gitlinks;
     let staged = changes
         .has_staged()
-        .then(|| DiffCall::staged(git, &staged_paths(&changes)));
+        .then(|| staged_call(git, &changes, &index, scratch.path()))
+        .transpose()?;
     let mut digest = Digest::new(&place.head);
     diffs::add_both(&mut digest, staged.as_ref(), || {
         if unstaged_too {
@@ -188,24 +195,33 @@ fn cheaply(git: &Git, scratch: Option<&Path>) -> Result<Option<GitHash>, GitHash
     GitHash::dirty(&place.root, place.head, digest, &status).map(Some)
 }
 
-/// The paths whose entries differ from HEAD's: git compares nothing else, and pairs renames among them all the same. None
-/// where there are too many for a command line.
-pub(super) fn staged_paths(changes: &Status) -> Vec<OsString> {
+/// Makes `git diff --cached` ready: on an index of the paths whose entries differ from HEAD's, and comparing those alone. Git
+/// pairs renames among them all the same. All paths where there are too many for a command line.
+pub(super) fn staged_call(
+    git: &Git,
+    changes: &Status,
+    index: &IndexFile,
+    scratch: &Path,
+) -> Result<DiffCall, GitHashError> {
     let staged = changes
         .tracked
         .iter()
         .filter(|(_, change)| change.staged != b' ');
-    let paths: Vec<OsString> = staged
+    let paths: BTreeSet<Vec<u8>> = staged
         .flat_map(|(path, change)| [Some(path), change.from.as_ref()])
         .flatten()
-        .map(|path| OsString::from_vec(path.clone()))
+        .cloned()
         .collect();
-    let bytes: usize = paths.iter().map(|path| path.len() + 1).sum();
-    if bytes > ARGUMENTS_MAX {
-        Vec::new()
+    let length: usize = paths.iter().map(|path| path.len() + PATHSPEC_LENGTH).sum();
+    let (bytes, names) = if length > ARGUMENTS_MAX {
+        (index.bytes().to_vec(), Vec::new())
     } else {
-        paths
-    }
+        let names = paths.iter().cloned().map(OsString::from_vec).collect();
+        (index.with_only(&paths).bytes, names)
+    };
+    let copy = scratch.join("staged-index");
+    std::fs::write(&copy, bytes).map_err(GitHashError::Scratch)?;
+    Ok(DiffCall::staged(&on_own_index(git, &copy), &names))
 }
 
 /// Makes `git diff` ready on the small index, which has the time of the whole one: by it git knows entries to compare again.

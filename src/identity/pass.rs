@@ -239,6 +239,9 @@ pub(super) fn is_plain_config(config: &GitConfig) -> Result<(), Stop> {
         && off("core.ignorecase")
         && off("core.precomposeunicode")
         && off("core.sparsecheckout")
+        && config
+            .get("core.fsmonitor")
+            .is_none_or(|_| config.is_true("core.fsmonitor").is_some())
         && config.get("core.abbrev").is_none()
         && config.get("core.worktree").is_none()
         && !config.get("core.excludesfile").is_some_and(is_of_a_user)

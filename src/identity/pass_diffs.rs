@@ -14,7 +14,11 @@ impl Pass<'_> {
         let staged = kept
             .status
             .has_staged()
-            .then(|| DiffCall::staged(self.git, &git_hash::staged_paths(&kept.status)));
+            .then(|| {
+                let scratch = self.scratch.path();
+                git_hash::staged_call(self.git, &kept.status, &kept.index, scratch)
+            })
+            .transpose()?;
         let mut digest = Digest::new(&kept.head.commit);
         let after_staged = diffs::add_both(&mut digest, staged.as_ref(), || {
             if kept.status.has_unstaged() {

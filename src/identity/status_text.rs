@@ -95,6 +95,14 @@ impl Status {
         self.tracked.values().any(|change| change.unstaged != b' ')
     }
 
+    /// Returns whether any path is unmerged (git-status(1), "Short Format").
+    pub(super) fn has_unmerged(&self) -> bool {
+        self.tracked.values().any(|change| {
+            let codes = [change.staged, change.unstaged];
+            codes.contains(&b'U') || codes == *b"AA" || codes == *b"DD"
+        })
+    }
+
     /// Returns every tracked path, both sides of renames.
     pub(super) fn tracked_paths(&self) -> BTreeSet<PathBytes> {
         self.tracked

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use super::FILE_LIMIT;
+use super::candidates::RealDirs;
 use super::diffs::PATHSPEC_VARS;
 use super::file_map;
 use super::git_hash::hex;
@@ -306,7 +307,7 @@ struct StartingIndex {
     entries: Vec<u8>,
     hidden: Vec<Vec<u8>>,
     unborn: Vec<Vec<u8>>,
-    /// Tracked files where a directory is now.
+    /// Tracked files where a directory is now, or a link in the place of a directory above.
     replaced: Vec<Vec<u8>>,
     files: Vec<Vec<u8>>,
 }
@@ -335,9 +336,11 @@ impl StartingIndex {
             .filter_map(|entry| entry.splitn(2, |byte| *byte == b'\t').nth(1))
             .map(<[u8]>::to_vec)
             .collect();
-        let (replaced, mut files): (Vec<_>, Vec<_>) = files
-            .into_iter()
-            .partition(|(_, path)| !gitlinks.contains(path) && is_dir(path));
+        let mut real_dirs = RealDirs::new(top);
+        let (replaced, mut files): (Vec<_>, Vec<_>) = files.into_iter().partition(|(_, path)| {
+            let is_replaced = !gitlinks.contains(path) && is_dir(path);
+            is_replaced || !real_dirs.hold(path)
+        });
         let (nested, plain): (Vec<_>, Vec<_>) =
             records(&untracked).partition(|path| path.ends_with(b"/"));
         let (born, unborn): (Vec<_>, Vec<_>) = nested
