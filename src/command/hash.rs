@@ -120,6 +120,7 @@ pub(super) fn tree_failure(git: &Git, error: &TreeError) -> Failure {
         TreeError::Git(error) => negative(git_hint(error, "git status")),
         TreeError::Scratch(_) => negative(SCRATCH_HINT),
         TreeError::TooLarge { .. } => negative("add it to .gitignore"),
+        TreeError::NothingCheckedOut => negative("git sparse-checkout disable"),
         _ => negative("git status"),
     }
 }

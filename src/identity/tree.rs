@@ -52,6 +52,9 @@ pub enum TreeError {
     /// Git printed something that is not an object id.
     #[error("git write-tree printed no object id")]
     NotAnObjectId,
+    /// A sparse checkout hides every file, as `git add -A :/` finds too (git 2.47).
+    #[error("nothing is checked out: the sparse checkout hides every file")]
+    NothingCheckedOut,
     /// A file is larger than is read.
     #[error("{path:?} is larger than {} GiB, which is more than is read", FILE_LIMIT >> 30)]
     TooLarge {
@@ -96,6 +99,9 @@ impl CapturedTree {
         let scratch = super::scratch::new(&git, &top, scratch).map_err(TreeError::Scratch)?;
         let git = pinned(&git, &top, scratch.path())?.in_dir(&top);
         let start = StartingIndex::read(&git, &top)?;
+        if !start.hidden.is_empty() && start.files.is_empty() && start.replaced.is_empty() {
+            return Err(TreeError::NothingCheckedOut);
+        }
         let git = git.with_var("GIT_INDEX_FILE", scratch.path().join("index"));
         start.write(&git)?;
         let stamps = stamps(&top, &start.files);
