@@ -5,9 +5,12 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::fs::File;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use notify::event::{EventKind, ModifyKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
@@ -55,12 +58,21 @@ impl WatchError {
 #[derive(Default)]
 struct Shared {
     /// A mutex because notify calls from its own thread; held for one insertion or one take.
-    touched: Mutex<Touched>,
+    noted: Mutex<Noted>,
+    cookie_seen: Condvar,
+}
+
+/// What events told.
+#[derive(Default)]
+struct Noted {
+    touched: Touched,
+    /// The last cookie whose event came.
+    cookie: u64,
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Touched> {
-        self.touched.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Noted> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -72,6 +84,7 @@ pub struct Watch {
     dirs: BTreeSet<PathBuf>,
     store: Option<PathBuf>,
     outside: Outside,
+    cookies: AtomicU64,
 }
 
 /// Files outside the worktree that matter. A mutex because the event thread reads what a rewatch renews; held for one
@@ -105,6 +118,7 @@ impl Watch {
             dirs: BTreeSet::new(),
             store: store.map(Path::to_owned),
             outside,
+            cookies: AtomicU64::new(0),
         })
     }
 
@@ -113,13 +127,33 @@ impl Watch {
         self.dirs.len()
     }
 
+    /// Makes a file in a private directory and waits for its event: events come in the order of what was done, so by then
+    /// all earlier ones have come. Returns false when it does not come in `time`, as on file systems that send none.
+    pub fn sync(&self, time: Duration) -> bool {
+        let cookie = self.cookies.fetch_add(1, Ordering::Relaxed) + 1;
+        let file = cookie_dir(&self.worktree).join(cookie.to_string());
+        if let Err(error) = File::create(&file) {
+            tracing::debug!(%error, "no cookie can be made");
+            return false;
+        }
+        let waited =
+            self.shared
+                .cookie_seen
+                .wait_timeout_while(self.shared.lock(), time, |noted| noted.cookie < cookie);
+        let came = waited.is_ok_and(|(_, waited)| !waited.timed_out());
+        if let Err(error) = std::fs::remove_file(&file) {
+            tracing::debug!(%error, "a cookie cannot be removed");
+        }
+        came
+    }
+
     /// Takes what was touched and watches what is new. Called before a reading, so that whatever changes after the
     /// reading began is seen.
     ///
     /// # Errors
     /// [`WatchError`] when a directory cannot be watched; what was touched is everything then.
     pub fn take(&mut self) -> Result<Touched, WatchError> {
-        let touched = std::mem::take(&mut *self.shared.lock());
+        let touched = std::mem::take(&mut self.shared.lock().touched);
         match &touched {
             Touched::Everything => self.watch_everything()?,
             Touched::Paths(paths)
@@ -182,7 +216,9 @@ impl Watch {
         self.dirs.clear();
         let mut outside = user_files(&self.worktree);
         outside.extend(self.store.clone());
-        let dirs = dirs_of_few(&self.worktree, &outside);
+        let cookies = make_cookie_dir(&self.worktree);
+        let mut dirs = dirs_of_few(&self.worktree, &outside);
+        dirs.extend(cookies.map(|dir| (dir, RecursiveMode::NonRecursive)));
         *self.outside.lock().unwrap_or_else(PoisonError::into_inner) = outside;
         for (dir, mode) in dirs {
             self.watch(&dir, mode)?;
@@ -275,6 +311,27 @@ impl Watch {
     }
 }
 
+fn cookie_dir(worktree: &Worktree) -> PathBuf {
+    worktree.private_dir().join("cookies")
+}
+
+/// Returns the directory, empty; `None` where there is no private directory.
+fn make_cookie_dir(worktree: &Worktree) -> Option<PathBuf> {
+    let dir = cookie_dir(worktree);
+    let left = std::fs::read_dir(&dir).into_iter().flatten().flatten();
+    for cookie in left {
+        drop(std::fs::remove_file(cookie.path()));
+    }
+    match std::fs::create_dir(&dir) {
+        Ok(()) => Some(dir),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Some(dir),
+        Err(error) => {
+            tracing::debug!(%error, "questions are answered by full readings");
+            None
+        }
+    }
+}
+
 /// What changes at every commit and says nothing about ignored files.
 fn moves_at_every_commit(inside: &Path) -> bool {
     let ordinary = [
@@ -353,6 +410,7 @@ fn user_files(worktree: &Worktree) -> Vec<PathBuf> {
 struct GitDirFilter {
     root: PathBuf,
     git_dirs: Vec<PathBuf>,
+    cookies: PathBuf,
     outside: Outside,
 }
 
@@ -361,8 +419,15 @@ impl GitDirFilter {
         Self {
             root: worktree.root.clone(),
             git_dirs: vec![worktree.git_dir.clone(), worktree.common_dir.clone()],
+            cookies: cookie_dir(worktree),
             outside,
         }
+    }
+
+    /// Returns the number of a cookie.
+    fn cookie(&self, path: &Path) -> Option<u64> {
+        let name = path.strip_prefix(&self.cookies).ok()?;
+        name.to_str()?.parse().ok()
     }
 
     fn is_gits(&self, path: &Path) -> bool {
@@ -431,25 +496,30 @@ fn matters_to_git(inside: &Path) -> bool {
 
 /// Returns whether anything was noted. The rescan flag comes without paths, so it is looked at first.
 fn note(shared: &Shared, filter: &GitDirFilter, event: notify::Result<notify::Event>) -> bool {
-    let mut touched = shared.lock();
+    let mut noted = shared.lock();
     match event {
-        Ok(event) if event.need_rescan() => *touched = Touched::Everything,
+        Ok(event) if event.need_rescan() => noted.touched = Touched::Everything,
         Ok(event) if matches!(event.kind, EventKind::Access(_)) => return false,
         Ok(event) => {
-            let mut noted = false;
+            let mut matters = false;
             let is_metadata = matches!(event.kind, EventKind::Modify(ModifyKind::Metadata(_)));
             for path in event.paths {
+                if let Some(cookie) = filter.cookie(&path) {
+                    noted.cookie = noted.cookie.max(cookie);
+                    shared.cookie_seen.notify_all();
+                    continue;
+                }
                 // Git freshens the time of objects that it finds; a mode in there means nothing.
                 if filter.matters(&path) && !(is_metadata && filter.is_gits(&path)) {
-                    touched.add(path);
-                    noted = true;
+                    noted.touched.add(path);
+                    matters = true;
                 }
             }
-            return noted;
+            return matters;
         }
         Err(error) => {
             tracing::warn!(%error, "the watcher reports an error; everything is read again");
-            *touched = Touched::Everything;
+            noted.touched = Touched::Everything;
         }
     }
     true
@@ -466,12 +536,13 @@ mod tests {
             GitDirFilter {
                 root: "/r".into(),
                 git_dirs: vec!["/r/.git".into()],
+                cookies: "/r/.git/tracemark/cookies".into(),
                 outside: Outside::default(),
             },
         );
         let event = notify::Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
         assert!(note(&shared, &filter, Ok(event)));
-        assert_eq!(*shared.lock(), Touched::Everything);
+        assert_eq!(shared.lock().touched, Touched::Everything);
     }
 
     #[test]
@@ -479,6 +550,7 @@ mod tests {
         let filter = GitDirFilter {
             root: "/r".into(),
             git_dirs: vec!["/r/.git".into()],
+            cookies: "/r/.git/tracemark/cookies".into(),
             outside: Arc::new(Mutex::new(vec!["/home/u/.gitconfig".into()])),
         };
         for quiet in [

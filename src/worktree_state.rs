@@ -105,14 +105,22 @@ pub struct StoreFailure {
     pub hint: String,
 }
 
+/// How much of a worktree is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// What events have told by now.
+    Touched,
+    /// What events will have told of everything that was written before.
+    Synced,
+    /// Every file.
+    Everything,
+}
+
 /// What is to be done.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Read the worktree; `everything` even when nothing seems to have changed.
-    Read {
-        /// False when only what was touched need be looked at.
-        everything: bool,
-    },
+    /// Read the worktree.
+    Read(Depth),
     /// Find or create the LoggedModel of an observation.
     Resolve(Box<Observation>),
     /// Ask the store whether a remembered LoggedModel still exists.
@@ -234,6 +242,7 @@ pub struct WorktreeState {
     pass_began: Option<Instant>,
     pass_due: Option<Instant>,
     pass_everything: bool,
+    pass_synced: bool,
     pass_rest_until: Option<Instant>,
     safety_due: Option<Instant>,
     polling: bool,
@@ -270,6 +279,7 @@ impl WorktreeState {
             pass_began: None,
             pass_due: Some(now),
             pass_everything: true,
+            pass_synced: false,
             pass_rest_until: None,
             safety_due: None,
             polling: false,
@@ -369,7 +379,7 @@ impl WorktreeState {
     fn asked(&mut self, waiter: WaiterId, deadline: Instant, now: Instant) {
         self.waiters.push(Waiter::new(waiter, deadline));
         if deadline > now {
-            self.pass_everything = true;
+            self.pass_synced = true;
             self.want_pass(now);
         }
     }
@@ -649,9 +659,14 @@ impl WorktreeState {
         for waiter in &mut self.waiters {
             waiter.in_pass = true;
         }
-        effects.push(Effect::Read {
-            everything: std::mem::take(&mut self.pass_everything),
-        });
+        let synced = std::mem::take(&mut self.pass_synced);
+        effects.push(Effect::Read(
+            match (std::mem::take(&mut self.pass_everything), synced) {
+                (true, _) => Depth::Everything,
+                (false, true) => Depth::Synced,
+                (false, false) => Depth::Touched,
+            },
+        ));
     }
 
     /// Whoever asked for code that has been read wants its version now.

@@ -25,7 +25,7 @@ use crate::session::{Resolved, Session, choice_text, reader_of};
 use crate::version::{ActiveModel, Observation};
 use crate::watch::Watch;
 use crate::worktree_state::{
-    Effect, Input, PassFailure, Pending, Policy, Publication, State, StoreFailure, WaiterId,
+    Depth, Effect, Input, PassFailure, Pending, Policy, Publication, State, StoreFailure, WaiterId,
     WorktreeState,
 };
 
@@ -98,6 +98,8 @@ struct Entry {
 struct EnvWriter {
     busy: bool,
     next: Option<String>,
+    /// Answers that wait until the file says the same.
+    answers: Vec<(Reply<Active>, Active)>,
     /// The directory that was written to last, held open: a worktree that is moved away leaves no id behind.
     dir: Option<File>,
 }
@@ -243,6 +245,7 @@ impl EventLoop {
                     entry.writer.dir = dir;
                 }
                 self.write_env(id);
+                self.give_written_answers(id);
             }
             Ok(Event::Loaded(loaded, request)) => {
                 self.take_in(loaded);
@@ -303,7 +306,7 @@ impl EventLoop {
 
     fn carry_out(&mut self, id: WorktreeId, effect: Effect) {
         match effect {
-            Effect::Read { everything } => self.begin_look(id, everything),
+            Effect::Read(depth) => self.begin_look(id, depth),
             Effect::Resolve(observation) => self.begin_resolve(id, observation),
             Effect::Verify(model) => self.begin_verify(id, model.model_id),
             Effect::Publish(publication) => self.publish(id, &publication),
@@ -315,7 +318,7 @@ impl EventLoop {
         }
     }
 
-    fn begin_look(&mut self, id: WorktreeId, everything: bool) {
+    fn begin_look(&mut self, id: WorktreeId, depth: Depth) {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
@@ -332,7 +335,7 @@ impl EventLoop {
             return;
         };
         self.work.spawn_blocking(move || {
-            let look = look(&mut eyes, &session, everything);
+            let look = look(&mut eyes, &session, depth);
             Event::Looked(id, Box::new(eyes), Box::new(look))
         });
     }
@@ -453,12 +456,27 @@ impl EventLoop {
             .spawn_blocking(move || Event::EnvWritten(id, place.write(&text)));
     }
 
+    /// Whoever has an answer finds the env file saying the same.
     fn answer(&mut self, waiter: WaiterId, publication: &Publication, fresh: bool) {
         let Some((id, reply)) = self.waiters.remove(&waiter) else {
             return;
         };
-        if let Some(entry) = self.entries.get(&id) {
-            drop(reply.send(Ok(entry.describe(publication, fresh))));
+        if let Some(entry) = self.entries.get_mut(&id) {
+            let answer = entry.describe(publication, fresh);
+            if entry.writer.busy {
+                entry.writer.answers.push((reply, answer));
+            } else {
+                drop(reply.send(Ok(answer)));
+            }
+        }
+    }
+
+    fn give_written_answers(&mut self, id: WorktreeId) {
+        let entry = self.entries.get_mut(&id);
+        if let Some(entry) = entry.filter(|entry| !entry.writer.busy) {
+            for (reply, answer) in entry.writer.answers.drain(..) {
+                drop(reply.send(Ok(answer)));
+            }
         }
     }
 

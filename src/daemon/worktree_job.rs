@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::identity::ReadError;
 use crate::identity::reader::WorktreeReader;
@@ -11,7 +12,10 @@ use crate::repository::{IgnoreRules, ignored_by_git};
 use crate::session::Session;
 use crate::touched::Touched;
 use crate::watch::{Watch, WatchError};
-use crate::worktree_state::{Memory, PassFailure, Seen};
+use crate::worktree_state::{Depth, Memory, PassFailure, Seen};
+
+/// Events that do not come in this time are not waited for: everything is read instead.
+const SYNC_TIME: Duration = Duration::from_millis(500);
 
 /// What moves into the job and comes back with its outcome.
 pub(super) struct Eyes {
@@ -20,6 +24,14 @@ pub(super) struct Eyes {
     /// False before the first look, which watches everything.
     pub(super) open: bool,
     pub(super) reader: WorktreeReader,
+}
+
+impl Eyes {
+    /// Waits until every event of what was done before has come; false where that cannot be known.
+    fn is_synced(&self) -> bool {
+        let watch = self.watch.as_ref().filter(|_| self.open);
+        watch.is_some_and(|watch| watch.sync(SYNC_TIME))
+    }
 }
 
 /// What a look brought.
@@ -36,10 +48,8 @@ pub(super) struct Look {
 }
 
 /// Looks at a worktree. A bug on the way makes it broken for now, not the daemon.
-pub(super) fn look(eyes: &mut Eyes, session: &Arc<Session>, everything: bool) -> Look {
-    let looked = catch_unwind(AssertUnwindSafe(|| {
-        look_unguarded(eyes, session, everything)
-    }));
+pub(super) fn look(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Look {
+    let looked = catch_unwind(AssertUnwindSafe(|| look_unguarded(eyes, session, depth)));
     looked.unwrap_or_else(|_| {
         eyes.open = false;
         Look {
@@ -54,20 +64,21 @@ pub(super) fn look(eyes: &mut Eyes, session: &Arc<Session>, everything: bool) ->
     })
 }
 
-fn look_unguarded(eyes: &mut Eyes, session: &Arc<Session>, everything: bool) -> Look {
+fn look_unguarded(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Look {
+    let is_synced = depth == Depth::Synced && eyes.is_synced();
     let (touched, watch_failure) = take_touched(eyes);
     let is_there = session.worktree.root.join(".git").exists();
     let settings_changed = is_there && !session.has_current_settings();
     let nothing_new = || session.trusts_store() && only_ignored(session, &touched);
     let outcome = if settings_changed {
         Err(PassFailure::Torn)
-    } else if !everything && nothing_new() {
+    } else if depth == Depth::Touched && nothing_new() {
         Ok(Seen::Same)
     } else {
-        let touched = if everything {
-            &Touched::Everything
-        } else {
+        let touched = if depth == Depth::Touched || is_synced {
             &touched
+        } else {
+            &Touched::Everything
         };
         observe(&mut eyes.reader, session, touched)
     };

@@ -182,7 +182,7 @@ fn cheaply(git: &Git, scratch: Option<&Path>) -> Result<Option<GitHash>, GitHash
     let unstaged_too = changes.has_unstaged() || small.has_gitlinks;
     let staged = changes
         .has_staged()
-        .then(|| staged_call(git, &changes, &index, scratch.path()))
+        .then(|| staged_call(git, &place.index, &changes, &index, scratch.path()))
         .transpose()?;
     let mut digest = Digest::new(&place.head);
     diffs::add_both(&mut digest, staged.as_ref(), || {
@@ -199,6 +199,7 @@ fn cheaply(git: &Git, scratch: Option<&Path>) -> Result<Option<GitHash>, GitHash
 /// pairs renames among them all the same. All paths where there are too many for a command line.
 pub(super) fn staged_call(
     git: &Git,
+    whole: &Path,
     changes: &Status,
     index: &IndexFile,
     scratch: &Path,
@@ -220,7 +221,8 @@ pub(super) fn staged_call(
         (index.with_only(&paths).bytes, names)
     };
     let copy = scratch.join("staged-index");
-    std::fs::write(&copy, bytes).map_err(GitHashError::Scratch)?;
+    // Git takes a file of the worktree for a blob that seems to be in it, going by the time of the index (diff.c, git 2.47).
+    write_with_time_of(whole, &copy, &bytes).map_err(GitHashError::Scratch)?;
     Ok(DiffCall::staged(&on_own_index(git, &copy), &names))
 }
 

@@ -16,7 +16,8 @@ impl Pass<'_> {
             .has_staged()
             .then(|| {
                 let scratch = self.scratch.path();
-                git_hash::staged_call(self.git, &kept.status, &kept.index, scratch)
+                let index = self.places.git_dir.join("index");
+                git_hash::staged_call(self.git, &index, &kept.status, &kept.index, scratch)
             })
             .transpose()?;
         let mut digest = Digest::new(&kept.head.commit);

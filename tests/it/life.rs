@@ -10,8 +10,8 @@ use tracemark::ids::ModelId;
 use tracemark::ledger::VersionKey;
 use tracemark::version::{ActiveModel, Observation};
 use tracemark::worktree_state::{
-    Effect, Input, Memory, PassFailure, Pending, Policy, Publication, Seen, State, StoreFailure,
-    WorktreeState,
+    Depth, Effect, Input, Memory, PassFailure, Pending, Policy, Publication, Seen, State,
+    StoreFailure, WorktreeState,
 };
 
 const SETTLE: Duration = Duration::from_millis(500);
@@ -76,7 +76,7 @@ impl Play {
     fn give(&mut self, input: Input) {
         for effect in self.state.on(input, self.now) {
             match effect {
-                Effect::Read { .. } => {
+                Effect::Read(_) => {
                     assert!(self.reading.is_none(), "two passes at once");
                     self.reading = Some(self.on_disk());
                 }
@@ -375,7 +375,7 @@ fn a_worktree_that_sends_no_events_is_read_all_the_same() {
     let mut state = WorktreeState::new(policy, now);
     state.poll();
     let effects = state.on(Input::Tick, now);
-    assert_eq!(effects, [Effect::Read { everything: true }]);
+    assert_eq!(effects, [Effect::Read(Depth::Everything)]);
     state.on(Input::Read(Ok(Seen::Same)), now);
     assert!(
         state
