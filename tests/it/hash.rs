@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use base64::Engine as _;
 use serde_json::Value;
 
+use crate::identity::oracle;
 use crate::world::{Said, World};
 
 const PLAIN: &str = include_str!("../data/vectors-plain.json");
@@ -24,6 +25,23 @@ fn it_equals_the_guides_helper_in_every_ordinary_state() {
 #[test]
 fn it_equals_the_guides_helper_in_every_odd_state() {
     check_vectors(ODD);
+}
+
+#[test]
+fn the_oracles_of_these_tests_give_the_recorded_answers() {
+    for text in [PLAIN, ODD] {
+        let document: Value = serde_json::from_str(text).unwrap();
+        for vector in document["vectors"].as_array().unwrap().iter().step_by(5) {
+            let state = State::build(&document["env"], &vector["ops"]);
+            let caller = |program: &str| state.command_of(vector, program);
+            let tree = oracle::tree(&caller).map(|tree| tree.id);
+            for (name, answer) in [("helper", oracle::git_hash(&caller)), ("tree", tree)] {
+                let recorded = vector[name]["value"].as_str();
+                let seed = &vector["seed"];
+                assert_eq!(answer.as_deref().ok(), recorded, "seed {seed} {name}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -138,8 +156,7 @@ fn check_vector(env: &Value, vector: &Value) -> Result<(), String> {
         ("helper", &["hash"][..]),
         ("tree", &["hash", "--naming", "tree"]),
     ] {
-        let mut command = state.command(env!("CARGO_BIN_EXE_tracemark"), &vector["run"]["env"]);
-        command.current_dir(state.path(&vector["run"]["cwd"]));
+        let mut command = state.command_of(vector, env!("CARGO_BIN_EXE_tracemark"));
         let said = Said::of(&command.args(arguments).output().unwrap());
         let right = match vector[oracle]["value"].as_str() {
             Some(expected) => said.code == Some(0) && said.stdout.trim_end() == expected,
@@ -215,6 +232,13 @@ impl State {
                 value.replace("${BASE}", self.base.path().to_str().unwrap()),
             );
         }
+        command
+    }
+
+    /// A command where, and with the environment in which, a vector's identity is asked for.
+    fn command_of(&self, vector: &Value, program: &str) -> Command {
+        let mut command = self.command(program, &vector["run"]["env"]);
+        command.current_dir(self.path(&vector["run"]["cwd"]));
         command
     }
 
@@ -378,4 +402,13 @@ fn remove(path: &Path) {
     } else {
         std::fs::remove_file(path).unwrap();
     }
+}
+
+#[test]
+fn a_worktree_of_which_a_sparse_checkout_hides_every_file_has_no_tree_id() {
+    let world = World::with_commit();
+    world.git(&["sparse-checkout", "set", "--no-cone", "/nothing"]);
+    let said = world.tracemark(&["hash", "--naming", "tree"]);
+    assert_eq!(said.code, Some(1));
+    assert!(said.stderr.contains("hides every file"), "{}", said.stderr);
 }

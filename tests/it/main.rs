@@ -13,6 +13,7 @@ mod commands;
 mod errors;
 mod explain;
 mod hash;
+mod identity;
 mod layers;
 mod life;
 mod main_job;

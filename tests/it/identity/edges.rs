@@ -1,0 +1,294 @@
+//! The states at the edge: what cannot be read, never ends, has no text, or is asked for in a strange place.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+use std::process::Stdio;
+
+use tracemark::repository::Worktree;
+use tracemark::touched::Touched;
+
+use super::ground::{Ground, alone, alone_under};
+use super::judge::{judge, reader, same};
+use super::oracle;
+use crate::world::Said;
+
+/// A state and how it comes about in a repository of one commit.
+type State = (&'static str, fn(&Ground));
+
+/// As root, permissions bind nobody; `setpriv` of util-linux takes that away.
+const WITHOUT_ROOTS_POWERS: &[&str] = &[
+    "setpriv",
+    "--bounding-set",
+    "-dac_override,-dac_read_search",
+];
+
+const UNREADABLE: [State; 6] = [
+    ("an untracked file", |ground| lock(ground, "new.py")),
+    ("a changed file", |ground| {
+        ground.write("a.py", "changed\n");
+        lock(ground, "a.py");
+    }),
+    ("a file that was not changed", |ground| lock(ground, "a.py")),
+    ("a staged file", |ground| {
+        ground.write("a.py", "changed\n");
+        ground.git(&["add", "-A"]);
+        lock(ground, "a.py");
+    }),
+    ("an untracked directory", |ground| {
+        ground.write("new/c.py", "new\n");
+        lock(ground, "new");
+    }),
+    ("an ignored file", |ground| {
+        ground.write(".gitignore", "*.log\n");
+        lock(ground, "x.log");
+    }),
+];
+
+#[test]
+fn what_permissions_forbid_to_read_is_as_unreadable_as_for_the_helper() {
+    let root = rustix::process::geteuid().is_root();
+    let wrapper: &[&str] = if root { WITHOUT_ROOTS_POWERS } else { &[] };
+    alone_under(wrapper, || each_is_right(&UNREADABLE));
+}
+
+/// Makes a file that nobody may read, or a directory that nobody may enter.
+fn lock(ground: &Ground, path: &str) {
+    let path = ground.at(path);
+    if !path.exists() {
+        std::fs::write(&path, "locked\n").unwrap();
+    }
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
+    let can_read = if path.is_dir() {
+        std::fs::read_dir(&path).is_ok()
+    } else {
+        std::fs::read(&path).is_ok()
+    };
+    assert!(!can_read, "permissions do not bind this process");
+}
+
+const ENDLESS: [State; 11] = [
+    ("an endless device behind the first line", |ground| {
+        change(ground, "d/dev/zero");
+    }),
+    ("a device that is full", |ground| {
+        change(ground, "d/dev/full");
+    }),
+    ("a device that is empty", |ground| {
+        change(ground, "d/dev/null");
+    }),
+    ("a device that waits", |ground| {
+        change(ground, "d/dev/stdin");
+    }),
+    ("a file outside of the repository", |ground| {
+        change(ground, "d/proc/sys/kernel/ostype");
+    }),
+    ("a pipe instead of a file", |ground| pipe(ground, "a.py")),
+    ("a pipe instead of an empty file", |ground| {
+        ground.write("a.py", "");
+        ground.commit_all("empty");
+        pipe(ground, "a.py");
+    }),
+    ("a pipe that nobody added", |ground| pipe(ground, "pipe")),
+    ("a pipe behind the first line", |ground| {
+        change(ground, "d.py");
+        pipe(ground, ".py");
+    }),
+    ("a link to a pipe", |ground| {
+        pipe(ground, "../pipe");
+        symlink("../pipe", ground.at("link")).unwrap();
+    }),
+    ("a link to itself", |ground| {
+        symlink("link", ground.at("link")).unwrap();
+    }),
+];
+
+#[test]
+fn what_never_ends_is_an_error_and_not_waited_for() {
+    alone(|| each_is_right(&ENDLESS));
+}
+
+fn change(ground: &Ground, path: &str) {
+    ground.write(path, "first\n");
+    ground.commit_all("first");
+    ground.write(path, "changed\n");
+}
+
+fn pipe(ground: &Ground, path: &str) {
+    drop(std::fs::remove_file(ground.at(path)));
+    assert!(
+        ground
+            .command("mkfifo")
+            .arg(path)
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+fn each_is_right(states: &[State]) {
+    let wrong: Vec<String> = states
+        .iter()
+        .filter_map(|(name, make)| {
+            let ground = of_one_commit("repo");
+            make(&ground);
+            is_right(&ground).err().map(|why| format!("{name}: {why}"))
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+fn of_one_commit(name: impl AsRef<Path>) -> Ground {
+    let ground = Ground::new(&[]);
+    let from = ground.root().to_owned();
+    let ground = ground.in_place(name);
+    std::fs::rename(from, ground.root()).unwrap();
+    ground.write("a.py", "first\n");
+    ground.write("b.py", "first\n");
+    ground.commit_all("first");
+    ground
+}
+
+fn is_right(ground: &Ground) -> Result<(), String> {
+    let git_dir = ground.at(".git");
+    let worktree = Worktree {
+        root: ground.root().to_owned(),
+        common_dir: git_dir.clone(),
+        git_dir,
+    };
+    std::fs::create_dir_all(worktree.private_dir()).unwrap();
+    let mut reader = reader(&worktree);
+    judge(ground, &worktree, &mut reader, &Touched::Everything)?;
+    judge(ground, &worktree, &mut reader, &Touched::default())
+}
+
+#[test]
+fn what_never_ends_is_named_and_an_open_standard_input_is_not_waited_for() {
+    alone(|| {
+        for path in ["/dev/zero", "/dev/stdin"] {
+            let ground = of_one_commit("repo");
+            change(&ground, &format!("d{path}"));
+            let mut command = ground.command(env!("CARGO_BIN_EXE_tracemark"));
+            command
+                .arg("hash")
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped());
+            let mut child = command.spawn().unwrap();
+            let held_open = child.stdin.take();
+            let said = Said::of(&child.wait_with_output().unwrap());
+            drop(held_open);
+            said.failed(1, path);
+        }
+    });
+}
+
+#[test]
+fn the_root_may_have_any_name() {
+    let names = [
+        &b"caf\xe9"[..],
+        b"white ",
+        b"\xe3\x80\x80",
+        b" white",
+        b"-c",
+        b"qu\"ote",
+        b"new\nline",
+        b"line\n",
+        b"a:b",
+    ];
+    alone(|| {
+        let mut wrong = Vec::new();
+        for name in names {
+            let ground = of_one_commit(OsStr::from_bytes(name));
+            for state in ["clean", "dirty"] {
+                let judged = is_right(&ground);
+                wrong.extend(
+                    judged
+                        .err()
+                        .map(|why| format!("{ground:?}, {state}: {why}")),
+                );
+                ground.write("a.py", "changed\n");
+                ground.write("b.py", "changed\n");
+                ground.write("new.py", "new\n");
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    });
+}
+
+#[test]
+fn no_locale_changes_the_answer() {
+    alone(|| {
+        let ground = of_one_commit("repo");
+        ground.write("a.py", "caf\u{e9} \u{30e2}\n");
+        ground.write("n\u{e9}.py", "caf\u{e9}\n");
+        let helper = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/git_helper.py");
+        let expected = oracle::git_hash(&|program| ground.command(program));
+        for locale in ["C", "POSIX", "C.UTF-8", "xx_YY.ISO-8859-1", "de_DE@euro"] {
+            let in_locale = |program: &str| {
+                let mut command = ground.command(program);
+                command.env_remove("LANG").env("LC_ALL", locale);
+                command
+            };
+            let said = |output| Ok(Said::of(&output).ok().trim().to_owned());
+            let by_python = in_locale("python3").arg(&helper).output().unwrap();
+            let ours = in_locale(env!("CARGO_BIN_EXE_tracemark"))
+                .arg("hash")
+                .output()
+                .unwrap();
+            same(locale, &said(ours), "the helper", &expected).unwrap();
+            same(locale, &said(by_python), "the helper", &expected).unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_huge_untracked_file_is_hashed_without_being_held_in_memory() {
+    alone(|| {
+        let ground = of_one_commit("repo");
+        let file = std::fs::File::create(ground.at("huge.bin")).unwrap();
+        file.set_len(HUGE).unwrap();
+        let limited = format!("ulimit -v {} && exec \"$0\" hash", HUGE / 2 / 1024);
+        let mut command = ground.command("sh");
+        let output = command
+            .args(["-c", &limited, env!("CARGO_BIN_EXE_tracemark")])
+            .output()
+            .unwrap();
+        let answer = Ok(Said::of(&output).ok().trim().to_owned());
+        let expected = oracle::git_hash(&|program| ground.command(program));
+        same("tracemark hash", &answer, "the helper", &expected).unwrap();
+    });
+}
+
+/// More than 32 bits can count, in bytes; nothing of it is on the disk.
+const HUGE: u64 = 3 << 30;
+
+/// What a hook says that git asks for changed files: everything may have changed, nothing did, or it fails (githooks(5)).
+const FSMONITORS: [(&str, &str); 4] = [
+    ("says everything", "printf 'token\\0/\\0'"),
+    ("says the truth", "printf 'token\\0a.py\\0new.py\\0'"),
+    ("says nothing", "printf 'token\\0'"),
+    ("fails", "exit 1"),
+];
+
+#[test]
+fn a_hook_that_watches_files_for_git_is_trusted_as_the_helpers_git_trusts_it() {
+    alone(|| {
+        for (name, script) in FSMONITORS {
+            let ground = of_one_commit("repo");
+            ground.add_fsmonitor(script);
+            for state in ["clean", "dirty", "staged"] {
+                is_right(&ground)
+                    .unwrap_or_else(|why| panic!("a hook that {name}, {state}: {why}"));
+                match state {
+                    "clean" => {
+                        ground.write("a.py", "changed\n");
+                        ground.write("new.py", "new\n");
+                    }
+                    _ => drop(ground.git(&["add", "-A"])),
+                }
+            }
+        }
+    });
+}
