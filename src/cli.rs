@@ -85,6 +85,9 @@ pub struct UpArgs {
     /// The experiment's name, created if absent
     #[arg(long, value_name = "NAME")]
     pub experiment: Option<String>,
+    /// Send a password or token over plain http to another machine (=false takes that back)
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub allow_http_credentials: Option<bool>,
     /// How LoggedModels are named
     #[arg(long, value_enum)]
     pub naming: Option<NamingArg>,

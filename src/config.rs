@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::fs_util::{PathError, read_if_exists};
 use crate::identity::Naming;
 use crate::ids::ExperimentId;
-use crate::mlflow::ExperimentChoice;
+use crate::mlflow::{Connection, DatabricksPlace, ExperimentChoice};
 
 /// The name of the repository's own settings file.
 pub const REPOSITORY_FILE: &str = ".tracemark.toml";
@@ -108,6 +108,109 @@ pub struct StoreLayer {
     /// The experiment's id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub experiment_id: Option<String>,
+    /// How the server is reached.
+    #[serde(skip_serializing_if = "ConnectionLayer::is_empty")]
+    pub connection: ConnectionLayer,
+}
+
+/// The part of a layer that says how a server is reached. Holds no secret.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConnectionLayer {
+    /// A PEM file with the certificates to trust instead of the system's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_cert: Option<PathBuf>,
+    /// A PEM file with our own certificate and its key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_cert: Option<PathBuf>,
+    /// Whether the server's certificate is not checked at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub insecure_tls: Option<bool>,
+    /// The MLflow workspace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<String>,
+    /// How many seconds one request may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<u64>,
+    /// The proxy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<String>,
+    /// What is reached without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_proxy: Option<String>,
+    /// Whether a password or token may be sent over plain http to another machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_http_credentials: Option<bool>,
+    /// The address of the Databricks workspace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub databricks_host: Option<String>,
+    /// The Databricks profile where the tracking URI names none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub databricks_profile: Option<String>,
+    /// The file of Databricks profiles.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub databricks_config_file: Option<PathBuf>,
+    /// The kind of Databricks login.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub databricks_auth_type: Option<String>,
+    /// The `databricks` command.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub databricks_cli_path: Option<PathBuf>,
+    /// The names of the variables with a password or token that `up` saw; their values are kept nowhere.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub credentials_seen: Vec<String>,
+}
+
+impl ConnectionLayer {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Returns what this layer says, and what `lower` says where this one says nothing.
+    #[must_use]
+    pub fn or(self, lower: Self) -> Self {
+        Self {
+            server_cert: self.server_cert.or(lower.server_cert),
+            client_cert: self.client_cert.or(lower.client_cert),
+            insecure_tls: self.insecure_tls.or(lower.insecure_tls),
+            workspace: self.workspace.or(lower.workspace),
+            timeout: self.timeout.or(lower.timeout),
+            proxy: self.proxy.or(lower.proxy),
+            no_proxy: self.no_proxy.or(lower.no_proxy),
+            allow_http_credentials: self.allow_http_credentials.or(lower.allow_http_credentials),
+            databricks_host: self.databricks_host.or(lower.databricks_host),
+            databricks_profile: self.databricks_profile.or(lower.databricks_profile),
+            databricks_config_file: self.databricks_config_file.or(lower.databricks_config_file),
+            databricks_auth_type: self.databricks_auth_type.or(lower.databricks_auth_type),
+            databricks_cli_path: self.databricks_cli_path.or(lower.databricks_cli_path),
+            credentials_seen: if self.credentials_seen.is_empty() {
+                lower.credentials_seen
+            } else {
+                self.credentials_seen
+            },
+        }
+    }
+
+    fn into_connection(self) -> Connection {
+        Connection {
+            server_cert: self.server_cert,
+            client_cert: self.client_cert,
+            insecure_tls: self.insecure_tls.unwrap_or_default(),
+            workspace: self.workspace,
+            timeout: self.timeout.map(Duration::from_secs),
+            proxy: self.proxy,
+            no_proxy: self.no_proxy,
+            allow_http_credentials: self.allow_http_credentials.unwrap_or_default(),
+            databricks: DatabricksPlace {
+                host: self.databricks_host,
+                profile: self.databricks_profile,
+                config_file: self.databricks_config_file,
+                auth_type: self.databricks_auth_type,
+                command_line: self.databricks_cli_path,
+            },
+            credentials_seen: self.credentials_seen,
+        }
+    }
 }
 
 impl StoreLayer {
@@ -139,6 +242,10 @@ pub struct Settings {
     pub store_uri: Option<String>,
     /// The experiment.
     pub experiment: ExperimentChoice,
+    /// The id that an experiment chosen by name must have.
+    pub experiment_id: Option<ExperimentId>,
+    /// How the store is reached.
+    pub connection: Connection,
 }
 
 impl Settings {
@@ -177,7 +284,9 @@ impl Settings {
             })
             .unwrap_or_default(),
             store_uri: first(&sources, |layer| layer.store.uri.as_ref()),
-            experiment: experiment(&sources)?,
+            experiment: experiment(&sources)?.0,
+            experiment_id: experiment(&sources)?.1,
+            connection: connection(private, &user),
         })
     }
 }
@@ -206,23 +315,39 @@ fn parsed<T>(
         .transpose()
 }
 
-/// The name wins over the id within a layer, as in MLflow's client.
-fn experiment(sources: &Sources<'_>) -> Result<ExperimentChoice, ConfigError> {
+/// What is kept for the repository comes first, as long as it is about the same server.
+fn connection(private: &Layer, user: &Layer) -> Connection {
+    let theirs = private.store.uri.is_none() || private.store.uri == user.store.uri;
+    let user = if theirs {
+        user.store.connection.clone()
+    } else {
+        ConnectionLayer::default()
+    };
+    private.store.connection.clone().or(user).into_connection()
+}
+
+/// The name wins over the id within a layer, and an id beside it must be that of the name, as in MLflow's client
+/// (3.17.2, `_get_experiment_id_from_env` of `mlflow/tracking/fluent.py`).
+fn experiment(
+    sources: &Sources<'_>,
+) -> Result<(ExperimentChoice, Option<ExperimentId>), ConfigError> {
     for (layer, file) in sources {
-        if let Some(name) = &layer.store.experiment {
-            return Ok(ExperimentChoice::Name(name.clone()));
-        }
-        if let Some(id) = &layer.store.experiment_id {
-            return id
-                .parse::<ExperimentId>()
-                .map(ExperimentChoice::Id)
+        let id = layer.store.experiment_id.as_ref().map(|id| {
+            id.parse::<ExperimentId>()
                 .map_err(|error| ConfigError::Invalid {
                     file: file.to_path_buf(),
                     message: error.to_string(),
-                });
+                })
+        });
+        let id = id.transpose()?;
+        if let Some(name) = &layer.store.experiment {
+            return Ok((ExperimentChoice::Name(name.clone()), id));
+        }
+        if let Some(id) = id {
+            return Ok((ExperimentChoice::Id(id), None));
         }
     }
-    Ok(ExperimentChoice::Default)
+    Ok((ExperimentChoice::Default, None))
 }
 
 fn valid_app(text: &str) -> Result<String, String> {

@@ -4,7 +4,7 @@ use crate::daemon::StartError;
 use crate::fs_util::{PathError, printable};
 use crate::git::GitError;
 use crate::ledger::LedgerError;
-use crate::mlflow::{StoreError, StoreUriError};
+use crate::mlflow::{AccessError, RetriesError, StoreError, StoreUriError};
 use crate::registry::RegistryError;
 use crate::repository::OpenError;
 use crate::session::SessionError;
@@ -163,6 +163,19 @@ impl From<StoreUriError> for Failure {
     }
 }
 
+impl From<AccessError> for Failure {
+    fn from(error: AccessError) -> Self {
+        Self::new(FailureKind::Configuration, &chain(&error)).hint(&error.hint())
+    }
+}
+
+impl From<RetriesError> for Failure {
+    fn from(error: RetriesError) -> Self {
+        let hint = format!("set {} to {}, or unset it", error.variable, error.wanted);
+        Self::new(FailureKind::Configuration, &error.to_string()).hint(&hint)
+    }
+}
+
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         Self::new(FailureKind::Store, &chain(&error)).hint(&error.hint())
@@ -173,7 +186,8 @@ impl From<SessionError> for Failure {
     fn from(error: SessionError) -> Self {
         match error {
             SessionError::Uri(error) => error.into(),
-            SessionError::Store(error) => error.into(),
+            SessionError::Access(error) => error.into(),
+            SessionError::Variable(error) => error.into(),
             SessionError::Config(error) => {
                 Self::new(FailureKind::Configuration, &chain(&error)).hint("correct it there")
             }

@@ -78,6 +78,11 @@ impl Paths {
         self.config.join("config.toml")
     }
 
+    /// The user's passwords and tokens for MLflow servers.
+    pub fn credentials(&self) -> PathBuf {
+        self.config.join("credentials")
+    }
+
     /// Where a new daemon puts its socket: the runtime directory, `/run/user/UID` where it is ours alone, else the
     /// state directory.
     pub fn new_socket(&self) -> PathBuf {

@@ -13,8 +13,8 @@ use crate::identity::{Reading, sanitize_app};
 use crate::ids::{ExperimentId, ModelId};
 use crate::ledger::{Ledger, VersionKey};
 use crate::mlflow::{
-    Credentials, Experiment, ExperimentChoice, Found, ModelFile, Store, StoreError, StoreUri,
-    StoreUriError,
+    Access, AccessError, Experiment, ExperimentChoice, Found, Keys, ModelFile, RetriesError, Store,
+    StoreError, StoreUri, StoreUriError, truth,
 };
 use crate::paths::Paths;
 use crate::repository::Worktree;
@@ -29,9 +29,12 @@ pub enum SessionError {
     /// Its tracking URI is none that works here.
     #[error(transparent)]
     Uri(#[from] StoreUriError),
-    /// Its store cannot be used.
+    /// Its server cannot be talked to as it is configured.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Access(#[from] AccessError),
+    /// A variable that MLflow would refuse too.
+    #[error(transparent)]
+    Variable(#[from] RetriesError),
 }
 
 /// What it takes to read and resolve one worktree.
@@ -45,9 +48,10 @@ pub struct Session {
     pub uri: StoreUri,
     app: String,
     private: Layer,
-    credentials: Credentials,
     user_config: PathBuf,
     store: Store,
+    /// What the ledger knows the store by.
+    store_key: String,
     ledger: Arc<Ledger>,
     /// The store's file as it was when it last answered: what is remembered of another file counts for nothing.
     trusted_file: Mutex<Option<FileIdentity>>,
@@ -97,8 +101,12 @@ impl Session {
             Some(text) => StoreUri::parse(text, &worktree.root)?,
             None => StoreUri::default_for(&worktree.root)?,
         };
-        let credentials = Credentials::discover(|name| std::env::var(name).ok(), Some(&paths.home));
-        let store = Store::open(&uri, credentials.clone())?;
+        let access = Access {
+            connection: settings.connection.clone(),
+            keys: keys_for(&uri, &worktree.root, paths)?,
+        };
+        let store = Store::open(&uri, &access)?;
+        let store_key = store.identity(&uri);
         let app = settings
             .app
             .clone()
@@ -109,8 +117,8 @@ impl Session {
             uri,
             app,
             private: private.clone(),
-            credentials,
             user_config: paths.user_config(),
+            store_key,
             store,
             ledger,
             trusted_file: Mutex::new(None),
@@ -124,7 +132,7 @@ impl Session {
             && self.uri == other.uri
             && self.app == other.app
             && self.private == other.private
-            && self.credentials == other.credentials
+            && self.store_key == other.store_key
     }
 
     /// Returns the app's name.
@@ -163,11 +171,11 @@ impl Session {
 
     /// Returns the LoggedModel that the ledger remembers for an observation, without asking the store.
     pub fn remembered(&self, observation: &Observation) -> Option<ActiveModel> {
-        let store = self.uri.to_tracking_uri();
-        let experiment_id = self.remembered_experiment(&store)?;
+        let store = &self.store_key;
+        let experiment_id = self.remembered_experiment(store)?;
         let found = self
             .ledger
-            .model_of(&store, &experiment_id, &observation.version);
+            .model_of(store, &experiment_id, &observation.version);
         match found {
             Ok(model_id) => model_id.map(|model_id| ActiveModel {
                 model_id,
@@ -195,14 +203,29 @@ impl Session {
         })
     }
 
-    /// Asks the store for the experiment, which is created if it was chosen by name and is absent.
+    /// Asks the store for the experiment, which is created if it was chosen by name and is absent, and whether it has
+    /// LoggedModels at all.
     ///
     /// # Errors
     /// [`StoreError`] with the cause.
     pub async fn check(&self) -> Result<(), StoreError> {
+        let experiment = self.experiment().await?;
+        self.store.probe(&experiment).await
+    }
+
+    async fn experiment(&self) -> Result<Experiment, StoreError> {
         let experiment = self.store.experiment(&self.settings.experiment).await?;
+        if let Some(wanted) = &self.settings.experiment_id
+            && *wanted != experiment.id
+        {
+            return Err(StoreError::ExperimentMismatch {
+                name: choice_text(&self.settings.experiment).replacen("name:", "", 1),
+                found: experiment.id.to_string(),
+                wanted: wanted.to_string(),
+            });
+        }
         self.keep_experiment(&experiment);
-        Ok(())
+        Ok(experiment)
     }
 
     /// Finds or creates the LoggedModel of an observation. It exists when this returns, and can be published;
@@ -211,8 +234,7 @@ impl Session {
     /// # Errors
     /// [`StoreError`] with the cause; nothing is created twice when it is called again.
     pub async fn resolve(&self, observation: &Observation) -> Result<Resolved, StoreError> {
-        let experiment = self.store.experiment(&self.settings.experiment).await?;
-        self.keep_experiment(&experiment);
+        let experiment = self.experiment().await?;
         let around = self.surroundings();
         let nonce = uuid::Uuid::new_v4().simple().to_string();
         let first_seen = self
@@ -253,7 +275,7 @@ impl Session {
             }
         }
         let kept = self.ledger.remember(
-            &self.uri.to_tracking_uri(),
+            &self.store_key,
             &resolved.experiment.id,
             &resolved.version,
             model_id,
@@ -271,7 +293,7 @@ impl Session {
         if kept.as_ref().is_none_or(|kept| kept.id != experiment.id) {
             *kept = Some(experiment.clone());
             let remembered = self.ledger.remember_experiment(
-                &self.uri.to_tracking_uri(),
+                &self.store_key,
                 &choice_text(&self.settings.experiment),
                 &experiment.id,
             );
@@ -287,7 +309,7 @@ impl Session {
     /// [`StoreError`] when the store gives no answer.
     pub async fn still_exists(&self, model: &ModelId) -> Result<bool, StoreError> {
         let exists = self.store.exists(model).await?;
-        if !exists && let Err(error) = self.ledger.forget(&self.uri.to_tracking_uri(), model) {
+        if !exists && let Err(error) = self.ledger.forget(&self.store_key, model) {
             tracing::warn!(%error, "the ledger cannot be written");
         }
         Ok(exists)
@@ -297,7 +319,7 @@ impl Session {
     pub fn store_file(&self) -> Option<&Path> {
         match &self.uri {
             StoreUri::Sqlite(path) => Some(path),
-            StoreUri::Rest(_) => None,
+            StoreUri::Rest(_) | StoreUri::Databricks { .. } => None,
         }
     }
 
@@ -313,6 +335,39 @@ impl Session {
             origin: self.worktree.origin(),
         }
     }
+}
+
+/// Returns where credentials for a store are looked for. Those of the environment count unless its tracking URI names
+/// another store: a token goes to no server that it was not set for.
+fn keys_for(uri: &StoreUri, root: &Path, paths: &Paths) -> Result<Keys, SessionError> {
+    let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let is_for_this = var("MLFLOW_TRACKING_URI")
+        .is_none_or(|theirs| StoreUri::parse(&theirs, root).as_ref() == Ok(uri));
+    if is_for_this && matches!(uri, StoreUri::Rest(_)) {
+        let sigv4 = "MLFLOW_TRACKING_AWS_SIGV4";
+        if truth(sigv4, var(sigv4))? == Some(true) {
+            return Err(AccessError::Unsupported { variable: sigv4 }.into());
+        }
+        let plugin = "MLFLOW_TRACKING_AUTH";
+        if var(plugin).is_some() {
+            return Err(AccessError::Unsupported { variable: plugin }.into());
+        }
+    }
+    let in_environment = |name: &str| var(name).filter(|_| is_for_this);
+    Ok(Keys::new(in_environment, &paths.home, paths.credentials()))
+}
+
+/// Returns the names of the variables of this shell that hold a password or token for a session's store.
+///
+/// # Errors
+/// As [`Session::open`].
+pub fn credentials_seen(session: &Session, paths: &Paths) -> Result<Vec<String>, SessionError> {
+    let keys = keys_for(&session.uri, &session.worktree.root, paths)?;
+    Ok(match &session.uri {
+        StoreUri::Rest(_) => keys.seen(false),
+        StoreUri::Databricks { .. } => keys.seen(true),
+        StoreUri::Sqlite(_) => Vec::new(),
+    })
 }
 
 /// Returns the text by which an experiment's choice is remembered and shown.

@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{
-    Context, answer, ask, environment_layer, here, json, laid_over, once, pending_failure,
-};
+use super::environment::{layer_for, over_kept};
+use super::{Context, answer, ask, here, json, once, pending_failure};
 use crate::cli::ActiveArgs;
 use crate::error::Failure;
 use crate::protocol::Active;
@@ -21,7 +20,7 @@ pub(super) fn run(context: &Context, arguments: &ActiveArgs) -> Result<(), Failu
         Duration::from_secs(arguments.timeout)
     };
     let active = if arguments.once {
-        resolve_once(context)?
+        resolve_once(context, wait)?
     } else {
         let (worktree, record) = context.tracked()?;
         wait_for(context, &worktree, &record, wait)?
@@ -37,15 +36,12 @@ pub(super) fn run(context: &Context, arguments: &ActiveArgs) -> Result<(), Failu
 }
 
 /// Reads and creates in this process, with the settings of `up` where there are some and this shell's over them.
-pub(super) fn resolve_once(context: &Context) -> Result<Active, Failure> {
+pub(super) fn resolve_once(context: &Context, wait: Duration) -> Result<Active, Failure> {
     let worktree = here()?;
     let record = context.registry().find(&worktree.common_dir)?;
-    let settings = record.map(|record| record.settings).unwrap_or_default();
-    once::resolve(
-        context,
-        &worktree,
-        &laid_over(environment_layer(), settings),
-    )
+    let kept = record.map(|record| record.settings).unwrap_or_default();
+    let asked = layer_for(None)?;
+    once::resolve(context, &worktree, &over_kept(asked, kept), wait)
 }
 
 /// Asks until there is a model id that is sure to be right, or until the time is over.

@@ -12,6 +12,7 @@ use crate::cli::DaemonArgs;
 use crate::client::Client;
 use crate::error::{Failure, FailureKind};
 use crate::fs_util::{PathError, create_private_dir};
+use crate::mlflow::SECRET_VARIABLES;
 
 /// How long a new daemon may take until it answers.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
@@ -71,8 +72,9 @@ fn report_ready(socket: &str) {
     }
 }
 
-/// Returns a client of the running daemon, which is started where there is none.
-pub(super) fn ensure(context: &Context) -> Result<Client, Failure> {
+/// Returns a client of the running daemon, which is started where there is none: with the environment of this shell, whose
+/// credentials are for the tracking URI that it names, else for `store`.
+pub(super) fn ensure(context: &Context, store: Option<&str>) -> Result<Client, Failure> {
     let client = context.client();
     match client.status() {
         Ok(_) => return Ok(client),
@@ -80,7 +82,7 @@ pub(super) fn ensure(context: &Context) -> Result<Client, Failure> {
             return Err(Failure::new(FailureKind::NoDaemon, &error.to_string())
                 .hint("tracemark status; end the daemon if it hangs"));
         }
-        Err(_) => start(context)?,
+        Err(_) => start(context, store)?,
     }
     let deadline = Instant::now() + START_TIMEOUT;
     loop {
@@ -94,21 +96,23 @@ pub(super) fn ensure(context: &Context) -> Result<Client, Failure> {
             // The one that was running may have been about to end.
             Err(_) => {
                 std::thread::sleep(LOOK_AGAIN);
-                start(context)?;
+                start(context, store)?;
             }
         }
     }
 }
 
 /// Starts a detached daemon and waits until it answers or says why not. One that runs already is as good.
-fn start(context: &Context) -> Result<(), Failure> {
+fn start(context: &Context, store: Option<&str>) -> Result<(), Failure> {
     let system = |action: &str, error: std::io::Error| {
         Failure::new(FailureKind::NoDaemon, &format!("cannot {action}: {error}"))
             .hint("tracemark daemon")
     };
     let program = std::env::current_exe().map_err(|error| system("find this program", error))?;
     let log = open_log(context)?;
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    limit_credentials(&mut command, store);
+    let mut child = command
         .args(["daemon", "--detached"])
         .env_remove("MLFLOW_ACTIVE_MODEL_ID")
         .current_dir("/")
@@ -135,6 +139,22 @@ fn start(context: &Context) -> Result<(), Failure> {
             _ => Err(did_not_start(context)),
         },
         Err(_) => Err(did_not_start(context)),
+    }
+}
+
+/// A daemon serves every repository of this user: what it inherits of passwords and tokens must be for one server.
+fn limit_credentials(command: &mut Command, store: Option<&str>) {
+    let is_named = std::env::var_os("MLFLOW_TRACKING_URI").is_some_and(|uri| !uri.is_empty());
+    match store {
+        _ if is_named => {}
+        Some(store) => {
+            command.env("MLFLOW_TRACKING_URI", store);
+        }
+        None => {
+            for name in SECRET_VARIABLES {
+                command.env_remove(name);
+            }
+        }
     }
 }
 

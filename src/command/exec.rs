@@ -46,11 +46,11 @@ pub(super) fn run(context: &Context, arguments: &ExecArgs) -> Result<(), Failure
 }
 
 fn find(context: &Context, arguments: &ExecArgs, program: &OsString) -> Result<Active, Failure> {
+    let wait = Duration::from_secs(arguments.timeout);
     if arguments.once {
-        return resolve_once(context);
+        return resolve_once(context, wait);
     }
     let (worktree, record) = context.tracked()?;
-    let wait = Duration::from_secs(arguments.timeout);
     let active = ask(context, &worktree, &record, wait)?;
     if waits_for_database(&active) && has_database_made(&active, &worktree, arguments, program) {
         return ask(context, &worktree, &record, wait);

@@ -1,6 +1,7 @@
 //! `tracemark hash`: the repository hash alone, in the caller's own directory and environment, as the guide's helper.
 
-use super::{Context, answer, environment_layer, explain, laid_over};
+use super::environment::{self, laid_over};
+use super::{Context, answer, explain};
 use crate::cli::{HashArgs, NamingArg};
 use crate::config::Settings;
 use crate::error::{Failure, FailureKind, chain};
@@ -167,7 +168,7 @@ pub(super) fn app(context: &Context, arguments: &HashArgs) -> Result<String, Fai
     };
     let record = context.registry().find(&worktree.common_dir)?;
     let private = record.map(|record| record.settings).unwrap_or_default();
-    let layer = laid_over(environment_layer(), private);
+    let layer = laid_over(environment::layer(), private);
     let settings = Settings::load(&layer, &worktree.root, &context.paths.user_config())
         .map_err(crate::session::SessionError::from)?;
     Ok(settings

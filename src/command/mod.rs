@@ -5,6 +5,7 @@ mod daemon;
 mod demo;
 mod down;
 mod env;
+mod environment;
 mod exec;
 mod explain;
 mod hash;
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 use crate::cli::{Cli, Command};
 use crate::client::{Client, ClientError};
-use crate::config::Layer;
+use crate::config::Settings;
 use crate::error::{Failure, FailureKind, chain};
 use crate::paths::Paths;
 use crate::protocol::Active;
@@ -135,48 +136,6 @@ fn json<T: serde::Serialize>(value: &T) -> Result<String, Failure> {
         .map_err(|error| Failure::new(FailureKind::Bug, &error.to_string()))
 }
 
-/// Returns the settings that this shell's environment makes.
-fn environment_layer() -> Layer {
-    let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let mut layer = Layer {
-        naming: var("TRACEMARK_NAMING"),
-        app: var("TRACEMARK_APP"),
-        ..Layer::default()
-    };
-    layer.store.uri = var("MLFLOW_TRACKING_URI");
-    layer.store.experiment = var("MLFLOW_EXPERIMENT_NAME");
-    layer.store.experiment_id = var("MLFLOW_EXPERIMENT_ID");
-    layer
-}
-
-/// Lays `upper` over `lower`; an experiment in `upper` replaces name and id together, and one of another store is none.
-fn laid_over(upper: Layer, mut lower: Layer) -> Layer {
-    let other_store = upper.store.uri.is_some() && upper.store.uri != lower.store.uri;
-    if other_store || upper.store.experiment.is_some() || upper.store.experiment_id.is_some() {
-        lower.store.experiment = None;
-        lower.store.experiment_id = None;
-    }
-    Layer {
-        naming: upper.naming.or(lower.naming),
-        app: upper.app.or(lower.app),
-        create: upper.create.or(lower.create),
-        settle: upper.settle.or(lower.settle),
-        env: upper.env.or(lower.env),
-        env_copy: upper.env_copy.or(lower.env_copy),
-        model_type: upper.model_type.or(lower.model_type),
-        params: if upper.params.is_empty() {
-            lower.params
-        } else {
-            upper.params
-        },
-        store: crate::config::StoreLayer {
-            uri: upper.store.uri.or(lower.store.uri),
-            experiment: upper.store.experiment.or(lower.store.experiment),
-            experiment_id: upper.store.experiment_id.or(lower.store.experiment_id),
-        },
-    }
-}
-
 /// Asks the daemon, which is started where it does not run, for the model of the code on disk; where no daemon can be
 /// had the answer is made in this process.
 fn ask(
@@ -185,14 +144,20 @@ fn ask(
     record: &Record,
     wait: Duration,
 ) -> Result<Active, Failure> {
-    match daemon::ensure(context) {
+    let settings = Settings::load(
+        &record.settings,
+        &worktree.root,
+        &context.paths.user_config(),
+    );
+    let store = settings.ok().and_then(|settings| settings.store_uri);
+    match daemon::ensure(context, store.as_deref()) {
         Ok(client) => ask_client(&client, &worktree.root, wait),
         Err(failure) => {
             tracing::warn!(
                 message = failure.message,
                 "no daemon can be had; answering in this process"
             );
-            once::resolve(context, worktree, &record.settings)
+            once::resolve(context, worktree, &record.settings, wait)
         }
     }
 }

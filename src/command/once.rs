@@ -1,12 +1,14 @@
 //! An answer without a daemon: one reading and one resolution in this process, for CI and for when no daemon can be had.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::Context;
 use crate::config::Layer;
 use crate::error::{Failure, FailureKind, chain};
 use crate::identity::ReadError;
 use crate::ledger::Ledger;
+use crate::mlflow::{Retries, StoreError};
 use crate::protocol::{API, Active};
 use crate::repository::Worktree;
 use crate::session::{Session, choice_text, reader_of};
@@ -21,22 +23,55 @@ pub(super) fn resolve(
     context: &Context,
     worktree: &Worktree,
     settings: &Layer,
+    wait: Duration,
 ) -> Result<Active, Failure> {
     let ledger = Arc::new(Ledger::open(&context.paths.ledger())?);
     let session = Session::open(worktree, settings, &context.paths, ledger)?;
     let observation = observe(&session)?;
-    let runtime = runtime()?;
-    let model = runtime.block_on(async {
-        if let Some(model) = session.remembered(&observation)
-            && session.still_exists(&model.model_id).await?
-        {
-            return Ok(model);
-        }
-        let resolved = session.resolve(&observation).await?;
-        session.finish(&resolved).await;
-        Ok::<_, Failure>(resolved.model)
-    })?;
+    let model = runtime()?.block_on(persist(&session, &observation, Instant::now() + wait))?;
     Ok(describe(&session, &observation, &model))
+}
+
+/// Asks again at the pauses of MLflow's own client where the store may answer later, until the time is over.
+async fn persist(
+    session: &Session,
+    observation: &Observation,
+    deadline: Instant,
+) -> Result<ActiveModel, Failure> {
+    let retries = Retries::new(|name| std::env::var(name).ok())?;
+    let mut failed = 0;
+    loop {
+        let error = match find(session, observation).await {
+            Ok(model) => return Ok(model),
+            Err(error) => error,
+        };
+        failed += 1;
+        let pause = retries
+            .pause(&error, failed, chance())
+            .filter(|pause| Instant::now() + *pause < deadline);
+        let Some(pause) = pause else {
+            return Err(error.into());
+        };
+        tracing::info!(%error, ?pause, "the store is asked again");
+        tokio::time::sleep(pause).await;
+    }
+}
+
+async fn find(session: &Session, observation: &Observation) -> Result<ActiveModel, StoreError> {
+    if let Some(model) = session.remembered(observation)
+        && session.still_exists(&model.model_id).await?
+    {
+        return Ok(model);
+    }
+    let resolved = session.resolve(observation).await?;
+    session.finish(&resolved).await;
+    Ok(resolved.model)
+}
+
+/// From 0 to 1, so that many who wait do not come back at the same moment.
+fn chance() -> f64 {
+    let random = uuid::Uuid::new_v4().into_bytes();
+    random.first().map_or(0.0, |byte| f64::from(*byte) / 255.0)
 }
 
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {

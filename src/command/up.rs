@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::down::hook_failure;
+use super::environment::{laid_over, layer_for, over_kept};
 use super::{
-    Context, answer, ask_client, client_failure, daemon, environment_layer, here, laid_over,
-    mlflow_setup, once, say, warn,
+    Context, answer, ask_client, client_failure, daemon, here, mlflow_setup, once, say, warn,
 };
 use crate::cli::UpArgs;
-use crate::config::{Layer, StoreLayer};
+use crate::config::{ConnectionLayer, Layer, StoreLayer};
 use crate::error::{Failure, FailureKind};
 use crate::exclude;
 use crate::fs_util::{PathError, create_private_dir, printable};
@@ -20,7 +20,7 @@ use crate::ledger::Ledger;
 use crate::protocol::Active;
 use crate::registry::Record;
 use crate::repository::Worktree;
-use crate::session::{Session, choice_text};
+use crate::session::{Session, choice_text, credentials_seen};
 
 /// How long the first version may take.
 const FIRST_VERSION: Duration = Duration::from_secs(20);
@@ -34,7 +34,7 @@ pub(super) fn run(context: &Context, arguments: &UpArgs) -> Result<(), Failure> 
         Some(record) => record,
         None => Record::new(&worktree)?,
     };
-    record.settings = laid_over(asked_for(arguments), record.settings);
+    record.settings = over_kept(asked_for(arguments)?, record.settings);
     limit(&mut record, &worktree, arguments.only_this);
 
     let ledger = Arc::new(Ledger::open(&context.paths.ledger())?);
@@ -42,12 +42,13 @@ pub(super) fn run(context: &Context, arguments: &UpArgs) -> Result<(), Failure> 
     refuse_tracked_store(&worktree, session.store_file())?;
     mlflow_setup::offer(&session.uri, &worktree.root, None, arguments.yes);
     check_store(&session)?;
+    note_credentials(context, &session, &mut record)?;
 
     keep_out(&worktree, session.store_file(), &mut record)?;
     create_private_dir(&worktree.private_dir())?;
     registry.write(&record)?;
     install_hooks(&worktree)?;
-    let client = daemon::ensure(context)?;
+    let client = daemon::ensure(context, session.settings.store_uri.as_deref())?;
     client
         .track(&worktree.root)
         .map_err(|error| client_failure(&error))?;
@@ -58,7 +59,7 @@ pub(super) fn run(context: &Context, arguments: &UpArgs) -> Result<(), Failure> 
 }
 
 /// Flags over this shell's environment.
-fn asked_for(arguments: &UpArgs) -> Layer {
+fn asked_for(arguments: &UpArgs) -> Result<Layer, Failure> {
     let flags = Layer {
         naming: arguments
             .naming
@@ -68,10 +69,34 @@ fn asked_for(arguments: &UpArgs) -> Layer {
             uri: arguments.store.clone(),
             experiment: arguments.experiment.clone(),
             experiment_id: None,
+            connection: ConnectionLayer {
+                allow_http_credentials: arguments.allow_http_credentials,
+                ..ConnectionLayer::default()
+            },
         },
         ..Layer::default()
     };
-    laid_over(flags, environment_layer())
+    let environment = layer_for(arguments.store.as_deref())?;
+    Ok(laid_over(flags, environment))
+}
+
+/// Remembers which variables of this shell hold a password or token, never what they hold, so that a daemon without
+/// them can say what it lacks.
+fn note_credentials(
+    context: &Context,
+    session: &Session,
+    record: &mut Record,
+) -> Result<(), Failure> {
+    let seen = credentials_seen(session, &context.paths)?;
+    if !seen.is_empty() {
+        say(&format!(
+            "{} of this shell is used by a daemon that is started from it, and kept nowhere; other daemons need it in {}",
+            seen.join(", "),
+            context.paths.credentials().display()
+        ));
+        record.settings.store.connection.credentials_seen = seen;
+    }
+    Ok(())
 }
 
 fn limit(record: &mut Record, worktree: &Worktree, only_this: bool) {

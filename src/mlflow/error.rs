@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Characters of a server's own text that are kept.
 const TEXT_LIMIT: usize = 200;
@@ -20,10 +21,50 @@ pub enum StoreError {
         /// What the operating system or the TLS layer said.
         cause: String,
     },
-    /// The HTTP client cannot be set up.
-    #[error("cannot set up the HTTP client: {cause}")]
-    Client {
-        /// What the HTTP library said.
+    /// The server's certificate is not trusted, or the server does not trust ours.
+    #[error("no trusted connection to the MLflow server at {url}: {cause}")]
+    Certificate {
+        /// The base of the server.
+        url: String,
+        /// What the TLS layer said.
+        cause: String,
+    },
+    /// `up` saw a password or token in its shell that this process does not have.
+    #[error(
+        "no credentials for {server} here: {seen} was set in the shell of `tracemark up`, this process does not have it"
+    )]
+    CredentialsNotHere {
+        /// Host and port.
+        server: String,
+        /// The names of the variables.
+        seen: String,
+        /// What to write, and where.
+        remedy: String,
+    },
+    /// Nothing says who we are in a Databricks workspace.
+    #[error("no login for the Databricks workspace {server}")]
+    NoLogin {
+        /// The workspace's host.
+        server: String,
+    },
+    /// Our own credentials file is not private, or cannot be read.
+    #[error("the credentials in {} are not used: {problem}", path.display())]
+    CredentialsFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A password or token would travel readable for everybody on the way.
+    #[error("a password or token is not sent to {server} over plain http")]
+    PlainHttp {
+        /// Host and port.
+        server: String,
+    },
+    /// `databricks auth token` failed.
+    #[error("`databricks auth token` failed: {cause}")]
+    Login {
+        /// What it said.
         cause: String,
     },
     /// The user name, password or token cannot be part of an HTTP header.
@@ -36,6 +77,12 @@ pub enum StoreError {
         status: u16,
         /// The server's own text.
         message: String,
+    },
+    /// The server's owner has not allowed the name under which it is reached (403 of its security middleware).
+    #[error("the MLflow server accepts no requests for the host {host} (HTTP 403)")]
+    HostRefused {
+        /// Host and port as sent.
+        host: String,
     },
     /// The server found the request wrong (other 4xx).
     #[error("the MLflow server rejected the request (HTTP {status}, {code}): {message}")]
@@ -54,6 +101,8 @@ pub enum StoreError {
         status: u16,
         /// The server's own text.
         message: String,
+        /// How long the server asks to wait.
+        retry_after: Option<Duration>,
     },
     /// The server answers, but not as an MLflow server with `LoggedModels` does.
     #[error("not a usable MLflow store: {reason}")]
@@ -75,6 +124,28 @@ pub enum StoreError {
     ExperimentNotFound {
         /// The id that was asked for.
         id: String,
+    },
+    /// Name and id of the experiment are both given and name two different ones.
+    #[error("the experiment {name:?} has the id {found}, not {wanted}")]
+    ExperimentMismatch {
+        /// Its name.
+        name: String,
+        /// Its id.
+        found: String,
+        /// The id that was given.
+        wanted: String,
+    },
+    /// Databricks has no default experiment, and names are paths in the workspace.
+    #[error("{}", unnamed(name.as_deref()))]
+    ExperimentPath {
+        /// The name that was given.
+        name: Option<String>,
+    },
+    /// The MLflow workspace does not exist on this server.
+    #[error("the MLflow server has no workspaces, but the workspace {workspace:?} is asked for")]
+    NoWorkspaces {
+        /// The workspace.
+        workspace: String,
     },
     /// The experiment that was asked for is in MLflow's trash.
     #[error("experiment {name:?} is deleted in the MLflow store")]
@@ -137,15 +208,35 @@ impl StoreError {
         }
     }
 
+    /// Returns how long the server itself asks to wait before the next request (`Retry-After`).
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Server { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
     /// Returns one line that says what to type or do next.
     pub fn hint(&self) -> String {
         match self {
             Self::Unreachable { .. } => "start the MLflow server, or correct MLFLOW_TRACKING_URI".into(),
-            Self::Client { .. } => "install the system's CA certificates, or use an http:// tracking URI".into(),
+            Self::Certificate { cause, .. } => certificate_hint(cause).into(),
+            Self::CredentialsNotHere { remedy, .. } => remedy.clone(),
+            Self::NoLogin { server } => format!("databricks auth login --host https://{server}, or a token in ~/.databrickscfg"),
+            Self::CredentialsFile { path, .. } => format!("chmod 600 {}", path.display()),
+            Self::PlainHttp { .. } => {
+                "use an https:// tracking URI, or tracemark up --allow-http-credentials where the way there is safe".into()
+            }
+            Self::Login { .. } => "databricks auth login, then tracemark up".into(),
             Self::UnusableCredentials => {
                 "correct MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD or MLFLOW_TRACKING_TOKEN (a line end at its end?)".into()
             }
-            Self::Refused { message, .. } => refused_hint(message),
+            Self::Refused { .. } => {
+                "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, of a user who may write to the experiment".into()
+            }
+            Self::HostRefused { host } => format!(
+                "the server's owner starts it with `mlflow server --allowed-hosts '{host}'`, or sets MLFLOW_SERVER_ALLOWED_HOSTS='{host}' there"
+            ),
             Self::Rejected { .. } => "read the server's text above; tracemark status".into(),
             Self::Server { .. } => "look at the log of the MLflow server; it is tried again".into(),
             Self::Unsuitable { .. } => {
@@ -154,6 +245,13 @@ impl StoreError {
             Self::Redirected { .. } => "put the address that is redirected to into MLFLOW_TRACKING_URI".into(),
             Self::InvalidAnswer(_) => "check that MLFLOW_TRACKING_URI names an MLflow server and no other service".into(),
             Self::ExperimentNotFound { .. } => "correct MLFLOW_EXPERIMENT_ID, or set MLFLOW_EXPERIMENT_NAME instead".into(),
+            Self::ExperimentMismatch { .. } => "unset MLFLOW_EXPERIMENT_ID or MLFLOW_EXPERIMENT_NAME, then tracemark up".into(),
+            Self::ExperimentPath { .. } => {
+                "set MLFLOW_EXPERIMENT_NAME=/Users/you@example.com/app, or tracemark up --experiment with such a path".into()
+            }
+            Self::NoWorkspaces { .. } => {
+                "unset MLFLOW_WORKSPACE; or the server's owner starts it with `mlflow server --enable-workspaces`".into()
+            }
             Self::ExperimentDeleted { .. } => {
                 "restore it with `mlflow experiments restore --experiment-id ID`, or set another MLFLOW_EXPERIMENT_NAME".into()
             }
@@ -167,12 +265,43 @@ impl StoreError {
     }
 }
 
-/// A 403 of the security middleware names the `Host` header (MLflow 3.17.2, `mlflow/server/security_utils.py`).
-fn refused_hint(message: &str) -> String {
-    if message.contains("Invalid Host header") {
-        "start the server with `mlflow server --allowed-hosts HOST`, or set MLFLOW_SERVER_ALLOWED_HOSTS there".into()
+fn unnamed(name: Option<&str>) -> String {
+    match name {
+        None => "Databricks has no default experiment".to_owned(),
+        Some(name) => format!(
+            "{name:?} is no path in the Databricks workspace, as names of experiments are there"
+        ),
+    }
+}
+
+/// The words are those of rustls 0.23 (`CertificateError`, `AlertDescription`).
+fn certificate_hint(cause: &str) -> &'static str {
+    let says = |word: &str| cause.contains(word);
+    if says("xpired") {
+        "the server's owner renews its certificate; check the clock of this machine"
+    } else if says("CertificateRequired") || says("certificate required") {
+        "set MLFLOW_TRACKING_CLIENT_CERT_PATH to a PEM file with your certificate and key, then tracemark up"
+    } else if says("UnknownIssuer") {
+        "set MLFLOW_TRACKING_SERVER_CERT_PATH to a PEM file with the certificate of the server's CA, then tracemark up"
+    } else if says("CaUsedAsEndEntity") {
+        "the server's certificate is marked as a CA (openssl req -x509 does that): its owner makes one with -addext basicConstraints=critical,CA:FALSE"
+    } else if says("NotValidForName") || says("not valid for name") {
+        "use the name that the certificate is made for in MLFLOW_TRACKING_URI"
     } else {
-        "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, of a user who may write to the experiment".into()
+        "check MLFLOW_TRACKING_SERVER_CERT_PATH and MLFLOW_TRACKING_CLIENT_CERT_PATH, then tracemark up"
+    }
+}
+
+/// The last cause of a chain: what the operating system or the peer did, without the layers in between.
+pub(super) fn innermost(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    if std::error::Error::source(error).is_none() {
+        clean("the request failed")
+    } else {
+        clean(&cause.to_string())
     }
 }
 
@@ -216,6 +345,7 @@ mod tests {
         let server = |status| StoreError::Server {
             status,
             message: String::new(),
+            retry_after: None,
         };
         assert!(server(503).is_transient());
         assert!(!server(501).is_transient());
@@ -227,15 +357,5 @@ mod tests {
             }
             .is_transient()
         );
-    }
-
-    #[test]
-    fn a_refused_host_header_names_the_option_of_the_server() {
-        let error = StoreError::Refused {
-            status: 403,
-            message: "Invalid Host header - possible DNS rebinding attack detected".into(),
-        };
-        assert!(error.hint().contains("--allowed-hosts"));
-        assert!(error.hint().contains("MLFLOW_SERVER_ALLOWED_HOSTS"));
     }
 }

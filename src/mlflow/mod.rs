@@ -3,9 +3,16 @@
 //! Owns the rule by which a row is the row of a version. Knows nothing of worktrees, of what was published, or of
 //! when to try again: each call asks the store once and says what it found.
 
+mod connection;
+mod credentials;
+mod databricks;
 mod error;
+mod http;
+mod ini;
 mod mlmodel;
 mod rest;
+mod retries;
+mod secret;
 mod sqlite;
 mod uri;
 mod wire;
@@ -14,8 +21,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{ContentId, ExperimentId, ModelId, ObjectId};
 
+pub use connection::{Access, AccessError, Connection, DatabricksPlace};
+pub use credentials::{Keys, SECRET_VARIABLES};
 pub use error::StoreError;
-pub use uri::{Credentials, StoreUri, StoreUriError};
+pub use retries::{Retries, RetriesError, truth};
+pub use secret::Secret;
+pub use uri::{StoreUri, StoreUriError};
 
 const TAG_CONTENT: &str = "tracemark.content";
 const TAG_HEAD: &str = "tracemark.head";
@@ -118,16 +129,41 @@ enum Backend {
 }
 
 impl Store {
-    /// Returns the store at `uri`, without asking it anything. SQLite takes no credentials.
+    /// Returns the store at `uri`, without asking it anything. SQLite needs no access.
     ///
     /// # Errors
-    /// [`StoreError::Client`] where no HTTP client can be set up (no CA certificates, say).
-    pub fn open(uri: &StoreUri, credentials: Credentials) -> Result<Self, StoreError> {
-        let backend = match uri {
-            StoreUri::Rest(base) => Backend::Rest(rest::Rest::new(base.clone(), credentials)?),
-            StoreUri::Sqlite(path) => Backend::Sqlite(sqlite::Sqlite::new(path.clone())),
+    /// [`AccessError`] where a certificate, a proxy or a Databricks profile cannot be used.
+    pub fn open(uri: &StoreUri, access: &Access) -> Result<Self, AccessError> {
+        let backend = match (rest::Rest::open(uri, access)?, uri) {
+            (None, StoreUri::Sqlite(path)) => Backend::Sqlite(sqlite::Sqlite::new(path.clone())),
+            (Some(rest), _) => Backend::Rest(rest),
+            (None, _) => {
+                return Err(AccessError::Client {
+                    cause: "no such kind of store".to_owned(),
+                });
+            }
         };
         Ok(Self(backend))
+    }
+
+    /// Returns the text that tells this store from every other, also where the same tracking URI may mean several
+    /// (Databricks profiles, MLflow workspaces). Holds no secret.
+    pub fn identity(&self, uri: &StoreUri) -> String {
+        match &self.0 {
+            Backend::Rest(rest) => rest.identity(),
+            Backend::Sqlite(_) => uri.to_tracking_uri(),
+        }
+    }
+
+    /// Asks whether the store has LoggedModels at all.
+    ///
+    /// # Errors
+    /// [`StoreError::Unsuitable`] naming the server that has none, and whatever keeps the store from answering.
+    pub async fn probe(&self, experiment: &Experiment) -> Result<(), StoreError> {
+        match &self.0 {
+            Backend::Rest(rest) => rest.probe(experiment).await,
+            Backend::Sqlite(_) => Ok(()),
+        }
     }
 
     /// Returns the experiment, resolved as MLflow's client does; one chosen by name is created if absent.

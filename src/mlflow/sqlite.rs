@@ -688,7 +688,7 @@ fn now_ms() -> i64 {
 mod tests {
     use super::*;
     use crate::mlflow::tests::{CONTENT, wanted};
-    use crate::mlflow::{Credentials, Key, Store, StoreUri, TAG_CONTENT};
+    use crate::mlflow::{Access, Key, Store, StoreUri, TAG_CONTENT};
 
     /// The tables as MLflow 3.17.2 makes them.
     const SCHEMA: &str = "
@@ -721,7 +721,7 @@ mod tests {
         fn empty() -> Self {
             let dir = tempfile::tempdir().unwrap();
             let uri = StoreUri::Sqlite(dir.path().join("mlflow.db"));
-            let store = Store::open(&uri, Credentials::none()).unwrap();
+            let store = Store::open(&uri, &Access::default()).unwrap();
             Self { dir, store }
         }
 

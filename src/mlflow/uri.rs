@@ -1,7 +1,5 @@
-//! Where a store is, and with whose credentials. Reads the disk only to look for MLflow's old file store and its
-//! credentials file; blocks for as long as that takes.
+//! Where a store is. Reads the disk only to look for MLflow's old file store; blocks for as long as that takes.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use url::Url;
@@ -13,6 +11,11 @@ use super::error::clean;
 pub enum StoreUri {
     /// The base of a tracking server; its path, if any, is the server's prefix.
     Rest(Url),
+    /// A Databricks workspace, found through the profile of Databricks' own configuration.
+    Databricks {
+        /// The profile that the URI names.
+        profile: Option<String>,
+    },
     /// The absolute path of MLflow's SQLite file.
     Sqlite(PathBuf),
 }
@@ -26,11 +29,27 @@ pub enum StoreUriError {
         /// The directory or URI.
         location: String,
     },
-    /// A Databricks workspace.
-    #[error("Databricks tracking URIs are not supported yet")]
-    Databricks,
+    /// A Databricks workspace whose token lies in a Databricks secret scope, which only code inside Databricks can read.
+    #[error(
+        "Databricks secret scopes (databricks://scope:prefix) cannot be read from outside Databricks"
+    )]
+    SecretScope,
+    /// The name of a profile that none can have.
+    #[error("{profile:?} cannot be the name of a Databricks profile")]
+    Profile {
+        /// The name.
+        profile: String,
+    },
+    /// A model registry, where no LoggedModels are.
+    #[error("{scheme} names a model registry, not a tracking server")]
+    Registry {
+        /// The scheme of the URI.
+        scheme: String,
+    },
     /// A database other than SQLite.
-    #[error("{scheme} databases are not supported as a tracking URI")]
+    #[error(
+        "only MLflow's own server can use {scheme} databases: they are not supported as a tracking URI"
+    )]
     Database {
         /// The scheme of the URI.
         scheme: String,
@@ -66,14 +85,18 @@ impl StoreUriError {
     pub fn hint(&self) -> String {
         match self {
             Self::FileStore { location } => format!(
-                "start `mlflow server --backend-store-uri {location}` and set MLFLOW_TRACKING_URI to its http:// address, or remove the directory to use sqlite:///mlflow.db"
+                "`mlflow migrate-filestore --source {dir} --target sqlite:///mlflow.db` and set MLFLOW_TRACKING_URI=sqlite:///mlflow.db; or start `MLFLOW_ALLOW_FILE_STORE=true mlflow server --backend-store-uri {dir}` and set MLFLOW_TRACKING_URI to its http:// address",
+                dir = location.strip_prefix("file://").unwrap_or(location)
             ),
-            Self::Databricks => {
-                "set MLFLOW_TRACKING_URI to an MLflow server (http://…) or to sqlite:///mlflow.db".into()
+            Self::SecretScope | Self::Profile { .. } => {
+                "set MLFLOW_TRACKING_URI to databricks or databricks://PROFILE, a profile of ~/.databrickscfg".into()
             }
-            Self::Database { .. } => {
-                "start `mlflow server --backend-store-uri` with that URI and set MLFLOW_TRACKING_URI to its http:// address".into()
+            Self::Registry { .. } => {
+                "set MLFLOW_TRACKING_URI to databricks or databricks://PROFILE; MLFLOW_REGISTRY_URI may stay".into()
             }
+            Self::Database { scheme } => format!(
+                "start `mlflow server --backend-store-uri {scheme}://…` with that URI and set MLFLOW_TRACKING_URI to the server's address, http://HOST:5000"
+            ),
             Self::NotAFile => "set MLFLOW_TRACKING_URI to sqlite:///mlflow.db or sqlite:////absolute/path".into(),
             Self::Credentials => {
                 "remove them from the URI and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD".into()
@@ -100,12 +123,14 @@ impl StoreUri {
             return Self::default_for(root);
         }
         let Some((scheme, rest)) = split_scheme(text) else {
-            return if text == "databricks" || text == "databricks-uc" {
-                Err(StoreUriError::Databricks)
-            } else {
-                Err(StoreUriError::FileStore {
+            return match text {
+                "databricks" => Ok(Self::Databricks { profile: None }),
+                "databricks-uc" => Err(StoreUriError::Registry {
+                    scheme: text.to_owned(),
+                }),
+                _ => Err(StoreUriError::FileStore {
                     location: clean(text),
-                })
+                }),
             };
         };
         let dialect = scheme.split('+').next().unwrap_or_default();
@@ -118,7 +143,8 @@ impl StoreUri {
             "postgresql" | "postgres" | "mysql" | "mssql" => Err(StoreUriError::Database {
                 scheme: dialect.to_owned(),
             }),
-            _ if scheme.starts_with("databricks") => Err(StoreUriError::Databricks),
+            "databricks" => parse_databricks(rest),
+            "databricks-uc" | "uc" => Err(StoreUriError::Registry { scheme }),
             _ => Err(StoreUriError::Scheme {
                 scheme: clean(&scheme),
             }),
@@ -142,10 +168,15 @@ impl StoreUri {
         sqlite_at(&root.join("mlflow.db"))
     }
 
-    /// Returns the text for `MLFLOW_TRACKING_URI` of an app: `sqlite:////abs/mlflow.db` or `http://host:port/prefix`.
+    /// Returns the text for `MLFLOW_TRACKING_URI` of an app: `sqlite:////abs/mlflow.db`, `http://host:port/prefix`,
+    /// `databricks` or `databricks://profile`.
     pub fn to_tracking_uri(&self) -> String {
         match self {
             Self::Rest(base) => base.as_str().trim_end_matches('/').to_owned(),
+            Self::Databricks { profile: None } => "databricks".to_owned(),
+            Self::Databricks {
+                profile: Some(profile),
+            } => format!("databricks://{profile}"),
             Self::Sqlite(path) => format!("sqlite:///{}", path.display()),
         }
     }
@@ -176,6 +207,28 @@ fn parse_rest(text: &str) -> Result<StoreUri, StoreUriError> {
     let path = url.path().trim_end_matches('/').to_owned();
     url.set_path(&path);
     Ok(StoreUri::Rest(url))
+}
+
+/// The part after `databricks:`. MLflow 3.17.2 takes what stands between `//` and the next `/` for the profile, or for
+/// a secret scope where it holds a `:` (`get_db_info_from_uri` of `mlflow/utils/uri.py`).
+fn parse_databricks(rest: &str) -> Result<StoreUri, StoreUriError> {
+    let place = rest.strip_prefix("//").unwrap_or_default();
+    let profile = place.split('/').next().unwrap_or_default();
+    if profile.contains(':') {
+        return Err(StoreUriError::SecretScope);
+    }
+    let usable = profile.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && profile
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._@+-".contains(&b));
+    if !usable {
+        return Err(StoreUriError::Profile {
+            profile: clean(profile),
+        });
+    }
+    Ok(StoreUri::Databricks {
+        profile: Some(profile.to_owned()),
+    })
 }
 
 fn parse_sqlite(rest: &str, root: &Path) -> Result<StoreUri, StoreUriError> {
@@ -215,101 +268,6 @@ fn holds_file_store(runs: &Path) -> bool {
     })
 }
 
-/// How requests to a tracking server are signed. Debug shows the kind and no secret.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Credentials(Kind);
-
-#[derive(Clone, PartialEq, Eq)]
-enum Kind {
-    None,
-    Basic { user: String, password: String },
-    Bearer { token: String },
-}
-
-impl Credentials {
-    /// Returns the credentials of a server that asks for none.
-    pub fn none() -> Self {
-        Self(Kind::None)
-    }
-
-    /// Returns HTTP Basic credentials.
-    pub fn basic(user: impl Into<String>, password: impl Into<String>) -> Self {
-        Self(Kind::Basic {
-            user: user.into(),
-            password: password.into(),
-        })
-    }
-
-    /// Returns a bearer token.
-    pub fn bearer(token: impl Into<String>) -> Self {
-        Self(Kind::Bearer {
-            token: token.into(),
-        })
-    }
-
-    /// Returns the credentials that MLflow's own client would use.
-    ///
-    /// `MLFLOW_TRACKING_USERNAME` and `MLFLOW_TRACKING_PASSWORD`, each completed by the `[mlflow]` section of
-    /// `.mlflow/credentials` below `home`, win when both are set; then `MLFLOW_TRACKING_TOKEN`; an empty variable
-    /// counts as unset (MLflow 3.17.2, `mlflow/utils/credentials.py`, `mlflow/utils/rest_utils.py`). A credentials
-    /// file that cannot be read counts as absent.
-    pub fn discover(var: impl Fn(&str) -> Option<String>, home: Option<&Path>) -> Self {
-        let file = home
-            .and_then(|home| std::fs::read_to_string(home.join(".mlflow/credentials")).ok())
-            .unwrap_or_default();
-        let set = |name: &str| var(name).filter(|value| !value.is_empty());
-        let either = |name: &str| {
-            set(name).or_else(|| ini_value(&file, "mlflow", &name.to_ascii_lowercase()))
-        };
-        let user = either("MLFLOW_TRACKING_USERNAME");
-        let password = either("MLFLOW_TRACKING_PASSWORD");
-        match (user, password, set("MLFLOW_TRACKING_TOKEN")) {
-            (Some(user), Some(password), _) => Self::basic(user, password),
-            (_, _, Some(token)) => Self::bearer(token),
-            _ => Self::none(),
-        }
-    }
-
-    pub(super) fn sign(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
-        match &self.0 {
-            Kind::None => request,
-            Kind::Basic { user, password } => request.basic_auth(user, Some(password)),
-            Kind::Bearer { token } => request.bearer_auth(token),
-        }
-    }
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
-            Kind::None => "Credentials(none)",
-            Kind::Basic { .. } => "Credentials(basic)",
-            Kind::Bearer { .. } => "Credentials(bearer)",
-        })
-    }
-}
-
-/// Reads one value as Python's `configparser` does: keys in any case, `=` or `:`, whole-line comments, `%%` for `%`.
-fn ini_value(text: &str, section: &str, key: &str) -> Option<String> {
-    let mut inside = false;
-    let mut found = None;
-    for line in text.lines().map(str::trim) {
-        if let Some(name) = line
-            .strip_prefix('[')
-            .and_then(|rest| rest.split(']').next())
-        {
-            inside = name == section;
-        } else if inside
-            && !line.starts_with(['#', ';'])
-            && let Some((name, value)) = line.split_once(['=', ':'])
-            && name.trim().eq_ignore_ascii_case(key)
-        {
-            found = Some(value.trim().replace("%%", "%"));
-        }
-    }
-    found.filter(|value| !value.is_empty())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -345,6 +303,8 @@ mod tests {
             ("http://h:5000", "http://h:5000"),
             ("http://h:5000/", "http://h:5000"),
             ("https://h/ml/", "https://h/ml"),
+            ("databricks", "databricks"),
+            ("databricks://Prod.eu", "databricks://Prod.eu"),
         ] {
             let uri = parse(text).unwrap();
             assert_eq!(uri.to_tracking_uri(), expected);
@@ -370,8 +330,22 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_says_so() {
-        for text in ["databricks", "databricks://profile", "databricks-uc"] {
-            assert_eq!(parse(text), Err(StoreUriError::Databricks), "{text}");
+        assert_eq!(
+            parse("databricks://scope:key"),
+            Err(StoreUriError::SecretScope)
+        );
+        for text in ["databricks-uc", "databricks-uc://profile", "uc:http://h"] {
+            let error = parse(text).unwrap_err();
+            assert!(matches!(error, StoreUriError::Registry { .. }), "{text}");
+        }
+        for text in [
+            "databricks:",
+            "databricks:/p",
+            "databricks://",
+            "databricks://$(x)",
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(matches!(error, StoreUriError::Profile { .. }), "{text}");
         }
         for text in [
             "mlruns",
@@ -382,7 +356,11 @@ mod tests {
         ] {
             let error = parse(text).unwrap_err();
             assert!(matches!(error, StoreUriError::FileStore { .. }), "{text}");
-            assert!(error.hint().contains("mlflow server --backend-store-uri"));
+            let hint = error.hint();
+            assert!(
+                hint.contains("mlflow server --backend-store-uri")
+                    && hint.contains("mlflow migrate-filestore --source")
+            );
         }
         assert_eq!(
             parse("mssql+pyodbc://h/db"),
@@ -417,43 +395,5 @@ mod tests {
             StoreUri::default_for(dir.path()),
             Err(StoreUriError::FileStore { .. })
         ));
-    }
-
-    #[test]
-    fn credentials_are_found_as_mlflow_finds_them() {
-        let home = tempfile::tempdir().unwrap();
-        std::fs::create_dir(home.path().join(".mlflow")).unwrap();
-        let text = "[other]\nmlflow_tracking_username = x\n[mlflow]\n# c\nMLflow_Tracking_Username = ann\nmlflow_tracking_password: p;50%%\n";
-        std::fs::write(home.path().join(".mlflow/credentials"), text).unwrap();
-        let none = |_: &str| None;
-        let token = |name: &str| (name == "MLFLOW_TRACKING_TOKEN").then(|| "t".to_owned());
-        let user = |name: &str| (name == "MLFLOW_TRACKING_USERNAME").then(|| "bob".to_owned());
-        assert_eq!(
-            Credentials::discover(none, Some(home.path())),
-            Credentials::basic("ann", "p;50%")
-        );
-        assert_eq!(
-            Credentials::discover(token, Some(home.path())),
-            Credentials::basic("ann", "p;50%")
-        );
-        assert_eq!(
-            Credentials::discover(user, Some(home.path())),
-            Credentials::basic("bob", "p;50%")
-        );
-        assert_eq!(Credentials::discover(token, None), Credentials::bearer("t"));
-        assert_eq!(Credentials::discover(user, None), Credentials::none());
-    }
-
-    #[test]
-    fn debug_shows_no_secret() {
-        let shown = format!(
-            "{:?}{:?}",
-            Credentials::basic("ann", "s3cret"),
-            Credentials::bearer("s3cret")
-        );
-        assert!(
-            !shown.contains("s3cret") && !shown.contains("ann"),
-            "{shown}"
-        );
     }
 }

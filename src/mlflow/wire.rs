@@ -22,6 +22,12 @@ pub(super) struct ErrorBody {
 }
 
 #[derive(Debug, Deserialize)]
+pub(super) struct ServerInfo {
+    #[serde(default)]
+    pub(super) workspaces_enabled: bool,
+}
+
+#[derive(Debug, Deserialize)]
 pub(super) struct ExperimentAnswer {
     pub(super) experiment: ExperimentBody,
 }

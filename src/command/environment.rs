@@ -1,0 +1,149 @@
+//! What this shell's environment says of naming, store and the way there, in MLflow's own variables.
+
+use std::path::PathBuf;
+
+use crate::config::{ConnectionLayer, Layer};
+use crate::error::{Failure, FailureKind};
+use crate::mlflow::truth;
+
+/// Returns the settings that this shell's environment makes, but for the way to the server.
+pub(super) fn layer() -> Layer {
+    let mut layer = Layer {
+        naming: var("TRACEMARK_NAMING"),
+        app: var("TRACEMARK_APP"),
+        ..Layer::default()
+    };
+    layer.store.uri = var("MLFLOW_TRACKING_URI");
+    layer.store.experiment = var("MLFLOW_EXPERIMENT_NAME");
+    layer.store.experiment_id = var("MLFLOW_EXPERIMENT_ID");
+    layer
+}
+
+/// As [`layer`], with the way to the server that it names, or that `store` names where it names none.
+pub(super) fn layer_for(store: Option<&str>) -> Result<Layer, Failure> {
+    let mut layer = layer();
+    if layer.store.uri.is_none() {
+        layer.store.uri = store.map(str::to_owned);
+    }
+    let uri = layer.store.uri.as_deref().unwrap_or_default();
+    layer.store.connection = connection(uri)?;
+    Ok(layer)
+}
+
+/// Lays what was asked for over what is kept for a repository: naming a store takes the way there anew.
+pub(super) fn over_kept(asked: Layer, mut kept: Layer) -> Layer {
+    if asked.store.uri.is_some() {
+        let same = asked.store.uri == kept.store.uri;
+        let allowed = kept
+            .store
+            .connection
+            .allow_http_credentials
+            .filter(|_| same);
+        kept.store.connection = ConnectionLayer {
+            allow_http_credentials: allowed,
+            ..ConnectionLayer::default()
+        };
+    }
+    laid_over(asked, kept)
+}
+
+/// Lays `upper` over `lower`; an experiment in `upper` replaces name and id together, and what `lower` says of another
+/// store counts for nothing.
+pub(super) fn laid_over(upper: Layer, mut lower: Layer) -> Layer {
+    let other_store = upper.store.uri.is_some() && upper.store.uri != lower.store.uri;
+    if other_store || upper.store.experiment.is_some() || upper.store.experiment_id.is_some() {
+        lower.store.experiment = None;
+        lower.store.experiment_id = None;
+    }
+    if other_store {
+        lower.store.connection = ConnectionLayer::default();
+    }
+    Layer {
+        naming: upper.naming.or(lower.naming),
+        app: upper.app.or(lower.app),
+        create: upper.create.or(lower.create),
+        settle: upper.settle.or(lower.settle),
+        env: upper.env.or(lower.env),
+        env_copy: upper.env_copy.or(lower.env_copy),
+        model_type: upper.model_type.or(lower.model_type),
+        params: if upper.params.is_empty() {
+            lower.params
+        } else {
+            upper.params
+        },
+        store: crate::config::StoreLayer {
+            uri: upper.store.uri.or(lower.store.uri),
+            experiment: upper.store.experiment.or(lower.store.experiment),
+            experiment_id: upper.store.experiment_id.or(lower.store.experiment_id),
+            connection: upper.store.connection.or(lower.store.connection),
+        },
+    }
+}
+
+fn var(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn path(name: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(var(name)?);
+    Some(std::path::absolute(&path).unwrap_or(path))
+}
+
+/// What is kept of the environment: the daemon has no login shell. Passwords and tokens are not among it.
+fn connection(uri: &str) -> Result<ConnectionLayer, Failure> {
+    let is_databricks = uri.starts_with("databricks");
+    let is_server = uri.starts_with("http://") || uri.starts_with("https://");
+    let mut layer = ConnectionLayer::default();
+    if is_databricks {
+        layer.databricks_host = var("DATABRICKS_HOST");
+        layer.databricks_profile = var("DATABRICKS_CONFIG_PROFILE");
+        layer.databricks_config_file = path("DATABRICKS_CONFIG_FILE");
+        layer.databricks_auth_type = var("DATABRICKS_AUTH_TYPE");
+        layer.databricks_cli_path = var("DATABRICKS_CLI_PATH").map(PathBuf::from);
+    }
+    if is_server {
+        let insecure = "MLFLOW_TRACKING_INSECURE_TLS";
+        layer.insecure_tls = truth(insecure, var(insecure))?;
+        layer.server_cert = path("MLFLOW_TRACKING_SERVER_CERT_PATH");
+        layer.client_cert = path("MLFLOW_TRACKING_CLIENT_CERT_PATH");
+        layer.workspace = var("MLFLOW_WORKSPACE").map(|name| name.trim().to_owned());
+    }
+    if is_databricks || is_server {
+        layer.timeout = timeout()?;
+        layer.proxy = proxy(uri);
+        layer.no_proxy = var("no_proxy").or_else(|| var("NO_PROXY"));
+        if layer.insecure_tls != Some(true) {
+            // The `requests` library, which MLflow and the Databricks SDK use, reads these.
+            let bundle = || path("REQUESTS_CA_BUNDLE").or_else(|| path("CURL_CA_BUNDLE"));
+            layer.server_cert = layer.server_cert.or_else(bundle);
+        }
+    }
+    Ok(layer)
+}
+
+fn timeout() -> Result<Option<u64>, Failure> {
+    let name = "MLFLOW_HTTP_REQUEST_TIMEOUT";
+    let Some(text) = var(name) else {
+        return Ok(None);
+    };
+    match text.trim().parse() {
+        Ok(seconds) if seconds > 0 => Ok(Some(seconds)),
+        _ => Err(Failure::new(
+            FailureKind::Configuration,
+            &format!("{name} is {text:?}, not a number of seconds"),
+        )
+        .hint(&format!("set {name}=20, or unset it"))),
+    }
+}
+
+/// A proxy with a password in its address is not kept.
+fn proxy(uri: &str) -> Option<String> {
+    let scheme = if uri.starts_with("http://") {
+        ["http_proxy", "HTTP_PROXY"]
+    } else {
+        ["https_proxy", "HTTPS_PROXY"]
+    };
+    let names = scheme.into_iter().chain(["all_proxy", "ALL_PROXY"]);
+    let address = names.into_iter().find_map(var)?;
+    (!address.contains('@')).then_some(address)
+}

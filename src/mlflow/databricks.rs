@@ -1,0 +1,393 @@
+//! Where a Databricks workspace is and who we are there: profiles, personal access tokens, OAuth of service principals
+//! and of people. Reads Databricks' own files and runs its command line; keeps tokens in memory only.
+//!
+//! The order of variables and profiles, the kinds of login and their names are those of the Databricks SDK for Python
+//! 0.156.0 (`databricks/sdk/config.py`, `credentials_provider.py`, `oauth.py`), which MLflow's client uses.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, SystemTime};
+
+use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::{Client, Method};
+use serde::Deserialize;
+use tokio::sync::Mutex;
+use url::Url;
+
+use super::connection::{Access, AccessError, DatabricksPlace};
+use super::credentials::{Keys, basic};
+use super::error::{StoreError, clean};
+use super::ini::{Percent, Section, sections};
+use super::secret::Secret;
+
+/// A token is renewed that long before it expires, or when half of a shorter life is over.
+const EARLY: Duration = Duration::from_mins(5);
+/// How long the command line may take.
+const CLI_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a token of unknown life is taken to live; one that is refused is renewed at once.
+const UNKNOWN_LIFE: Duration = Duration::from_mins(10);
+
+/// A workspace and how to log in there.
+#[derive(Debug)]
+pub(super) struct Workspace {
+    pub(super) base: Url,
+    /// Its id, sent as `x-databricks-org-id`.
+    pub(super) id: Option<String>,
+    pub(super) login: Login,
+}
+
+/// How requests are signed.
+#[derive(Debug)]
+pub(super) struct Login {
+    kind: Kind,
+    token: Mutex<Option<Token>>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Nothing,
+    Token(Secret),
+    Basic {
+        user: Secret,
+        password: Secret,
+    },
+    ServicePrincipal {
+        url: Url,
+        id: Secret,
+        secret: Secret,
+    },
+    CommandLine {
+        program: PathBuf,
+        arguments: [String; 4],
+    },
+}
+
+#[derive(Debug)]
+struct Token {
+    header: HeaderValue,
+    renew_at: SystemTime,
+}
+
+impl Workspace {
+    /// Finds the workspace of a profile, or that of the environment.
+    pub(super) fn find(profile: Option<&str>, access: &Access) -> Result<Self, AccessError> {
+        let found = Found::of(profile, access)?;
+        let host = found.value("host").ok_or_else(|| AccessError::NoHost {
+            file: found.file.clone(),
+        })?;
+        let base = address(&host)?;
+        let login = found.login(&base)?;
+        Ok(Self {
+            id: found
+                .value("workspace_id")
+                .filter(|id| id.bytes().all(|b| b.is_ascii_digit())),
+            base,
+            login: Login {
+                kind: login,
+                token: Mutex::new(None),
+            },
+        })
+    }
+}
+
+/// What environment and profile say together.
+struct Found<'a> {
+    place: &'a DatabricksPlace,
+    keys: &'a Keys,
+    profile: Option<String>,
+    section: Section,
+    file: PathBuf,
+    /// False where the variables with secrets belong to another workspace.
+    trusts_environment: bool,
+}
+
+impl<'a> Found<'a> {
+    fn of(profile: Option<&str>, access: &'a Access) -> Result<Self, AccessError> {
+        let place = &access.connection.databricks;
+        let keys = &access.keys;
+        let file = place
+            .config_file
+            .clone()
+            .or_else(|| keys.in_home(".databrickscfg"))
+            .unwrap_or_default();
+        let wanted = profile.map(str::to_owned).or_else(|| place.profile.clone());
+        // The SDK does not open the file where the environment says where and who, unless a profile is asked for.
+        let (profile, section) = if wanted.is_none() && place.host.is_some() {
+            (None, Section::new())
+        } else {
+            section_of(wanted, &file)?
+        };
+        let host = place.host.as_ref().or_else(|| section.get("host"));
+        let of_secrets = keys
+            .variable("DATABRICKS_HOST")
+            .map(|host| normal(host.expose()));
+        let trusts_environment =
+            of_secrets.is_none_or(|theirs| host.is_none_or(|host| normal(host) == theirs));
+        Ok(Self {
+            place,
+            keys,
+            profile,
+            section,
+            file,
+            trusts_environment,
+        })
+    }
+
+    fn value(&self, name: &str) -> Option<String> {
+        let from_place = match name {
+            "host" => self.place.host.clone(),
+            "auth_type" => self.place.auth_type.clone(),
+            _ => None,
+        };
+        from_place.or_else(|| self.section.get(name).cloned())
+    }
+
+    /// A variable beats the profile.
+    fn secret(&self, variable: &str, name: &str) -> Option<Secret> {
+        let in_environment = self
+            .keys
+            .variable(variable)
+            .filter(|_| self.trusts_environment);
+        in_environment
+            .cloned()
+            .or_else(|| self.section.get(name).map(Secret::new))
+    }
+
+    fn login(&self, base: &Url) -> Result<Kind, AccessError> {
+        let token = self.secret("DATABRICKS_TOKEN", "token").map(Kind::Token);
+        let basic = self
+            .secret("DATABRICKS_USERNAME", "username")
+            .zip(self.secret("DATABRICKS_PASSWORD", "password"))
+            .map(|(user, password)| Kind::Basic { user, password });
+        let principal = self
+            .secret("DATABRICKS_CLIENT_ID", "client_id")
+            .zip(self.secret("DATABRICKS_CLIENT_SECRET", "client_secret"))
+            .map(|(id, secret)| Kind::ServicePrincipal {
+                url: token_endpoint(base),
+                id,
+                secret,
+            });
+        let configured = [("pat", token), ("basic", basic), ("oauth-m2m", principal)];
+        match self.value("auth_type").as_deref() {
+            None => self.only_one(configured),
+            Some("databricks-cli") => Ok(self.command_line().unwrap_or(Kind::Nothing)),
+            Some(kind) => configured
+                .into_iter()
+                .find(|(name, _)| *name == kind)
+                .map(|(_, login)| login.unwrap_or(Kind::Nothing))
+                .ok_or_else(|| AccessError::Login { kind: clean(kind) }),
+        }
+    }
+
+    fn only_one(&self, configured: [(&'static str, Option<Kind>); 3]) -> Result<Kind, AccessError> {
+        let mut there: Vec<_> = configured
+            .into_iter()
+            .filter_map(|(name, login)| Some((name, login?)))
+            .collect();
+        if there.len() > 1 {
+            let names: Vec<_> = there.iter().map(|(name, _)| *name).collect();
+            return Err(AccessError::Logins {
+                kinds: names.join(" and "),
+            });
+        }
+        Ok(there
+            .pop()
+            .map(|(_, login)| login)
+            .or_else(|| self.command_line())
+            .unwrap_or(Kind::Nothing))
+    }
+
+    /// `databricks auth token`, where the command is installed: the login of a person (`databricks auth login`).
+    fn command_line(&self) -> Option<Kind> {
+        let in_profile = || self.section.get("databricks_cli_path").map(PathBuf::from);
+        let given = self.place.command_line.clone().or_else(in_profile);
+        let program = given.or_else(|| {
+            let dirs = std::env::var_os("PATH")?;
+            std::env::split_paths(&dirs)
+                .map(|dir| dir.join("databricks"))
+                .find(|program| program.is_file())
+        })?;
+        let of_whom = match &self.profile {
+            Some(profile) => ["--profile".to_owned(), profile.clone()],
+            None => ["--host".to_owned(), self.value("host")?],
+        };
+        let [flag, value] = of_whom;
+        Some(Kind::CommandLine {
+            program,
+            arguments: ["auth".to_owned(), "token".to_owned(), flag, value],
+        })
+    }
+}
+
+/// Returns the profile's name and values; without a name that of `[__settings__] default_profile`, else `DEFAULT`.
+fn section_of(
+    wanted: Option<String>,
+    file: &Path,
+) -> Result<(Option<String>, Section), AccessError> {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let mut all = sections(&text, Percent::Plain);
+    let settings = all.remove("__settings__").unwrap_or_default();
+    let named = wanted.or_else(|| settings.get("default_profile").cloned());
+    let Some(name) = named else {
+        return Ok((None, all.remove("DEFAULT").unwrap_or_default()));
+    };
+    match all.remove(&name) {
+        Some(section) => Ok((Some(name), section)),
+        None => Err(AccessError::NoProfile {
+            profile: clean(&name),
+            file: file.to_owned(),
+        }),
+    }
+}
+
+/// `https://` where no scheme is given, no path: as the SDK reads a host, without a `?o=` copied along.
+fn address(host: &str) -> Result<Url, AccessError> {
+    let invalid = |cause: &str| AccessError::Host {
+        cause: clean(cause),
+    };
+    let mut url = Url::parse(&normal(host)).map_err(|error| invalid(&error.to_string()))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err(invalid("it is not https://HOST"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(invalid("it holds a user name or password"));
+    }
+    url.set_query(None);
+    url.set_fragment(None);
+    url.set_path("");
+    Ok(url)
+}
+
+fn normal(host: &str) -> String {
+    let host = host.trim().trim_end_matches('/');
+    if host.contains("://") {
+        host.to_owned()
+    } else {
+        format!("https://{host}")
+    }
+}
+
+/// The workspace-level token endpoint as Databricks documents it ("Authorize service principal access with OAuth").
+fn token_endpoint(base: &Url) -> Url {
+    let mut url = base.clone();
+    url.set_path("/oidc/v1/token");
+    url
+}
+
+/// What a token endpoint (RFC 6749, section 5.1) or `databricks auth token` answers.
+#[derive(Deserialize)]
+struct TokenAnswer {
+    access_token: String,
+    #[serde(default)]
+    expires_in: Option<u64>,
+}
+
+impl TokenAnswer {
+    fn into_token(self, now: SystemTime) -> Result<Token, StoreError> {
+        let life = self.expires_in.map_or(UNKNOWN_LIFE, Duration::from_secs);
+        let early = EARLY.min(life / 2);
+        let header = Secret::new(self.access_token).bearer();
+        Ok(Token {
+            header: header.ok_or(StoreError::UnusableCredentials)?,
+            renew_at: now + life.saturating_sub(early),
+        })
+    }
+}
+
+impl Login {
+    /// True where nothing says who we are.
+    pub(super) fn is_nothing(&self) -> bool {
+        matches!(self.kind, Kind::Nothing)
+    }
+
+    /// Returns the header to sign with; one that was `refused` is replaced where that can be done.
+    pub(super) async fn header(
+        &self,
+        client: &Client,
+        refused: Option<&HeaderValue>,
+    ) -> Result<Option<HeaderValue>, StoreError> {
+        let unusable = StoreError::UnusableCredentials;
+        match &self.kind {
+            Kind::Nothing => Ok(None),
+            Kind::Token(token) => token.bearer().map(Some).ok_or(unusable),
+            Kind::Basic { user, password } => basic(user, password).map(Some).ok_or(unusable),
+            Kind::ServicePrincipal { .. } | Kind::CommandLine { .. } => {
+                let mut token = self.token.lock().await;
+                let now = SystemTime::now();
+                let good = token
+                    .as_ref()
+                    .filter(|token| token.renew_at > now && Some(&token.header) != refused);
+                if let Some(good) = good {
+                    return Ok(Some(good.header.clone()));
+                }
+                let fresh = self.fetch(client).await?.into_token(now)?;
+                let header = fresh.header.clone();
+                *token = Some(fresh);
+                Ok(Some(header))
+            }
+        }
+    }
+
+    async fn fetch(&self, client: &Client) -> Result<TokenAnswer, StoreError> {
+        match &self.kind {
+            Kind::ServicePrincipal { url, id, secret } => {
+                fetch_token(client, url, id, secret).await
+            }
+            Kind::CommandLine { program, arguments } => run(program, arguments).await,
+            Kind::Nothing | Kind::Token(_) | Kind::Basic { .. } => {
+                Err(StoreError::UnusableCredentials)
+            }
+        }
+    }
+}
+
+/// The client credentials grant (RFC 6749, section 4.4) with the scope that Databricks documents.
+async fn fetch_token(
+    client: &Client,
+    url: &Url,
+    id: &Secret,
+    secret: &Secret,
+) -> Result<TokenAnswer, StoreError> {
+    let request = client
+        .request(Method::POST, url.clone())
+        .header(
+            AUTHORIZATION,
+            basic(id, secret).ok_or(StoreError::UnusableCredentials)?,
+        )
+        .header(
+            reqwest::header::CONTENT_TYPE,
+            "application/x-www-form-urlencoded",
+        )
+        .body("grant_type=client_credentials&scope=all-apis");
+    let body = super::http::exchange(url, request).await?;
+    // What serde says of a wrong answer may quote it.
+    serde_json::from_slice(&body).map_err(|_| {
+        StoreError::InvalidAnswer("the Databricks token endpoint sent no token".to_owned())
+    })
+}
+
+async fn run(program: &Path, arguments: &[String]) -> Result<TokenAnswer, StoreError> {
+    let failed = |cause: String| StoreError::Login {
+        cause: clean(&cause),
+    };
+    let output = tokio::process::Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(CLI_TIMEOUT, output)
+        .await
+        .map_err(|_| failed(format!("no answer for {} s", CLI_TIMEOUT.as_secs())))?
+        .map_err(|error| failed(error.to_string()))?;
+    if !output.status.success() {
+        let words = String::from_utf8_lossy(&output.stderr);
+        return Err(failed(
+            words
+                .lines()
+                .find(|line| !line.trim().is_empty())
+                .unwrap_or("no message")
+                .to_owned(),
+        ));
+    }
+    serde_json::from_slice(&output.stdout).map_err(|_| failed("it printed no token".to_owned()))
+}

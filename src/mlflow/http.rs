@@ -1,0 +1,384 @@
+//! One exchange with a server: signed, never redirected, never repeated except once with renewed credentials, at most
+//! 4 MiB of an answer kept.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::{Client, Method, RequestBuilder, Response};
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use super::connection::{Access, AccessError, authority, is_loopback};
+use super::credentials::{Credentials, Keys};
+use super::databricks::{Login, Workspace};
+use super::error::{StoreError, clean, innermost};
+use super::secret::hidden;
+use super::wire;
+
+/// What is kept of an answer, after decompression.
+pub(super) const BODY_LIMIT: usize = 4 * 1024 * 1024;
+/// The longest pause that a server may ask for.
+const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
+/// MLflow 3.17.2, `WORKSPACE_HEADER_NAME` of `mlflow/utils/workspace_utils.py`.
+const WORKSPACE_HEADER: &str = "X-MLFLOW-WORKSPACE";
+/// MLflow 3.17.2, `http_request` of `mlflow/utils/rest_utils.py`.
+const ORGANISATION_HEADER: &str = "x-databricks-org-id";
+
+/// A server and how to talk to it. Clones share one connection pool and what is known of credentials.
+#[derive(Debug, Clone)]
+pub(super) struct Http {
+    base: Url,
+    client: Client,
+    signer: Arc<Signer>,
+    allow_plain: bool,
+}
+
+#[derive(Debug)]
+enum Signer {
+    Server {
+        keys: Keys,
+        seen: Vec<String>,
+        /// A mutex because requests run side by side; held for a copy.
+        known: Mutex<Option<Credentials>>,
+    },
+    Databricks(Login),
+}
+
+impl Http {
+    /// Returns the way to an MLflow server. Nothing is connected yet.
+    pub(super) fn to_server(base: Url, access: &Access) -> Result<Self, AccessError> {
+        let signer = Signer::Server {
+            keys: access.keys.clone(),
+            seen: access.connection.credentials_seen.clone(),
+            known: Mutex::new(None),
+        };
+        let mut headers = HeaderMap::new();
+        if let Some(workspace) = &access.connection.workspace {
+            let value = HeaderValue::from_str(workspace).map_err(|_| AccessError::Workspace {
+                workspace: clean(workspace),
+            })?;
+            headers.insert(WORKSPACE_HEADER, value);
+        }
+        Self::new(base, access, signer, headers)
+    }
+
+    /// Returns the way to the Databricks workspace of a profile. Nothing is connected yet.
+    pub(super) fn to_databricks(
+        profile: Option<&str>,
+        access: &Access,
+    ) -> Result<Self, AccessError> {
+        let workspace = Workspace::find(profile, access)?;
+        let mut headers = HeaderMap::new();
+        if let Some(id) = workspace.id.as_deref().and_then(hidden) {
+            headers.insert(ORGANISATION_HEADER, id);
+        }
+        let signer = Signer::Databricks(workspace.login);
+        Self::new(workspace.base, access, signer, headers)
+    }
+
+    fn new(
+        base: Url,
+        access: &Access,
+        signer: Signer,
+        headers: HeaderMap,
+    ) -> Result<Self, AccessError> {
+        Ok(Self {
+            client: access.connection.client(&base, headers)?,
+            allow_plain: access.connection.allow_http_credentials,
+            base,
+            signer: Arc::new(signer),
+        })
+    }
+
+    /// Returns the server's address.
+    pub(super) fn base(&self) -> &Url {
+        &self.base
+    }
+
+    /// Returns the address of a route: `parts` below the base, each segment percent-encoded.
+    pub(super) fn url(&self, parts: &[&[&str]]) -> Url {
+        let mut url = self.base.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(parts.iter().copied().flatten());
+        }
+        url
+    }
+
+    /// Returns a request to a route.
+    pub(super) fn request(&self, method: Method, parts: &[&[&str]]) -> RequestBuilder {
+        self.request_to(method, self.url(parts))
+    }
+
+    /// Returns a request to an address made of [`Http::url`].
+    pub(super) fn request_to(&self, method: Method, url: Url) -> RequestBuilder {
+        self.client.request(method, url)
+    }
+
+    /// Sends and returns the JSON of a 2xx answer.
+    pub(super) async fn call<A: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<A, StoreError> {
+        let body = self.send(request).await?;
+        serde_json::from_slice(&body).map_err(|error| {
+            if looks_like_html(&body) {
+                StoreError::Unsuitable {
+                    reason: "the address answers with a web page, not with MLflow's API".into(),
+                }
+            } else {
+                StoreError::InvalidAnswer(clean(&error.to_string()))
+            }
+        })
+    }
+
+    /// Sends and returns the body of a 2xx answer. Refused credentials are looked up again, and where they are others
+    /// now the request is sent once more: a server that refuses (401) has done nothing.
+    pub(super) async fn send(&self, request: RequestBuilder) -> Result<Vec<u8>, StoreError> {
+        let again = request.try_clone();
+        let header = self.header(None).await?;
+        let answer = self.exchange(request, header.as_ref()).await;
+        if !matches!(answer, Err(StoreError::Refused { status: 401, .. })) {
+            return answer;
+        }
+        let renewed = self.header(header.as_ref()).await?;
+        match again {
+            Some(again) if renewed.is_some() && renewed != header => {
+                self.exchange(again, renewed.as_ref()).await
+            }
+            _ => answer,
+        }
+    }
+
+    async fn exchange(
+        &self,
+        request: RequestBuilder,
+        header: Option<&HeaderValue>,
+    ) -> Result<Vec<u8>, StoreError> {
+        let request = match header {
+            Some(header) => request.header(AUTHORIZATION, header),
+            None => request,
+        };
+        exchange(&self.base, request).await
+    }
+
+    /// Returns what to sign with, looked up anew where it was `refused`.
+    async fn header(
+        &self,
+        refused: Option<&HeaderValue>,
+    ) -> Result<Option<HeaderValue>, StoreError> {
+        match &*self.signer {
+            Signer::Server { keys, seen, known } => {
+                let remembered = known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let found = match remembered.filter(|_| refused.is_none()) {
+                    Some(remembered) => remembered,
+                    None => keys.for_server(&authority(&self.base))?,
+                };
+                if found == Credentials::None && !seen.is_empty() {
+                    return Err(self.not_here(keys, seen));
+                }
+                let header = found.header()?;
+                self.check_way(header.is_some())?;
+                *known.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+                Ok(header)
+            }
+            Signer::Databricks(login) if login.is_nothing() => Err(StoreError::NoLogin {
+                server: authority(&self.base),
+            }),
+            Signer::Databricks(login) => {
+                self.check_way(true)?;
+                login.header(&self.client, refused).await
+            }
+        }
+    }
+
+    fn check_way(&self, has_credentials: bool) -> Result<(), StoreError> {
+        let is_safe = self.base.scheme() == "https" || is_loopback(&self.base);
+        if has_credentials && !is_safe && !self.allow_plain {
+            return Err(StoreError::PlainHttp {
+                server: authority(&self.base),
+            });
+        }
+        Ok(())
+    }
+
+    fn not_here(&self, keys: &Keys, seen: &[String]) -> StoreError {
+        let server = authority(&self.base);
+        let names = if seen.iter().any(|name| name.ends_with("_TOKEN")) {
+            "mlflow_tracking_token = …"
+        } else {
+            "mlflow_tracking_username = … and mlflow_tracking_password = …"
+        };
+        StoreError::CredentialsNotHere {
+            remedy: format!(
+                "write [{server}] and {names} into {file}, mode 0600",
+                file = keys.file().display()
+            ),
+            seen: seen.join(", "),
+            server,
+        }
+    }
+}
+
+/// Sends a request and returns the body of a 2xx answer.
+pub(super) async fn exchange(base: &Url, request: RequestBuilder) -> Result<Vec<u8>, StoreError> {
+    let response = request.send().await.map_err(|error| failed(base, &error))?;
+    let status = response.status().as_u16();
+    let location = text(response.headers(), LOCATION.as_str());
+    let pause = text(response.headers(), RETRY_AFTER.as_str())
+        .and_then(|text| retry_after(&text, SystemTime::now()));
+    let body = body(base, response).await?;
+    if (200..300).contains(&status) {
+        return Ok(body);
+    }
+    Err(match classify(status, location.as_deref(), &body) {
+        StoreError::Server {
+            status, message, ..
+        } => StoreError::Server {
+            status,
+            message,
+            retry_after: pause,
+        },
+        // MLflow 3.17.2, `INVALID_HOST_MSG` of `mlflow/server/security_utils.py`.
+        StoreError::Refused {
+            status: 403,
+            message,
+        } if message.starts_with("Invalid Host header") => StoreError::HostRefused {
+            host: authority(base),
+        },
+        other => other,
+    })
+}
+
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+    let value = headers.get(name)?;
+    Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+}
+
+/// `Retry-After` is a number of seconds or a date (RFC 9110, section 10.2.3).
+fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
+    let text = text.trim();
+    let pause = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => httpdate::parse_http_date(text)
+            .ok()?
+            .duration_since(now)
+            .unwrap_or_default(),
+    };
+    Some(pause.min(RETRY_AFTER_MAX))
+}
+
+async fn body(base: &Url, mut response: Response) -> Result<Vec<u8>, StoreError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(|error| failed(base, &error))?
+    {
+        if body.len() + chunk.len() > BODY_LIMIT {
+            return Err(StoreError::InvalidAnswer(format!(
+                "more than {} MiB",
+                BODY_LIMIT / 1024 / 1024
+            )));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+fn failed(base: &Url, error: &reqwest::Error) -> StoreError {
+    if error.is_builder() {
+        return StoreError::UnusableCredentials;
+    }
+    let url = base.as_str().trim_end_matches('/').to_owned();
+    if error.is_timeout() {
+        let cause = "timed out".to_owned();
+        return StoreError::Unreachable { url, cause };
+    }
+    let cause = innermost(error);
+    // The words of rustls 0.23 for what is wrong with the server's certificate, and with ours.
+    let is_trust = cause.contains("invalid peer certificate")
+        || cause.contains("fatal alert") && cause.contains("ertificate");
+    if is_trust {
+        StoreError::Certificate { url, cause }
+    } else {
+        StoreError::Unreachable { url, cause }
+    }
+}
+
+fn looks_like_html(body: &[u8]) -> bool {
+    body.trim_ascii_start().starts_with(b"<")
+}
+
+/// Returns what an answer outside 2xx means: by status first, as some answers of MLflow 3.17.2 are no JSON
+/// (404 and 405 of unknown routes are HTML, 401 and 403 plain text), by `error_code` second.
+fn classify(status: u16, location: Option<&str>, body: &[u8]) -> StoreError {
+    let json: Option<wire::ErrorBody> = serde_json::from_slice(body).ok();
+    let message = match &json {
+        Some(error) => clean(&error.message),
+        None if looks_like_html(body) => "(a web page)".to_owned(),
+        None => clean(&String::from_utf8_lossy(body)),
+    };
+    let code = json.map_or_else(
+        || "no error code".to_owned(),
+        |error| clean(&error.error_code),
+    );
+    match status {
+        300..=399 => StoreError::Redirected {
+            target: clean(location.unwrap_or("an unnamed address")),
+        },
+        401 | 403 | 407 => StoreError::Refused { status, message },
+        404 if code == "RESOURCE_DOES_NOT_EXIST" => StoreError::NotFound { message },
+        404 | 405 | 501 => StoreError::Unsuitable {
+            reason: format!("the server has no LoggedModel API at this address (HTTP {status})"),
+        },
+        408 | 429 | 500.. => StoreError::Server {
+            status,
+            message,
+            retry_after: None,
+        },
+        _ => StoreError::Rejected {
+            status,
+            code,
+            message,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_come_before_error_codes() {
+        let body = br#"{"error_code":"RESOURCE_DOES_NOT_EXIST","message":"x"}"#;
+        assert!(matches!(
+            classify(404, None, body),
+            StoreError::NotFound { .. }
+        ));
+        assert!(matches!(
+            classify(503, None, body),
+            StoreError::Server { .. }
+        ));
+        assert!(matches!(
+            classify(404, None, br#"{"detail":"Not Found"}"#),
+            StoreError::Unsuitable { .. }
+        ));
+        assert!(matches!(
+            classify(404, None, b""),
+            StoreError::Unsuitable { .. }
+        ));
+        assert!(matches!(
+            classify(401, None, b"You are not authenticated"),
+            StoreError::Refused { .. }
+        ));
+        assert!(matches!(
+            classify(429, None, b""),
+            StoreError::Server { .. }
+        ));
+        assert!(matches!(
+            classify(400, None, b"{}"),
+            StoreError::Rejected { .. }
+        ));
+    }
+}
