@@ -10,6 +10,7 @@
 )]
 
 mod commands;
+mod databricks;
 mod errors;
 mod explain;
 mod hash;
@@ -18,7 +19,10 @@ mod layers;
 mod life;
 mod main_job;
 mod python;
+mod servers;
+mod stub;
 mod surroundings;
+mod tls;
 mod world;
 
 /// `cargo test` needs Rust, git, python3 and a package index; what needs more lives in `tests/host`.

@@ -1,0 +1,414 @@
+//! Does a token reach the server that it is for, and nobody else? What is said of servers that cannot be used?
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::stub::Stub;
+use crate::world::{World, is_alive, wait_until};
+
+const CANARY: &str = "canary-5f1d0b7e";
+
+fn signed_by(header: &str) -> Value {
+    json!({ "auth": [header] })
+}
+
+/// A world whose shell names a server and holds a token for it.
+fn world_with_token(stub: &Stub) -> World {
+    let mut world = World::with_commit();
+    world.set("MLFLOW_TRACKING_URI", &stub.url());
+    world.set("MLFLOW_TRACKING_TOKEN", CANARY);
+    world
+}
+
+fn stop_daemon(world: &World) {
+    let pid = world.signal_daemon(rustix::process::Signal::TERM).unwrap();
+    wait_until("the daemon has ended", || (!is_alive(pid)).then_some(()));
+}
+
+fn private_file(path: &Path, text: &str, mode: u32) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn own_file(world: &World) -> PathBuf {
+    world.base().join("home/.config/tracemark/credentials")
+}
+
+#[test]
+fn a_token_of_the_shell_signs_every_request() {
+    let stub = Stub::new(&signed_by(&format!("Bearer {CANARY}")));
+    let world = world_with_token(&stub);
+    world.tracemark(&["up"]).ok();
+    world.write("app.py", "print(2)\n");
+    world.tracemark(&["active"]).ok();
+    assert_eq!(stub.models().len(), 2);
+    let asked = stub.asked();
+    let wanted = format!("Bearer {CANARY}");
+    assert!(
+        asked
+            .iter()
+            .all(|asked| asked.authorization.as_deref() == Some(&wanted)),
+        "{asked:?}"
+    );
+}
+
+#[test]
+fn user_and_password_of_mlflows_own_file_sign_too() {
+    let stub = Stub::new(&signed_by("Basic YW5uOnA7NTAl"));
+    let world = World::with_commit();
+    private_file(
+        &world.base().join("home/.mlflow/credentials"),
+        "[mlflow]\nmlflow_tracking_username = ann\nmlflow_tracking_password = p;50%%\n",
+        0o600,
+    );
+    world.tracemark(&["up", "--store", &stub.url()]).ok();
+    assert_eq!(stub.models().len(), 1);
+}
+
+#[test]
+fn a_token_that_is_for_another_server_is_not_sent() {
+    let (theirs, other) = (Stub::new(&json!({})), Stub::new(&json!({})));
+    let world = world_with_token(&theirs);
+    world.tracemark(&["up", "--store", &other.url()]).ok();
+    let asked = other.asked();
+    assert!(
+        !asked.is_empty() && asked.iter().all(|asked| asked.authorization.is_none()),
+        "{asked:?}"
+    );
+    assert!(theirs.asked().is_empty());
+}
+
+#[test]
+fn a_daemon_without_the_token_that_up_saw_says_so_and_takes_it_from_its_file() {
+    let stub = Stub::new(&signed_by(&format!("Bearer {CANARY}")));
+    let mut world = world_with_token(&stub);
+    let said = world.tracemark(&["up"]);
+    let file = own_file(&world);
+    assert!(said.stderr.contains(file.to_str().unwrap()), "{said:?}");
+    stop_daemon(&world);
+    world.set("MLFLOW_TRACKING_TOKEN", "");
+    world.write("app.py", "print(2)\n");
+    world.tracemark(&["active", "--timeout", "1"]).failed(
+        6,
+        "MLFLOW_TRACKING_TOKEN was set in the shell of `tracemark up`",
+    );
+    let asked = stub.asked().len();
+    let status = world.tracemark(&["status"]).ok();
+    assert!(status.contains(file.to_str().unwrap()), "{status}");
+    let section = format!("[{}]\nmlflow_tracking_token = {CANARY}\n", stub.authority());
+    private_file(&file, &section, 0o644);
+    world
+        .tracemark(&["active", "--timeout", "1"])
+        .failed(6, "its mode is 0644");
+    let said = world.tracemark(&["active", "--timeout", "1"]);
+    assert!(
+        said.stderr
+            .contains(&format!("try: chmod 600 {}", file.display())),
+        "{said:?}"
+    );
+    assert_eq!(
+        stub.asked().len(),
+        asked,
+        "nothing is asked without a credential"
+    );
+    private_file(&file, &section, 0o600);
+    world.tracemark(&["active"]).ok();
+}
+
+#[test]
+fn a_token_that_was_changed_in_the_file_is_used_without_a_new_daemon() {
+    let stub = Stub::new(&signed_by("Bearer first"));
+    let world = World::with_commit();
+    let write = |token: &str| {
+        let text = format!("[{}]\nmlflow_tracking_token = {token}\n", stub.authority());
+        private_file(&own_file(&world), &text, 0o600);
+    };
+    write("first");
+    world.tracemark(&["up", "--store", &stub.url()]).ok();
+    stub.control(&signed_by("Bearer second"));
+    world.write("app.py", "print(2)\n");
+    world
+        .tracemark(&["active", "--timeout", "1"])
+        .failed(6, "HTTP 401");
+    write("second");
+    world.tracemark(&["active"]).ok();
+}
+
+#[test]
+fn a_token_is_not_sent_over_plain_http_to_another_machine_unless_the_user_says_so() {
+    let proxy = Stub::new(&json!({}));
+    let mut world = World::with_commit();
+    // Whoever is asked for mlflow.example gets the stub, as a proxy.
+    world.set("HTTP_PROXY", &proxy.url());
+    world.set("MLFLOW_TRACKING_URI", "http://mlflow.example:5000");
+    world.set("MLFLOW_TRACKING_TOKEN", CANARY);
+    world
+        .tracemark(&["up"])
+        .failed(6, "not sent to mlflow.example:5000 over plain http");
+    assert!(proxy.asked().is_empty());
+    world.write(
+        ".tracemark.toml",
+        "[store.connection]\nallow_http_credentials = true\n",
+    );
+    world.tracemark(&["up"]).failed(6, "over plain http");
+    std::fs::remove_file(world.repo().join(".tracemark.toml")).unwrap();
+    world.tracemark(&["up", "--allow-http-credentials"]).ok();
+    world.tracemark(&["up"]).ok();
+    let asked = proxy.asked();
+    assert!(
+        asked[0].line.contains(" http://mlflow.example:5000/"),
+        "{asked:?}"
+    );
+    let said = world.tracemark(&["up", "--allow-http-credentials=false"]);
+    assert_eq!(said.code, Some(6), "{said:?}");
+}
+
+#[test]
+fn a_proxy_is_used_by_a_daemon_of_another_shell_and_not_for_this_machine() {
+    let (proxy, direct) = (Stub::new(&json!({})), Stub::new(&json!({})));
+    let mut world = World::with_commit();
+    world.set("HTTP_PROXY", &proxy.url());
+    world.tracemark(&["up", "--store", &direct.url()]).ok();
+    assert!(proxy.asked().is_empty());
+    world
+        .tracemark(&["up", "--store", "http://mlflow.example"])
+        .ok();
+    stop_daemon(&world);
+    world.set("HTTP_PROXY", "");
+    let before = proxy.asked().len();
+    world.write("app.py", "print(2)\n");
+    world.tracemark(&["active"]).ok();
+    assert!(proxy.asked().len() > before);
+}
+
+#[test]
+fn a_workspace_is_named_in_every_request_and_asked_for_first() {
+    let stub = Stub::new(&json!({ "workspaces": true }));
+    let mut world = World::with_commit();
+    world.set("MLFLOW_WORKSPACE", "team-a");
+    world.tracemark(&["up", "--store", &stub.url()]).ok();
+    let asked = stub.asked();
+    assert!(
+        asked
+            .iter()
+            .all(|asked| asked.headers["x-mlflow-workspace"] == "team-a"),
+        "{asked:?}"
+    );
+    let none = Stub::new(&json!({}));
+    world.tracemark(&["up", "--store", &none.url()]).failed(
+        6,
+        "no workspaces, but the workspace \"team-a\" is asked for",
+    );
+    assert!(none.models().is_empty());
+}
+
+#[test]
+fn what_only_mlflows_own_client_can_sign_is_refused() {
+    let stub = Stub::new(&json!({}));
+    for (variable, value) in [
+        ("MLFLOW_TRACKING_AWS_SIGV4", "TRUE"),
+        ("MLFLOW_TRACKING_AUTH", "kubernetes"),
+    ] {
+        let mut world = World::with_commit();
+        world.set(variable, value);
+        world.tracemark(&["up", "--store", &stub.url()]).failed(
+            3,
+            &format!("{variable} is set, which only MLflow's own Python client can do"),
+        );
+    }
+    assert!(stub.asked().is_empty());
+}
+
+#[test]
+fn variables_that_mlflow_refuses_are_refused() {
+    let stub = Stub::new(&json!({}));
+    for (variable, value) in [
+        ("MLFLOW_TRACKING_INSECURE_TLS", "maybe"),
+        ("MLFLOW_HTTP_REQUEST_TIMEOUT", "soon"),
+        ("MLFLOW_TRACKING_AWS_SIGV4", "perhaps"),
+    ] {
+        let mut world = World::with_commit();
+        world.set(variable, value);
+        world
+            .tracemark(&["up", "--store", &stub.url()])
+            .failed(3, variable);
+    }
+    let mut world = World::with_commit();
+    world.set("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "11");
+    world.set("MLFLOW_TRACKING_URI", &stub.url());
+    world
+        .tracemark(&["active", "--once"])
+        .failed(3, "MLFLOW_HTTP_REQUEST_MAX_RETRIES");
+}
+
+#[test]
+fn a_server_without_logged_models_is_named() {
+    let stub = Stub::new(&json!({ "old": true }));
+    let world = World::with_commit();
+    world
+        .tracemark(&["up", "--store", &stub.url()])
+        .failed(6, "the server is MLflow 2.22.1, which has no LoggedModels");
+    assert!(!world.repo().join(".git/tracemark").exists());
+}
+
+#[test]
+fn a_host_that_is_not_allowed_shows_what_the_servers_owner_must_set() {
+    let refused = json!({"answer": {"status": 403, "times": -1, "body": "Invalid Host header - possible DNS rebinding attack detected"}});
+    let stub = Stub::new(&refused);
+    let world = World::with_commit();
+    let said = world.tracemark(&["up", "--store", &stub.url()]);
+    assert_eq!(said.code, Some(6));
+    let flag = format!("mlflow server --allowed-hosts '{}'", stub.authority());
+    assert!(said.stderr.contains(&flag), "{said:?}");
+}
+
+#[test]
+fn nothing_follows_a_redirect() {
+    let elsewhere = Stub::new(&json!({}));
+    let stub = Stub::new(
+        &json!({"answer": {"status": 307, "times": -1, "headers": {"Location": elsewhere.url()}}}),
+    );
+    let world = world_with_token(&stub);
+    world.tracemark(&["up"]).failed(6, "redirects to");
+    assert!(elsewhere.asked().is_empty());
+}
+
+#[test]
+fn a_small_answer_that_unpacks_to_a_huge_one_is_cut() {
+    let stub = Stub::new(&json!({ "gzip": true }));
+    let world = World::with_commit();
+    world.tracemark(&["up", "--store", &stub.url()]).ok();
+    stub.control(&json!({ "bomb": 5_000_000 }));
+    world.write("app.py", "print(2)\n");
+    world
+        .tracemark(&["active", "--timeout", "1"])
+        .failed(6, "more than 4 MiB");
+}
+
+#[test]
+fn a_server_that_never_answers_is_left_after_the_time_that_mlflow_is_given() {
+    let stub = Stub::new(&json!({ "hang": true }));
+    let mut world = World::with_commit();
+    world.set("MLFLOW_HTTP_REQUEST_TIMEOUT", "1");
+    let said = world.tracemark(&["up", "--store", &stub.url()]);
+    assert!(
+        said.code == Some(6) && said.stderr.contains("timed out"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn without_a_daemon_a_busy_server_is_asked_again_when_it_wants() {
+    let busy = json!({"answer": {"status": 429, "times": 2, "headers": {"Retry-After": "0"}}});
+    let stub = Stub::new(&busy);
+    let mut world = World::with_commit();
+    world.set("MLFLOW_TRACKING_URI", &stub.url());
+    world.tracemark(&["active", "--once"]).ok();
+    assert_eq!(stub.models().len(), 1);
+    stub.control(&busy);
+    world.set("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0");
+    world.write("app.py", "print(2)\n");
+    world.tracemark(&["active", "--once"]).failed(6, "HTTP 429");
+}
+
+#[test]
+fn an_experiment_given_by_name_and_by_another_id_is_refused() {
+    let stub = Stub::new(&json!({}));
+    let mut world = World::with_commit();
+    world.set("MLFLOW_TRACKING_URI", &stub.url());
+    world.set("MLFLOW_EXPERIMENT_NAME", "shop");
+    world.tracemark(&["up"]).ok();
+    world.set("MLFLOW_EXPERIMENT_ID", "0");
+    world
+        .tracemark(&["up"])
+        .failed(6, "the experiment \"shop\" has the id 2, not 0");
+    world.set("MLFLOW_EXPERIMENT_ID", "2");
+    world.tracemark(&["up"]).ok();
+}
+
+#[test]
+fn the_repositorys_address_is_tagged_without_user_password_and_query() {
+    let stub = Stub::new(&json!({}));
+    let world = World::with_commit();
+    world.git(&[
+        "remote",
+        "add",
+        "origin",
+        "https://ann:t0ken@git.example/team/app.git?token=t0ken",
+    ]);
+    world.tracemark(&["up", "--store", &stub.url()]).ok();
+    let model = stub.models().remove(0).to_string();
+    assert!(
+        model.contains("https://git.example/team/app.git") && !model.contains("t0ken"),
+        "{model}"
+    );
+}
+
+/// Every file below a directory whose bytes hold the text.
+fn holding(dir: &Path, text: &str, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(dir).unwrap().flatten() {
+        let path = entry.path();
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            holding(&path, text, found);
+        } else if kind.is_file() {
+            let bytes = std::fs::read(&path).unwrap();
+            if bytes
+                .windows(text.len())
+                .any(|window| window == text.as_bytes())
+            {
+                found.push(path);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_token_is_in_no_log_no_file_no_answer_and_no_argument() {
+    let stub = Stub::new(&signed_by(&format!("Bearer {CANARY}")));
+    let mut world = world_with_token(&stub);
+    world.set("TRACEMARK_LOG", "trace");
+    let mut said = vec![world.tracemark(&["up"])];
+    let troubles = [
+        json!({"status": 401, "body": "no"}),
+        json!({"status": 500, "body": "no"}),
+        json!({"status": 302, "headers": {"Location": "http://127.0.0.1:9/"}}),
+        json!({"status": 200, "body": "<html>"}),
+        json!({"status": 200, "body": "{\"experiment\": 1}", "kind": "application/json"}),
+    ];
+    for (turn, mut trouble) in troubles.into_iter().enumerate() {
+        trouble["times"] = json!(-1);
+        stub.control(&json!({ "answer": trouble }));
+        world.write("app.py", format!("print({turn})\n"));
+        for command in [
+            &["active", "--timeout", "1"][..],
+            &["active", "--json", "--no-wait"],
+            &["status"],
+            &["status", "--json"],
+            &["env"],
+            &["active", "--once"],
+        ] {
+            said.push(world.tracemark(command));
+        }
+    }
+    stub.control(&json!({ "answer": null }));
+    said.push(world.tracemark(&["active"]));
+    for answer in &said {
+        assert!(!format!("{answer:?}").contains(CANARY), "{answer:?}");
+    }
+    assert!(
+        said[1].stderr.contains("HTTP 401") && said.last().unwrap().code == Some(0),
+        "{said:?}"
+    );
+    let log = std::fs::read_to_string(world.state_dir().join("daemon.log")).unwrap();
+    assert!(log.contains("TRACE") || log.contains("DEBUG"), "{log}");
+    let arguments =
+        std::fs::read(format!("/proc/{}/cmdline", world.daemon_pid().unwrap())).unwrap();
+    assert!(!String::from_utf8_lossy(&arguments).contains(CANARY));
+    let mut found = Vec::new();
+    holding(world.base(), CANARY, &mut found);
+    assert_eq!(found, Vec::<PathBuf>::new());
+}

@@ -1,0 +1,131 @@
+//! Does TLS do what MLflow's variables say? Real handshakes with certificates of `tests/data/tls`.
+
+use serde_json::json;
+
+use crate::stub::{Stub, certificate};
+use crate::world::World;
+
+fn world_trusting(name: &str) -> World {
+    let mut world = World::with_commit();
+    let file = certificate(name);
+    world.set("MLFLOW_TRACKING_SERVER_CERT_PATH", file.to_str().unwrap());
+    world
+}
+
+#[test]
+fn a_server_with_a_certificate_of_our_own_ca_is_trusted_by_every_daemon_from_then_on() {
+    let stub = Stub::with_certificate("server", &json!({}));
+    let mut world = world_trusting("ca.pem");
+    world.tracemark(&["up", "--store", &stub.url()]).ok();
+    world.set("MLFLOW_TRACKING_SERVER_CERT_PATH", "");
+    let pid = world.signal_daemon(rustix::process::Signal::TERM).unwrap();
+    crate::world::wait_until("the daemon has ended", || {
+        (!crate::world::is_alive(pid)).then_some(())
+    });
+    world.write("app.py", "print(2)\n");
+    world.tracemark(&["active"]).ok();
+    // The name that the certificate is made for, not only the address.
+    let by_name = stub.url().replace("127.0.0.1", "localhost");
+    world.set(
+        "MLFLOW_TRACKING_SERVER_CERT_PATH",
+        certificate("ca.pem").to_str().unwrap(),
+    );
+    world.tracemark(&["up", "--store", &by_name]).ok();
+}
+
+#[test]
+fn the_bundle_of_pythons_requests_library_counts_too() {
+    let stub = Stub::with_certificate("server", &json!({}));
+    let mut world = World::with_commit();
+    world.set(
+        "REQUESTS_CA_BUNDLE",
+        certificate("ca.pem").to_str().unwrap(),
+    );
+    world.tracemark(&["up", "--store", &stub.url()]).ok();
+}
+
+#[test]
+fn an_unknown_certificate_is_refused_unless_nothing_is_to_be_checked() {
+    let stub = Stub::with_certificate("server", &json!({}));
+    let mut world = World::with_commit();
+    let said = world.tracemark(&["up", "--store", &stub.url()]);
+    assert_eq!(said.code, Some(6), "{said:?}");
+    assert!(said.stderr.contains("no trusted connection"), "{said:?}");
+    assert!(
+        said.stderr
+            .contains("try: set MLFLOW_TRACKING_SERVER_CERT_PATH"),
+        "{said:?}"
+    );
+    world.set("MLFLOW_TRACKING_INSECURE_TLS", "True");
+    world.tracemark(&["up", "--store", &stub.url()]).ok();
+    world.set(
+        "MLFLOW_TRACKING_SERVER_CERT_PATH",
+        certificate("ca.pem").to_str().unwrap(),
+    );
+    world
+        .tracemark(&["up", "--store", &stub.url()])
+        .failed(3, "exclude each other");
+}
+
+#[test]
+fn an_expired_certificate_is_said_to_be_expired() {
+    let stub = Stub::with_certificate("expired", &json!({}));
+    let world = world_trusting("ca.pem");
+    let said = world.tracemark(&["up", "--store", &stub.url()]);
+    assert_eq!(said.code, Some(6), "{said:?}");
+    assert!(
+        said.stderr.contains("xpired") && said.stderr.contains("renews its certificate"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn a_certificate_that_calls_itself_a_ca_is_explained() {
+    let stub = Stub::with_certificate("selfca", &json!({}));
+    let world = world_trusting("selfca.pem");
+    let said = world.tracemark(&["up", "--store", &stub.url()]);
+    assert!(
+        said.code == Some(6) && said.stderr.contains("basicConstraints"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn a_server_that_asks_for_our_certificate_gets_it() {
+    let asks = json!({"client_ca": certificate("ca.pem")});
+    let stub = Stub::with_certificate("server", &asks);
+    let mut world = world_trusting("ca.pem");
+    let said = world.tracemark(&["up", "--store", &stub.url()]);
+    assert_eq!(said.code, Some(6), "{said:?}");
+    assert!(
+        said.stderr.contains("MLFLOW_TRACKING_CLIENT_CERT_PATH"),
+        "{said:?}"
+    );
+    world.set(
+        "MLFLOW_TRACKING_CLIENT_CERT_PATH",
+        certificate("client.pem").to_str().unwrap(),
+    );
+    world.tracemark(&["up", "--store", &stub.url()]).ok();
+}
+
+#[test]
+fn a_certificate_file_that_is_none_is_named() {
+    let stub = Stub::with_certificate("server", &json!({}));
+    for (file, cause) in [
+        ("make.sh", "no certificate in it"),
+        ("nowhere.pem", "No such file"),
+    ] {
+        let world = world_trusting(file);
+        world
+            .tracemark(&["up", "--store", &stub.url()])
+            .failed(3, cause);
+    }
+    let mut world = world_trusting("ca.pem");
+    world.set(
+        "MLFLOW_TRACKING_CLIENT_CERT_PATH",
+        certificate("ca.pem").to_str().unwrap(),
+    );
+    world
+        .tracemark(&["up", "--store", &stub.url()])
+        .failed(3, "private key");
+}
