@@ -87,14 +87,15 @@ fn check_store(active: &Active, cwd: &Path) -> Result<(), Failure> {
     let Some(uri) = non_empty("MLFLOW_TRACKING_URI") else {
         return Ok(());
     };
-    let same = StoreUri::parse(&uri, cwd).is_ok_and(|uri| uri.to_tracking_uri() == active.store);
-    if same {
+    // What cannot be parsed may hold a password: it is not repeated.
+    let theirs = StoreUri::parse(&uri, cwd)?.to_tracking_uri();
+    if theirs == active.store {
         return Ok(());
     }
     Err(Failure::new(
         FailureKind::Store,
         &format!(
-            "no model id: MLFLOW_TRACKING_URI is {uri} here, but this repository is tracked in {}",
+            "no model id: MLFLOW_TRACKING_URI is {theirs} here, but this repository is tracked in {}",
             active.store
         ),
     )

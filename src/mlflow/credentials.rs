@@ -187,3 +187,91 @@ pub(super) fn basic(user: &Secret, password: &Secret) -> Option<HeaderValue> {
     let pair = format!("{}:{}", user.expose(), password.expose());
     hidden(&format!("Basic {}", BASE64.encode(pair)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    const SERVER: &str = "mlflow.example:5000";
+
+    fn home(shared: &str, own: &str) -> tempfile::TempDir {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir(home.path().join(".mlflow")).unwrap();
+        std::fs::write(home.path().join(".mlflow/credentials"), shared).unwrap();
+        let file = home.path().join("credentials");
+        std::fs::write(&file, own).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        home
+    }
+
+    fn found(home: &tempfile::TempDir, set: &[(&str, &str)]) -> Credentials {
+        let var = |name: &str| {
+            let found = set.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        Keys::new(var, home.path(), home.path().join("credentials"))
+            .for_server(SERVER)
+            .unwrap()
+    }
+
+    fn basic(user: &str, password: &str) -> Credentials {
+        Credentials::Basic {
+            user: Secret::new(user),
+            password: Secret::new(password),
+        }
+    }
+
+    fn bearer(token: &str) -> Credentials {
+        Credentials::Bearer(Secret::new(token))
+    }
+
+    #[test]
+    fn credentials_are_found_as_mlflow_finds_them() {
+        let text = "[other]\nmlflow_tracking_username = x\n[mlflow]\n# c\nMLflow_Tracking_Username = ann\nmlflow_tracking_password: p;50%%\n";
+        let (file, none) = (home(text, ""), home("", ""));
+        let token = [("MLFLOW_TRACKING_TOKEN", "t")];
+        let user = [("MLFLOW_TRACKING_USERNAME", "bob")];
+        assert_eq!(found(&file, &[]), basic("ann", "p;50%"));
+        assert_eq!(found(&file, &token), basic("ann", "p;50%"));
+        assert_eq!(found(&file, &user), basic("bob", "p;50%"));
+        assert_eq!(found(&none, &token), bearer("t"));
+        assert_eq!(found(&none, &user), Credentials::None);
+        assert_eq!(
+            found(&none, &[("MLFLOW_TRACKING_TOKEN", "")]),
+            Credentials::None
+        );
+    }
+
+    #[test]
+    fn a_section_for_the_very_server_comes_between_shell_and_shared_file() {
+        let shared = "[mlflow]\nmlflow_tracking_username = ann\nmlflow_tracking_password = p\n";
+        let own = "[mlflow.example]\nmlflow_tracking_token = other\n[mlflow.example:5000]\nmlflow_tracking_token = own%\n";
+        let home = home(shared, own);
+        assert_eq!(found(&home, &[]), bearer("own%"));
+        assert_eq!(
+            found(&home, &[("MLFLOW_TRACKING_TOKEN", "shell")]),
+            bearer("shell")
+        );
+    }
+
+    #[test]
+    fn a_file_that_others_may_read_is_refused() {
+        let home = home("", "");
+        let file = home.path().join("credentials");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
+        let keys = Keys::new(|_| None, home.path(), file);
+        let error = keys.for_server(SERVER).unwrap_err();
+        assert!(
+            error.to_string().contains("0640") && error.hint().starts_with("chmod 600 "),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let keys = Keys::new(|_| Some("s3cret".to_owned()), Path::new("/"), "/c".into());
+        let shown = format!("{keys:?} {:?}", bearer("s3cret"));
+        assert!(!shown.contains("s3cret"), "{shown}");
+    }
+}

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::header::HeaderValue;
 use reqwest::{Client, Method};
 use serde::Deserialize;
 use tokio::sync::Mutex;
@@ -34,16 +34,28 @@ pub(super) struct Workspace {
     /// Its id, sent as `x-databricks-org-id`.
     pub(super) id: Option<String>,
     pub(super) login: Login,
+    /// The file of profiles.
+    pub(super) file: PathBuf,
 }
 
 /// How requests are signed.
 #[derive(Debug)]
 pub(super) struct Login {
-    kind: Kind,
-    token: Mutex<Option<Token>>,
+    /// Where the login is looked for again when it was refused, or is not there yet.
+    profile: Option<String>,
+    access: Access,
+    base: Url,
+    /// A mutex so that requests side by side get one token; held while it is fetched.
+    state: Mutex<State>,
 }
 
 #[derive(Debug)]
+struct State {
+    kind: Kind,
+    token: Option<Token>,
+}
+
+#[derive(Debug, PartialEq)]
 enum Kind {
     Nothing,
     Token(Secret),
@@ -76,16 +88,20 @@ impl Workspace {
             file: found.file.clone(),
         })?;
         let base = address(&host)?;
-        let login = found.login(&base)?;
+        let kind = found.login(&base)?;
+        let id = found
+            .value("workspace_id")
+            .filter(|id| id.bytes().all(|b| b.is_ascii_digit()));
         Ok(Self {
-            id: found
-                .value("workspace_id")
-                .filter(|id| id.bytes().all(|b| b.is_ascii_digit())),
-            base,
+            id,
             login: Login {
-                kind: login,
-                token: Mutex::new(None),
+                profile: profile.map(str::to_owned),
+                access: access.clone(),
+                base: base.clone(),
+                state: Mutex::new(State { kind, token: None }),
             },
+            base,
+            file: found.file,
         })
     }
 }
@@ -111,11 +127,11 @@ impl<'a> Found<'a> {
             .or_else(|| keys.in_home(".databrickscfg"))
             .unwrap_or_default();
         let wanted = profile.map(str::to_owned).or_else(|| place.profile.clone());
-        // The SDK does not open the file where the environment says where and who, unless a profile is asked for.
-        let (profile, section) = if wanted.is_none() && place.host.is_some() {
-            (None, Section::new())
-        } else {
-            section_of(wanted, &file)?
+        // Where the environment says where, the SDK opens the file only for a profile that is asked for. A daemon may
+        // know where and lack who: then the profile of that very workspace says it.
+        let (profile, section) = match (&wanted, &place.host) {
+            (None, Some(host)) => (None, section_at(host, &file)),
+            _ => section_of(wanted, &file)?,
         };
         let host = place.host.as_ref().or_else(|| section.get("host"));
         let of_secrets = keys
@@ -240,6 +256,17 @@ fn section_of(
     }
 }
 
+/// Returns the values of the first profile for a workspace, the login of the environment aside.
+fn section_at(host: &str, file: &Path) -> Section {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let is_there = |section: &Section| {
+        let theirs = section.get("host");
+        theirs.is_some_and(|theirs| normal(theirs) == normal(host))
+    };
+    let all = sections(&text, Percent::Plain).into_values();
+    all.into_iter().find(is_there).unwrap_or_default()
+}
+
 /// `https://` where no scheme is given, no path: as the SDK reads a host, without a `?o=` copied along.
 fn address(host: &str) -> Result<Url, AccessError> {
     let invalid = |cause: &str| AccessError::Host {
@@ -295,50 +322,56 @@ impl TokenAnswer {
 }
 
 impl Login {
-    /// True where nothing says who we are.
-    pub(super) fn is_nothing(&self) -> bool {
-        matches!(self.kind, Kind::Nothing)
-    }
-
-    /// Returns the header to sign with; one that was `refused` is replaced where that can be done.
+    /// Returns the header to sign with, `None` where nothing says who we are; one that was `refused` is replaced where
+    /// that can be done.
     pub(super) async fn header(
         &self,
         client: &Client,
         refused: Option<&HeaderValue>,
     ) -> Result<Option<HeaderValue>, StoreError> {
-        let unusable = StoreError::UnusableCredentials;
-        match &self.kind {
-            Kind::Nothing => Ok(None),
-            Kind::Token(token) => token.bearer().map(Some).ok_or(unusable),
-            Kind::Basic { user, password } => basic(user, password).map(Some).ok_or(unusable),
-            Kind::ServicePrincipal { .. } | Kind::CommandLine { .. } => {
-                let mut token = self.token.lock().await;
-                let now = SystemTime::now();
-                let good = token
-                    .as_ref()
-                    .filter(|token| token.renew_at > now && Some(&token.header) != refused);
-                if let Some(good) = good {
-                    return Ok(Some(good.header.clone()));
-                }
-                let fresh = self.fetch(client).await?.into_token(now)?;
-                let header = fresh.header.clone();
-                *token = Some(fresh);
-                Ok(Some(header))
-            }
+        let mut state = self.state.lock().await;
+        if refused.is_some() || state.kind == Kind::Nothing {
+            self.look_again(&mut state);
         }
+        if let Some(good) = state.good_token(refused) {
+            return Ok(Some(good));
+        }
+        let fresh = match &state.kind {
+            Kind::Nothing => return Ok(None),
+            Kind::Token(token) => return usable(token.bearer()),
+            Kind::Basic { user, password } => return usable(basic(user, password)),
+            Kind::ServicePrincipal { url, id, secret } => {
+                fetch_token(client, url, id, secret).await?
+            }
+            Kind::CommandLine { program, arguments } => run(program, arguments).await?,
+        };
+        let fresh = fresh.into_token(SystemTime::now())?;
+        let header = fresh.header.clone();
+        state.token = Some(fresh);
+        Ok(Some(header))
     }
 
-    async fn fetch(&self, client: &Client) -> Result<TokenAnswer, StoreError> {
-        match &self.kind {
-            Kind::ServicePrincipal { url, id, secret } => {
-                fetch_token(client, url, id, secret).await
-            }
-            Kind::CommandLine { program, arguments } => run(program, arguments).await,
-            Kind::Nothing | Kind::Token(_) | Kind::Basic { .. } => {
-                Err(StoreError::UnusableCredentials)
-            }
+    fn look_again(&self, state: &mut State) {
+        let found = Found::of(self.profile.as_deref(), &self.access)
+            .and_then(|found| found.login(&self.base));
+        if let Ok(kind) = found
+            && kind != state.kind
+        {
+            *state = State { kind, token: None };
         }
     }
+}
+
+impl State {
+    fn good_token(&self, refused: Option<&HeaderValue>) -> Option<HeaderValue> {
+        let token = self.token.as_ref()?;
+        let is_good = token.renew_at > SystemTime::now() && Some(&token.header) != refused;
+        is_good.then(|| token.header.clone())
+    }
+}
+
+fn usable(header: Option<HeaderValue>) -> Result<Option<HeaderValue>, StoreError> {
+    header.map(Some).ok_or(StoreError::UnusableCredentials)
 }
 
 /// The client credentials grant (RFC 6749, section 4.4) with the scope that Databricks documents.
@@ -348,18 +381,15 @@ async fn fetch_token(
     id: &Secret,
     secret: &Secret,
 ) -> Result<TokenAnswer, StoreError> {
+    let header = basic(id, secret).ok_or(StoreError::UnusableCredentials)?;
     let request = client
         .request(Method::POST, url.clone())
-        .header(
-            AUTHORIZATION,
-            basic(id, secret).ok_or(StoreError::UnusableCredentials)?,
-        )
         .header(
             reqwest::header::CONTENT_TYPE,
             "application/x-www-form-urlencoded",
         )
         .body("grant_type=client_credentials&scope=all-apis");
-    let body = super::http::exchange(url, request).await?;
+    let body = super::http::exchange(url, request, Some(&header)).await?;
     // What serde says of a wrong answer may quote it.
     serde_json::from_slice(&body).map_err(|_| {
         StoreError::InvalidAnswer("the Databricks token endpoint sent no token".to_owned())

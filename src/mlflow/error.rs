@@ -232,7 +232,7 @@ impl StoreError {
                 "correct MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD or MLFLOW_TRACKING_TOKEN (a line end at its end?)".into()
             }
             Self::Refused { .. } => {
-                "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, of a user who may write to the experiment".into()
+                "correct MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and _PASSWORD (Databricks: the profile in ~/.databrickscfg): a user who may write to the experiment".into()
             }
             Self::HostRefused { host } => format!(
                 "the server's owner starts it with `mlflow server --allowed-hosts '{host}'`, or sets MLFLOW_SERVER_ALLOWED_HOSTS='{host}' there"

@@ -1,9 +1,12 @@
 //! One exchange with a server: signed, never redirected, never repeated except once with renewed credentials, at most
 //! 4 MiB of an answer kept.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde::de::DeserializeOwned;
@@ -42,7 +45,11 @@ enum Signer {
         /// A mutex because requests run side by side; held for a copy.
         known: Mutex<Option<Credentials>>,
     },
-    Databricks(Login),
+    Databricks {
+        login: Box<Login>,
+        seen: Vec<String>,
+        file: PathBuf,
+    },
 }
 
 impl Http {
@@ -73,7 +80,11 @@ impl Http {
         if let Some(id) = workspace.id.as_deref().and_then(hidden) {
             headers.insert(ORGANISATION_HEADER, id);
         }
-        let signer = Signer::Databricks(workspace.login);
+        let signer = Signer::Databricks {
+            login: Box::new(workspace.login),
+            seen: access.connection.credentials_seen.clone(),
+            file: workspace.file,
+        };
         Self::new(workspace.base, access, signer, headers)
     }
 
@@ -127,7 +138,7 @@ impl Http {
                     reason: "the address answers with a web page, not with MLflow's API".into(),
                 }
             } else {
-                StoreError::InvalidAnswer(clean(&error.to_string()))
+                StoreError::InvalidAnswer(without_values(&error))
             }
         })
     }
@@ -137,29 +148,17 @@ impl Http {
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Vec<u8>, StoreError> {
         let again = request.try_clone();
         let header = self.header(None).await?;
-        let answer = self.exchange(request, header.as_ref()).await;
+        let answer = exchange(&self.base, request, header.as_ref()).await;
         if !matches!(answer, Err(StoreError::Refused { status: 401, .. })) {
             return answer;
         }
         let renewed = self.header(header.as_ref()).await?;
         match again {
             Some(again) if renewed.is_some() && renewed != header => {
-                self.exchange(again, renewed.as_ref()).await
+                exchange(&self.base, again, renewed.as_ref()).await
             }
             _ => answer,
         }
-    }
-
-    async fn exchange(
-        &self,
-        request: RequestBuilder,
-        header: Option<&HeaderValue>,
-    ) -> Result<Vec<u8>, StoreError> {
-        let request = match header {
-            Some(header) => request.header(AUTHORIZATION, header),
-            None => request,
-        };
-        exchange(&self.base, request).await
     }
 
     /// Returns what to sign with, looked up anew where it was `refused`.
@@ -182,13 +181,27 @@ impl Http {
                 *known.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
                 Ok(header)
             }
-            Signer::Databricks(login) if login.is_nothing() => Err(StoreError::NoLogin {
-                server: authority(&self.base),
-            }),
-            Signer::Databricks(login) => {
+            Signer::Databricks { login, seen, file } => {
                 self.check_way(true)?;
-                login.header(&self.client, refused).await
+                let header = login.header(&self.client, refused).await?;
+                header.map(Some).ok_or_else(|| self.no_login(seen, file))
             }
+        }
+    }
+
+    fn no_login(&self, seen: &[String], file: &Path) -> StoreError {
+        let server = authority(&self.base);
+        if seen.is_empty() {
+            return StoreError::NoLogin { server };
+        }
+        StoreError::CredentialsNotHere {
+            remedy: format!(
+                "write a profile with host = {host} and token = … (or client_id and client_secret) into {file}",
+                host = self.base.as_str().trim_end_matches('/'),
+                file = file.display()
+            ),
+            seen: seen.join(", "),
+            server,
         }
     }
 
@@ -220,8 +233,17 @@ impl Http {
     }
 }
 
-/// Sends a request and returns the body of a 2xx answer.
-pub(super) async fn exchange(base: &Url, request: RequestBuilder) -> Result<Vec<u8>, StoreError> {
+/// Sends a request, signed with `header`, and returns the body of a 2xx answer. What a server says of a failure never
+/// repeats what the request was signed with.
+pub(super) async fn exchange(
+    base: &Url,
+    request: RequestBuilder,
+    header: Option<&HeaderValue>,
+) -> Result<Vec<u8>, StoreError> {
+    let request = match header {
+        Some(header) => request.header(AUTHORIZATION, header),
+        None => request,
+    };
     let response = request.send().await.map_err(|error| failed(base, &error))?;
     let status = response.status().as_u16();
     let location = text(response.headers(), LOCATION.as_str());
@@ -231,6 +253,9 @@ pub(super) async fn exchange(base: &Url, request: RequestBuilder) -> Result<Vec<
     if (200..300).contains(&status) {
         return Ok(body);
     }
+    let secrets = secrets_of(header);
+    let body = scrubbed(&String::from_utf8_lossy(&body), &secrets).into_bytes();
+    let location = location.map(|text| scrubbed(&text, &secrets));
     Err(match classify(status, location.as_deref(), &body) {
         StoreError::Server {
             status, message, ..
@@ -248,6 +273,47 @@ pub(super) async fn exchange(base: &Url, request: RequestBuilder) -> Result<Vec<
         },
         other => other,
     })
+}
+
+/// What must not be shown of a signature: the token; or user and password together, as sent and as they are.
+fn secrets_of(header: Option<&HeaderValue>) -> Vec<String> {
+    let Some(signature) = header
+        .and_then(|header| std::str::from_utf8(header.as_bytes()).ok())
+        .and_then(|text| text.split_once(' '))
+    else {
+        return Vec::new();
+    };
+    let mut secrets = vec![signature.1.to_owned()];
+    if signature.0 == "Basic" {
+        let pair = BASE64.decode(signature.1).unwrap_or_default();
+        let pair = String::from_utf8_lossy(&pair);
+        secrets.extend(
+            pair.split_once(':')
+                .map(|(_, password)| password.to_owned()),
+        );
+    }
+    secrets.retain(|secret| !secret.is_empty());
+    secrets
+}
+
+fn scrubbed(text: &str, secrets: &[String]) -> String {
+    secrets.iter().fold(text.to_owned(), |text, secret| {
+        text.replace(secret, "(hidden)")
+    })
+}
+
+/// What is wrong with an answer, without any value of it.
+fn without_values(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    if text.starts_with("missing field") {
+        clean(&text)
+    } else {
+        format!(
+            "not the JSON that MLflow sends (line {}, column {})",
+            error.line(),
+            error.column()
+        )
+    }
 }
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {
@@ -348,6 +414,57 @@ fn classify(status: u16, location: Option<&str>, body: &[u8]) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_says_how_long_to_wait_in_seconds_or_until_when() {
+        let now = httpdate::parse_http_date("Mon, 23 Nov 2026 12:00:00 GMT").unwrap();
+        let pause = |text| retry_after(text, now).map(|pause| pause.as_secs());
+        assert_eq!(pause(" 7 "), Some(7));
+        assert_eq!(pause("Mon, 23 Nov 2026 12:00:30 GMT"), Some(30));
+        assert_eq!(pause("Mon, 23 Nov 2026 11:00:00 GMT"), Some(0));
+        assert_eq!(pause("86400"), Some(3600));
+        assert_eq!(pause("soon"), None);
+    }
+
+    #[test]
+    fn what_a_request_was_signed_with_is_hidden_in_what_a_server_says() {
+        let header = HeaderValue::from_static("Basic YW5uOnMzY3JldA==");
+        let secrets = secrets_of(Some(&header));
+        assert_eq!(
+            scrubbed("ann:s3cret (YW5uOnMzY3JldA==) is unknown", &secrets),
+            "ann:(hidden) ((hidden)) is unknown"
+        );
+    }
+
+    fn way(address: &str, allowed: bool) -> Result<(), StoreError> {
+        let mut access = Access::default();
+        access.connection.allow_http_credentials = allowed;
+        Http::to_server(Url::parse(address).unwrap(), &access)
+            .unwrap()
+            .check_way(true)
+    }
+
+    #[test]
+    fn only_loopback_https_and_what_the_user_allows_get_a_token() {
+        for safe in [
+            "http://localhost:5000",
+            "http://127.0.0.2",
+            "http://[::1]:5000",
+        ] {
+            assert_eq!(way(safe, false), Ok(()), "{safe}");
+        }
+        for open in [
+            "http://mlflow:5000",
+            "http://10.0.0.1",
+            "http://localhost.example",
+        ] {
+            assert!(
+                matches!(way(open, false), Err(StoreError::PlainHttp { .. })),
+                "{open}"
+            );
+            assert_eq!(way(open, true), Ok(()));
+        }
+    }
 
     #[test]
     fn statuses_come_before_error_codes() {

@@ -373,11 +373,12 @@ fn a_token_is_in_no_log_no_file_no_answer_and_no_argument() {
     world.set("TRACEMARK_LOG", "trace");
     let mut said = vec![world.tracemark(&["up"])];
     let troubles = [
-        json!({"status": 401, "body": "no"}),
-        json!({"status": 500, "body": "no"}),
+        json!({"status": 401, "body": "you said AUTHORIZATION"}),
+        json!({"status": 500, "body": "you said AUTHORIZATION"}),
+        json!({"status": 400, "body": "{\"error_code\": \"AUTHORIZATION\", \"message\": \"AUTHORIZATION\"}"}),
         json!({"status": 302, "headers": {"Location": "http://127.0.0.1:9/"}}),
         json!({"status": 200, "body": "<html>"}),
-        json!({"status": 200, "body": "{\"experiment\": 1}", "kind": "application/json"}),
+        json!({"status": 200, "body": "{\"experiment\": \"AUTHORIZATION\"}", "kind": "application/json"}),
     ];
     for (turn, mut trouble) in troubles.into_iter().enumerate() {
         trouble["times"] = json!(-1);

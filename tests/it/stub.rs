@@ -22,7 +22,6 @@ pub(crate) struct Asked {
     pub(crate) line: String,
     pub(crate) authorization: Option<String>,
     pub(crate) headers: Value,
-    pub(crate) body: String,
 }
 
 impl Stub {
@@ -89,7 +88,6 @@ impl Stub {
                     .as_str()
                     .map(str::to_owned),
                 headers: request["headers"].clone(),
-                body: text(&request["body"]),
             })
             .collect()
     }

@@ -9,7 +9,8 @@ expire          true: every token that was issued is void from now on
 databricks      true: names of experiments are paths, there is no default one, tags have at most 5,000 characters
 old             true: an MLflow 2.22.1, which has no LoggedModels
 workspaces      true: /api/3.0/mlflow/server-info says so
-answer          {"status", "headers", "body", "times"}: given to the next API requests instead of an answer
+answer          {"status", "headers", "body", "times"}: given to the next API requests instead of an answer; the word
+                AUTHORIZATION in the body stands for what the request was signed with
 gzip            true: bodies are compressed; with "bomb": n zeros are added before compression
 hang            true: API requests get no answer
 tls             {"cert", "key", "client_ca"}: paths of PEM files
@@ -153,12 +154,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def reply(self, status, body, kind="application/json", headers=None):
         data = body if isinstance(body, bytes) else body.encode()
-        if config.get("gzip"):
+        packed = config.get("gzip") and not self.path.startswith("/_")
+        if packed:
             data = gzip.compress(data + b" " * config.get("bomb", 0))
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data)))
-        if config.get("gzip"):
+        if packed:
             self.send_header("Content-Encoding", "gzip")
         for name, value in (headers or {}).items():
             self.send_header(name, value)
@@ -202,7 +204,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         planned = config.get("answer")
         if planned and planned.get("times", 1) != 0:
             planned["times"] = planned.get("times", 1) - 1
-            body = planned.get("body", "")
+            body = planned.get("body", "").replace("AUTHORIZATION", self.headers.get("Authorization") or "none")
             return self.reply(planned["status"], body, planned.get("kind", "text/plain"), planned.get("headers"))
         accepted = tokens if "oauth" in config else config.get("auth")
         if accepted is not None and self.headers.get("Authorization") not in accepted:
