@@ -219,8 +219,9 @@ fn summary(worktree: &Worktree, session: &Session, active: &Active) -> String {
         (
             "store",
             format!(
-                "{}, experiment {}",
+                "{}{}, experiment {}",
                 session.uri.to_tracking_uri(),
+                caution(session),
                 active
                     .experiment_id
                     .clone()
@@ -240,6 +241,16 @@ fn summary(worktree: &Worktree, session: &Session, active: &Active) -> String {
     rows.iter()
         .map(|(name, value)| format!("{name:<9} {}\n", printable(value)))
         .collect()
+}
+
+/// What was given up on the way to the store is said each time.
+fn caution(session: &Session) -> &'static str {
+    let connection = &session.settings.connection;
+    match (connection.insecure_tls, connection.allow_http_credentials) {
+        (true, _) => " (its certificate is not checked)",
+        (false, true) => " (credentials over plain http allowed)",
+        (false, false) => "",
+    }
 }
 
 /// As a shell reads it: plain where it can be.

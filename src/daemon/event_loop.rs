@@ -118,10 +118,15 @@ impl EnvPlace {
             Ok(_) => File::open(self.worktree.private_dir()).ok(),
             Err(error) => {
                 tracing::warn!(%error, "the env file is not where it was");
-                if let Some(Err(error)) = self.dir.map(|dir| env_file::overwrite_in(&dir, text)) {
+                let elsewhere = self
+                    .dir
+                    .as_ref()
+                    .map(|dir| env_file::overwrite_in(dir, text));
+                if let Some(Err(error)) = elsewhere {
                     tracing::debug!(%error, "nor elsewhere");
                 }
-                None
+                // What is published next must find its way there too.
+                self.dir
             }
         };
         if self.copy

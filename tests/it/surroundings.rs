@@ -243,7 +243,7 @@ fn a_shell_that_remembers_the_socket_of_an_ended_daemon_finds_the_new_one() {
 fn an_env_file_that_was_removed_comes_back_with_up() {
     let dir = store_dir();
     let world = tracked_in(&sqlite_store(dir.path()));
-    let id = world.env_id();
+    let id = world.new_env_id("");
     std::fs::remove_dir_all(world.repo().join(".git/tracemark")).unwrap();
     world.tracemark(&["up"]).ok();
     wait_until("it is back", || {
