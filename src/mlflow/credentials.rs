@@ -69,12 +69,12 @@ impl Keys {
         self.environment.get(name)
     }
 
-    /// Returns a file below the home directory, and our own credentials file, for messages.
+    /// Returns the path of a file below the home directory.
     pub(super) fn in_home(&self, name: &str) -> Option<PathBuf> {
         self.home.as_ref().map(|home| home.join(name))
     }
 
-    /// Returns our own credentials file.
+    /// Returns our own credentials file, for messages.
     pub(super) fn file(&self) -> &Path {
         self.file.as_deref().unwrap_or(Path::new("credentials"))
     }

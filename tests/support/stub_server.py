@@ -179,6 +179,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         life = config["oauth"].get("expires_in", 3600)
         self.reply(200, json.dumps({"access_token": token, "token_type": "Bearer", "scope": "all-apis", "expires_in": life}))
 
+    def well_known(self, path):
+        """What the Databricks SDK asks for first, so that MLflow's own client can be tried on the same stub."""
+        base = f"http://{self.headers['Host']}/oidc"
+        if path == "/.well-known/databricks-config":
+            return self.reply(200, json.dumps({"oidc_endpoint": base, "workspace_id": "77"}))
+        endpoints = {"authorization_endpoint": f"{base}/v1/authorize", "token_endpoint": f"{base}/v1/token"}
+        self.reply(200, json.dumps(endpoints))
+
     def handle_one(self):
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
         url = urllib.parse.urlsplit(self.path)
@@ -196,6 +204,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if not config.get("hang"):
                 if "oauth" in config and url.path == "/oidc/v1/token":
                     return self.token(raw)
+                if "oauth" in config and "/.well-known/" in url.path:
+                    return self.well_known(url.path)
                 return self.answer(url, raw)
         # Longer than any test waits.
         threading.Event().wait(120)
