@@ -143,6 +143,8 @@ struct Times {
 fn measure(bed: &mut Bed, is_clean: bool) -> Times {
     let root = bed.root();
     let mut reader = WorktreeReader::new(&root, &root.join(".git"), &bed.private());
+    // What git has just written counts as moving for a moment.
+    std::thread::sleep(Duration::from_millis(500));
     reader.read(&Touched::Everything).unwrap();
     let mut times = Times::default();
     let ms = |duration: Duration| duration.as_secs_f64() * 1000.0;

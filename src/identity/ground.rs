@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::git_config::{GitConfig, home, xdg_dir};
-use super::stamp::Stamp;
+use super::stamp::{Moment, Stamp};
 
 /// In the common git directory (gitrepository-layout(5)). Directories count for the names in them: packed objects decide
 /// how long git's abbreviations are.
@@ -106,6 +106,14 @@ impl Ground {
                 .map(place)
                 .into(),
         }
+    }
+
+    /// Returns whether none of it changed so shortly before that another change could leave the same stamps.
+    pub(super) fn is_settled(&self, moment: &Moment) -> bool {
+        self.stamps
+            .values()
+            .flatten()
+            .all(|stamp| moment.settles(stamp))
     }
 
     /// Returns the stamp of a file that counts.

@@ -63,6 +63,8 @@ impl Cache {
 #[derive(Debug)]
 pub(super) struct Kept {
     pub(super) ground: Ground,
+    /// False when the ground had moved so shortly before that it may have moved again unseen.
+    pub(super) is_settled: bool,
     pub(super) config: GitConfig,
     pub(super) head: Head,
     pub(super) index: Arc<IndexFile>,

@@ -70,6 +70,7 @@ impl Pass<'_> {
             after_staged: Digest::new(&head.commit),
             after_unstaged: Digest::new(&head.commit),
             unreadable_diff: None,
+            is_settled: ground.is_settled(&self.moment),
             ground,
             config,
             head,
@@ -97,7 +98,7 @@ impl Pass<'_> {
         mut kept: Kept,
         touched: &BTreeSet<PathBuf>,
     ) -> Result<(Kept, Reading), Stop> {
-        if Ground::of(self.places, &kept.config) != kept.ground {
+        if !kept.is_settled || Ground::of(self.places, &kept.config) != kept.ground {
             return Err(Stop::NotPlain);
         }
         let mut dirs = RealDirs::new(&self.places.root);

@@ -205,7 +205,17 @@ mod tests {
                 "x",
             ]);
             fs::create_dir(bed.private()).unwrap();
+            bed.let_settle();
             bed
+        }
+
+        /// Waits until what git wrote is so old that another change would show.
+        fn let_settle(&self) {
+            let index = || self.root().join(".git/index").metadata().unwrap();
+            let age = || index().modified().unwrap().elapsed().unwrap_or_default();
+            while age() < std::time::Duration::from_millis(200) {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
         }
 
         fn root(&self) -> PathBuf {
