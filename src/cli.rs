@@ -46,6 +46,12 @@ pub enum Command {
     Env(EnvArgs),
     /// Run a command with the right model id in its environment
     Exec(ExecArgs),
+    /// Show or change the parameters of versions
+    Params(ParamsArgs),
+    /// Use one version, found by its name, whatever the code
+    Pin(PinArgs),
+    /// Go back to the version of the code
+    Unpin,
     /// A guided tour on a throw-away repository
     Demo(DemoArgs),
     /// Run the daemon in the foreground
@@ -201,6 +207,60 @@ pub struct ExecArgs {
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     pub command: Vec<OsString>,
+}
+
+/// `tracemark params`
+#[derive(Debug, Args)]
+pub struct ParamsArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: ParamsAction,
+}
+
+/// What `tracemark params` does.
+#[derive(Debug, Subcommand)]
+pub enum ParamsAction {
+    /// Set parameters for the versions of this repository
+    Set {
+        /// Such as llm=gpt-4o-mini
+        #[arg(required = true, value_name = "KEY=VALUE")]
+        params: Vec<String>,
+        /// Make another version of the same code, for a parameter that this one has already
+        #[arg(long)]
+        new_version: bool,
+    },
+    /// Take parameters back that were set with tracemark params
+    Unset {
+        /// Their names
+        #[arg(required = true, value_name = "KEY")]
+        keys: Vec<String>,
+        /// Make another version of the same code without them
+        #[arg(long)]
+        new_version: bool,
+    },
+    /// Show the parameters, and what the version of the code on disk has
+    Show {
+        /// One JSON document instead of text
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl ParamsAction {
+    /// True when another version of the same code is asked for.
+    pub fn wants_new_version(&self) -> bool {
+        match self {
+            Self::Set { new_version, .. } | Self::Unset { new_version, .. } => *new_version,
+            Self::Show { .. } => false,
+        }
+    }
+}
+
+/// `tracemark pin`
+#[derive(Debug, Args)]
+pub struct PinArgs {
+    /// The LoggedModel's name
+    pub name: String,
 }
 
 /// `tracemark demo`

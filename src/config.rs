@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::fs_util::{PathError, read_if_exists};
 use crate::identity::Naming;
@@ -87,9 +87,18 @@ pub struct Layer {
     /// The LoggedModel's `model_type`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_type: Option<String>,
-    /// Parameters of each new LoggedModel.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    /// Parameters of each new LoggedModel: text, numbers, true or false.
+    #[serde(
+        skip_serializing_if = "BTreeMap::is_empty",
+        deserialize_with = "scalars"
+    )]
     pub params: BTreeMap<String, String>,
+    /// Tells versions of the same code apart; only in user-private settings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    /// The name of the version, whatever the code; only in user-private settings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pin: Option<String>,
     /// Where LoggedModels live.
     #[serde(skip_serializing_if = "StoreLayer::is_empty")]
     pub store: StoreLayer,
@@ -238,6 +247,10 @@ pub struct Settings {
     pub model_type: Option<String>,
     /// Parameters of each new LoggedModel.
     pub params: BTreeMap<String, String>,
+    /// Tells versions of the same code apart, where there are several.
+    pub variant: Option<String>,
+    /// The name of the version, whatever the code, where `tracemark pin` chose one.
+    pub pin: Option<String>,
     /// The tracking URI as written, `None` for MLflow's default.
     pub store_uri: Option<String>,
     /// The experiment.
@@ -279,16 +292,46 @@ impl Settings {
             env: first(&sources, |layer| layer.env.as_ref()).unwrap_or_default(),
             env_copy: first(&sources, |layer| layer.env_copy.as_ref()).unwrap_or_default(),
             model_type: first(&sources, |layer| layer.model_type.as_ref()),
-            params: first(&sources, |layer| {
-                (!layer.params.is_empty()).then_some(&layer.params)
-            })
-            .unwrap_or_default(),
+            params: merged_params(&sources),
+            variant: private.variant.clone(),
+            pin: private.pin.clone(),
             store_uri: first(&sources, |layer| layer.store.uri.as_ref()),
             experiment: experiment(&sources)?.0,
             experiment_id: experiment(&sources)?.1,
             connection: connection(private, &user),
         })
     }
+}
+
+/// Each param of each layer, the upper layer's value where several name one.
+fn merged_params(sources: &Sources<'_>) -> BTreeMap<String, String> {
+    let lowest_first = sources.iter().rev();
+    lowest_first
+        .flat_map(|(layer, _)| layer.params.clone())
+        .collect()
+}
+
+/// Reads a map whose values are text, or numbers and truth values, which are kept as they are written in TOML.
+fn scalars<'de, D: Deserializer<'de>>(input: D) -> Result<BTreeMap<String, String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Scalar {
+        Text(String),
+        Whole(i64),
+        Real(f64),
+        Truth(bool),
+    }
+    let map = BTreeMap::<String, Scalar>::deserialize(input)?;
+    Ok(map
+        .into_iter()
+        .map(|(key, value)| match value {
+            Scalar::Text(text) => (key, text),
+            Scalar::Whole(number) => (key, number.to_string()),
+            // As `str()` of Python writes it: 1.0, not 1.
+            Scalar::Real(number) => (key, format!("{number:?}")),
+            Scalar::Truth(truth) => (key, truth.to_string()),
+        })
+        .collect())
 }
 
 type Sources<'a> = [(&'a Layer, &'a Path); 3];
@@ -430,6 +473,35 @@ mod tests {
         )
         .unwrap();
         assert_eq!(settings.store_uri, None);
+    }
+
+    #[test]
+    fn params_of_all_layers_count_and_may_be_numbers() {
+        let private = Layer {
+            params: BTreeMap::from([("llm".into(), "mine".into())]),
+            ..Layer::default()
+        };
+        let settings = load(
+            &private,
+            "[params]\nllm = 'theirs'\ntemperature = 0.7\ntop = 3\nstream = true\nscale = 1.0",
+            "",
+        )
+        .unwrap();
+        let expected = [
+            ("llm", "mine"),
+            ("scale", "1.0"),
+            ("stream", "true"),
+            ("temperature", "0.7"),
+            ("top", "3"),
+        ];
+        let expected = expected.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        assert_eq!(settings.params, BTreeMap::from(expected));
+    }
+
+    #[test]
+    fn a_repository_pins_nothing() {
+        let settings = load(&Layer::default(), "pin = 'x'\nvariant = 'y'", "").unwrap();
+        assert_eq!((settings.pin, settings.variant), (None, None));
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub fn missing(worktree: &Worktree, store: Option<&Path>) -> Vec<String> {
         .and_then(|store| store.strip_prefix(&worktree.root).ok())
         .and_then(Path::to_str)
         .filter(|path| *path != "mlflow.db" && is_missing(path));
-    let database = inside.map(escaped).into_iter();
+    let database = inside.map(pattern).into_iter();
     leftovers
         .chain(database.flat_map(|path| [format!("/{path}"), format!("/{path}-*")]))
         .collect()
@@ -56,8 +56,8 @@ pub fn is_tracked(worktree: &Worktree, path: &Path) -> bool {
     })
 }
 
-/// A path as a pattern that matches only it (gitignore(5)).
-fn escaped(path: &str) -> String {
+/// Returns a path as a pattern that matches only it (gitignore(5)).
+pub fn pattern(path: &str) -> String {
     path.chars()
         .flat_map(|c| {
             let special = matches!(c, '*' | '?' | '[' | '\\' | ' ');

@@ -133,3 +133,12 @@ pub fn printable(text: &str) -> String {
         })
         .collect()
 }
+/// Returns a path or pattern as a shell reads it back: plain where it can be.
+pub fn shell_quoted(path: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "._/@%+,=-".contains(c);
+    if path.chars().all(plain) {
+        path.to_owned()
+    } else {
+        format!("'{}'", path.replace('\'', "'\\''"))
+    }
+}

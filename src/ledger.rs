@@ -1,7 +1,8 @@
 //! The ledger: which LoggedModel stands for which version, per store and experiment, so that going back to known code
-//! costs no request and works off line.
+//! costs no request and works off line; and which versions are owed their LoggedModel.
 //!
-//! A SQLite file in the state directory. What it says is a memory, not a proof: the store decides whether a row lives.
+//! A SQLite file in the state directory. What it says of LoggedModels is a memory, not a proof: the store decides whether
+//! a row lives. What it says of debts is the only record of them.
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,8 +12,20 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::ids::{ExperimentId, ModelId};
 
-/// The version of the file's layout, kept in `user_version`.
-const SCHEMA: i64 = 1;
+/// What brings a file from one version of its layout, kept in `user_version`, to the next; the first makes it.
+const MIGRATIONS: [&str; 2] = [
+    "CREATE TABLE versions (
+         store TEXT NOT NULL, experiment_id TEXT NOT NULL, name TEXT NOT NULL, key TEXT NOT NULL,
+         model_id TEXT NOT NULL, PRIMARY KEY (store, experiment_id, name, key)) STRICT;
+     CREATE TABLE contents (content TEXT PRIMARY KEY, first_seen_ms INTEGER NOT NULL) STRICT;
+     CREATE TABLE experiments (
+         store TEXT NOT NULL, choice TEXT NOT NULL, experiment_id TEXT NOT NULL,
+         PRIMARY KEY (store, choice)) STRICT;",
+    "CREATE TABLE owed (
+         id INTEGER PRIMARY KEY AUTOINCREMENT, worktree TEXT NOT NULL, store TEXT NOT NULL, choice TEXT NOT NULL,
+         name TEXT NOT NULL, key TEXT NOT NULL, debt TEXT NOT NULL,
+         UNIQUE (worktree, store, choice, name, key)) STRICT;",
+];
 /// How long a write waits for another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -48,6 +61,17 @@ pub struct VersionKey {
     pub name: String,
     /// The content id, or `commit:` and the full HEAD under the naming `commit`.
     pub key: String,
+}
+
+/// Who owes versions to whom: a worktree to an experiment of a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// The top of the worktree.
+    pub worktree: String,
+    /// The tracking URI.
+    pub store: String,
+    /// The experiment as it was chosen.
+    pub choice: String,
 }
 
 /// An open ledger.
@@ -119,10 +143,118 @@ impl Ledger {
         version: &VersionKey,
         model: &ModelId,
     ) -> Result<(), LedgerError> {
-        self.lock().execute(
-            "INSERT OR REPLACE INTO versions (store, experiment_id, name, key, model_id) VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![store, experiment.as_str(), version.name, version.key, model.as_str()],
+        remember(&self.lock(), store, experiment, version, model)
+    }
+
+    /// Writes down that a version is owed its LoggedModel, on the disk before it returns, and returns the debt that
+    /// counts: the one that was written first.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when SQLite refuses.
+    pub fn owe(
+        &self,
+        account: &Account,
+        version: &VersionKey,
+        debt: &str,
+    ) -> Result<String, LedgerError> {
+        let connection = self.lock();
+        connection.execute(
+            "INSERT OR IGNORE INTO owed (worktree, store, choice, name, key, debt) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![account.worktree, account.store, account.choice, version.name, version.key, debt],
         )?;
+        Ok(connection.query_row(
+            "SELECT debt FROM owed WHERE worktree = ?1 AND store = ?2 AND choice = ?3 AND name = ?4 AND key = ?5",
+            params![account.worktree, account.store, account.choice, version.name, version.key],
+            |row| row.get(0),
+        )?)
+    }
+
+    /// Returns what is owed for a version.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when SQLite refuses.
+    pub fn debt_for(
+        &self,
+        account: &Account,
+        version: &VersionKey,
+    ) -> Result<Option<String>, LedgerError> {
+        Ok(self
+            .lock()
+            .query_row(
+                "SELECT debt FROM owed WHERE worktree = ?1 AND store = ?2 AND choice = ?3 AND name = ?4 AND key = ?5",
+                params![account.worktree, account.store, account.choice, version.name, version.key],
+                |row| row.get(0),
+            )
+            .optional()?)
+    }
+
+    /// Returns the versions that are owed, the oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when SQLite refuses.
+    pub fn owed(&self, account: &Account, limit: usize) -> Result<Vec<Owed>, LedgerError> {
+        let connection = self.lock();
+        let mut statement = connection.prepare(
+            "SELECT name, key, debt FROM owed WHERE worktree = ?1 AND store = ?2 AND choice = ?3 ORDER BY id LIMIT ?4",
+        )?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = statement.query_map(
+            params![account.worktree, account.store, account.choice, limit],
+            |row| {
+                Ok(Owed {
+                    version: VersionKey {
+                        name: row.get(0)?,
+                        key: row.get(1)?,
+                    },
+                    debt: row.get(2)?,
+                })
+            },
+        )?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Returns how many versions a worktree owes, to whichever store.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when SQLite refuses.
+    pub fn count_owed(&self, worktree: &str) -> Result<u64, LedgerError> {
+        let count: i64 = self.lock().query_row(
+            "SELECT count(*) FROM owed WHERE worktree = ?1",
+            [worktree],
+            |row| row.get(0),
+        )?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
+    /// Remembers the LoggedModel of a version, which is then owed no longer: both or neither.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when SQLite refuses.
+    pub fn settle(
+        &self,
+        account: &Account,
+        experiment: &ExperimentId,
+        version: &VersionKey,
+        model: &ModelId,
+    ) -> Result<(), LedgerError> {
+        let mut connection = self.lock();
+        let transaction =
+            connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        remember(&transaction, &account.store, experiment, version, model)?;
+        transaction.execute(
+            "DELETE FROM owed WHERE worktree = ?1 AND store = ?2 AND choice = ?3 AND name = ?4 AND key = ?5",
+            params![account.worktree, account.store, account.choice, version.name, version.key],
+        )?;
+        Ok(transaction.commit()?)
+    }
+
+    /// Lets go of everything that a worktree owes: it is no longer tracked.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when SQLite refuses.
+    pub fn forgive(&self, worktree: &str) -> Result<(), LedgerError> {
+        self.lock()
+            .execute("DELETE FROM owed WHERE worktree = ?1", [worktree])?;
         Ok(())
     }
 
@@ -193,6 +325,29 @@ impl Ledger {
     }
 }
 
+/// A version that is owed its LoggedModel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owed {
+    /// The version.
+    pub version: VersionKey,
+    /// What is needed to create it, as it was handed to [`Ledger::owe`].
+    pub debt: String,
+}
+
+fn remember(
+    connection: &Connection,
+    store: &str,
+    experiment: &ExperimentId,
+    version: &VersionKey,
+    model: &ModelId,
+) -> Result<(), LedgerError> {
+    connection.execute(
+        "INSERT OR REPLACE INTO versions (store, experiment_id, name, key, model_id) VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![store, experiment.as_str(), version.name, version.key, model.as_str()],
+    )?;
+    Ok(())
+}
+
 fn connect(path: &Path) -> Result<Connection, LedgerError> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -200,19 +355,15 @@ fn connect(path: &Path) -> Result<Connection, LedgerError> {
     let transaction =
         connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let schema: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    match schema {
-        0 => transaction.execute_batch(
-            "CREATE TABLE versions (
-                 store TEXT NOT NULL, experiment_id TEXT NOT NULL, name TEXT NOT NULL, key TEXT NOT NULL,
-                 model_id TEXT NOT NULL, PRIMARY KEY (store, experiment_id, name, key)) STRICT;
-             CREATE TABLE contents (content TEXT PRIMARY KEY, first_seen_ms INTEGER NOT NULL) STRICT;
-             CREATE TABLE experiments (
-                 store TEXT NOT NULL, choice TEXT NOT NULL, experiment_id TEXT NOT NULL,
-                 PRIMARY KEY (store, choice)) STRICT;
-             PRAGMA user_version = 1;",
-        )?,
-        SCHEMA => {}
-        _ => return Err(rusqlite::Error::InvalidQuery.into()),
+    let done = usize::try_from(schema).map_err(|_| rusqlite::Error::InvalidQuery)?;
+    let missing = MIGRATIONS
+        .get(done..)
+        .ok_or(rusqlite::Error::InvalidQuery)?;
+    for migration in missing {
+        transaction.execute_batch(migration)?;
+    }
+    if !missing.is_empty() {
+        transaction.execute_batch(&format!("PRAGMA user_version = {}", MIGRATIONS.len()))?;
     }
     transaction.commit()?;
     Ok(connection)
@@ -241,6 +392,113 @@ mod tests {
             Some(model)
         );
         assert_eq!(ledger.model_of("t", &experiment, &version).unwrap(), None);
+    }
+
+    fn account() -> Account {
+        Account {
+            worktree: "/repo".into(),
+            store: "s".into(),
+            choice: "default".into(),
+        }
+    }
+
+    fn version(key: &str) -> VersionKey {
+        VersionKey {
+            name: "n".into(),
+            key: key.into(),
+        }
+    }
+
+    /// A ledger as version 0.1.0 of this program wrote it.
+    const FIRST_LAYOUT: &str = "
+        CREATE TABLE versions (
+            store TEXT NOT NULL, experiment_id TEXT NOT NULL, name TEXT NOT NULL, key TEXT NOT NULL,
+            model_id TEXT NOT NULL, PRIMARY KEY (store, experiment_id, name, key)) STRICT;
+        CREATE TABLE contents (content TEXT PRIMARY KEY, first_seen_ms INTEGER NOT NULL) STRICT;
+        CREATE TABLE experiments (
+            store TEXT NOT NULL, choice TEXT NOT NULL, experiment_id TEXT NOT NULL,
+            PRIMARY KEY (store, choice)) STRICT;
+        PRAGMA user_version = 1;
+        INSERT INTO versions VALUES ('s', '0', 'n', 'c', 'm-1');
+        INSERT INTO contents VALUES ('c', 7);
+        INSERT INTO experiments VALUES ('s', 'default', '0');";
+
+    #[test]
+    fn a_ledger_of_the_first_layout_keeps_what_it_knows_and_learns_to_owe() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.sqlite");
+        Connection::open(&path)
+            .unwrap()
+            .execute_batch(FIRST_LAYOUT)
+            .unwrap();
+        for _ in 0..2 {
+            let ledger = Ledger::open(&path).unwrap();
+            let experiment = ledger.experiment_of("s", "default").unwrap().unwrap();
+            let known = ledger.model_of("s", &experiment, &version("c")).unwrap();
+            assert_eq!(known, Some("m-1".parse().unwrap()));
+            assert_eq!(ledger.first_seen("c", 9).unwrap(), 7);
+            ledger.owe(&account(), &version("d"), "what").unwrap();
+            assert_eq!(ledger.owed(&account(), 9).unwrap().len(), 1);
+        }
+        assert!(!path.with_extension("unusable").exists());
+    }
+
+    #[test]
+    fn a_ledger_of_a_later_layout_is_not_written_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.sqlite");
+        let later = Connection::open(&path).unwrap();
+        later.pragma_update(None, "user_version", 99).unwrap();
+        drop(later);
+        assert_eq!(Ledger::open(&path).unwrap().first_seen("c", 7).unwrap(), 7);
+        let aside = Connection::open(path.with_extension("unusable")).unwrap();
+        let version: i64 = aside
+            .query_row("PRAGMA user_version", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(version, 99);
+    }
+
+    #[test]
+    fn a_version_is_owed_until_it_has_its_model_and_by_its_worktree_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(&dir.path().join("ledger.sqlite")).unwrap();
+        let (mine, one, two) = (account(), version("1"), version("2"));
+        assert_eq!(ledger.owe(&mine, &one, "first").unwrap(), "first");
+        assert_eq!(ledger.owe(&mine, &one, "again").unwrap(), "first");
+        ledger.owe(&mine, &two, "second").unwrap();
+        let keys = |account: &Account, limit| -> Vec<_> {
+            let owed = ledger.owed(account, limit).unwrap();
+            owed.into_iter().map(|owed| owed.version.key).collect()
+        };
+        assert_eq!(keys(&mine, 9), ["1", "2"]);
+        assert_eq!(keys(&mine, 1), ["1"]);
+        let elsewhere = Account {
+            store: "t".into(),
+            ..account()
+        };
+        assert_eq!(keys(&elsewhere, 9), Vec::<String>::new());
+        let (experiment, model) = ("0".parse().unwrap(), "m-1".parse().unwrap());
+        ledger.settle(&mine, &experiment, &one, &model).unwrap();
+        assert_eq!(keys(&mine, 9), ["2"]);
+        assert_eq!(
+            ledger.model_of("s", &experiment, &one).unwrap(),
+            Some(model)
+        );
+        assert_eq!(ledger.count_owed("/repo").unwrap(), 1);
+        ledger.forgive("/repo").unwrap();
+        assert_eq!(ledger.count_owed("/repo").unwrap(), 0);
+    }
+
+    #[test]
+    fn an_experiment_made_again_under_the_same_name_knows_nothing_of_the_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(&dir.path().join("ledger.sqlite")).unwrap();
+        let [first, second] = ["1", "2"].map(|id| id.parse().unwrap());
+        let model = "m-1".parse().unwrap();
+        ledger.remember("s", &first, &version("c"), &model).unwrap();
+        ledger.remember_experiment("s", "name:x", &second).unwrap();
+        let now = ledger.experiment_of("s", "name:x").unwrap().unwrap();
+        assert_eq!(ledger.model_of("s", &now, &version("c")).unwrap(), None);
     }
 
     #[test]

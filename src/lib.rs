@@ -5,6 +5,7 @@
 //! Modules in reading order, each knowing only those above it and its siblings' results.
 
 // Pure: no disk, no network, no clock.
+pub mod debt;
 pub mod ids;
 pub mod marked_block;
 pub mod protocol;

@@ -52,6 +52,9 @@ pub struct Active {
     pub hint: Option<String>,
     /// Why the name is not the one that the naming asks for.
     pub note: Option<String>,
+    /// Whether `tracemark pin` chose the version, whatever the code.
+    #[serde(default)]
+    pub pinned: bool,
 }
 
 impl Active {
@@ -116,6 +119,27 @@ pub struct WorktreeStatus {
     pub store: String,
     /// The experiment as configured.
     pub experiment: String,
+    /// Its id, null while unknown.
+    #[serde(default)]
+    pub experiment_id: Option<String>,
+    /// Its page in the MLflow UI, null where there is none.
+    #[serde(default)]
+    pub experiment_url: Option<String>,
+    /// Whether `tracemark pin` chose the version, whatever the code.
+    #[serde(default)]
+    pub pinned: bool,
+    /// How many versions that were asked for or committed wait for the store.
+    #[serde(default)]
+    pub owed: u64,
+    /// Which LoggedModel turned out to be a later duplicate, and of which.
+    #[serde(default)]
+    pub duplicate: Option<String>,
+    /// The last failure of the store since the daemon started, also when it has recovered.
+    #[serde(default)]
+    pub last_error: Option<String>,
+    /// When that was, in Unix milliseconds.
+    #[serde(default)]
+    pub last_error_ms: Option<u64>,
     /// Where the env file lies.
     pub env_file: String,
     /// `watch` or `poll`.

@@ -2,23 +2,28 @@
 //!
 //! The only module that brings ledger and MLflow together. What it returns was in the store at that moment.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::config::{ConfigError, Layer, Settings};
+use crate::debt::Debt;
 use crate::identity::reader::WorktreeReader;
 use crate::identity::{Reading, sanitize_app};
-use crate::ids::{ExperimentId, ModelId};
-use crate::ledger::{Ledger, VersionKey};
+use crate::ids::ExperimentId;
+use crate::ledger::{Account, Ledger, LedgerError, VersionKey};
 use crate::mlflow::{
-    Access, AccessError, Experiment, ExperimentChoice, Found, Keys, ModelFile, RetriesError, Store,
-    StoreError, StoreUri, StoreUriError, truth,
+    Access, AccessError, Experiment, ExperimentChoice, Found, Keys, ModelFile, RetriesError,
+    Standing, Store, StoreError, StoreUri, StoreUriError, Wanted, truth,
 };
 use crate::paths::Paths;
 use crate::repository::Worktree;
-use crate::version::{ActiveModel, Observation, Surroundings, wanted};
+use crate::version::{ActiveModel, Observation, Surroundings, sought, wanted};
+
+/// How long an experiment is taken to be what its server said it was.
+const EXPERIMENT_TRUSTED_FOR: Duration = Duration::from_mins(1);
 
 /// Why a worktree cannot be tracked as it is configured.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +61,9 @@ pub struct Session {
     /// The store's file as it was when it last answered: what is remembered of another file counts for nothing.
     trusted_file: Mutex<Option<FileIdentity>>,
     /// A mutex because readings and resolutions run side by side; held for a copy.
-    experiment: Mutex<Option<Experiment>>,
+    experiment: Mutex<Option<(Experiment, Instant)>>,
+    /// What the last try without a written debt wanted. A mutex as tries run on several threads; held for a copy.
+    passing: Mutex<Option<Debt>>,
 }
 
 /// Which file lies at a path: device and inode.
@@ -75,6 +82,20 @@ pub fn reader_of(worktree: &Worktree) -> WorktreeReader {
     WorktreeReader::new(&worktree.root, &worktree.git_dir, &worktree.private_dir())
 }
 
+/// How a LoggedModel that was handed out stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Review {
+    /// It stands for its version.
+    Stands {
+        /// The params that it had when it was looked at.
+        params: BTreeMap<String, String>,
+    },
+    /// An earlier one stands for the version, and from now on counts here.
+    Later(ActiveModel),
+    /// The store no longer has it, or it stands for something else now.
+    Gone,
+}
+
 /// A LoggedModel that was found or created just now.
 #[derive(Debug)]
 pub struct Resolved {
@@ -83,6 +104,8 @@ pub struct Resolved {
     version: VersionKey,
     experiment: Experiment,
     found: Found,
+    /// Other machines may have raced for it.
+    raced: bool,
 }
 
 impl Session {
@@ -123,6 +146,7 @@ impl Session {
             ledger,
             trusted_file: Mutex::new(None),
             experiment: Mutex::new(None),
+            passing: Mutex::new(None),
         })
     }
 
@@ -194,7 +218,7 @@ impl Session {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .as_ref()
-            .map(|experiment| experiment.id.clone());
+            .map(|(experiment, _)| experiment.id.clone());
         known.or_else(|| {
             self.ledger
                 .experiment_of(store, &choice_text(&self.settings.experiment))
@@ -209,11 +233,11 @@ impl Session {
     /// # Errors
     /// [`StoreError`] with the cause.
     pub async fn check(&self) -> Result<(), StoreError> {
-        let experiment = self.experiment().await?;
+        let experiment = self.ask_experiment().await?;
         self.store.probe(&experiment).await
     }
 
-    async fn experiment(&self) -> Result<Experiment, StoreError> {
+    async fn ask_experiment(&self) -> Result<Experiment, StoreError> {
         let experiment = self.store.experiment(&self.settings.experiment).await?;
         if let Some(wanted) = &self.settings.experiment_id
             && *wanted != experiment.id
@@ -228,61 +252,289 @@ impl Session {
         Ok(experiment)
     }
 
-    /// Finds or creates the LoggedModel of an observation. It exists when this returns, and can be published;
-    /// [`Session::finish`] then completes it.
+    /// Writes down that a version is owed its LoggedModel, on the disk before it returns. May be repeated.
     ///
     /// # Errors
-    /// [`StoreError`] with the cause; nothing is created twice when it is called again.
-    pub async fn resolve(&self, observation: &Observation) -> Result<Resolved, StoreError> {
-        let experiment = self.experiment().await?;
-        let around = self.surroundings();
+    /// [`LedgerError`] when the ledger cannot be written.
+    pub fn owe(&self, observation: &Observation) -> Result<(), LedgerError> {
+        self.debt(observation, true).map(drop)
+    }
+
+    /// Returns versions that are owed their LoggedModel, the oldest first, at most `limit`.
+    pub fn owed(&self, limit: usize) -> Vec<Observation> {
+        let owed = self.ledger.owed(&self.account(), limit);
+        let owed = owed.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the ledger cannot be read");
+            Vec::new()
+        });
+        owed.iter()
+            .filter_map(|owed| Debt::from_text(&owed.version, &owed.debt))
+            .map(|debt| debt.observation)
+            .collect()
+    }
+
+    /// Returns how many versions of this worktree are owed their LoggedModel.
+    pub fn count_owed(&self) -> u64 {
+        self.ledger
+            .count_owed(&self.account().worktree)
+            .unwrap_or_else(|error| {
+                tracing::warn!(%error, "the ledger cannot be read");
+                0
+            })
+    }
+
+    fn account(&self) -> Account {
+        Account {
+            worktree: self.worktree.root.to_string_lossy().into_owned(),
+            store: self.store_key.clone(),
+            choice: choice_text(&self.settings.experiment),
+        }
+    }
+
+    /// Returns what is needed to create a version: as it was written down, else as things are now, and then written
+    /// down where `keep` says so.
+    fn debt(&self, observation: &Observation, keep: bool) -> Result<Debt, LedgerError> {
+        let version = &observation.version;
+        let read = |text: String| Debt::from_text(version, &text);
+        if let Some(debt) = self
+            .ledger
+            .debt_for(&self.account(), version)?
+            .and_then(read)
+        {
+            return Ok(debt);
+        }
+        if !keep {
+            return Ok(self.passing_debt(observation));
+        }
+        let debt = self.new_debt(observation);
+        let kept = self.ledger.owe(&self.account(), version, &debt.to_text())?;
+        Ok(read(kept).unwrap_or(debt))
+    }
+
+    /// One that is not written down, and the same until another version is asked about: tries that follow each other know
+    /// the rows that they made.
+    fn passing_debt(&self, observation: &Observation) -> Debt {
+        let mut passing = self.passing.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = passing
+            .take()
+            .filter(|debt| debt.observation == *observation);
+        let debt = same.unwrap_or_else(|| self.new_debt(observation));
+        *passing = Some(debt.clone());
+        debt
+    }
+
+    fn new_debt(&self, observation: &Observation) -> Debt {
         let nonce = uuid::Uuid::new_v4().simple().to_string();
         let first_seen = self
             .first_seen(observation.reading.content.as_str())
             .unwrap_or_else(|_| now_ms());
-        let wanted = wanted(observation, &self.settings, &around, &nonce, first_seen);
-        let file = self.store_file().and_then(FileIdentity::of);
-        let found = self.store.find_or_create(&experiment, &wanted).await?;
-        *self.trusted() = file;
-        let model = ActiveModel {
-            model_id: found.model_id.clone(),
-            experiment_id: experiment.id.clone(),
-        };
-        Ok(Resolved {
-            version: observation.version.clone(),
-            model,
-            experiment,
-            found,
-        })
+        let around = self.surroundings();
+        Debt {
+            wanted: wanted(observation, &self.settings, &around, &nonce, first_seen),
+            observation: observation.clone(),
+        }
     }
 
-    /// Marks a new LoggedModel READY, gives it its `MLmodel` file and remembers it. A failure is logged: traces,
-    /// evaluations and searches work without, and what is not remembered is found and finished the next time.
-    pub async fn finish(&self, resolved: &Resolved) {
-        let model_id = &resolved.model.model_id;
-        match self
+    /// Finds or creates the LoggedModel of an observation, which is owed from the first moment on where `keep` says so.
+    /// It exists when this returns, is remembered, and can be published; [`Session::finish`] then completes it.
+    ///
+    /// # Errors
+    /// [`StoreError`] with the cause; nothing is created twice when it is called again.
+    pub async fn resolve(
+        self: &Arc<Self>,
+        observation: &Observation,
+        keep: bool,
+    ) -> Result<Resolved, StoreError> {
+        let wanted = self.debt_aside(observation, keep).await.wanted;
+        let file = self.store_file().and_then(FileIdentity::of);
+        let (experiment, found) = self.find_or_create(&wanted).await?;
+        *self.trusted() = file;
+        let resolved = Resolved {
+            version: observation.version.clone(),
+            model: ActiveModel {
+                model_id: found.model_id.clone(),
+                experiment_id: experiment.id.clone(),
+            },
+            experiment,
+            found,
+            raced: wanted.look_twice && self.store_file().is_none(),
+        };
+        self.settle(&resolved).await;
+        Ok(resolved)
+    }
+
+    /// The ledger may make its caller wait for the disk.
+    async fn debt_aside(self: &Arc<Self>, observation: &Observation, keep: bool) -> Debt {
+        let (session, seen) = (Arc::clone(self), observation.clone());
+        let debt = tokio::task::spawn_blocking(move || session.debt(&seen, keep)).await;
+        match debt {
+            Ok(Ok(debt)) => return debt,
+            Ok(Err(error)) => tracing::error!(%error, "what is owed cannot be written down"),
+            Err(error) => tracing::error!(%error, "what is owed cannot be written down"),
+        }
+        self.new_debt(observation)
+    }
+
+    /// Once published, an id is never deleted: what was owed is settled before anybody hears of it.
+    async fn settle(self: &Arc<Self>, resolved: &Resolved) {
+        *self.passing.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let session = Arc::clone(self);
+        let (experiment, version, model) = (
+            resolved.experiment.id.clone(),
+            resolved.version.clone(),
+            resolved.model.model_id.clone(),
+        );
+        let settled = tokio::task::spawn_blocking(move || {
+            let account = session.account();
+            session
+                .ledger
+                .settle(&account, &experiment, &version, &model)
+        })
+        .await;
+        match settled {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the ledger cannot be written"),
+            Err(error) => tracing::warn!(%error, "the ledger cannot be written"),
+        }
+    }
+
+    /// An experiment that was seen lately is taken as it was. One that was seen longer ago is asked about while the
+    /// version is looked for, so that no answer waits for another.
+    async fn find_or_create(&self, wanted: &Wanted) -> Result<(Experiment, Found), StoreError> {
+        let Some((known, seen_at)) = self.known_experiment() else {
+            return self.find_or_create_in(None, wanted).await;
+        };
+        if seen_at.elapsed() < EXPERIMENT_TRUSTED_FOR {
+            return match self.store.find_or_create(&known, wanted).await {
+                Ok(found) => Ok((known, found)),
+                Err(error) if error.is_transient() => Err(error),
+                Err(_) => self.find_or_create_in(None, wanted).await,
+            };
+        }
+        let (now, found) = tokio::join!(
+            self.ask_experiment(),
+            self.store.find_or_create(&known, wanted)
+        );
+        let now = now?;
+        if now.id == known.id {
+            return Ok((now, found?));
+        }
+        self.find_or_create_in(Some(now), wanted).await
+    }
+
+    async fn find_or_create_in(
+        &self,
+        experiment: Option<Experiment>,
+        wanted: &Wanted,
+    ) -> Result<(Experiment, Found), StoreError> {
+        let experiment = match experiment {
+            Some(experiment) => experiment,
+            None => self.ask_experiment().await?,
+        };
+        let found = self.store.find_or_create(&experiment, wanted).await?;
+        Ok((experiment, found))
+    }
+
+    /// The experiment as the server last described it. A file is asked again each time: it may be another one now.
+    fn known_experiment(&self) -> Option<(Experiment, Instant)> {
+        if self.store_file().is_some() {
+            return None;
+        }
+        self.experiment
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Marks a new LoggedModel READY, gives it its `MLmodel` file, and looks once more whether another machine's row
+    /// came first. A failure is logged: traces, evaluations and searches work without, and the next review completes
+    /// what is missing.
+    pub async fn finish(&self, resolved: &Resolved) -> Review {
+        let standing = Standing::Stands(resolved.found.clone());
+        let review = self
+            .after(&resolved.experiment, &resolved.version, &standing)
+            .await;
+        if !resolved.raced || !resolved.found.created {
+            return review;
+        }
+        match self.review(&resolved.model, &resolved.version).await {
+            Ok(review) => review,
+            Err(error) => {
+                tracing::debug!(%error, "the last look at a new LoggedModel failed");
+                review
+            }
+        }
+    }
+
+    /// Asks the store how a remembered LoggedModel stands, and completes it: params that are missing, the `MLmodel`
+    /// file, the status. One that is gone, or whose experiment is another one now, is forgotten.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store gives no answer.
+    pub async fn review(
+        &self,
+        model: &ActiveModel,
+        version: &VersionKey,
+    ) -> Result<Review, StoreError> {
+        let experiment = match self.ask_experiment().await {
+            Ok(experiment) => experiment,
+            Err(StoreError::ExperimentNotFound { .. } | StoreError::ExperimentDeleted { .. }) => {
+                return Ok(Review::Gone);
+            }
+            Err(error) => return Err(error),
+        };
+        let Some(sought) = sought(version, &self.settings) else {
+            return Ok(Review::Gone);
+        };
+        if experiment.id != model.experiment_id {
+            return Ok(Review::Gone);
+        }
+        let standing = self
             .store
-            .finish(&resolved.experiment, &resolved.found)
-            .await
+            .review(&experiment, &sought, &model.model_id)
+            .await?;
+        if standing == Standing::Gone
+            && let Err(error) = self.ledger.forget(&self.store_key, &model.model_id)
         {
+            tracing::warn!(%error, "the ledger cannot be written");
+        }
+        Ok(self.after(&experiment, version, &standing).await)
+    }
+
+    async fn after(
+        &self,
+        experiment: &Experiment,
+        version: &VersionKey,
+        standing: &Standing,
+    ) -> Review {
+        let (found, is_later) = match standing {
+            Standing::Gone => return Review::Gone,
+            Standing::Stands(found) => (found, false),
+            Standing::Later(found) => (found, true),
+        };
+        let model_id = &found.model_id;
+        match self.store.finish(experiment, found).await {
             Ok(ModelFile::Failed(cause)) => {
                 tracing::warn!(cause, %model_id, "the MLmodel file is not written");
             }
             Ok(ModelFile::Written | ModelFile::Skipped) => {}
-            Err(error) => {
-                tracing::warn!(%error, %model_id, "cannot finish the LoggedModel");
-                return;
-            }
+            Err(error) => tracing::warn!(%error, %model_id, "cannot finish the LoggedModel"),
         }
-        let kept = self.ledger.remember(
-            &self.store_key,
-            &resolved.experiment.id,
-            &resolved.version,
-            model_id,
-        );
-        if let Err(error) = kept {
+        if !is_later {
+            return Review::Stands {
+                params: found.params.clone(),
+            };
+        }
+        if let Err(error) = self
+            .ledger
+            .remember(&self.store_key, &experiment.id, version, model_id)
+        {
             tracing::warn!(%error, "the ledger cannot be written");
         }
+        Review::Later(ActiveModel {
+            model_id: model_id.clone(),
+            experiment_id: experiment.id.clone(),
+        })
     }
 
     fn keep_experiment(&self, experiment: &Experiment) {
@@ -290,8 +542,11 @@ impl Session {
             .experiment
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if kept.as_ref().is_none_or(|kept| kept.id != experiment.id) {
-            *kept = Some(experiment.clone());
+        let is_new = kept
+            .as_ref()
+            .is_none_or(|(kept, _)| kept.id != experiment.id);
+        *kept = Some((experiment.clone(), Instant::now()));
+        if is_new {
             let remembered = self.ledger.remember_experiment(
                 &self.store_key,
                 &choice_text(&self.settings.experiment),
@@ -303,16 +558,21 @@ impl Session {
         }
     }
 
-    /// Returns whether a remembered LoggedModel still exists; one that does not is forgotten.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the store gives no answer.
-    pub async fn still_exists(&self, model: &ModelId) -> Result<bool, StoreError> {
-        let exists = self.store.exists(model).await?;
-        if !exists && let Err(error) = self.ledger.forget(&self.store_key, model) {
-            tracing::warn!(%error, "the ledger cannot be written");
+    /// Returns the id of the experiment, as far as it is known without asking.
+    pub fn experiment_id(&self) -> Option<ExperimentId> {
+        self.remembered_experiment(&self.store_key)
+    }
+
+    /// Returns the page of an experiment in the MLflow UI, for a store that has one.
+    pub fn experiment_page(&self, id: &ExperimentId) -> Option<String> {
+        match &self.uri {
+            StoreUri::Rest(base) => Some(format!(
+                "{}/#/experiments/{id}",
+                base.as_str().trim_end_matches('/')
+            )),
+            StoreUri::Databricks { .. } => Some(format!("{}/ml/experiments/{id}", self.store_key)),
+            StoreUri::Sqlite(_) => None,
         }
-        Ok(exists)
     }
 
     /// Returns the file that the store waits for, where it is a file.
@@ -323,7 +583,7 @@ impl Session {
         }
     }
 
-    fn first_seen(&self, content: &str) -> Result<i64, crate::ledger::LedgerError> {
+    fn first_seen(&self, content: &str) -> Result<i64, LedgerError> {
         self.ledger.first_seen(content, now_ms())
     }
 

@@ -37,17 +37,66 @@ pub struct Observation {
 impl Observation {
     /// Names a reading.
     pub fn of(reading: Reading, settings: &Settings, app: &str) -> Self {
-        let (name, note) = model_name(settings.naming, app, &reading);
-        let key = match (settings.naming, &reading.head) {
-            (Naming::Commit, Some(head)) => format!("commit:{head}"),
+        let (name, note) = match &settings.pin {
+            Some(pin) => (pin.clone(), None),
+            None => model_name(settings.naming, app, &reading),
+        };
+        let mut key = match (settings.naming, &reading.head) {
+            _ if settings.pin.is_some() => PINNED.to_owned(),
+            (Naming::Commit, Some(head)) => format!("{COMMIT}{head}"),
             _ => reading.content.to_string(),
         };
+        if let Some(variant) = &settings.variant {
+            key = format!("{key}{VARIANT}{variant}");
+        }
         Self {
             version: VersionKey { name, key },
             reading,
             note,
         }
     }
+
+    /// True when the version is the code of a commit, which is owed its LoggedModel whoever asks.
+    pub fn is_committed(&self) -> bool {
+        !self.reading.dirty
+    }
+}
+
+/// The key of a pinned version.
+const PINNED: &str = "pin";
+/// What the key of a commit's version begins with.
+const COMMIT: &str = "commit:";
+/// What stands before the variant in a key.
+const VARIANT: char = '#';
+
+/// Returns what a version is found by, and its variant; `None` for a key that this program never writes.
+pub fn key_of(version: &VersionKey) -> Option<(Key, Option<String>)> {
+    let (key, variant) = match version.key.split_once(VARIANT) {
+        Some((key, variant)) => (key, Some(variant.to_owned())),
+        None => (version.key.as_str(), None),
+    };
+    let key = match key.strip_prefix(COMMIT) {
+        Some(head) => Key::Commit(head.parse().ok()?),
+        None if key == PINNED => Key::Pinned,
+        None => Key::Content(key.parse().ok()?),
+    };
+    Some((key, variant))
+}
+
+/// Returns a version as it is looked for, without what would be needed to create it.
+pub fn sought(version: &VersionKey, settings: &Settings) -> Option<Wanted> {
+    let (key, variant) = key_of(version)?;
+    Some(Wanted {
+        name: version.name.clone(),
+        key,
+        variant,
+        tags: BTreeMap::new(),
+        params: settings.params.clone(),
+        model_type: settings.model_type.clone(),
+        first_seen_ms: i64::MAX,
+        clean_commit: None,
+        look_twice: false,
+    })
 }
 
 /// A LoggedModel that exists.
@@ -68,70 +117,73 @@ pub fn wanted(
     first_seen_ms: i64,
 ) -> Wanted {
     let reading = &observation.reading;
-    let by_commit = reading
-        .head
-        .clone()
-        .filter(|_| observation.version.key.starts_with("commit:"));
+    let (key, variant) = key_of(&observation.version)
+        .unwrap_or_else(|| (Key::Content(reading.content.clone()), None));
     let clean_commit = reading.head.clone().filter(|_| !reading.dirty);
-    let mut wanted = Wanted {
+    let mut tags = tags(around, settings, nonce);
+    match &key {
+        Key::Pinned => tags.extend([pair("tracemark.pinned", "true")]),
+        Key::Commit(_) => tags.extend(code_tags(reading, around)),
+        Key::Content(content) => {
+            tags.extend(code_tags(reading, around));
+            tags.extend([pair("tracemark.content", content.as_str())]);
+        }
+    }
+    tags.extend(
+        variant
+            .as_deref()
+            .map(|variant| pair("tracemark.variant", variant)),
+    );
+    Wanted {
         name: observation.version.name.clone(),
-        tags: tags(observation, settings, around, nonce),
+        look_twice: clean_commit.is_some() || !matches!(key, Key::Content(_)),
+        key,
+        variant,
+        tags,
         params: settings.params.clone(),
         model_type: settings.model_type.clone(),
         first_seen_ms,
-        look_twice: clean_commit.is_some() || by_commit.is_some(),
-        key: Key::Content(reading.content.clone()),
         clean_commit,
-    };
-    if let Some(head) = by_commit {
-        wanted.key = Key::Commit(head);
-    } else {
-        wanted
-            .tags
-            .insert("tracemark.content".into(), reading.content.to_string());
     }
-    wanted
 }
 
-/// Tag names of MLflow 3.17.2 (`mlflow/utils/mlflow_tags.py`) and our own. `mlflow.source.git.dirty=true` is never
-/// written: MLflow's own git versioning would take the row over and overwrite it.
-fn tags(
-    observation: &Observation,
-    settings: &Settings,
-    around: &Surroundings,
-    nonce: &str,
-) -> BTreeMap<String, String> {
-    let reading = &observation.reading;
-    let mut tags: BTreeMap<String, String> = [
-        ("mlflow.model.isExternal", "true"),
-        ("mlflow.user", &around.user),
-        ("mlflow.source.name", &around.app),
-        ("mlflow.source.type", "LOCAL"),
-        ("tracemark.schema", "1"),
-        ("tracemark.naming", settings.naming.as_str()),
-        ("tracemark.app", &around.app),
-        ("tracemark.nonce", nonce),
-        ("tracemark.restorable", "false"),
-        (
-            "tracemark.dirty",
-            if reading.dirty { "true" } else { "false" },
-        ),
-    ]
-    .into_iter()
-    .map(|(key, value)| (key.to_owned(), value.to_owned()))
-    .collect();
-    let mut optional = |key: &str, value: Option<String>| {
-        if let Some(value) = value.filter(|value| !value.is_empty()) {
-            tags.insert(key.to_owned(), value);
-        }
-    };
-    let head = reading.head.as_ref().map(ToString::to_string);
-    optional("mlflow.source.git.commit", head.clone());
-    optional("tracemark.head", head);
-    optional("mlflow.source.git.branch", around.branch.clone());
-    optional("mlflow.source.git.repoURL", around.origin.clone());
+fn pair(key: &str, value: &str) -> (String, String) {
+    (key.to_owned(), value.to_owned())
+}
+
+/// What every row says. Tag names of MLflow 3.17.2 (`mlflow/utils/mlflow_tags.py`) and our own.
+fn tags(around: &Surroundings, settings: &Settings, nonce: &str) -> BTreeMap<String, String> {
+    let mut tags = BTreeMap::from([
+        pair("mlflow.model.isExternal", "true"),
+        pair("mlflow.user", &around.user),
+        pair("mlflow.source.name", &around.app),
+        pair("mlflow.source.type", "LOCAL"),
+        pair("tracemark.schema", "1"),
+        pair("tracemark.naming", settings.naming.as_str()),
+        pair("tracemark.app", &around.app),
+        pair("tracemark.nonce", nonce),
+        pair("tracemark.restorable", "false"),
+    ]);
+    let origin = around.origin.as_deref().filter(|origin| !origin.is_empty());
+    tags.extend(origin.map(|origin| pair("mlflow.source.git.repoURL", origin)));
+    tags
+}
+
+/// What a row says of its code, which a pinned version does not have. `mlflow.source.git.dirty=true` is never written:
+/// MLflow's own git versioning would take the row over and overwrite it.
+fn code_tags(reading: &Reading, around: &Surroundings) -> BTreeMap<String, String> {
+    let dirty = if reading.dirty { "true" } else { "false" };
+    let mut tags = BTreeMap::from([pair("tracemark.dirty", dirty)]);
     if !reading.dirty {
-        optional("mlflow.source.git.dirty", Some("false".to_owned()));
+        tags.extend([pair("mlflow.source.git.dirty", "false")]);
     }
+    if let Some(head) = &reading.head {
+        tags.extend([
+            pair("mlflow.source.git.commit", head.as_str()),
+            pair("tracemark.head", head.as_str()),
+        ]);
+    }
+    let branch = around.branch.as_deref().filter(|branch| !branch.is_empty());
+    tags.extend(branch.map(|branch| pair("mlflow.source.git.branch", branch)));
     tags
 }

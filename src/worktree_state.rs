@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::config::Create;
-use crate::ids::ModelId;
+use crate::ids::{ModelId, ObjectId};
 use crate::ledger::VersionKey;
 use crate::version::{ActiveModel, Observation};
 
@@ -33,8 +33,10 @@ const VERIFIED_FOR: Duration = Duration::from_mins(1);
 const FLOOD_MAX: usize = 60;
 /// The time in which unasked versions are counted.
 const FLOOD_TIME: Duration = Duration::from_hours(1);
-/// How many versions are owed at most; the oldest is let go.
-const OWED_MAX: usize = 1000;
+/// How many owed versions are held here at a time; all of them are in the ledger.
+pub const OWED_MAX: usize = 1000;
+/// The pause between owed versions that the code has moved on from: two a second at most.
+const OWED_PAUSE: Duration = Duration::from_millis(500);
 
 /// Identifies one question.
 pub type WaiterId = u64;
@@ -57,8 +59,10 @@ pub enum Input {
     Read(Result<Seen, PassFailure>),
     /// The store answered for an observation.
     Resolved(Box<Observation>, Result<ActiveModel, StoreFailure>),
-    /// The store said whether a remembered LoggedModel still exists.
-    Verified(ModelId, bool),
+    /// The store said how a LoggedModel that was handed out stands.
+    Verified(ModelId, Verdict),
+    /// The ledger said which versions are owed their LoggedModel: at most [`OWED_MAX`], the oldest first.
+    Recalled(Vec<Observation>),
     /// Something that the store waits for may be there now (its file appeared).
     StoreMayBeBack,
     /// Events cannot be had for this worktree: it is read at intervals.
@@ -74,6 +78,17 @@ pub enum Seen {
     Same,
     /// A full reading, and what is remembered of its LoggedModel.
     Observed(Box<Observation>, Memory),
+}
+
+/// How a LoggedModel that was handed out stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It still stands for its version, or the store could not be asked.
+    Stands,
+    /// An earlier one stands for the version.
+    Later(ActiveModel),
+    /// The store no longer has it.
+    Gone,
 }
 
 /// What is remembered of a version's LoggedModel.
@@ -103,6 +118,8 @@ pub struct StoreFailure {
     pub reason: String,
     /// One line: what to type.
     pub hint: String,
+    /// How long the store asks to be left alone.
+    pub retry_after: Option<Duration>,
 }
 
 /// How much of a worktree is to be read.
@@ -121,10 +138,24 @@ pub enum Depth {
 pub enum Effect {
     /// Read the worktree.
     Read(Depth),
-    /// Find or create the LoggedModel of an observation.
-    Resolve(Box<Observation>),
-    /// Ask the store whether a remembered LoggedModel still exists.
-    Verify(ActiveModel),
+    /// Write down that a version is owed its LoggedModel.
+    Owe(Box<Observation>),
+    /// Say which versions are owed their LoggedModel.
+    Recall,
+    /// Find or create the LoggedModel of an observation; what was owed is settled with it.
+    Resolve {
+        /// The observation.
+        observation: Box<Observation>,
+        /// Whether it is owed, and to be written down first.
+        owed: bool,
+    },
+    /// Ask the store how a LoggedModel stands that was handed out for a version.
+    Verify {
+        /// The LoggedModel.
+        model: ActiveModel,
+        /// The version.
+        version: VersionKey,
+    },
     /// Write the env file and tell those who follow.
     Publish(Publication),
     /// Answer a question; `fresh` when the answer covers everything written before it was asked.
@@ -156,6 +187,8 @@ pub enum Pending {
     Reading,
     /// Nobody has asked for this version, and it is not created unasked.
     Question,
+    /// The same, because a program writes the code: there were too many versions that nobody asked for.
+    Flood,
     /// The LoggedModel is about to be created.
     Creation,
     /// The store, which failed.
@@ -180,6 +213,8 @@ pub struct Policy {
     pub create: Create,
     /// Quiet time before an unasked version.
     pub settle: Duration,
+    /// Any number: machines with different ones do not try a store again all at once.
+    pub seed: u64,
 }
 
 #[derive(Debug)]
@@ -206,6 +241,17 @@ impl Waiter {
     }
 }
 
+/// What is known of the debts in the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Recall {
+    /// It is to be asked.
+    Due,
+    /// It was asked.
+    Asked,
+    /// All of them are held here, or settled.
+    Done,
+}
+
 /// How far the LoggedModel of the last observation is.
 #[derive(Debug)]
 enum Progress {
@@ -222,13 +268,26 @@ enum Progress {
 pub struct WorktreeState {
     policy: Policy,
     last: Option<Observation>,
+    /// HEAD when it was last read, also when what was read then is forgotten.
+    last_head: Option<Option<ObjectId>>,
     broken: Option<String>,
     progress: Progress,
     failure: Option<StoreFailure>,
     tries: u32,
     store_rests_until: Option<Instant>,
+    /// The store itself asked for the rest: no question cuts it short.
+    rest_is_ordered: bool,
     resolving: Option<Observation>,
+    /// Versions that the code has moved on from.
     owed: VecDeque<Observation>,
+    owed_rest_until: Option<Instant>,
+    /// The ledger may hold more that is owed.
+    recall: Recall,
+    /// The version of the last observation is in the ledger as owed.
+    last_is_owed: bool,
+    /// The last model that was found to be a later duplicate, and the one that counts.
+    duplicate: Option<(ModelId, ModelId)>,
+    flooded: bool,
     asked_for: BTreeSet<VersionKey>,
     verified: BTreeMap<ModelId, Instant>,
     verifying: BTreeSet<ModelId>,
@@ -260,13 +319,20 @@ impl WorktreeState {
         Self {
             policy,
             last: None,
+            last_head: None,
             broken: None,
             progress: Progress::Unwanted,
             failure: None,
             tries: 0,
             store_rests_until: None,
+            rest_is_ordered: false,
             resolving: None,
             owed: VecDeque::new(),
+            owed_rest_until: None,
+            recall: Recall::Due,
+            last_is_owed: false,
+            duplicate: None,
+            flooded: false,
             asked_for: BTreeSet::new(),
             verified: BTreeMap::new(),
             verifying: BTreeSet::new(),
@@ -324,7 +390,8 @@ impl WorktreeState {
             Input::Left(waiter) => self.waiters.retain(|known| known.id != waiter),
             Input::Read(outcome) => self.read(outcome, now, &mut effects),
             Input::Resolved(observation, outcome) => self.resolved(*observation, outcome, now),
-            Input::Verified(model, exists) => self.model_verified(&model, exists, now),
+            Input::Verified(model, verdict) => self.model_verified(&model, verdict, now),
+            Input::Recalled(owed) => self.recalled(owed),
             Input::StoreMayBeBack => self.store_rests_until = None,
             Input::Polling => self.polling = true,
             Input::Tick => {}
@@ -342,7 +409,8 @@ impl WorktreeState {
         };
         let owed = self
             .store_rests_until
-            .filter(|_| self.resolving.is_none() && !self.owed.is_empty());
+            .max(self.owed_rest_until)
+            .filter(|_| self.resolving.is_none() && !self.owed.is_empty() && self.may_pay());
         let waiters = self.waiters.iter().map(|waiter| waiter.deadline).min();
         [pass, create, owed, waiters, self.safety_due]
             .into_iter()
@@ -414,15 +482,15 @@ impl WorktreeState {
                 self.was_torn = false;
                 self.observed(*observation, memory, now, effects);
             }
-            Err(PassFailure::Torn) => self.torn(now),
+            Err(PassFailure::Torn) => self.torn(now, effects),
             // Git fails on files that come and go as it does on what it cannot read: only the second time counts.
             Err(PassFailure::Broken(_)) if self.broken.is_none() && self.broken_tries == 0 => {
                 self.broken_tries = 1;
-                self.torn(now);
+                self.torn(now, effects);
             }
             Err(PassFailure::Broken(reason)) => {
                 self.broken = Some(reason);
-                self.forget_last(now);
+                self.forget_last(now, effects);
                 self.pass_everything = true;
                 let pause = BACKOFF.0.saturating_mul(1 << self.broken_tries.min(5));
                 self.broken_tries = self.broken_tries.saturating_add(1);
@@ -438,17 +506,17 @@ impl WorktreeState {
     }
 
     /// Files that do not hold still may be others than those whose model is published: it is withdrawn.
-    fn torn(&mut self, now: Instant) {
+    fn torn(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         self.pass_everything = true;
         self.want_pass(now + TORN_PAUSE);
         if std::mem::replace(&mut self.was_torn, true) {
-            self.forget_last(now);
+            self.forget_last(now, effects);
         }
     }
 
-    fn forget_last(&mut self, now: Instant) {
+    fn forget_last(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         let before = self.last.take();
-        self.leave_behind(before, now);
+        self.leave_behind(before, now, effects);
         self.progress = Progress::Unwanted;
         self.failure = None;
     }
@@ -464,16 +532,16 @@ impl WorktreeState {
         let same_version = before
             .as_ref()
             .is_some_and(|before| before.version == observation.version);
-        let head_moved = before
-            .as_ref()
-            .is_some_and(|before| before.reading.head != observation.reading.head);
+        let head = &observation.reading.head;
+        let head_moved = self.last_head.as_ref().is_some_and(|last| last != head);
+        self.last_head = Some(head.clone());
         self.last = Some(observation);
         if head_moved {
             self.head_moved(now);
         }
         let was_known = matches!(self.progress, Progress::Known(_));
         if !same_version {
-            self.leave_behind(before, now);
+            self.leave_behind(before, now, effects);
         }
         match memory {
             Memory::Model(model) => {
@@ -484,7 +552,10 @@ impl WorktreeState {
             Memory::Nothing | Memory::Distrusted if same_version => {}
             Memory::Nothing | Memory::Distrusted => {
                 self.failure = None;
-                let at = self.unasked_creation(moment(!self.has_begun, head_moved), now);
+                let moment = moment(!self.has_begun, head_moved);
+                let unasked = moment == Moment::Edit && self.policy.create == Create::Settled;
+                self.flooded |= unasked && self.is_flooded(now);
+                let at = self.unasked_creation(moment, now);
                 self.progress = at.map_or(Progress::Unwanted, Progress::Due);
             }
         }
@@ -497,7 +568,11 @@ impl WorktreeState {
         {
             return;
         }
-        effects.push(Effect::Verify(model.clone()));
+        let Some(last) = &self.last else { return };
+        effects.push(Effect::Verify {
+            model: model.clone(),
+            version: last.version.clone(),
+        });
     }
 
     fn is_verified(&self, model: &ModelId, now: Instant) -> bool {
@@ -506,23 +581,72 @@ impl WorktreeState {
     }
 
     /// A version that was asked for or committed is owed its LoggedModel, also when the code has moved on.
-    fn leave_behind(&mut self, before: Option<Observation>, now: Instant) {
+    fn leave_behind(
+        &mut self,
+        before: Option<Observation>,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        let is_owed = std::mem::take(&mut self.last_is_owed);
         let Some(before) = before else { return };
         let due = matches!(self.progress, Progress::Due(at) if at <= now);
         let in_flight = self.resolving.as_ref() == Some(&before);
-        if due && !in_flight {
-            self.owe(before);
+        if !due || in_flight || !self.may_owe(&before) {
+            return;
+        }
+        if !is_owed {
+            effects.push(Effect::Owe(Box::new(before.clone())));
+        }
+        self.hold_owed(before);
+    }
+
+    /// Versions that were asked for or committed are owed; those in between are not.
+    fn may_owe(&self, observation: &Observation) -> bool {
+        observation.is_committed() || self.asked_for.contains(&observation.version)
+    }
+
+    fn hold_owed(&mut self, observation: Observation) {
+        let version = &observation.version;
+        if self.owed.iter().any(|owed| owed.version == *version) {
+            return;
+        }
+        if self.owed.len() < OWED_MAX {
+            self.owed.push_back(observation);
+        } else if self.recall == Recall::Done {
+            self.recall = Recall::Due;
         }
     }
 
-    fn owe(&mut self, observation: Observation) {
-        if observation.reading.dirty && !self.asked_for.contains(&observation.version) {
+    /// What is on disk is no exception: it was asked for or committed before the daemon was started anew.
+    fn recalled(&mut self, owed: Vec<Observation>) {
+        self.recall = if owed.len() < OWED_MAX {
+            Recall::Done
+        } else {
+            Recall::Due
+        };
+        for observation in owed {
+            let version = &observation.version;
+            self.asked_for.insert(version.clone());
+            let in_flight = self
+                .resolving
+                .as_ref()
+                .is_some_and(|resolving| resolving.version == *version);
+            if !in_flight {
+                self.hold_owed(observation);
+            }
+        }
+    }
+
+    /// What is due and owed and cannot be created at once is written down at once.
+    fn write_down(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let due = matches!(self.progress, Progress::Due(at) if at <= now);
+        let Some(last) = self.last.as_ref().filter(|_| due && !self.last_is_owed) else {
             return;
+        };
+        if self.may_owe(last) {
+            self.last_is_owed = true;
+            effects.push(Effect::Owe(Box::new(last.clone())));
         }
-        if self.owed.len() >= OWED_MAX {
-            self.owed.pop_front();
-        }
-        self.owed.push_back(observation);
     }
 
     fn head_moved(&mut self, now: Instant) {
@@ -530,6 +654,7 @@ impl WorktreeState {
             .last_head_move
             .is_some_and(|last| now < last + HEAD_QUIET);
         self.unasked.clear();
+        self.flooded = false;
         if !in_series {
             self.first_head_move = Some(now);
         }
@@ -541,7 +666,7 @@ impl WorktreeState {
         let create = self.policy.create;
         match (moment, create) {
             (_, Create::Asked) | (Moment::Edit, Create::Commit) => None,
-            (Moment::Edit, _) if self.is_flooded(now) => None,
+            (Moment::Edit, _) if self.flooded => None,
             (Moment::Start, _) => Some(now),
             (Moment::Commit, _) => Some(self.after_head_moves(now)),
             (Moment::Edit, Create::Settled) => Some(self.after_quiet(now)),
@@ -597,18 +722,21 @@ impl WorktreeState {
             Ok(model) => {
                 self.tries = 0;
                 self.store_rests_until = None;
+                self.rest_is_ordered = false;
                 self.asked_for.remove(&observation.version);
+                self.owed.retain(|owed| owed.version != observation.version);
                 self.verified.insert(model.model_id.clone(), now);
                 if is_last {
                     self.failure = None;
+                    self.last_is_owed = false;
                     self.progress = Progress::Known(model);
+                } else {
+                    self.owed_rest_until = Some(now + OWED_PAUSE);
                 }
             }
             Err(failure) => {
-                let pause = BACKOFF
-                    .0
-                    .saturating_mul(1 << self.tries.min(5))
-                    .min(BACKOFF.1);
+                let pause = self.store_pause(failure.retry_after);
+                self.rest_is_ordered = failure.retry_after.is_some();
                 self.tries = self.tries.saturating_add(1);
                 self.store_rests_until = Some(now + pause);
                 if is_last {
@@ -617,23 +745,52 @@ impl WorktreeState {
                     }
                     self.failure = Some(failure);
                     self.progress = Progress::Due(now);
-                } else {
-                    self.owe(observation);
+                } else if self.may_owe(&observation) {
+                    self.hold_owed(observation);
                 }
             }
         }
     }
 
-    fn model_verified(&mut self, model: &ModelId, exists: bool, now: Instant) {
+    /// Between half and the whole of a time that doubles with each failure, longer where the store asks for it, never
+    /// longer than the longest pause.
+    fn store_pause(&self, retry_after: Option<Duration>) -> Duration {
+        let whole = BACKOFF
+            .0
+            .saturating_mul(1 << self.tries.min(5))
+            .min(BACKOFF.1);
+        let part = spread(self.policy.seed.wrapping_add(u64::from(self.tries)));
+        let pause = whole / 2 + whole.mul_f64(part / 2.0);
+        pause.max(retry_after.unwrap_or_default()).min(BACKOFF.1)
+    }
+
+    fn model_verified(&mut self, model: &ModelId, verdict: Verdict, now: Instant) {
         self.verifying.remove(model);
-        if exists {
-            self.verified.insert(model.clone(), now);
-            return;
+        let is_published =
+            matches!(&self.progress, Progress::Known(known) if known.model_id == *model);
+        match verdict {
+            Verdict::Stands => {
+                self.verified.insert(model.clone(), now);
+            }
+            Verdict::Later(winner) => {
+                self.verified.insert(winner.model_id.clone(), now);
+                self.duplicate = Some((model.clone(), winner.model_id.clone()));
+                if is_published {
+                    self.progress = Progress::Known(winner);
+                }
+            }
+            Verdict::Gone => {
+                self.verified.remove(model);
+                if is_published {
+                    self.progress = Progress::Due(now);
+                }
+            }
         }
-        self.verified.remove(model);
-        if matches!(&self.progress, Progress::Known(known) if known.model_id == *model) {
-            self.progress = Progress::Due(now);
-        }
+    }
+
+    /// Returns the model that was last found to be a later duplicate, and the one that counts instead.
+    pub fn duplicate(&self) -> Option<&(ModelId, ModelId)> {
+        self.duplicate.as_ref()
     }
 
     fn step(&mut self, now: Instant, effects: &mut Vec<Effect>) {
@@ -645,7 +802,12 @@ impl WorktreeState {
         self.begin_pass(now, effects);
         self.hurry_for_waiters(now);
         self.publish(effects);
+        if self.recall == Recall::Due && self.owed.is_empty() {
+            self.recall = Recall::Asked;
+            effects.push(Effect::Recall);
+        }
         self.begin_resolve(now, effects);
+        self.write_down(now, effects);
         self.verify_for_waiters(now, effects);
         self.answer(now, effects);
     }
@@ -684,8 +846,14 @@ impl WorktreeState {
             Progress::Known(_) => return,
         }
         self.asked_for.insert(last.version.clone());
-        if self.resolving.is_none() {
+        let resting = self.store_rests_until.is_some_and(|until| until > now);
+        if self.rest_is_ordered && resting && self.failure.is_some() {
+            for waiter in &mut self.waiters {
+                waiter.store_failed |= waiter.covered;
+            }
+        } else if self.resolving.is_none() {
             self.store_rests_until = None;
+            self.rest_is_ordered = false;
         }
     }
 
@@ -709,12 +877,23 @@ impl WorktreeState {
                 }
                 Some(last.clone())
             }
+            _ if !self.may_pay() || self.owed_rest_until.is_some_and(|until| until > now) => None,
             _ => self.owed.pop_front(),
         };
         if let Some(observation) = next {
+            let owed = self.may_owe(&observation);
+            self.last_is_owed |= due && owed;
             self.resolving = Some(observation.clone());
-            effects.push(Effect::Resolve(Box::new(observation)));
+            effects.push(Effect::Resolve {
+                observation: Box::new(observation),
+                owed,
+            });
         }
+    }
+
+    /// What is on disk comes first, also when it has not been read yet.
+    fn may_pay(&self) -> bool {
+        self.last.is_some() || self.broken.is_some()
     }
 
     fn publish(&mut self, effects: &mut Vec<Effect>) {
@@ -745,6 +924,7 @@ impl WorktreeState {
             (_, Some(failure)) => State::Pending(Pending::Store(failure.clone())),
             (_, None) if self.last.is_none() => State::Pending(Pending::Reading),
             (Progress::Due(_), None) => State::Pending(Pending::Creation),
+            (Progress::Unwanted, None) if self.flooded => State::Pending(Pending::Flood),
             (Progress::Unwanted, None) => State::Pending(Pending::Question),
         }
     }
@@ -779,6 +959,14 @@ impl WorktreeState {
             false
         });
     }
+}
+
+/// Returns a number from 0 to 1 that looks random (the finalizer of splitmix64).
+fn spread(seed: u64) -> f64 {
+    let mixed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    let top = u16::try_from(mixed >> 48).unwrap_or_default();
+    f64::from(top) / f64::from(u16::MAX)
 }
 
 /// What led to a version that is new here.

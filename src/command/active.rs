@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::environment::{layer_for, over_kept};
-use super::{Context, answer, ask, here, json, once, pending_failure};
+use super::{Context, answer, ask, here, json, once, pending_failure, say};
 use crate::cli::ActiveArgs;
 use crate::error::Failure;
+use crate::fs_util::printable;
 use crate::protocol::Active;
 use crate::registry::Record;
 use crate::repository::Worktree;
@@ -31,8 +32,19 @@ pub(super) fn run(context: &Context, arguments: &ActiveArgs) -> Result<(), Failu
         answer(&json(&active)?)?;
     } else if let Some(id) = id {
         answer(&format!("{id}\n"))?;
+        note_pin(&active);
     }
     id.map(drop).ok_or_else(|| pending_failure(&active))
+}
+
+/// Whoever reads the id should know that it says nothing of the code.
+fn note_pin(active: &Active) {
+    if active.pinned {
+        let name = active.name.as_deref().unwrap_or_default();
+        say(&printable(&format!(
+            "pinned to {name}, whatever the code; tracemark unpin goes back"
+        )));
+    }
 }
 
 /// Reads and creates in this process, with the settings of `up` where there are some and this shell's over them.

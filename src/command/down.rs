@@ -6,6 +6,7 @@ use super::{Context, answer, here};
 use crate::cli::DownArgs;
 use crate::error::{Failure, FailureKind};
 use crate::fs_util::PathError;
+use crate::ledger::Ledger;
 use crate::registry::Record;
 use crate::repository::Worktree;
 use crate::{exclude, hooks};
@@ -39,10 +40,23 @@ pub(super) fn run(context: &Context, arguments: &DownArgs) -> Result<(), Failure
         remove_dir(&one.private_dir())?;
         crate::env_file::remove_copy(&one.root)?;
     }
+    forgive(context, &leaving);
     answer(&format!(
         "{} is no longer tracked: hooks, env file and excludes are taken back; LoggedModels and traces stay in the store\n",
         worktree.root.display()
     ))
+}
+
+/// Nothing is made in the store any more for what is no longer tracked.
+fn forgive(context: &Context, leaving: &[Worktree]) {
+    let forgiven = Ledger::open(&context.paths.ledger()).and_then(|ledger| {
+        leaving
+            .iter()
+            .try_for_each(|one| ledger.forgive(&one.root.to_string_lossy()))
+    });
+    if let Err(error) = forgiven {
+        tracing::warn!(%error, "the ledger cannot be written");
+    }
 }
 
 /// A daemon that does not run has nothing to forget.

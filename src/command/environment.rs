@@ -66,11 +66,9 @@ pub(super) fn laid_over(upper: Layer, mut lower: Layer) -> Layer {
         env: upper.env.or(lower.env),
         env_copy: upper.env_copy.or(lower.env_copy),
         model_type: upper.model_type.or(lower.model_type),
-        params: if upper.params.is_empty() {
-            lower.params
-        } else {
-            upper.params
-        },
+        params: lower.params.into_iter().chain(upper.params).collect(),
+        variant: upper.variant.or(lower.variant),
+        pin: upper.pin.or(lower.pin),
         store: crate::config::StoreLayer {
             uri: upper.store.uri.or(lower.store.uri),
             experiment: upper.store.experiment.or(lower.store.experiment),

@@ -12,6 +12,8 @@ mod hash;
 mod hook;
 mod mlflow_setup;
 mod once;
+mod params;
+mod pin;
 mod status;
 mod up;
 
@@ -55,6 +57,9 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Active(arguments) => active::run(&context, &arguments),
         Command::Env(arguments) => env::run(&context, &arguments),
         Command::Exec(arguments) => exec::run(&context, &arguments),
+        Command::Params(arguments) => params::run(&context, &arguments),
+        Command::Pin(arguments) => pin::pin(&context, &arguments),
+        Command::Unpin => pin::unpin(&context),
         Command::Demo(arguments) => demo::run(&context, &arguments),
         Command::Daemon(arguments) => daemon::run(&context, &arguments),
         Command::Hook(arguments) => {
@@ -159,6 +164,13 @@ fn ask(
             );
             once::resolve(context, worktree, &record.settings, wait)
         }
+    }
+}
+
+/// Has a running daemon read this repository's settings again; one that does not run reads them when it starts.
+fn tell_daemon(context: &Context, worktree: &Worktree) {
+    if let Err(error) = context.client().track(&worktree.root) {
+        tracing::debug!(%error, "the daemon was not told");
     }
 }
 

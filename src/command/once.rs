@@ -11,7 +11,7 @@ use crate::ledger::Ledger;
 use crate::mlflow::{Retries, StoreError};
 use crate::protocol::{API, Active};
 use crate::repository::Worktree;
-use crate::session::{Session, choice_text, reader_of};
+use crate::session::{Review, Session, choice_text, reader_of};
 use crate::touched::Touched;
 use crate::version::{ActiveModel, Observation};
 
@@ -26,7 +26,7 @@ pub(super) fn resolve(
     wait: Duration,
 ) -> Result<Active, Failure> {
     let ledger = Arc::new(Ledger::open(&context.paths.ledger())?);
-    let session = Session::open(worktree, settings, &context.paths, ledger)?;
+    let session = Arc::new(Session::open(worktree, settings, &context.paths, ledger)?);
     let observation = observe(&session)?;
     let model = runtime()?.block_on(persist(&session, &observation, Instant::now() + wait))?;
     Ok(describe(&session, &observation, &model))
@@ -34,7 +34,7 @@ pub(super) fn resolve(
 
 /// Asks again at the pauses of MLflow's own client where the store may answer later, until the time is over.
 async fn persist(
-    session: &Session,
+    session: &Arc<Session>,
     observation: &Observation,
     deadline: Instant,
 ) -> Result<ActiveModel, Failure> {
@@ -57,15 +57,22 @@ async fn persist(
     }
 }
 
-async fn find(session: &Session, observation: &Observation) -> Result<ActiveModel, StoreError> {
-    if let Some(model) = session.remembered(observation)
-        && session.still_exists(&model.model_id).await?
-    {
-        return Ok(model);
+async fn find(
+    session: &Arc<Session>,
+    observation: &Observation,
+) -> Result<ActiveModel, StoreError> {
+    if let Some(model) = session.remembered(observation) {
+        match session.review(&model, &observation.version).await? {
+            Review::Stands { .. } => return Ok(model),
+            Review::Later(winner) => return Ok(winner),
+            Review::Gone => {}
+        }
     }
-    let resolved = session.resolve(observation).await?;
-    session.finish(&resolved).await;
-    Ok(resolved.model)
+    let resolved = session.resolve(observation, false).await?;
+    match session.finish(&resolved).await {
+        Review::Later(winner) => Ok(winner),
+        Review::Stands { .. } | Review::Gone => Ok(resolved.model),
+    }
 }
 
 /// From 0 to 1, so that many who wait do not come back at the same moment.
@@ -86,7 +93,7 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         })
 }
 
-fn observe(session: &Session) -> Result<Observation, Failure> {
+pub(super) fn observe(session: &Session) -> Result<Observation, Failure> {
     let mut reader = reader_of(&session.worktree);
     let mut readings = 1;
     loop {
@@ -123,5 +130,6 @@ fn describe(session: &Session, observation: &Observation, model: &ActiveModel) -
         reason: None,
         hint: None,
         note: observation.note.clone(),
+        pinned: session.settings.pin.is_some(),
     }
 }

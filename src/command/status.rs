@@ -5,6 +5,7 @@ use crate::cli::JsonArgs;
 use crate::client::ClientError;
 use crate::error::Failure;
 use crate::fs_util::printable;
+use crate::ledger::Ledger;
 use crate::protocol::{API, Status, WorktreeStatus};
 
 pub(super) fn run(context: &Context, arguments: &JsonArgs) -> Result<(), Failure> {
@@ -22,6 +23,8 @@ pub(super) fn run(context: &Context, arguments: &JsonArgs) -> Result<(), Failure
 
 fn without_daemon(context: &Context) -> Result<Status, Failure> {
     let tracked = context.registry().all()?;
+    let file = context.paths.ledger();
+    let ledger = file.exists().then(|| Ledger::open(&file).ok()).flatten();
     let worktrees = tracked.iter().map(|record| WorktreeStatus {
         path: record.root.to_string_lossy().into_owned(),
         state: "pending".to_owned(),
@@ -29,6 +32,16 @@ fn without_daemon(context: &Context) -> Result<Status, Failure> {
         name: None,
         store: record.settings.store.uri.clone().unwrap_or_default(),
         experiment: String::new(),
+        experiment_id: None,
+        experiment_url: None,
+        pinned: record.settings.pin.is_some(),
+        owed: ledger
+            .as_ref()
+            .and_then(|ledger| ledger.count_owed(&record.root.to_string_lossy()).ok())
+            .unwrap_or(0),
+        duplicate: None,
+        last_error: None,
+        last_error_ms: None,
         env_file: String::new(),
         mode: "none".to_owned(),
         reason: Some("no daemon is running".to_owned()),
@@ -74,15 +87,56 @@ fn worktree_text(worktree: &WorktreeStatus) -> String {
     };
     let id = worktree.model_id.as_deref().unwrap_or_default();
     row("state", format!("{} {id}", worktree.state).trim_end());
-    row("name", worktree.name.as_deref().unwrap_or_default());
+    let pinned = if worktree.pinned {
+        " (pinned, whatever the code; tracemark unpin)"
+    } else {
+        ""
+    };
+    let name = worktree.name.as_deref().unwrap_or_default();
+    row("name", format!("{name}{pinned}").trim_start());
     row("store", &worktree.store);
+    row("in", &experiment_text(worktree));
     row("env", &worktree.env_file);
     row("last", worktree.cause.as_deref().unwrap_or_default());
     if worktree.mode != "watch" {
         row("mode", &worktree.mode);
     }
+    if worktree.owed > 0 {
+        let owed = format!("{} versions wait for the store", worktree.owed);
+        row("owed", &owed);
+    }
+    row("twin", worktree.duplicate.as_deref().unwrap_or_default());
+    row("error", &error_text(worktree));
     row("note", worktree.note.as_deref().unwrap_or_default());
     row("why", worktree.reason.as_deref().unwrap_or_default());
     row("try", worktree.hint.as_deref().unwrap_or_default());
     text
+}
+
+/// The experiment, by the link to its page where there is one.
+fn experiment_text(worktree: &WorktreeStatus) -> String {
+    let id = worktree.experiment_id.as_deref();
+    let known = worktree.experiment_url.as_deref().or(id);
+    match (worktree.experiment.strip_prefix("name:"), known) {
+        (Some(name), Some(known)) => format!("experiment {name}, {known}"),
+        (Some(name), None) => format!("experiment {name}"),
+        (None, Some(known)) => format!("experiment {known}"),
+        (None, None) => String::new(),
+    }
+}
+
+/// The last failure that is no longer the reason of the state.
+fn error_text(worktree: &WorktreeStatus) -> String {
+    let error = worktree.last_error.as_ref();
+    let Some(error) = error.filter(|_| worktree.last_error != worktree.reason) else {
+        return String::new();
+    };
+    let at = worktree.last_error_ms.map(std::time::Duration::from_millis);
+    let ago = at
+        .and_then(|at| std::time::UNIX_EPOCH.checked_add(at))
+        .and_then(|at| at.elapsed().ok());
+    match ago {
+        Some(ago) => format!("{error} ({} s ago)", ago.as_secs()),
+        None => error.clone(),
+    }
 }

@@ -13,7 +13,7 @@ use crate::cli::UpArgs;
 use crate::config::{ConnectionLayer, Layer, StoreLayer};
 use crate::error::{Failure, FailureKind};
 use crate::exclude;
-use crate::fs_util::{PathError, create_private_dir, printable};
+use crate::fs_util::{PathError, create_private_dir, printable, shell_quoted};
 use crate::hooks::{self, Installed};
 use crate::identity::Naming;
 use crate::ledger::Ledger;
@@ -250,16 +250,6 @@ fn caution(session: &Session) -> &'static str {
         (true, _) => " (its certificate is not checked)",
         (false, true) => " (credentials over plain http allowed)",
         (false, false) => "",
-    }
-}
-
-/// As a shell reads it: plain where it can be.
-fn shell_quoted(path: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "._/@%+,=-".contains(c);
-    if path.chars().all(plain) {
-        path.to_owned()
-    } else {
-        format!("'{}'", path.replace('\'', "'\\''"))
     }
 }
 

@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use sd_notify::NotifyState;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
+use super::churn::{Advice, Churn};
 use super::lifecycle::{Signal, notify_systemd, watchdog_interval};
 use super::load::{Catalog, Loaded, empty_env};
 use super::request::{Refusal, Reply, Request};
@@ -19,16 +20,19 @@ use super::worktree_job::{Eyes, Look, look};
 use crate::config::EnvContents;
 use crate::env_file;
 use crate::ids::ModelId;
+use crate::ledger::VersionKey;
 use crate::protocol::{API, Active, DaemonInfo, Status, WorktreeStatus};
 use crate::repository::Worktree;
-use crate::session::{Resolved, Session, choice_text, reader_of};
+use crate::session::{Resolved, Review, Session, choice_text, reader_of};
 use crate::version::{ActiveModel, Observation};
 use crate::watch::Watch;
 use crate::worktree_state::{
-    Depth, Effect, Input, PassFailure, Pending, Policy, Publication, State, StoreFailure, WaiterId,
-    WorktreeState,
+    Depth, Effect, Input, OWED_MAX, PassFailure, Pending, Policy, Publication, Seen, State,
+    StoreFailure, Verdict, WaiterId, WorktreeState,
 };
 
+/// How long a question waits at most for the word that a known LoggedModel still exists.
+const REVIEW_PATIENCE: Duration = Duration::from_secs(3);
 const NO_WATCHER: &str = "no watcher can be had: read at intervals";
 /// Changes that a slow follower may lag behind before it is cut off.
 const FOLLOWER_LAG_MAX: usize = 64;
@@ -46,7 +50,10 @@ enum Event {
         Result<Box<Resolved>, StoreFailure>,
     ),
     Finished,
-    Verified(WorktreeId, Arc<Session>, ModelId, bool),
+    Verified(WorktreeId, Arc<Session>, ModelId, Verdict),
+    Recalled(WorktreeId, Arc<Session>, Vec<Observation>),
+    /// What is said of the paths that churn in a worktree.
+    Advised(WorktreeId, Option<Advice>),
     EnvWritten(WorktreeId, Option<File>),
     Loaded(Vec<Loaded>, Option<Box<Request>>),
 }
@@ -85,6 +92,11 @@ struct Entry {
     followers: Vec<mpsc::Sender<Active>>,
     mode_note: Option<String>,
     cause: Option<String>,
+    churn: Churn,
+    /// What is said while a program writes the code.
+    advice: Option<Advice>,
+    /// The last failure of the store, and when it was.
+    last_error: Option<(String, SystemTime)>,
     watches: usize,
     passes: u64,
     /// A pass waits until the settings, which were wrong, have been read again.
@@ -239,9 +251,19 @@ impl EventLoop {
                 self.resolved(id, session, observation, outcome);
             }
             Ok(Event::Finished) => {}
-            Ok(Event::Verified(id, session, model, exists)) => {
+            Ok(Event::Verified(id, session, model, verdict)) => {
                 if self.is_current(id, &session) {
-                    self.input(id, Input::Verified(model, exists));
+                    self.input(id, Input::Verified(model, verdict));
+                }
+            }
+            Ok(Event::Recalled(id, session, owed)) => {
+                if self.is_current(id, &session) {
+                    self.input(id, Input::Recalled(owed));
+                }
+            }
+            Ok(Event::Advised(id, advice)) => {
+                if let Some(entry) = self.entries.get_mut(&id) {
+                    entry.advice = advice;
                 }
             }
             Ok(Event::EnvWritten(id, dir)) => {
@@ -271,14 +293,17 @@ impl EventLoop {
         entry.passes += 1;
         entry.watches = eyes.watch.as_ref().map_or(0, Watch::count);
         entry.eyes = Some(entry.next_eyes.take().unwrap_or(eyes));
-        let changed = match &look.outcome {
-            Ok(crate::worktree_state::Seen::Observed(observation, _)) => {
-                entry.state.publication().observation.as_ref() != Some(observation.as_ref())
-            }
-            _ => false,
-        };
-        if changed {
+        let before = entry.state.publication().observation;
+        if let Ok(Seen::Observed(observation, _)) = &look.outcome
+            && before.as_ref() != Some(observation.as_ref())
+        {
             tracing::info!(worktree = %entry.worktree.root.display(), cause = look.cause, "read");
+            let head = &observation.reading.head;
+            if before.is_some_and(|before| before.reading.head != *head) {
+                entry.churn = Churn::default();
+            } else {
+                entry.churn.count(&entry.worktree, &look.touched);
+            }
             entry.cause = Some(look.cause);
         }
         let polls = look.watch_failure.is_some();
@@ -312,8 +337,10 @@ impl EventLoop {
     fn carry_out(&mut self, id: WorktreeId, effect: Effect) {
         match effect {
             Effect::Read(depth) => self.begin_look(id, depth),
-            Effect::Resolve(observation) => self.begin_resolve(id, observation),
-            Effect::Verify(model) => self.begin_verify(id, model.model_id),
+            Effect::Owe(observation) => self.owe(id, observation),
+            Effect::Recall => self.recall(id),
+            Effect::Resolve { observation, owed } => self.begin_resolve(id, observation, owed),
+            Effect::Verify { model, version } => self.begin_verify(id, model, version),
             Effect::Publish(publication) => self.publish(id, &publication),
             Effect::Answer {
                 waiter,
@@ -345,17 +372,40 @@ impl EventLoop {
         });
     }
 
-    fn begin_resolve(&mut self, id: WorktreeId, observation: Box<Observation>) {
+    fn owe(&mut self, id: WorktreeId, observation: Box<Observation>) {
+        let Some(session) = self.session(id) else {
+            return;
+        };
+        self.work.spawn_blocking(move || {
+            if let Err(error) = session.owe(&observation) {
+                tracing::error!(%error, "what is owed cannot be written down");
+            }
+            Event::Finished
+        });
+    }
+
+    fn recall(&mut self, id: WorktreeId) {
+        let Some(session) = self.session(id) else {
+            return;
+        };
+        self.work.spawn_blocking(move || {
+            let owed = session.owed(OWED_MAX);
+            Event::Recalled(id, session, owed)
+        });
+    }
+
+    fn begin_resolve(&mut self, id: WorktreeId, observation: Box<Observation>, owed: bool) {
         let Some(session) = self.session(id) else {
             return;
         };
         self.work.spawn(async move {
             let outcome = session
-                .resolve(&observation)
+                .resolve(&observation, owed)
                 .await
                 .map_err(|error| StoreFailure {
                     reason: error.to_string(),
                     hint: error.hint(),
+                    retry_after: error.retry_after(),
                 });
             Event::Resolved(id, session, observation, outcome.map(Box::new))
         });
@@ -372,14 +422,21 @@ impl EventLoop {
         let model = outcome.as_ref().map(|resolved| resolved.model.clone());
         let model = model.map_err(Clone::clone);
         let is_current = self.is_current(id, &session);
-        if let Ok(resolved) = outcome {
-            self.work.spawn(async move {
-                session.finish(&resolved).await;
-                Event::Finished
-            });
+        if let Err(failure) = &outcome
+            && let Some(entry) = self.entries.get_mut(&id)
+        {
+            tracing::warn!(worktree = %entry.worktree.root.display(), reason = failure.reason, "the store failed");
+            entry.last_error = Some((failure.reason.clone(), SystemTime::now()));
         }
         if is_current {
             self.input(id, Input::Resolved(observation, model));
+        }
+        if let Ok(resolved) = outcome {
+            self.work.spawn(async move {
+                let model = resolved.model.model_id.clone();
+                let verdict = verdict(session.finish(&resolved).await);
+                Event::Verified(id, session, model, verdict)
+            });
         }
     }
 
@@ -388,16 +445,23 @@ impl EventLoop {
         current.is_some_and(|current| Arc::ptr_eq(&current, session))
     }
 
-    fn begin_verify(&mut self, id: WorktreeId, model: ModelId) {
+    /// A store that does not answer is no reason to make whoever asks wait: what is known counts.
+    fn begin_verify(&mut self, id: WorktreeId, model: ActiveModel, version: VersionKey) {
         let Some(session) = self.session(id) else {
             return;
         };
         self.work.spawn(async move {
-            let exists = session.still_exists(&model).await.unwrap_or_else(|error| {
-                tracing::debug!(%error, %model, "the store cannot be asked whether it still has a LoggedModel");
-                true
-            });
-            Event::Verified(id, session, model, exists)
+            let review = tokio::time::timeout(REVIEW_PATIENCE, session.review(&model, &version));
+            let model = model.model_id.clone();
+            let verdict = match review.await {
+                Ok(Ok(review)) => verdict(review),
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, %model, "the store cannot be asked whether it still has a LoggedModel");
+                    Verdict::Stands
+                }
+                Err(_) => Verdict::Stands,
+            };
+            Event::Verified(id, session, model, verdict)
         });
     }
 
@@ -410,6 +474,13 @@ impl EventLoop {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
+        if publication.state == State::Pending(Pending::Flood) {
+            let (worktree, churn) = (entry.worktree.clone(), entry.churn.clone());
+            self.work
+                .spawn_blocking(move || Event::Advised(id, churn.advice(&worktree)));
+        } else {
+            entry.advice = None;
+        }
         let active = entry.describe(publication, false);
         tracing::info!(
             worktree = active.worktree,
@@ -661,6 +732,9 @@ impl EventLoop {
             writer: EnvWriter::default(),
             followers: Vec::new(),
             cause: None,
+            churn: Churn::default(),
+            advice: None,
+            last_error: None,
             watches: 0,
             passes: 0,
             awaits_settings: false,
@@ -800,8 +874,28 @@ fn policy(session: &Result<Arc<Session>, String>) -> Policy {
         |session| Policy {
             create: session.settings.create,
             settle: session.settings.settle,
+            seed: any_number(),
         },
     )
+}
+
+/// Another one in each process, each time.
+fn any_number() -> u64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    RandomState::new().hash_one(0u8)
+}
+
+fn unix_ms(at: SystemTime) -> Option<u64> {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    u64::try_from(since.as_millis()).ok()
+}
+
+fn verdict(review: Review) -> Verdict {
+    match review {
+        Review::Stands { .. } => Verdict::Stands,
+        Review::Later(winner) => Verdict::Later(winner),
+        Review::Gone => Verdict::Gone,
+    }
 }
 
 fn refuse(request: Request, path: Option<PathBuf>) {
@@ -849,6 +943,11 @@ impl<'a> Said<'a> {
             State::Pending(Pending::Question) => pending(
                 "question",
                 "nobody has asked for this version yet",
+                "tracemark active",
+            ),
+            State::Pending(Pending::Flood) => pending(
+                "question",
+                "a program writes the code: created only when asked for, until the next commit",
                 "tracemark active",
             ),
             State::Pending(Pending::Store(failure)) => {
@@ -910,7 +1009,11 @@ impl Entry {
 
     fn describe(&self, publication: &Publication, fresh: bool) -> Active {
         let observation = publication.observation.as_ref();
-        let said = Said::of(&publication.state);
+        let mut said = Said::of(&publication.state);
+        if let (State::Pending(Pending::Flood), Some(advice)) = (&publication.state, &self.advice) {
+            said.reason = Some(&advice.reason);
+            said.hint = Some(&advice.hint);
+        }
         Active {
             api: API,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -934,13 +1037,41 @@ impl Entry {
             reason: said.reason.map(str::to_owned),
             hint: said.hint.map(str::to_owned),
             note: observation.and_then(|seen| seen.note.clone()),
+            pinned: self
+                .session
+                .as_ref()
+                .is_ok_and(|session| session.settings.pin.is_some()),
         }
+    }
+
+    /// The experiment's id and its page in the MLflow UI, as far as they are known.
+    fn experiment_page(&self) -> (Option<String>, Option<String>) {
+        let session = self.session.as_ref().ok();
+        let id = session.and_then(|session| session.experiment_id());
+        let page = session
+            .zip(id.as_ref())
+            .and_then(|(session, id)| session.experiment_page(id));
+        (id.map(|id| id.to_string()), page)
     }
 
     fn status(&self) -> WorktreeStatus {
         let active = self.describe(&self.state.publication(), false);
         let watching = self.mode_note.is_none();
+        let (experiment_id, experiment_url) = self.experiment_page();
+        let last_error = self.last_error.as_ref();
+        let duplicate = self.state.duplicate();
         WorktreeStatus {
+            experiment_id,
+            experiment_url,
+            pinned: active.pinned,
+            owed: self
+                .session
+                .as_ref()
+                .map_or(0, |session| session.count_owed()),
+            duplicate: duplicate
+                .map(|(later, earlier)| format!("{later} is a later duplicate of {earlier}")),
+            last_error: last_error.map(|(reason, _)| reason.clone()),
+            last_error_ms: last_error.and_then(|(_, at)| unix_ms(*at)),
             path: active.worktree,
             state: active.state,
             model_id: active.model_id,

@@ -1,5 +1,6 @@
 //! The daemon: boot order, tasks, stop order.
 
+mod churn;
 mod event_loop;
 mod lifecycle;
 mod load;

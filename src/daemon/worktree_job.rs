@@ -37,6 +37,8 @@ impl Eyes {
 /// What a look brought.
 pub(super) struct Look {
     pub(super) outcome: Result<Seen, PassFailure>,
+    /// What was touched before it.
+    pub(super) touched: Touched,
     /// What made the look necessary, for people.
     pub(super) cause: String,
     /// A settings file says something else: the session is to be opened anew, nothing was read.
@@ -56,6 +58,7 @@ pub(super) fn look(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Loo
             outcome: Err(PassFailure::Broken(
                 "a bug of tracemark, see its log".to_owned(),
             )),
+            touched: Touched::Everything,
             cause: String::new(),
             settings_changed: false,
             store_touched: false,
@@ -75,12 +78,12 @@ fn look_unguarded(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Look
     } else if depth == Depth::Touched && nothing_new() {
         Ok(Seen::Same)
     } else {
-        let touched = if depth == Depth::Touched || is_synced {
+        let what = if depth == Depth::Touched || is_synced {
             &touched
         } else {
             &Touched::Everything
         };
-        observe(&mut eyes.reader, session, touched)
+        observe(&mut eyes.reader, session, what)
     };
     if matches!(outcome, Err(PassFailure::Broken(_))) {
         eyes.open = false;
@@ -93,6 +96,7 @@ fn look_unguarded(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Look
     };
     Look {
         cause: cause_of(&touched, &session.worktree.root),
+        touched,
         settings_changed,
         store_touched,
         outcome,

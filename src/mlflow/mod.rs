@@ -33,6 +33,9 @@ const TAG_HEAD: &str = "tracemark.head";
 const TAG_NONCE: &str = "tracemark.nonce";
 const TAG_PINNED: &str = "tracemark.pinned";
 const TAG_DUPLICATE_OF: &str = "tracemark.duplicate_of";
+const TAG_VARIANT: &str = "tracemark.variant";
+/// A row that is older than this and not READY was given up by whoever made it.
+const UNDECIDED_FOR_MS: i64 = 60_000;
 /// MLflow 3.17.2, `mlflow/utils/mlflow_tags.py`.
 const TAG_COMMIT: &str = "mlflow.source.git.commit";
 /// MLflow 3.17.2, `mlflow/utils/mlflow_tags.py`: set by `create_external_model`.
@@ -67,6 +70,8 @@ pub enum Key {
     Content(ContentId),
     /// The full HEAD, in the tag `tracemark.head`.
     Commit(ObjectId),
+    /// The name alone, whatever the code; the tag `tracemark.pinned` says so.
+    Pinned,
 }
 
 /// The LoggedModel that stands for a version, as it should be.
@@ -76,6 +81,8 @@ pub struct Wanted {
     pub name: String,
     /// What the version is found by.
     pub key: Key,
+    /// Tells versions of one name and key apart, in the tag `tracemark.variant`; `None` where that tag is absent.
+    pub variant: Option<String>,
     /// All tags, with that of the key and `tracemark.nonce`.
     pub tags: BTreeMap<String, String>,
     /// All params; MLflow never changes one that exists.
@@ -104,6 +111,19 @@ pub struct Found {
     /// The row was made by this program and is not finalized, or lacks its `MLmodel` file.
     finalize: bool,
     missing_params: BTreeMap<String, String>,
+    /// The params that the row has; one of another value than wanted stays as it is.
+    pub params: BTreeMap<String, String>,
+}
+
+/// How a LoggedModel that stood for a version stands now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// It still stands for the version.
+    Stands(Found),
+    /// An earlier row stands for the version; this one was tagged as its duplicate.
+    Later(Found),
+    /// It was deleted, or stands for something else now.
+    Gone,
 }
 
 /// What became of the small `MLmodel` file, without which all but loading the model works (observed with
@@ -219,6 +239,23 @@ impl Store {
         }
     }
 
+    /// Returns how a row that stood for a version stands now. Later duplicates that this program made are tagged
+    /// `tracemark.duplicate_of`; nothing is deleted.
+    ///
+    /// # Errors
+    /// Whatever keeps the store from answering.
+    pub async fn review(
+        &self,
+        experiment: &Experiment,
+        wanted: &Wanted,
+        id: &ModelId,
+    ) -> Result<Standing, StoreError> {
+        match &self.0 {
+            Backend::Rest(rest) => rest.review(experiment, wanted, id).await,
+            Backend::Sqlite(sqlite) => sqlite.review(experiment, wanted, id).await,
+        }
+    }
+
     /// Returns whether the LoggedModel exists; false when the store says that it does not, or that it was deleted.
     ///
     /// # Errors
@@ -231,14 +268,22 @@ impl Store {
     }
 }
 
-/// MLflow 3.17.2 refuses these characters (`_validate_logged_model_name`) and invents a name for an empty one.
+/// Returns whether MLflow takes a name for a LoggedModel: 3.17.2 refuses these characters
+/// (`_validate_logged_model_name`), invents a name for an empty one, and keeps 500 characters.
+pub fn is_usable_name(name: &str) -> bool {
+    (1..=500).contains(&name.chars().count())
+        && !name.contains(['/', ':', '.', '%', '"', '\''])
+        && !name.contains(char::is_control)
+}
+
 fn check_name(name: &str) -> Result<(), StoreError> {
-    if name.is_empty() || name.contains(['/', ':', '.', '%', '"', '\'']) {
-        return Err(StoreError::UnusableName {
+    if is_usable_name(name) {
+        Ok(())
+    } else {
+        Err(StoreError::UnusableName {
             name: name.to_owned(),
-        });
+        })
     }
-    Ok(())
 }
 
 /// A row of the store that has the name of the version.
@@ -252,9 +297,26 @@ struct Row {
     params: BTreeMap<String, String>,
 }
 
+impl Row {
+    /// Only this program tags a nonce.
+    fn is_made_here(&self) -> bool {
+        self.tags.contains_key(TAG_NONCE)
+    }
+
+    /// False while whoever made the row may still delete it in favour of an earlier one: it makes it READY once it
+    /// has published it, and never deletes it after.
+    fn is_decided(&self) -> bool {
+        self.ready || !self.is_made_here()
+    }
+
+    fn is_abandoned(&self, now_ms: i64) -> bool {
+        self.created_ms.saturating_add(UNDECIDED_FOR_MS) < now_ms
+    }
+}
+
 /// What a row of the right name is to a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+enum Claim {
     /// It carries the key.
     Ours,
     /// It carries no key and can only stand for this version.
@@ -264,23 +326,32 @@ enum Standing {
 }
 
 impl Wanted {
-    fn standing(&self, row: &Row) -> Standing {
+    fn claim(&self, row: &Row) -> Claim {
         let tag = |key: &str| row.tags.get(key).map(String::as_str);
         let (carried, key) = match &self.key {
             Key::Content(content) => (tag(TAG_CONTENT), content.as_str()),
             Key::Commit(head) => (tag(TAG_HEAD).or_else(|| tag(TAG_COMMIT)), head.as_str()),
+            // Every other row of this program carries its head or its nonce.
+            Key::Pinned => (
+                tag(TAG_PINNED)
+                    .or_else(|| tag(TAG_CONTENT))
+                    .or_else(|| tag(TAG_HEAD))
+                    .or_else(|| tag(TAG_NONCE)),
+                "true",
+            ),
         };
         match carried {
-            _ if tag(TAG_PINNED).is_some() => Standing::Other,
-            Some(carried) if carried == key => Standing::Ours,
-            None if self.may_adopt(row) => Standing::Adoptable,
-            _ => Standing::Other,
+            _ if tag(TAG_PINNED).is_some() && self.key != Key::Pinned => Claim::Other,
+            _ if tag(TAG_VARIANT) != self.variant.as_deref() => Claim::Other,
+            Some(carried) if carried == key => Claim::Ours,
+            None if self.may_adopt(row) => Claim::Adoptable,
+            _ => Claim::Other,
         }
     }
 
     fn may_adopt(&self, row: &Row) -> bool {
         match &self.key {
-            Key::Commit(_) => true,
+            Key::Commit(_) | Key::Pinned => true,
             Key::Content(_) => {
                 let named_after_clean_commit = self
                     .clean_commit
@@ -291,24 +362,31 @@ impl Wanted {
         }
     }
 
-    /// The row among `rows` that stands for the version: tagged duplicates last, then the earliest, then the
-    /// smallest id.
-    fn choose<'a>(
-        &self,
-        rows: &'a [Row],
-        refused: &BTreeSet<ModelId>,
-    ) -> Option<(&'a Row, Standing)> {
+    /// The row among `rows` that stands for the version: tagged duplicates last, then those that their makers have not
+    /// decided on yet, then the earliest, then the smallest id.
+    fn choose<'a>(&self, rows: &'a [Row], refused: &BTreeSet<ModelId>) -> Option<(&'a Row, Claim)> {
         rows.iter()
             .filter(|row| !refused.contains(&row.id))
-            .map(|row| (row, self.standing(row)))
-            .filter(|(_, standing)| *standing != Standing::Other)
+            .map(|row| (row, self.claim(row)))
+            .filter(|(_, claim)| *claim != Claim::Other)
             .min_by_key(|(row, _)| {
                 (
                     row.tags.contains_key(TAG_DUPLICATE_OF),
+                    !row.is_decided(),
                     row.created_ms,
                     &row.id,
                 )
             })
+    }
+
+    /// The rows that the earlier `winner` makes duplicates and that nobody has tagged yet, among those that this program
+    /// made. One that is young and undecided is left to its maker, which may be about to delete it.
+    fn duplicates<'a>(&self, rows: &'a [Row], winner: &Row, now_ms: i64) -> Vec<&'a Row> {
+        rows.iter()
+            .filter(|row| row.id != winner.id && self.claim(row) == Claim::Ours)
+            .filter(|row| row.is_made_here() && !row.tags.contains_key(TAG_DUPLICATE_OF))
+            .filter(|row| row.is_decided() || row.is_abandoned(now_ms))
+            .collect()
     }
 
     /// The tags that an adopted row lacks. The nonce belongs to rows that this program made, and whether a model is
@@ -354,6 +432,7 @@ mod tests {
             tags: tags.map(|(key, value)| (key.into(), value.into())).into(),
             params: BTreeMap::from([("llm".into(), "gpt".into())]),
             model_type: None,
+            variant: None,
             first_seen_ms: 1000,
             clean_commit: None,
             look_twice: false,
@@ -374,10 +453,10 @@ mod tests {
         }
     }
 
-    fn chosen(wanted: &Wanted, rows: &[Row]) -> Option<(String, Standing)> {
+    fn chosen(wanted: &Wanted, rows: &[Row]) -> Option<(String, Claim)> {
         wanted
             .choose(rows, &BTreeSet::new())
-            .map(|(row, standing)| (row.id.to_string(), standing))
+            .map(|(row, claim)| (row.id.to_string(), claim))
     }
 
     #[test]
@@ -389,10 +468,7 @@ mod tests {
             row("a", 20, &[key]),
             row("z", 10, &[(TAG_CONTENT, "other")]),
         ];
-        assert_eq!(
-            chosen(&wanted("x"), &rows),
-            Some(("a".into(), Standing::Ours))
-        );
+        assert_eq!(chosen(&wanted("x"), &rows), Some(("a".into(), Claim::Ours)));
     }
 
     #[test]
@@ -402,13 +478,10 @@ mod tests {
             row("a", 10, &[key, (TAG_DUPLICATE_OF, "b")]),
             row("b", 20, &[key]),
         ];
-        assert_eq!(
-            chosen(&wanted("x"), &rows),
-            Some(("b".into(), Standing::Ours))
-        );
+        assert_eq!(chosen(&wanted("x"), &rows), Some(("b".into(), Claim::Ours)));
         assert_eq!(
             chosen(&wanted("x"), &rows[..1]),
-            Some(("a".into(), Standing::Ours))
+            Some(("a".into(), Claim::Ours))
         );
     }
 
@@ -419,16 +492,13 @@ mod tests {
         assert_eq!(chosen(&wanted("x"), &old), None);
         assert_eq!(
             chosen(&wanted("x"), &young),
-            Some(("a".into(), Standing::Adoptable))
+            Some(("a".into(), Claim::Adoptable))
         );
         let clean = Wanted {
             clean_commit: Some(HEAD.parse().unwrap()),
             ..wanted(HEAD)
         };
-        assert_eq!(
-            chosen(&clean, &old),
-            Some(("a".into(), Standing::Adoptable))
-        );
+        assert_eq!(chosen(&clean, &old), Some(("a".into(), Claim::Adoptable)));
         let elsewhere = Wanted {
             clean_commit: Some(HEAD.parse().unwrap()),
             ..wanted("x")
@@ -447,19 +517,16 @@ mod tests {
             ..wanted("app-git-01234567")
         };
         let other = "f".repeat(40);
+        assert_eq!(commit.claim(&row("a", 1, &[(TAG_HEAD, HEAD)])), Claim::Ours);
         assert_eq!(
-            commit.standing(&row("a", 1, &[(TAG_HEAD, HEAD)])),
-            Standing::Ours
+            commit.claim(&row("a", 1, &[(TAG_COMMIT, HEAD)])),
+            Claim::Ours
         );
         assert_eq!(
-            commit.standing(&row("a", 1, &[(TAG_COMMIT, HEAD)])),
-            Standing::Ours
+            commit.claim(&row("a", 1, &[(TAG_HEAD, &other), (TAG_COMMIT, HEAD)])),
+            Claim::Other
         );
-        assert_eq!(
-            commit.standing(&row("a", 1, &[(TAG_HEAD, &other), (TAG_COMMIT, HEAD)])),
-            Standing::Other
-        );
-        assert_eq!(commit.standing(&row("a", 1, &[])), Standing::Adoptable);
+        assert_eq!(commit.claim(&row("a", 1, &[])), Claim::Adoptable);
     }
 
     #[test]

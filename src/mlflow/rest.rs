@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use reqwest::{Method, RequestBuilder};
 use serde::de::DeserializeOwned;
@@ -14,7 +14,7 @@ use super::http::Http;
 use super::mlmodel::{self, Place};
 use super::wire::{self, Pair};
 use super::{
-    Experiment, ExperimentChoice, Found, ModelFile, Row, Standing, StoreError, StoreUri,
+    Claim, Experiment, ExperimentChoice, Found, ModelFile, Row, Standing, StoreError, StoreUri,
     TAG_DUPLICATE_OF, TAG_NONCE, Wanted,
 };
 use crate::ids::{ExperimentId, ModelId};
@@ -26,6 +26,18 @@ const PARAMS_PER_REQUEST: usize = 100;
 /// The longest value of a tag in characters that every store takes (Databricks' documented limit for tags of runs).
 const TAG_VALUE_MAX: usize = 5000;
 const SECOND_LOOK: Duration = Duration::from_millis(500);
+/// The second look comes later where the server is slow: what it was told before may still be on its way.
+const SECOND_LOOK_MAX: Duration = Duration::from_secs(5);
+/// How often a row is looked at that its maker has not decided on.
+const UNDECIDED_PAUSE: Duration = Duration::from_millis(250);
+/// How long such a row is waited for; then its maker is taken to be gone.
+const UNDECIDED_PATIENCE: Duration = Duration::from_secs(10);
+/// How long after the request to create it a lost row may be deleted. Well below [`UNDECIDED_PATIENCE`], after which
+/// others hand its id out.
+const DELETE_WITHIN: Duration = Duration::from_secs(5);
+/// How often, and for how long, the removal of a lost row is tried.
+const RETIRE_TRIES: u32 = 8;
+const RETIRE_PATIENCE: Duration = Duration::from_secs(10);
 
 const MODELS: &[&str] = &["api", "2.0", "mlflow", "logged-models"];
 const EXPERIMENTS: &[&str] = &["api", "2.0", "mlflow", "experiments"];
@@ -230,29 +242,72 @@ impl Rest {
     }
 
     /// Looks, creates where there is nothing, looks again, and once more after a while where other machines race.
-    /// At most one row is created: once it exists, a look always finds something.
+    ///
+    /// A row that another program of ours made and has not decided on is waited for: until it is READY its maker may
+    /// delete it in favour of an earlier one. Own rows that lost are removed at once.
     pub(super) async fn find_or_create(
         &self,
         experiment: &Experiment,
         wanted: &Wanted,
     ) -> Result<Found, StoreError> {
-        let mut looks_left = if wanted.look_twice { 2 } else { 1 };
-        let mut own: Option<Row> = None;
-        let winner = loop {
-            match self.look(experiment, wanted, own.as_ref()).await? {
-                None => own = Some(self.create(experiment, wanted).await?),
-                Some(row) if looks_left == 1 => break row,
-                Some(_) => {
-                    looks_left -= 1;
-                    tokio::time::sleep(SECOND_LOOK).await;
-                }
+        let mut race = Race::new(wanted.look_twice);
+        loop {
+            let asked = Instant::now();
+            let Some(winner) = self.look(experiment, wanted, &mut race).await? else {
+                race.own = Some(self.create(experiment, wanted).await?);
+                race.created_at = asked;
+                race.slowest = race.slowest.max(asked.elapsed());
+                continue;
+            };
+            race.slowest = race.slowest.max(asked.elapsed());
+            if let Some(loser) = race.own.take_if(|own| own.id != winner.id) {
+                self.retire(experiment, &loser.id, &winner.id, Some(race.created_at))
+                    .await;
+                race.lost.insert(loser.id);
             }
-        };
-        let created = own.as_ref().is_some_and(|own| own.id == winner.id);
-        if let Some(loser) = own.filter(|_| !created) {
-            self.retire(experiment, &loser.id, &winner.id).await;
+            if let Some(pause) = race.pause_before(&winner) {
+                tokio::time::sleep(pause).await;
+                continue;
+            }
+            for left in race.left_behind.iter().filter(|left| **left != winner.id) {
+                self.retire(experiment, left, &winner.id, None).await;
+            }
+            return Ok(found(winner, wanted, race.own.is_some()));
         }
-        Ok(found(winner, wanted, created))
+    }
+
+    /// Says how a row stands, tags later duplicates of it, and itself where an earlier one stands for the version.
+    pub(super) async fn review(
+        &self,
+        experiment: &Experiment,
+        wanted: &Wanted,
+        id: &ModelId,
+    ) -> Result<Standing, StoreError> {
+        let mut rows = self.search(experiment, &wanted.name).await?;
+        if rows.iter().all(|row| row.id != *id) {
+            match self.get(id).await {
+                Ok(row) => rows.push(row),
+                Err(StoreError::NotFound { .. }) => return Ok(Standing::Gone),
+                Err(error) => return Err(error),
+            }
+        }
+        rows.retain(|row| wanted.claim(row) == Claim::Ours);
+        let Some((winner, _)) = wanted.choose(&rows, &BTreeSet::new()) else {
+            return Ok(Standing::Gone);
+        };
+        for duplicate in wanted.duplicates(&rows, winner, now_ms()) {
+            self.tag_duplicate(&duplicate.id, &winner.id).await?;
+        }
+        if rows.iter().all(|row| row.id != *id) {
+            return Ok(Standing::Gone);
+        }
+        let is_winner = winner.id == *id;
+        let found = found(winner.clone(), wanted, false);
+        Ok(if is_winner {
+            Standing::Stands(found)
+        } else {
+            Standing::Later(found)
+        })
     }
 
     /// Returns the row that stands for the version now, `own` among the candidates even where the search does not
@@ -261,17 +316,19 @@ impl Rest {
         &self,
         experiment: &Experiment,
         wanted: &Wanted,
-        own: Option<&Row>,
+        race: &mut Race,
     ) -> Result<Option<Row>, StoreError> {
         let mut rows = self.search(experiment, &wanted.name).await?;
+        race.recognise(&rows, wanted);
+        let own = race.own.as_ref();
         if let Some(own) = own.filter(|own| rows.iter().all(|row| row.id != own.id)) {
             rows.push(own.clone());
         }
-        let mut refused = BTreeSet::new();
+        let mut refused = race.lost.clone();
         loop {
             match wanted.choose(&rows, &refused) {
                 None => return Ok(None),
-                Some((row, Standing::Ours)) => return Ok(Some(row.clone())),
+                Some((row, Claim::Ours)) => return Ok(Some(row.clone())),
                 Some((row, _)) => match self.adopt(row, wanted).await? {
                     Some(adopted) => return Ok(Some(adopted)),
                     None => refused.insert(row.id.clone()),
@@ -286,7 +343,7 @@ impl Rest {
             Err(error) => Err(error),
         };
         match tagged {
-            Ok(again) => Ok(Some(again).filter(|again| wanted.standing(again) == Standing::Ours)),
+            Ok(again) => Ok(Some(again).filter(|again| wanted.claim(again) == Claim::Ours)),
             Err(StoreError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
         }
@@ -328,18 +385,42 @@ impl Rest {
             .find(|row| row.tags.get(TAG_NONCE) == Some(nonce))
     }
 
-    /// Removes a row that was created a moment ago and lost. It was never published; where a trace refers to it all
-    /// the same, or the server cannot tell, it is kept and tagged. A failure leaves a row that loses again next time.
-    async fn retire(&self, experiment: &Experiment, loser: &ModelId, winner: &ModelId) {
-        let retired = if self.has_traces(experiment, loser).await == Ok(false) {
-            self.delete(loser).await
-        } else {
-            let tag = BTreeMap::from([(TAG_DUPLICATE_OF.to_owned(), winner.to_string())]);
-            self.set_tags(loser, &tag).await
-        };
-        if let Err(error) = retired {
+    /// Removes a row that was created a moment ago and lost. It was never published here; where others may have taken it
+    /// meanwhile (always, where it is not known when it was created), where a trace refers to it, or where the server
+    /// cannot tell, it is kept and tagged. What is left behind all the same is tagged by the next review.
+    async fn retire(
+        &self,
+        experiment: &Experiment,
+        loser: &ModelId,
+        winner: &ModelId,
+        created_at: Option<Instant>,
+    ) {
+        let began = Instant::now();
+        let is_young = || created_at.is_some_and(|at| at.elapsed() < DELETE_WITHIN);
+        let mut outcome = Ok(());
+        for _ in 0..RETIRE_TRIES {
+            let unused =
+                is_young() && self.has_traces(experiment, loser).await == Ok(false) && is_young();
+            outcome = if unused {
+                self.delete(loser).await
+            } else {
+                self.tag_duplicate(loser, winner).await
+            };
+            if outcome.is_ok() {
+                return;
+            }
+            if began.elapsed() > RETIRE_PATIENCE {
+                break;
+            }
+        }
+        if let Err(error) = outcome {
             tracing::warn!(%loser, %winner, %error, "a duplicate LoggedModel was left behind.");
         }
+    }
+
+    async fn tag_duplicate(&self, loser: &ModelId, winner: &ModelId) -> Result<(), StoreError> {
+        let tag = BTreeMap::from([(TAG_DUPLICATE_OF.to_owned(), winner.to_string())]);
+        self.set_tags(loser, &tag).await
     }
 
     /// MLflow 3.17.2's own client searches `request_metadata.`; the route is absent before 3.4.
@@ -532,6 +613,68 @@ impl Rest {
     }
 }
 
+/// How far one search for the one row of a version is.
+struct Race {
+    /// The row that was created here, while it has not lost.
+    own: Option<Row>,
+    /// When the request to create it was sent.
+    created_at: Instant,
+    /// Rows that were created here and lost.
+    lost: BTreeSet<ModelId>,
+    /// Rows that an earlier try, which failed half-way, created and did not publish.
+    left_behind: BTreeSet<ModelId>,
+    looks_left: u32,
+    began: Instant,
+    /// The longest that a step has taken.
+    slowest: Duration,
+}
+
+impl Race {
+    fn new(look_twice: bool) -> Self {
+        let now = Instant::now();
+        Self {
+            own: None,
+            created_at: now,
+            lost: BTreeSet::new(),
+            left_behind: BTreeSet::new(),
+            looks_left: if look_twice { 2 } else { 1 },
+            began: now,
+            slowest: Duration::ZERO,
+        }
+    }
+
+    /// A nonce is kept until its version is settled: rows that carry it were made by earlier tries.
+    fn recognise(&mut self, rows: &[Row], wanted: &Wanted) {
+        let nonce = wanted.tags.get(TAG_NONCE);
+        let own = self.own.as_ref().map(|own| &own.id);
+        let made_before = rows
+            .iter()
+            .filter(|row| nonce.is_some() && row.tags.get(TAG_NONCE) == nonce)
+            .filter(|row| !row.tags.contains_key(TAG_DUPLICATE_OF))
+            .map(|row| &row.id)
+            .filter(|id| Some(*id) != own && !self.lost.contains(*id));
+        self.left_behind = made_before.cloned().collect();
+    }
+
+    /// How long to wait before the next look, `None` when the winner can be handed out.
+    fn pause_before(&mut self, winner: &Row) -> Option<Duration> {
+        let is_own = self.own.is_some() || self.left_behind.contains(&winner.id);
+        let may_vanish = !is_own && !winner.is_decided() && !winner.is_abandoned(now_ms());
+        if may_vanish && self.began.elapsed() < UNDECIDED_PATIENCE {
+            return Some(UNDECIDED_PAUSE);
+        }
+        self.looks_left = self.looks_left.saturating_sub(1);
+        (self.looks_left > 0).then(|| (self.slowest * 2).clamp(SECOND_LOOK, SECOND_LOOK_MAX))
+    }
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
 const EARLIEST_FIRST: wire::OrderBy<'static> = wire::OrderBy {
     field_name: "creation_time",
     ascending: true,
@@ -612,6 +755,7 @@ fn found(row: Row, wanted: &Wanted, created: bool) -> Found {
         artifact_location: row.artifact_location,
         finalize,
         missing_params,
+        params: row.params,
     }
 }
 
@@ -774,6 +918,75 @@ mod tests {
                 && asked[3].contains("m-b")
         );
         assert!(asked[4].starts_with("DELETE /ml/api/2.0/mlflow/logged-models/m-b "));
+    }
+
+    #[tokio::test]
+    async fn a_row_that_its_maker_has_not_decided_on_is_waited_for() {
+        let tags = [(TAG_CONTENT, CONTENT), (TAG_NONCE, "theirs")];
+        let young = model("m-a", now_ms(), &tags);
+        let decided = young.replace("LOGGED_MODEL_PENDING", "LOGGED_MODEL_READY");
+        let (found, asked) = ask([page(std::slice::from_ref(&young)), page(&[decided])]).await;
+        assert_eq!(found.unwrap().model_id.as_str(), "m-a");
+        assert_eq!(asked.len(), 2);
+        let given_up = model("m-a", now_ms() - 120_000, &tags);
+        let (found, asked) = ask([page(&[given_up])]).await;
+        assert_eq!((found.unwrap().model_id.as_str(), asked.len()), ("m-a", 1));
+    }
+
+    #[tokio::test]
+    async fn a_row_that_is_decided_beats_an_earlier_one_that_is_not() {
+        let ours = model("m-b", 4, &[(TAG_CONTENT, CONTENT), (TAG_NONCE, "n1")]);
+        let theirs = model("m-a", 5, &[(TAG_CONTENT, CONTENT), (TAG_NONCE, "n2")])
+            .replace("LOGGED_MODEL_PENDING", "LOGGED_MODEL_READY");
+        let both = page(&[ours.clone(), theirs]);
+        let (found, asked) = ask([json("{}"), one(&ours), both, json("{}"), json("{}")]).await;
+        assert_eq!(found.unwrap().model_id.as_str(), "m-a");
+        assert!(asked[4].starts_with("DELETE /ml/api/2.0/mlflow/logged-models/m-b "));
+    }
+
+    #[tokio::test]
+    async fn what_an_earlier_try_left_behind_is_tagged_and_never_deleted() {
+        let left = model("m-b", 5, &[(TAG_CONTENT, CONTENT), (TAG_NONCE, "n1")]);
+        let winner = model("m-a", 4, &[(TAG_CONTENT, CONTENT), (TAG_NONCE, "n2")])
+            .replace("LOGGED_MODEL_PENDING", "LOGGED_MODEL_READY");
+        let (found, asked) = ask([page(&[left, winner]), json("{}")]).await;
+        assert_eq!(found.unwrap().model_id.as_str(), "m-a");
+        assert!(
+            asked[1].starts_with("PATCH /ml/api/2.0/mlflow/logged-models/m-b/tags ")
+                && asked[1].contains("duplicate_of")
+        );
+    }
+
+    #[tokio::test]
+    async fn a_review_tags_later_rows_and_names_the_earlier_one() {
+        let ready = |id: &str, at: i64| {
+            model(id, at, &[(TAG_CONTENT, CONTENT), (TAG_NONCE, id)])
+                .replace("LOGGED_MODEL_PENDING", "LOGGED_MODEL_READY")
+        };
+        for (id, later) in [("m-a", false), ("m-b", true)] {
+            let both = page(&[ready("m-a", 4), ready("m-b", 5)]);
+            let fake = Fake::answering([both, json("{}")]).await;
+            let review = fake
+                .store
+                .review(&experiment(), &wanted("abc"), &id.parse().unwrap())
+                .await
+                .unwrap();
+            let is_later =
+                matches!(&review, Standing::Later(found) if found.model_id.as_str() == "m-a");
+            let stands =
+                matches!(&review, Standing::Stands(found) if found.model_id.as_str() == "m-a");
+            assert_eq!((is_later, stands), (later, !later));
+            assert!(fake.asked()[1].contains("logged-models/m-b/tags"));
+        }
+        let gone = http(
+            "404 NOT FOUND",
+            "application/json",
+            r#"{"error_code":"RESOURCE_DOES_NOT_EXIST","message":"m"}"#,
+        );
+        let fake = Fake::answering([json("{}"), gone]).await;
+        let id = "m-a".parse().unwrap();
+        let review = fake.store.review(&experiment(), &wanted("abc"), &id).await;
+        assert_eq!(review, Ok(Standing::Gone));
     }
 
     #[tokio::test]

@@ -15,7 +15,7 @@ use rusqlite::{
 
 use super::mlmodel::{self, Place};
 use super::{
-    Experiment, ExperimentChoice, Found, ModelFile, Row, Standing, StoreError, TAG_NONCE, Wanted,
+    Claim, Experiment, ExperimentChoice, Found, ModelFile, Row, Standing, StoreError, Wanted,
     error::clean,
 };
 use crate::ids::{ExperimentId, ModelId};
@@ -128,6 +128,52 @@ impl Sqlite {
     pub(super) async fn finish(&self, found: &Found) -> Result<ModelFile, StoreError> {
         let found = found.clone();
         self.blocking(move |_| Ok(write_model_file(&found))).await
+    }
+
+    /// Reads first: what stands and lacks nothing costs no write.
+    pub(super) async fn review(
+        &self,
+        experiment: &Experiment,
+        wanted: &Wanted,
+        id: &ModelId,
+    ) -> Result<Standing, StoreError> {
+        let reading = (experiment.id.clone(), wanted.clone(), id.clone());
+        let row = self
+            .blocking(move |sqlite| {
+                let (experiment, wanted, id) = reading;
+                let connection = sqlite.open()?;
+                check_shape(&connection, &sqlite.path)?;
+                let mut rows = rows_named(&connection, number(&experiment)?, &wanted.name)?;
+                rows.retain(|row| wanted.claim(row) == Claim::Ours);
+                if rows.iter().all(|row| row.id != id) {
+                    return Ok(None);
+                }
+                let chosen = wanted.choose(&rows, &BTreeSet::new());
+                Ok(chosen.map(|(row, _)| row.clone()))
+            })
+            .await?;
+        let Some(row) = row else {
+            return Ok(Standing::Gone);
+        };
+        if !wanted.missing_params(&row).is_empty() {
+            let (row, wanted, experiment) = (row.clone(), wanted.clone(), experiment.id.clone());
+            self.transact(move |transaction, _| {
+                let missing = wanted.missing_params(&row);
+                Ok(insert_params(
+                    transaction,
+                    number(&experiment)?,
+                    &row.id,
+                    &missing,
+                )?)
+            })
+            .await?;
+        }
+        let found = found(&row, false);
+        Ok(if row.id == *id {
+            Standing::Stands(found)
+        } else {
+            Standing::Later(found)
+        })
     }
 
     pub(super) async fn exists(&self, id: &ModelId) -> Result<bool, StoreError> {
@@ -470,14 +516,14 @@ fn find_or_insert(
     let id = number(&experiment.id)?;
     let rows = rows_named(connection, id, &wanted.name)?;
     let mut refused = BTreeSet::new();
-    while let Some((row, standing)) = wanted.choose(&rows, &refused) {
-        if standing == Standing::Adoptable {
+    while let Some((row, claim)) = wanted.choose(&rows, &refused) {
+        if claim == Claim::Adoptable {
             insert_tags(connection, id, &row.id, &wanted.adoption_tags(row))?;
             let carried = Row {
                 tags: read_tags(connection, &row.id)?,
                 ..row.clone()
             };
-            if wanted.standing(&carried) != Standing::Ours {
+            if wanted.claim(&carried) != Claim::Ours {
                 refused.insert(row.id.clone());
                 continue;
             }
@@ -492,8 +538,7 @@ fn find_or_insert(
 
 /// Only a row that this program made gets its file: one without a nonce belongs to whoever made it.
 fn found(row: &Row, created: bool) -> Found {
-    let ours = row.tags.contains_key(TAG_NONCE);
-    let finalize = ours
+    let finalize = row.is_made_here()
         && model_dir(row.artifact_location.as_deref(), &row.id).is_some_and(|dir| !has_file(&dir));
     Found {
         model_id: row.id.clone(),
@@ -502,6 +547,7 @@ fn found(row: &Row, created: bool) -> Found {
         needs_finish: finalize,
         finalize,
         missing_params: BTreeMap::new(),
+        params: row.params.clone(),
     }
 }
 
@@ -688,7 +734,7 @@ fn now_ms() -> i64 {
 mod tests {
     use super::*;
     use crate::mlflow::tests::{CONTENT, wanted};
-    use crate::mlflow::{Access, Key, Store, StoreUri, TAG_CONTENT};
+    use crate::mlflow::{Access, Key, Store, StoreUri, TAG_CONTENT, TAG_NONCE};
 
     /// The tables as MLflow 3.17.2 makes them.
     const SCHEMA: &str = "

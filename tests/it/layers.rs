@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Modules and what each may use.
-const MAY_USE: [(&str, &[&str]); 24] = [
+const MAY_USE: [(&str, &[&str]); 25] = [
     ("ids", &[]),
     ("marked_block", &[]),
     ("fs_util", &[]),
@@ -29,11 +29,13 @@ const MAY_USE: [(&str, &[&str]); 24] = [
         "version",
         &["config", "identity", "ids", "ledger", "mlflow"],
     ),
+    ("debt", &["identity", "ledger", "mlflow", "version"]),
     ("worktree_state", &["config", "ids", "ledger", "version"]),
     (
         "session",
         &[
             "config",
+            "debt",
             "identity",
             "ids",
             "ledger",
@@ -63,6 +65,7 @@ const MAY_USE: [(&str, &[&str]); 24] = [
         &[
             "config",
             "env_file",
+            "exclude",
             "fs_util",
             "identity",
             "ids",

@@ -10,8 +10,8 @@ use tracemark::ids::ModelId;
 use tracemark::ledger::VersionKey;
 use tracemark::version::{ActiveModel, Observation};
 use tracemark::worktree_state::{
-    Depth, Effect, Input, Memory, PassFailure, Pending, Policy, Publication, Seen, State,
-    StoreFailure, WorktreeState,
+    Depth, Effect, Input, Memory, OWED_MAX, PassFailure, Pending, Policy, Publication, Seen, State,
+    StoreFailure, Verdict, WorktreeState,
 };
 
 const SETTLE: Duration = Duration::from_millis(500);
@@ -24,6 +24,10 @@ struct Play {
     head: u8,
     dirty: bool,
     known: BTreeSet<VersionKey>,
+    /// What is owed, on disk.
+    ledger: Vec<Observation>,
+    /// Questions to the ledger that are not answered.
+    recalls: u32,
     reading: Option<Observation>,
     resolving: Option<Box<Observation>>,
     verifying: Vec<ModelId>,
@@ -34,10 +38,7 @@ struct Play {
 impl Play {
     fn new(create: Create) -> Self {
         let now = Instant::now();
-        let policy = Policy {
-            create,
-            settle: SETTLE,
-        };
+        let policy = policy(create);
         let mut play = Self {
             state: WorktreeState::new(policy, now),
             now,
@@ -45,6 +46,8 @@ impl Play {
             head: 0,
             dirty: false,
             known: BTreeSet::new(),
+            ledger: Vec::new(),
+            recalls: 0,
             reading: None,
             resolving: None,
             verifying: Vec::new(),
@@ -80,14 +83,19 @@ impl Play {
                     assert!(self.reading.is_none(), "two passes at once");
                     self.reading = Some(self.on_disk());
                 }
-                Effect::Resolve(observation) => {
+                Effect::Owe(observation) => self.owe(&observation),
+                Effect::Recall => self.recalls += 1,
+                Effect::Resolve { observation, owed } => {
                     assert!(
                         self.resolving.is_none(),
                         "two questions to the store at once"
                     );
+                    if owed {
+                        self.owe(&observation);
+                    }
                     self.resolving = Some(observation);
                 }
-                Effect::Verify(model) => self.verifying.push(model.model_id),
+                Effect::Verify { model, .. } => self.verifying.push(model.model_id),
                 Effect::Publish(publication) => self.published.push(publication),
                 Effect::Answer {
                     waiter,
@@ -98,6 +106,29 @@ impl Play {
                 }
             }
         }
+    }
+
+    fn owe(&mut self, observation: &Observation) {
+        let version = &observation.version;
+        if self.ledger.iter().all(|owed| owed.version != *version) {
+            self.ledger.push(observation.clone());
+        }
+    }
+
+    fn finish_recalls(&mut self) {
+        for _ in 0..std::mem::take(&mut self.recalls) {
+            let owed = self.ledger.iter().take(OWED_MAX).cloned().collect();
+            self.give(Input::Recalled(owed));
+        }
+    }
+
+    /// Kill -9 and a new daemon: what is left is the disk and the ledger.
+    fn kill(&mut self) {
+        let create = Create::Settled;
+        self.state = WorktreeState::new(policy(create), self.now);
+        (self.reading, self.resolving, self.recalls) = (None, None, 0);
+        self.verifying.clear();
+        self.give(Input::Tick);
     }
 
     fn edit(&mut self) {
@@ -129,7 +160,7 @@ impl Play {
 
     fn finish_verify(&mut self) {
         for model in std::mem::take(&mut self.verifying) {
-            self.give(Input::Verified(model, true));
+            self.give(Input::Verified(model, Verdict::Stands));
         }
     }
 
@@ -137,11 +168,14 @@ impl Play {
         if let Some(observation) = self.resolving.take() {
             let outcome = if works {
                 self.known.insert(observation.version.clone());
+                self.ledger
+                    .retain(|owed| owed.version != observation.version);
                 Ok(model(&observation))
             } else {
                 Err(StoreFailure {
                     reason: "away".into(),
                     hint: "wait".into(),
+                    retry_after: None,
                 })
             };
             self.give(Input::Resolved(observation, outcome));
@@ -158,13 +192,8 @@ impl Play {
         {
             self.resolving = None;
             self.verifying.clear();
-            self.state.restart(
-                Policy {
-                    create: Create::Settled,
-                    settle: SETTLE,
-                },
-                self.now,
-            );
+            self.recalls = 0;
+            self.state.restart(policy(Create::Settled), self.now);
             self.give(Input::Tick);
         }
     }
@@ -172,6 +201,7 @@ impl Play {
     /// Lets everything run to its end.
     fn settle(&mut self) {
         for _ in 0..200 {
+            self.finish_recalls();
             self.finish_pass();
             self.finish_resolve(true);
             self.finish_verify();
@@ -203,6 +233,14 @@ fn model(observation: &Observation) -> ActiveModel {
             .parse()
             .unwrap(),
         experiment_id: "0".parse().unwrap(),
+    }
+}
+
+fn policy(create: Create) -> Policy {
+    Policy {
+        create,
+        settle: SETTLE,
+        seed: 7,
     }
 }
 
@@ -351,6 +389,147 @@ fn a_commit_made_while_the_store_is_away_gets_its_version_when_it_is_back() {
 }
 
 #[test]
+fn what_was_committed_while_the_store_was_away_is_made_by_the_next_daemon() {
+    let mut play = settled(Create::Settled);
+    let mut committed = Vec::new();
+    for _ in 0..5 {
+        play.commit();
+        play.wait(Duration::from_secs(3));
+        play.finish_pass();
+        play.wait(Duration::from_secs(40));
+        play.finish_resolve(false);
+        committed.push(play.on_disk().version);
+        if committed.len() == 3 {
+            play.kill();
+        }
+    }
+    play.edit();
+    play.finish_pass();
+    play.kill();
+    assert_eq!(play.ledger.len(), 5);
+    play.settle();
+    assert!(committed.iter().all(|version| play.known.contains(version)));
+    assert!(play.ledger.is_empty());
+}
+
+#[test]
+fn after_a_day_off_line_what_is_on_disk_comes_first_and_the_rest_two_a_second() {
+    let mut play = settled(Create::Settled);
+    for _ in 0..100 {
+        play.commit();
+        while play.reading.is_some() {
+            play.finish_pass();
+        }
+        play.finish_resolve(false);
+        play.wait(Duration::from_mins(1));
+    }
+    play.finish_resolve(true);
+    let on_disk = play.on_disk().version;
+    assert!(play.known.contains(&on_disk), "the active one is the first");
+    let (before, began) = (play.known.len(), play.now);
+    while !play.ledger.is_empty() {
+        play.finish_resolve(true);
+        play.wait(Duration::from_millis(10));
+    }
+    let made = play.known.len() - before;
+    assert!(made >= 90, "{made}");
+    let least = Duration::from_millis(500) * u32::try_from(made - 2).unwrap();
+    assert!(play.now - began >= least);
+}
+
+#[test]
+fn more_versions_are_owed_than_are_held_at_a_time() {
+    let mut play = settled(Create::Settled);
+    let owed = |n: usize| {
+        let mut observation = play.on_disk();
+        observation.version.key = format!("owed {n}");
+        observation
+    };
+    play.ledger = (0..OWED_MAX * 2 + 7).map(owed).collect();
+    play.kill();
+    while !play.ledger.is_empty() {
+        play.finish_recalls();
+        play.finish_pass();
+        play.finish_resolve(true);
+        play.wait(Duration::from_millis(500));
+    }
+    play.settle();
+    assert!(matches!(play.last(), State::Active(_)));
+}
+
+#[test]
+fn a_store_that_is_away_is_tried_at_least_every_thirty_seconds_and_not_in_step() {
+    let mut pauses = BTreeSet::new();
+    for seed in 0..20 {
+        let mut play = Play::new(Create::Settled);
+        play.state = WorktreeState::new(
+            Policy {
+                seed,
+                ..policy(Create::Settled)
+            },
+            play.now,
+        );
+        play.reading = None;
+        play.give(Input::Tick);
+        play.finish_pass();
+        for _ in 0..8 {
+            play.finish_resolve(false);
+            let at = play.state.wake_at().unwrap();
+            let pause = at - play.now;
+            assert!(pause <= Duration::from_secs(30), "{pause:?}");
+            assert!(pause >= Duration::from_millis(500), "{pause:?}");
+            play.wait(pause);
+            pauses.insert(pause);
+        }
+    }
+    assert!(pauses.len() > 100, "{}", pauses.len());
+}
+
+#[test]
+fn a_store_that_asks_to_be_left_alone_is_left_alone_also_by_questions() {
+    let mut play = settled(Create::Settled);
+    play.commit();
+    play.finish_pass();
+    let observation = play.resolving.take().unwrap();
+    let failure = StoreFailure {
+        reason: "busy".into(),
+        hint: "wait".into(),
+        retry_after: Some(Duration::from_secs(20)),
+    };
+    play.give(Input::Resolved(observation, Err(failure)));
+    let deadline = play.now + Duration::from_secs(10);
+    play.give(Input::Asked {
+        waiter: 1,
+        deadline,
+    });
+    play.finish_pass();
+    assert!(play.resolving.is_none());
+    let (_, publication, _) = &play.answered[0];
+    assert!(
+        matches!(&publication.state, State::Pending(Pending::Store(said)) if said.reason == "busy")
+    );
+    play.wait(Duration::from_secs(19));
+    assert!(play.resolving.is_none());
+    play.wait(Duration::from_secs(1));
+    assert!(play.resolving.is_some());
+}
+
+#[test]
+fn an_earlier_row_that_is_seen_late_takes_over_at_once() {
+    let mut play = settled(Create::Settled);
+    let ours = model(&play.on_disk());
+    let earlier = ActiveModel {
+        model_id: "m-earlier".parse().unwrap(),
+        ..ours.clone()
+    };
+    let verdict = Verdict::Later(earlier.clone());
+    play.give(Input::Verified(ours.model_id.clone(), verdict));
+    assert_eq!(play.last(), &State::Active(earlier.clone()));
+    let expected = (ours.model_id, earlier.model_id);
+    assert_eq!(play.state.duplicate(), Some(&expected));
+}
+
+#[test]
 fn files_that_do_not_hold_still_have_no_model() {
     let mut play = settled(Create::Settled);
     play.edit();
@@ -368,14 +547,10 @@ fn files_that_do_not_hold_still_have_no_model() {
 #[test]
 fn a_worktree_that_sends_no_events_is_read_all_the_same() {
     let now = Instant::now();
-    let policy = Policy {
-        create: Create::Settled,
-        settle: SETTLE,
-    };
-    let mut state = WorktreeState::new(policy, now);
+    let mut state = WorktreeState::new(policy(Create::Settled), now);
     state.poll();
     let effects = state.on(Input::Tick, now);
-    assert_eq!(effects, [Effect::Read(Depth::Everything)]);
+    assert_eq!(effects, [Effect::Read(Depth::Everything), Effect::Recall]);
     state.on(Input::Read(Ok(Seen::Same)), now);
     assert!(
         state
@@ -429,10 +604,35 @@ fn code_that_a_program_writes_all_day_makes_no_flood_of_versions() {
 }
 
 #[test]
+fn a_commit_during_which_files_do_not_hold_still_ends_a_flood() {
+    let mut play = settled(Create::Settled);
+    while play.last() != &State::Pending(Pending::Flood) {
+        play.edit();
+        play.wait(Duration::from_secs(5));
+        play.finish_pass();
+        play.wait(Duration::from_secs(5));
+        play.finish_resolve(true);
+    }
+    play.commit();
+    for _ in 0..2 {
+        play.reading = None;
+        play.give(Input::Read(Err(PassFailure::Torn)));
+        play.wait(Duration::from_millis(50));
+    }
+    assert_eq!(play.last(), &State::Pending(Pending::Reading));
+    play.finish_pass();
+    assert!(play.resolving.is_some(), "the commit's version is created");
+    play.finish_resolve(true);
+    play.edit();
+    play.settle();
+    assert!(matches!(play.last(), State::Active(_)));
+}
+
+#[test]
 fn a_model_that_the_store_lost_is_withdrawn_and_made_anew() {
     let mut play = settled(Create::Settled);
     let lost = model(&play.on_disk()).model_id;
-    play.give(Input::Verified(lost, false));
+    play.give(Input::Verified(lost, Verdict::Gone));
     assert_eq!(play.last(), &State::Pending(Pending::Creation));
     play.settle();
     assert!(matches!(play.last(), State::Active(_)));
@@ -451,6 +651,8 @@ enum Step {
     PassBreaks,
     StoreAnswers,
     StoreFails,
+    LedgerAnswers,
+    Kill,
     Wait(u64),
     NewSettings,
 }
@@ -468,6 +670,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::PassBreaks),
         4 => Just(Step::StoreAnswers),
         1 => Just(Step::StoreFails),
+        1 => Just(Step::LedgerAnswers),
+        1 => Just(Step::Kill),
         4 => (0u64..3000).prop_map(Step::Wait),
         1 => Just(Step::NewSettings),
     ]
@@ -504,6 +708,12 @@ proptest! {
                 },
                 Step::StoreAnswers => play.finish_resolve(true),
                 Step::StoreFails => play.finish_resolve(false),
+                Step::LedgerAnswers => play.finish_recalls(),
+                Step::Kill => {
+                    asked.clear();
+                    play.answered.clear();
+                    play.kill();
+                }
                 Step::Wait(ms) => play.wait(Duration::from_millis(*ms)),
                 Step::NewSettings => play.new_settings(),
             }
@@ -520,5 +730,6 @@ proptest! {
         prop_assert_eq!(answered.len(), play.answered.len());
         let expected = model(&play.on_disk());
         prop_assert_eq!(play.last(), &State::Active(expected));
+        prop_assert!(play.ledger.is_empty(), "{:?}", play.ledger);
     }
 }

@@ -12,12 +12,16 @@
 mod commands;
 mod databricks;
 mod errors;
+mod exactly_once;
 mod explain;
 mod hash;
 mod identity;
 mod layers;
 mod life;
 mod main_job;
+mod offline;
+mod params;
+mod proxy;
 mod python;
 mod servers;
 mod stub;

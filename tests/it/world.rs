@@ -278,6 +278,21 @@ impl World {
         self.base().join("home/.local/state/tracemark")
     }
 
+    /// What `status --json` says of the one worktree.
+    #[track_caller]
+    pub(crate) fn status(&self) -> Value {
+        let said = self.tracemark(&["status", "--json"]).ok();
+        let status: Value = serde_json::from_str(&said).unwrap();
+        status["worktrees"][0].clone()
+    }
+
+    /// Ends the daemon as the system would when it is short of memory.
+    pub(crate) fn kill_daemon(&self) {
+        if let Some(pid) = self.signal_daemon(rustix::process::Signal::KILL) {
+            wait_until("the daemon is gone", || (!is_alive(pid)).then_some(()));
+        }
+    }
+
     pub(crate) fn daemon_pid(&self) -> Option<i32> {
         let record = std::fs::read(self.state_dir().join("daemon.json")).ok()?;
         let record: Value = serde_json::from_slice(&record).ok()?;

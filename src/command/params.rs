@@ -1,0 +1,199 @@
+//! `tracemark params`: parameters of the versions of this repository, and what the version of now has.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+
+use super::{Context, answer, ask, json, once, pending_failure, tell_daemon, warn};
+use crate::cli::{ParamsAction, ParamsArgs};
+use crate::config::{Layer, Settings};
+use crate::error::{Failure, FailureKind};
+use crate::fs_util::{printable, shell_quoted};
+use crate::identity::git_hash::hex;
+use crate::ledger::Ledger;
+use crate::registry::Record;
+use crate::repository::Worktree;
+use crate::session::{Review, Session};
+use crate::version::ActiveModel;
+
+/// How long the version of now may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest key of a param (MLflow 3.17.2, the column's width).
+const KEY_MAX: usize = 255;
+
+pub(super) fn run(context: &Context, arguments: &ParamsArgs) -> Result<(), Failure> {
+    let (worktree, mut record) = context.tracked()?;
+    match &arguments.action {
+        ParamsAction::Show { json } => return show(context, &worktree, &record, *json),
+        ParamsAction::Set { params, .. } => {
+            for text in params {
+                let (key, value) = parse(text)?;
+                record.settings.params.insert(key, value);
+            }
+        }
+        ParamsAction::Unset { keys, .. } => {
+            for key in keys {
+                unset(context, &worktree, &mut record.settings, key)?;
+            }
+        }
+    }
+    if arguments.action.wants_new_version() {
+        let settings = load(context, &worktree, &record)?;
+        record.settings.variant = variant_of(&settings.params);
+    }
+    context.registry().write(&record)?;
+    tell_daemon(context, &worktree);
+    show(context, &worktree, &record, false)
+}
+
+fn parse(text: &str) -> Result<(String, String), Failure> {
+    let pair = text.split_once('=').filter(|(key, value)| {
+        !key.is_empty()
+            && key.chars().count() <= KEY_MAX
+            && !text.contains('\0')
+            && !value.is_empty()
+    });
+    pair.map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .ok_or_else(|| {
+            Failure::new(FailureKind::Usage, &format!("{text:?} is not KEY=VALUE"))
+                .hint("tracemark params set llm=gpt-4o-mini temperature=0.7")
+        })
+}
+
+fn unset(
+    context: &Context,
+    worktree: &Worktree,
+    private: &mut Layer,
+    key: &str,
+) -> Result<(), Failure> {
+    if private.params.remove(key).is_some() {
+        return Ok(());
+    }
+    let settings = Settings::load(private, &worktree.root, &context.paths.user_config());
+    let in_a_file = settings.is_ok_and(|settings| settings.params.contains_key(key));
+    let failure = Failure::new(
+        FailureKind::Negative,
+        &format!("{key:?} was not set with tracemark params"),
+    );
+    Err(if in_a_file {
+        failure.hint("take it out of [params] in .tracemark.toml or in your config.toml")
+    } else {
+        failure.hint("tracemark params show")
+    })
+}
+
+fn load(context: &Context, worktree: &Worktree, record: &Record) -> Result<Settings, Failure> {
+    let user = context.paths.user_config();
+    Settings::load(&record.settings, &worktree.root, &user).map_err(|error| {
+        Failure::new(FailureKind::Configuration, &error.to_string()).hint("correct it there")
+    })
+}
+
+/// The same params give the same variant, on every machine; none give none.
+fn variant_of(params: &BTreeMap<String, String>) -> Option<String> {
+    if params.is_empty() {
+        return None;
+    }
+    let mut digest = Sha256::new();
+    for text in params.iter().flat_map(|(key, value)| [key, value]) {
+        digest.update(text.len().to_le_bytes());
+        digest.update(text.as_bytes());
+    }
+    hex(&digest.finalize()).get(..8).map(str::to_owned)
+}
+
+/// What is wanted, and what the version of now has; what it lacks is sent first.
+fn show(
+    context: &Context,
+    worktree: &Worktree,
+    record: &Record,
+    as_json: bool,
+) -> Result<(), Failure> {
+    let settings = load(context, worktree, record)?;
+    let found = complete(context, worktree, record);
+    let present = found.as_ref().ok().map(|(_, params)| params);
+    if as_json {
+        let document = serde_json::json!({
+            "schema": 1,
+            "params": settings.params,
+            "variant": settings.variant,
+            "model_id": found.as_ref().ok().map(|(id, _)| id),
+            "model_params": present,
+        });
+        return answer(&json(&document)?);
+    }
+    answer(&text(&settings, present))?;
+    match found {
+        Ok(_) => Ok(()),
+        Err(failure) => {
+            let message = format!("kept for the versions to come; {}", failure.message);
+            warn(
+                &message,
+                failure.hint.as_deref().unwrap_or("tracemark status"),
+            );
+            Ok(())
+        }
+    }
+}
+
+/// Returns the LoggedModel of the code on disk and the params that it had before those that it lacked were sent.
+fn complete(
+    context: &Context,
+    worktree: &Worktree,
+    record: &Record,
+) -> Result<(String, BTreeMap<String, String>), Failure> {
+    let active = ask(context, worktree, record, PATIENCE)?;
+    let ids = active.model_id.as_ref().zip(active.experiment_id.as_ref());
+    let ids = ids.and_then(|(model, experiment)| {
+        Some(ActiveModel {
+            model_id: model.parse().ok()?,
+            experiment_id: experiment.parse().ok()?,
+        })
+    });
+    let Some(model) = ids else {
+        return Err(pending_failure(&active));
+    };
+    let ledger = Arc::new(Ledger::open(&context.paths.ledger())?);
+    let session = Session::open(worktree, &record.settings, &context.paths, ledger)?;
+    let version = once::observe(&session)?.version;
+    match once::runtime()?.block_on(session.review(&model, &version))? {
+        Review::Stands { params } => Ok((model.model_id.to_string(), params)),
+        Review::Later(_) | Review::Gone => Err(Failure::new(
+            FailureKind::Negative,
+            "the code or its LoggedModel changed meanwhile",
+        )
+        .hint("tracemark params show")),
+    }
+}
+
+fn text(settings: &Settings, present: Option<&BTreeMap<String, String>>) -> String {
+    let mut lines = String::new();
+    if let Some(variant) = &settings.variant {
+        lines += &format!("variant {variant} of the code's version\n");
+    }
+    for (key, value) in &settings.params {
+        let kept = present
+            .and_then(|present| present.get(key))
+            .filter(|kept| *kept != value);
+        lines += &printable(&format!("{key} = {value}"));
+        lines += "\n";
+        if let Some(kept) = kept {
+            lines += &printable(&format!(
+                "  this version keeps {kept}, as MLflow never changes a param that is set; {value} is for versions to come"
+            ));
+            let again = shell_quoted(&format!("{key}={value}"));
+            lines += &format!("\n  try: tracemark params set {again} --new-version\n");
+        }
+    }
+    let others = present.into_iter().flatten();
+    for (key, value) in others.filter(|(key, _)| !settings.params.contains_key(*key)) {
+        lines += &printable(&format!("{key} = {value} (only on this version)"));
+        lines += "\n";
+    }
+    if lines.is_empty() {
+        lines += "no params\n  try: tracemark params set llm=gpt-4o-mini\n";
+    }
+    lines
+}

@@ -1,0 +1,280 @@
+//! What happens while the store is away, and when it comes back?
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::proxy::{Exchange, Proxy, rest};
+use crate::python::{free_port, look, server, sqlite_store};
+use crate::world::{World, wait_until};
+
+/// A repository of one commit, tracked in an experiment of its own behind a proxy.
+fn behind_proxy(experiment: &str) -> (World, Proxy) {
+    let world = World::with_commit();
+    let proxy = Proxy::start(world.base());
+    let store = ["up", "--store", proxy.address(), "--experiment", experiment];
+    world.tracemark(&store).ok();
+    (world, proxy)
+}
+
+fn experiment_id(name: &str) -> String {
+    let found = look(server(), &["experiment", name]);
+    found["experiment_id"].as_str().unwrap().to_owned()
+}
+
+fn models_in(experiment: &str) -> Vec<Value> {
+    let models = look(server(), &["models", &experiment_id(experiment)]);
+    models.as_array().unwrap().clone()
+}
+
+#[track_caller]
+fn wait_for_owed(world: &World, count: u64) {
+    wait_until(&format!("{count} versions are owed"), || {
+        (world.status()["owed"] == count).then_some(())
+    });
+}
+
+#[test]
+fn every_commit_made_off_line_gets_one_model_also_over_kill_9_and_a_reboot() {
+    let world = World::with_commit();
+    let port = free_port();
+    let store = format!("http://127.0.0.1:{port}");
+    let up = ["up", "--store", &store, "--experiment", "made_off_line"];
+    let said = world.tracemark(&up);
+    assert_eq!(said.code, Some(6), "{said:?}");
+    wait_for_owed(&world, 1);
+    let mut heads = vec![world.git(&["rev-parse", "HEAD"])];
+    for n in 2..=6 {
+        world.write("app.py", format!("print({n})\n"));
+        world.commit("off line");
+        heads.push(world.git(&["rev-parse", "HEAD"]));
+        wait_for_owed(&world, n);
+        if n == 4 {
+            world.kill_daemon();
+            std::fs::remove_dir_all(world.base().join("run/tracemark")).unwrap();
+            world.tracemark(&["active", "--no-wait"]);
+        }
+    }
+    world.write("app.py", "print('not committed')\n");
+    world
+        .tracemark(&["active", "--timeout", "1"])
+        .failed(6, "no answer from the MLflow server");
+    wait_for_owed(&world, 7);
+    world.kill_daemon();
+    let _proxy = Proxy::start_on(world.base(), port);
+    let active = world.tracemark(&["active", "--timeout", "60"]).ok();
+    wait_for_owed(&world, 0);
+    let models = models_in("made_off_line");
+    let named = |head: &str| models.iter().filter(|model| model["name"] == head).count();
+    assert_eq!(models.len(), 7, "{models:?}");
+    assert!(heads.iter().all(|head| named(head) == 1), "{models:?}");
+    assert_eq!(models[0]["tags"]["tracemark.dirty"], "false");
+    assert!(
+        models
+            .iter()
+            .any(|model| model["model_id"] == active.trim())
+    );
+}
+
+#[test]
+fn what_ails_the_store_is_said_and_ends_when_it_recovers() {
+    let (world, mut proxy) = behind_proxy("ailing");
+    let ailments = [
+        ("answer 401", "HTTP 401"),
+        ("answer 503", "HTTP 503"),
+        ("answer 429 1", "HTTP 429"),
+        ("readonly", "HTTP 403"),
+        ("hang up", "no answer from the MLflow server"),
+    ];
+    for (mode, words) in ailments {
+        let before = world.tracemark(&["active"]).ok();
+        proxy.be(mode);
+        world.write("app.py", format!("print('{mode}')\n"));
+        world
+            .tracemark(&["active", "--timeout", "1"])
+            .failed(6, words);
+        assert_eq!(world.env_id(), "");
+        let status = world.status();
+        assert_eq!(status["state"], "pending");
+        assert!(
+            status["reason"].as_str().unwrap().contains(words),
+            "{status}"
+        );
+        proxy.be("pass");
+        let after = world.tracemark(&["active", "--timeout", "60"]).ok();
+        assert_ne!(before, after);
+        let status = world.status();
+        assert_eq!(status["reason"], Value::Null);
+        assert!(
+            status["last_error"].as_str().unwrap().contains(words),
+            "{status}"
+        );
+    }
+    let text = world.tracemark(&["status"]).ok();
+    let page = format!(
+        "{}/#/experiments/{}",
+        proxy.address(),
+        experiment_id("ailing")
+    );
+    assert!(text.contains(&page), "{text}");
+}
+
+#[test]
+fn a_store_that_is_slow_is_waited_for() {
+    let (world, mut proxy) = behind_proxy("slow");
+    proxy.be("slow 1");
+    world.write("app.py", "print('slow')\n");
+    let id = world.tracemark(&["active", "--timeout", "60"]).ok();
+    let model = look(server(), &["model", id.trim()]);
+    assert_eq!(model["tags"]["tracemark.dirty"], "true");
+}
+
+#[test]
+fn a_new_version_takes_three_requests_in_a_row_and_a_known_one_none() {
+    let (mut world, mut proxy) = behind_proxy("requests");
+    let known = world.env_id();
+    wait_until("the first version is finished", || {
+        let model = look(server(), &["model", &known]);
+        (model["status"] == "READY").then_some(())
+    });
+    let before = proxy.exchanges().len();
+    world.write("app.py", "print('new')\n");
+    let new = world.new_env_id(&known);
+    wait_until("the new version is finished", || {
+        let model = look(server(), &["model", &new]);
+        (model["status"] == "READY").then_some(())
+    });
+    let asked = of_models(&proxy.exchanges()[before..]);
+    let words: Vec<_> = asked.iter().map(in_words).collect();
+    let expected = ["search", "create", "search", "upload", "finalize"];
+    assert_eq!(words, expected, "{asked:?}");
+    for pair in asked.windows(2) {
+        assert!(pair[0].ended <= pair[1].began, "{pair:?}");
+    }
+    proxy.be("hang up");
+    world.git(&["checkout", "-q", "."]);
+    wait_until("the known id is back without any server", || {
+        (world.env_id() == known).then_some(())
+    });
+    world.kill_daemon();
+    world.set("TRACEMARK_LOG", "warn");
+    assert_eq!(world.tracemark(&["active"]).ok().trim(), known);
+}
+
+/// Whether the experiment is still the same is asked beside the rest.
+fn of_models(exchanges: &[Exchange]) -> Vec<Exchange> {
+    let mut asked: Vec<_> = exchanges
+        .iter()
+        .filter(|exchange| !exchange.path.contains("/experiments/"))
+        .cloned()
+        .collect();
+    asked.sort_by(|one, other| one.began.total_cmp(&other.began));
+    asked
+}
+
+fn in_words(exchange: &Exchange) -> &'static str {
+    let path = exchange.path.as_str();
+    match exchange.method.as_str() {
+        "POST" if path.ends_with("/logged-models/search") => "search",
+        "POST" if path.ends_with("/logged-models") => "create",
+        "PUT" if path.ends_with("/MLmodel") => "upload",
+        "PATCH" if path.contains("/logged-models/m-") => "finalize",
+        _ => "other",
+    }
+}
+
+#[test]
+fn a_model_that_was_deleted_on_the_server_is_withdrawn_and_replaced() {
+    let (world, _proxy) = behind_proxy("deleted_row");
+    let first = world.env_id();
+    rest("DELETE", &format!("logged-models/{first}"), "");
+    world.kill_daemon();
+    world.tracemark(&["active", "--no-wait"]);
+    let second = world.new_env_id(&first);
+    assert_eq!(world.tracemark(&["active"]).ok().trim(), second);
+    assert_eq!(models_in("deleted_row").len(), 1);
+}
+
+#[test]
+fn an_experiment_made_again_under_the_same_name_has_versions_of_its_own() {
+    let (world, _proxy) = behind_proxy("made_again");
+    let first = world.env_id();
+    let old = experiment_id("made_again");
+    let renamed = format!(r#"{{"experiment_id": "{old}", "new_name": "made_again_before"}}"#);
+    rest("POST", "experiments/update", &renamed);
+    world.kill_daemon();
+    let second = world.tracemark(&["active"]).ok();
+    assert_ne!(second.trim(), first);
+    assert_ne!(experiment_id("made_again"), old);
+    let there = models_in("made_again");
+    assert_eq!(there.len(), 1);
+    assert_eq!(there[0]["model_id"], second.trim());
+}
+
+#[test]
+fn a_log_that_grows_all_the_time_makes_no_flood_and_is_named() {
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    world.write(".tracemark.toml", "settle = '1ms'\n");
+    world.commit("settings");
+    world.tracemark(&["up", "--store", &store]).ok();
+    let mut before = world.env_id();
+    let flooded = (0..100).find(|n| {
+        append(&world, "logs/run of today.log", &format!("line {n}\n"));
+        let changed = wait_until("the version is made, or it is said why not", || {
+            let id = world.env_id();
+            let is_new = !id.is_empty() && id != before;
+            let said = world.status()["reason"].as_str().map(str::to_owned);
+            let is_flood = said.is_some_and(|said| said.contains("run of today.log"));
+            (is_new || is_flood).then_some((id, is_flood))
+        });
+        before.clone_from(&changed.0);
+        changed.1
+    });
+    assert_eq!(flooded, Some(60), "sixty an hour are made");
+    let hint = world.status()["hint"].clone();
+    assert_eq!(hint, r"echo '/logs/run\ of\ today.log' >> .gitignore");
+    assert_eq!(
+        rows(&world, Path::new(store.trim_start_matches("sqlite:///"))),
+        61
+    );
+    world.tracemark(&["active"]).ok();
+    let ignore = hint.as_str().unwrap();
+    let typed = world.command("sh").args(["-c", ignore]).status().unwrap();
+    assert!(typed.success());
+    world.commit("ignore the log");
+    let quiet = world.tracemark(&["active"]).ok();
+    append(&world, "logs/run of today.log", "more\n");
+    assert_eq!(world.tracemark(&["active"]).ok(), quiet);
+    world.write("app.py", "print('unasked again')\n");
+    world.new_env_id(quiet.trim());
+}
+
+/// In one write, as a logger does it; it begins in another place: there is no state between two lines.
+fn append(world: &World, path: &str, text: &str) {
+    use std::io::Write as _;
+    let path = world.repo().join(path);
+    if path.exists() {
+        let log = std::fs::File::options().append(true).open(path);
+        log.unwrap().write_all(text.as_bytes()).unwrap();
+    } else {
+        let new = world.base().join("new");
+        std::fs::write(&new, text).unwrap();
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::rename(new, path).unwrap();
+    }
+}
+
+fn rows(world: &World, file: &Path) -> usize {
+    let script = "import sqlite3,sys; print(sqlite3.connect(sys.argv[1]).execute('select count(*) from logged_models').fetchone()[0])";
+    let output = world
+        .command("python3")
+        .args(["-c", script])
+        .arg(file)
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&output.stdout)
+        .trim()
+        .parse()
+        .unwrap()
+}
