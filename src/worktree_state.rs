@@ -263,13 +263,22 @@ enum Progress {
     Known(ActiveModel),
 }
 
+/// HEAD as it was last read.
+#[derive(Debug)]
+enum LastHead {
+    /// Not under these settings.
+    Unread,
+    /// `None` before the first commit.
+    Read(Option<ObjectId>),
+}
+
 /// The state of one worktree.
 #[derive(Debug)]
 pub struct WorktreeState {
     policy: Policy,
     last: Option<Observation>,
     /// HEAD when it was last read, also when what was read then is forgotten.
-    last_head: Option<Option<ObjectId>>,
+    last_head: LastHead,
     broken: Option<String>,
     progress: Progress,
     failure: Option<StoreFailure>,
@@ -319,7 +328,7 @@ impl WorktreeState {
         Self {
             policy,
             last: None,
-            last_head: None,
+            last_head: LastHead::Unread,
             broken: None,
             progress: Progress::Unwanted,
             failure: None,
@@ -533,8 +542,8 @@ impl WorktreeState {
             .as_ref()
             .is_some_and(|before| before.version == observation.version);
         let head = &observation.reading.head;
-        let head_moved = self.last_head.as_ref().is_some_and(|last| last != head);
-        self.last_head = Some(head.clone());
+        let head_moved = matches!(&self.last_head, LastHead::Read(last) if last != head);
+        self.last_head = LastHead::Read(head.clone());
         self.last = Some(observation);
         if head_moved {
             self.head_moved(now);
