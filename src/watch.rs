@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use notify::event::{EventKind, ModifyKind};
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use crate::env_file::COPY_DIR;
@@ -494,12 +494,18 @@ fn matters_to_git(inside: &Path) -> bool {
     }
 }
 
+fn is_mere_access(kind: EventKind) -> bool {
+    let written = AccessKind::Close(AccessMode::Write);
+    matches!(kind, EventKind::Access(access) if access != written)
+}
+
 /// Returns whether anything was noted. The rescan flag comes without paths, so it is looked at first.
 fn note(shared: &Shared, filter: &GitDirFilter, event: notify::Result<notify::Event>) -> bool {
     let mut noted = shared.lock();
     match event {
         Ok(event) if event.need_rescan() => noted.touched = Touched::Everything,
-        Ok(event) if matches!(event.kind, EventKind::Access(_)) => return false,
+        // A file that was mapped and written tells only when it is closed.
+        Ok(event) if is_mere_access(event.kind) => return false,
         Ok(event) => {
             let mut matters = false;
             let is_metadata = matches!(event.kind, EventKind::Modify(ModifyKind::Metadata(_)));

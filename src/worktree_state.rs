@@ -456,7 +456,7 @@ impl WorktreeState {
     fn asked(&mut self, waiter: WaiterId, deadline: Instant, now: Instant) {
         self.waiters.push(Waiter::new(waiter, deadline));
         if deadline > now {
-            self.pass_synced = true;
+            self.pass_everything = true;
             self.want_pass(now);
         }
     }

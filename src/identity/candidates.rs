@@ -133,6 +133,15 @@ impl Candidates {
             Err(error) if super::file_content::is_absence(&error) => {}
             Err(_) => return None,
         }
+        let has_repository = |dir: &[u8]| {
+            root.join(OsStr::from_bytes(dir))
+                .join(".git")
+                .symlink_metadata()
+                .is_ok()
+        };
+        if parents(path).any(|dir| !dir.is_empty() && has_repository(dir)) {
+            return None;
+        }
         self.add_one(path, index);
         let is_known = |path: &[u8]| index.find(path).is_some() || status.untracked.contains(path);
         for above in parents(path).filter(|above| is_known(above)) {

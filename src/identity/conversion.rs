@@ -10,7 +10,7 @@ use super::file_map::{Entry, listed_entry};
 use super::git_config::GitConfig;
 use super::ground::{Places, outer_attributes};
 use super::index_file::IndexFile;
-use super::stamp::Stamp;
+use super::stamp::{Moment, Stamp};
 use super::tree::TreeError;
 use super::tree::{SETTINGS, refuse_wrong_encoding};
 use crate::git::{Git, records};
@@ -48,6 +48,12 @@ impl Conversion {
             && self.config.is_true("core.autocrlf") != Some(false);
         let from_a_tree = self.config.get("attr.tree").is_some();
         by_line_ends || from_a_tree || !self.inner.is_empty() || !self.outer.is_empty()
+    }
+
+    /// Returns whether no attribute file moved so shortly before that another change could leave the same stamp.
+    pub(super) fn is_settled(&self, moment: &Moment) -> bool {
+        let mut stamps = self.inner.values().chain(self.outer.values());
+        stamps.all(|stamp| moment.settles(stamp))
     }
 
     /// Returns the attribute files inside the worktree.

@@ -58,6 +58,17 @@ impl GitConfig {
         }
     }
 
+    /// Returns whether files are converted by programs other than git-lfs, which may do something else tomorrow.
+    pub(super) fn has_own_filters(&self) -> bool {
+        self.values.iter().any(|(key, value)| {
+            let name = key
+                .strip_prefix("filter.")
+                .and_then(|key| key.rsplit_once('.'));
+            let cleans = matches!(name, Some((_, "clean" | "process")));
+            cleans && !value.is_empty() && !value.starts_with("git-lfs ")
+        })
+    }
+
     /// Returns whether diffs are made, or files made readable for them, by other programs than git.
     pub(super) fn runs_programs_in_diffs(&self) -> bool {
         let is_of_driver = |key: &str| {

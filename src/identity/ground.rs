@@ -35,6 +35,8 @@ const OWN: [&str; 5] = [
 ];
 /// Of the whole system, where git is built with the usual prefix.
 const SYSTEM: [&str; 2] = ["/etc/gitconfig", "/etc/gitattributes"];
+/// How many names of names git follows from HEAD (refs.h, git 2.47).
+const SYMREFS_MAX: usize = 5;
 /// How many object directories that borrow from each other are followed.
 const ALTERNATES_MAX: usize = 64;
 
@@ -91,7 +93,10 @@ impl Ground {
                 .into_iter()
                 .flat_map(|dir| of_user.map(|name| dir.join(name))),
         );
-        paths.extend(attributes_file(config));
+        paths.extend(attributes_file(config, root));
+        paths.extend(configured(config, "diff.orderfile", root));
+        let named = ["GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"].map(std::env::var_os);
+        paths.extend(named.into_iter().flatten().map(|file| root.join(file)));
         paths.extend(configured(config, "core.excludesfile", root));
         let place = |dir: &PathBuf| Stamp::of_any(dir).map(|stamp| stamp.place());
         Self {
@@ -127,14 +132,21 @@ fn followed(path: &Path) -> Option<Stamp> {
     path.metadata().ok().as_ref().map(Stamp::from)
 }
 
-/// The file of the branch that HEAD names, in both git directories.
+/// The files of the branch that HEAD names, and of those that it names in turn, in both git directories.
 fn head_ref(places: &Places) -> Vec<PathBuf> {
-    let head = std::fs::read(places.git_dir.join("HEAD")).unwrap_or_default();
-    let Some(name) = head.trim_ascii().strip_prefix(b"ref: ") else {
-        return Vec::new();
-    };
-    let name = OsStr::from_bytes(name);
-    vec![places.common_dir.join(name), places.git_dir.join(name)]
+    let mut found = Vec::new();
+    let mut text = std::fs::read(places.git_dir.join("HEAD")).unwrap_or_default();
+    for _ in 0..SYMREFS_MAX {
+        let Some(name) = text.trim_ascii().strip_prefix(b"ref: ") else {
+            break;
+        };
+        let name = OsStr::from_bytes(name);
+        let files = [places.common_dir.join(name), places.git_dir.join(name)];
+        let next = files.iter().find_map(|file| std::fs::read(file).ok());
+        found.extend(files);
+        text = next.unwrap_or_default();
+    }
+    found
 }
 
 /// The pack directories, and lists of further ones, of every object directory that this one borrows from.
@@ -156,8 +168,8 @@ fn alternates(objects: &Path) -> Vec<PathBuf> {
 }
 
 /// Returns the user's own attribute file (`core.attributesFile` in git-config(1)).
-fn attributes_file(config: &GitConfig) -> Option<PathBuf> {
-    configured(config, "core.attributesfile", Path::new("/"))
+fn attributes_file(config: &GitConfig, root: &Path) -> Option<PathBuf> {
+    configured(config, "core.attributesfile", root)
         .or_else(|| xdg_dir().map(|dir| dir.join("attributes")))
 }
 
@@ -174,7 +186,7 @@ pub(super) fn outer_attributes(places: &Places, config: &GitConfig) -> Vec<PathB
     let files = [
         Some(places.common_dir.join("info/attributes")),
         Some(PathBuf::from("/etc/gitattributes")),
-        attributes_file(config),
+        attributes_file(config, &places.root),
     ];
     files.into_iter().flatten().collect()
 }

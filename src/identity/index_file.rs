@@ -263,7 +263,10 @@ impl IndexFile {
 
     /// Returns the bytes of an index with the entries of `paths`, of which nothing is known to have been read.
     pub(super) fn with_only_unread(&self, paths: &BTreeSet<Vec<u8>>) -> Vec<u8> {
-        let mut small = self.with_only(paths).bytes;
+        let chosen = paths.iter().flat_map(|path| self.places_of(path));
+        let chosen = chosen.filter_map(|at| self.entries.get(at));
+        let entries: Vec<_> = chosen.filter_map(|place| self.entry(place)).collect();
+        let mut small = written(&entries, self.id_length);
         let (places, _) = places(&small, self.id_length).unwrap_or_default();
         let heads: Vec<_> = places.into_iter().map(|place| place.head.start).collect();
         for start in heads {

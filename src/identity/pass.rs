@@ -60,7 +60,8 @@ impl Pass<'_> {
         let text = text.map_err(|_| Stop::NotPlain)??;
         let status = Status::parse(&text).ok_or(Stop::NotPlain)?;
         let quoting = Quoting::of(&status, &text).ok_or(Stop::NotPlain)?;
-        if status.untracked.iter().any(|path| path.ends_with(b"/")) {
+        let is_odd = |path: &PathBytes| path.ends_with(b"/") || is_refused(path);
+        if status.untracked.iter().any(is_odd) {
             return Err(Stop::NotPlain);
         }
         let tracked = tracked?;
@@ -70,7 +71,7 @@ impl Pass<'_> {
             after_staged: Digest::new(&head.commit),
             after_unstaged: Digest::new(&head.commit),
             unreadable_diff: None,
-            is_settled: ground.is_settled(&self.moment),
+            is_settled: ground.is_settled(&self.moment) && conversion.is_settled(&self.moment),
             ground,
             config,
             head,
@@ -248,8 +249,19 @@ pub(super) fn is_plain_config(config: &GitConfig) -> Result<(), Stop> {
         && !config.get("core.excludesfile").is_some_and(is_of_a_user)
         && !config.get("core.attributesfile").is_some_and(is_of_a_user)
         && shows_untracked
+        && !config.has_own_filters()
         && !config.runs_programs_in_diffs();
     is_plain.then_some(()).ok_or(Stop::NotPlain)
+}
+
+/// Returns whether a part of the path may be one that git never takes in, as it looks like its own directory on some systems
+/// (`core.protectNTFS` in git-config(1)).
+fn is_refused(path: &[u8]) -> bool {
+    path.split(|byte| *byte == b'/').any(|part| {
+        let part = part.to_ascii_lowercase();
+        let rest = part.strip_prefix(b".git");
+        part == b"git~1" || rest.is_some_and(|rest| rest.iter().all(|byte| b" .:".contains(byte)))
+    })
 }
 
 /// `~name/…`, and `%(prefix)/…`, which git alone knows how to read.

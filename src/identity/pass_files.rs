@@ -109,7 +109,8 @@ impl Pass<'_> {
                 self.cache.files.remove(path);
             }
         }
-        self.cache.made_under = Some((conversion.clone(), Arc::clone(index)));
+        let is_settled = conversion.is_settled(&self.moment);
+        self.cache.made_under = is_settled.then(|| (conversion.clone(), Arc::clone(index)));
         Ok(conversion)
     }
 

@@ -393,9 +393,14 @@ impl StartingIndex {
 pub(super) fn refuse_wrong_encoding(stderr: &[u8]) -> Result<(), TreeError> {
     let text = String::from_utf8_lossy(stderr);
     let complaint = text.lines().find(|line| {
-        ["failed to encode", "BOM is prohibited", "BOM is required"]
-            .iter()
-            .any(|words| line.contains(words))
+        [
+            "failed to encode",
+            "BOM is prohibited",
+            "BOM is required",
+            "Ignoring path",
+        ]
+        .iter()
+        .any(|words| line.contains(words))
     });
     complaint.map_or(Ok(()), |line| {
         Err(TreeError::Git(GitError::Failed {

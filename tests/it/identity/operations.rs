@@ -215,42 +215,52 @@ pub(super) enum Op {
     Wait,
 }
 
-/// Draws an operation.
-pub(super) fn op() -> impl Strategy<Value = Op> {
+/// Draws what changes nothing but files of the code.
+pub(super) fn edit() -> BoxedStrategy<Op> {
     let file = || select(&FILES[..]);
     let dir = || select(&DIRS[..]);
     let kinds = || 0..CONTENTS;
     prop_oneof![
-        8 => (file(), kinds(), any::<u8>()).prop_map(|(file, kind, salt)| Op::Write(file, kind, salt)),
-        3 => file().prop_map(Op::Append),
-        1 => file().prop_map(Op::Truncate),
-        3 => (file(), proptest::bool::weighted(0.2)).prop_map(|(file, keep)| Op::SameSize(file, keep)),
-        2 => (file(), kinds(), any::<u8>()).prop_map(|(file, kind, salt)| Op::Replace(file, kind, salt)),
-        3 => file().prop_map(Op::Delete),
-        2 => (file(), file()).prop_map(|(from, to)| Op::Rename(from, to)),
-        2 => (file(), select(&TARGETS[..])).prop_map(|(file, target)| Op::Link(file, target)),
-        1 => file().prop_map(Op::Chmod),
+        16 => (file(), kinds(), any::<u8>()).prop_map(|(file, kind, salt)| Op::Write(file, kind, salt)),
+        6 => file().prop_map(Op::Append),
+        2 => file().prop_map(Op::Truncate),
+        6 => (file(), proptest::bool::weighted(0.2)).prop_map(|(file, keep)| Op::SameSize(file, keep)),
+        4 => (file(), kinds(), any::<u8>()).prop_map(|(file, kind, salt)| Op::Replace(file, kind, salt)),
+        6 => file().prop_map(Op::Delete),
+        4 => (file(), file()).prop_map(|(from, to)| Op::Rename(from, to)),
+        4 => (file(), select(&TARGETS[..])).prop_map(|(file, target)| Op::Link(file, target)),
+        2 => file().prop_map(Op::Chmod),
         1 => file().prop_map(Op::Fifo),
-        1 => Just(Op::TouchAll),
-        2 => dir().prop_map(Op::NewDir),
-        2 => (dir(), dir()).prop_map(|(from, to)| Op::RenameDir(from, to)),
-        1 => dir().prop_map(Op::DeleteDir),
-        1 => file().prop_map(Op::FileToDir),
-        1 => dir().prop_map(Op::DirToFile),
-        1 => dir().prop_map(Op::DirToLink),
+        2 => Just(Op::TouchAll),
+        4 => dir().prop_map(Op::NewDir),
+        4 => (dir(), dir()).prop_map(|(from, to)| Op::RenameDir(from, to)),
+        2 => dir().prop_map(Op::DeleteDir),
+        2 => file().prop_map(Op::FileToDir),
+        2 => dir().prop_map(Op::DirToFile),
+        2 => dir().prop_map(Op::DirToLink),
+        4 => any::<bool>().prop_map(Op::Unseen),
+        6 => Just(Op::Wait),
+    ]
+    .boxed()
+}
+
+/// Draws any operation.
+pub(super) fn op() -> BoxedStrategy<Op> {
+    let file = || select(&FILES[..]);
+    prop_oneof![
+        40 => edit(),
         2 => (select(&[".gitignore", "pkg/.gitignore", "info/exclude", "user"][..]), select(&IGNORED[..]))
             .prop_map(|(place, rules)| Op::Ignore(place, rules)),
         2 => (select(&[".gitattributes", "pkg/.gitattributes", "info/attributes", "user"][..]), select(&ATTRIBUTES[..]))
             .prop_map(|(place, rules)| Op::Attributes(place, rules)),
         4 => (select(&["--local", "--local", "--global"][..]), select(&SETTINGS[..]))
             .prop_map(|(layer, setting)| Op::Set(layer, setting)),
-        2 => (file(), any::<u8>()).prop_map(|(file, salt)| Op::StagePart(file, salt)),
+        4 => (file(), any::<u8>()).prop_map(|(file, salt)| Op::StagePart(file, salt)),
         16 => (select(&CALLS[..]), file(), file()).prop_map(|(call, file, other)| Op::Git(call, file, other)),
         2 => (select(&["sm", "sm", "nest", "new"][..]), select(&INNER_CALLS[..]))
             .prop_map(|(dir, call)| Op::GitInside(dir, call)),
-        2 => any::<bool>().prop_map(Op::Unseen),
-        3 => Just(Op::Wait),
     ]
+    .boxed()
 }
 
 /// How many kinds of content there are.
@@ -264,7 +274,7 @@ pub(super) fn content(kind: u8, salt: u8) -> Vec<u8> {
         0 => Vec::new(),
         1 => lines().replace('\n', "\r\n").into_bytes(),
         2 => lines().trim_end().as_bytes().to_vec(),
-        3 => [b"caf\xe9 ", lines().as_bytes()].concat(),
+        3 if salt.is_multiple_of(4) => [b"caf\xe9 ", lines().as_bytes()].concat(),
         4 => [&[0, salt, 255], lines().as_bytes()].concat(),
         5 => format!("caf\u{e9}\u{2028}\u{3000}{salt}\rlone\n").into_bytes(),
         6 => format!("one {}\n", salt % 3).into_bytes(),
