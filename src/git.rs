@@ -163,6 +163,15 @@ impl Git {
         git
     }
 
+    /// Returns whether every call sees what a call typed here would see: no settings and no variables of our own.
+    pub fn is_plain(&self) -> bool {
+        let only_locks = self
+            .set
+            .iter()
+            .all(|(name, _)| name == "GIT_OPTIONAL_LOCKS");
+        only_locks && self.config.is_empty() && self.emptied.is_empty() && !self.distrusts
+    }
+
     /// Returns whether no program that a repository names may run.
     pub fn distrusts(&self) -> bool {
         self.distrusts

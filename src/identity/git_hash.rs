@@ -18,7 +18,9 @@ use sha2::{Digest as _, Sha256};
 use super::FILE_LIMIT;
 use super::diffs::{self, DiffCall};
 use super::digest::Digest;
+use super::glance::Glance;
 use super::index_file::{IndexFile, SmallIndex};
+use super::nearby::Nearby;
 use super::split_index;
 use super::status_text::Status;
 use crate::git::{Git, GitError, Output};
@@ -84,10 +86,16 @@ pub struct GitHash {
 /// # Errors
 /// [`GitHashError`] in every state in which the helper raises or hangs.
 pub fn compute(git: &Git, scratch: Option<&Path>) -> Result<GitHash, GitHashError> {
+    let nearby = Nearby::find(git);
+    let glance = nearby.as_ref().and_then(Glance::at);
+    let place = nearby.map(Place::from);
+    if let (Some(place), Some(glance)) = (&place, glance) {
+        return by_glance(git, place, &glance, scratch);
+    }
     if may_be_split(git) {
         return plainly(git, scratch);
     }
-    match cheaply(git, scratch)? {
+    match cheaply(git, place, scratch)? {
         Some(hash) => Ok(hash),
         None => plainly(git, scratch),
     }
@@ -140,20 +148,44 @@ pub fn plainly(git: &Git, scratch: Option<&Path>) -> Result<GitHash, GitHashErro
         (diffs, status.join())
     });
     diffs?;
-    let status = status.unwrap_or_else(|_| {
-        let error = std::io::Error::other("the thread that read the status ended early");
-        Err(GitHashError::Scratch(error))
-    })?;
-    GitHash::dirty(&root, head, digest, &status)
+    let status = status.unwrap_or_else(|_| Err(ended_early()))?;
+    Ok(GitHash::dirty(head, digest, &file_lines(&root, &status)?))
+}
+
+/// Computes the same where no process of git was needed to know the status.
+fn by_glance(
+    git: &Git,
+    place: &Place,
+    glance: &Glance,
+    scratch: Option<&Path>,
+) -> Result<GitHash, GitHashError> {
+    if glance.status_text.is_empty() {
+        return Ok(GitHash::clean(place.head.clone()));
+    }
+    from_status(
+        git,
+        place,
+        &glance.index,
+        &glance.status_text,
+        &glance.status,
+        scratch,
+    )
 }
 
 /// Computes the same with one status, and diffs of the paths that it names; `None` where only the plain way is sure.
-fn cheaply(git: &Git, scratch: Option<&Path>) -> Result<Option<GitHash>, GitHashError> {
-    let (place, status) = std::thread::scope(|scope| {
-        let place = scope.spawn(|| Place::find(git));
-        let status = status_text(git);
-        (place.join().ok().flatten(), status.ok())
-    });
+fn cheaply(
+    git: &Git,
+    nearby: Option<Place>,
+    scratch: Option<&Path>,
+) -> Result<Option<GitHash>, GitHashError> {
+    let (place, status) = match nearby {
+        Some(place) => (Some(place), status_text(git).ok()),
+        None => std::thread::scope(|scope| {
+            let place = scope.spawn(|| Place::find(git));
+            let status = status_text(git);
+            (place.join().ok().flatten(), status.ok())
+        }),
+    };
     let (Some(place), Some(status)) = (place, status) else {
         return Ok(None);
     };
@@ -176,23 +208,43 @@ fn cheaply(git: &Git, scratch: Option<&Path>) -> Result<Option<GitHash>, GitHash
     let Some(index) = IndexFile::read(index, place.head.len() / 2) else {
         return Ok(None);
     };
+    from_status(git, &place, &index, &status, &changes, scratch).map(Some)
+}
+
+/// Adds the diffs of what a status lists, while the files are read that the helper opens.
+fn from_status(
+    git: &Git,
+    place: &Place,
+    index: &IndexFile,
+    status: &str,
+    changes: &Status,
+    scratch: Option<&Path>,
+) -> Result<GitHash, GitHashError> {
     let small = index.with_only(&changes.tracked_paths());
     let scratch =
         super::scratch::new(git, Path::new(&place.root), scratch).map_err(GitHashError::Scratch)?;
     let unstaged_too = changes.has_unstaged() || small.has_gitlinks;
     let staged = changes
         .has_staged()
-        .then(|| staged_call(git, &place.index, &changes, &index, scratch.path()))
+        .then(|| staged_call(git, &place.index, changes, index, scratch.path()))
         .transpose()?;
     let mut digest = Digest::new(&place.head);
-    diffs::add_both(&mut digest, staged.as_ref(), || {
-        if unstaged_too {
-            unstaged(git, &place.index, &small, scratch.path()).map(Some)
-        } else {
-            Ok(None)
-        }
+    let files = std::thread::scope(|scope| {
+        let files = scope.spawn(|| file_lines(&place.root, status));
+        diffs::add_both(&mut digest, staged.as_ref(), || {
+            if unstaged_too {
+                unstaged(git, &place.index, &small, scratch.path()).map(Some)
+            } else {
+                Ok(None)
+            }
+        })?;
+        files.join().unwrap_or_else(|_| Err(ended_early()))
     })?;
-    GitHash::dirty(&place.root, place.head, digest, &status).map(Some)
+    Ok(GitHash::dirty(place.head.clone(), digest, &files))
+}
+
+fn ended_early() -> GitHashError {
+    GitHashError::Scratch(std::io::Error::other("a thread that reads ended early"))
 }
 
 /// Makes `git diff --cached` ready: on an index of the paths whose entries differ from HEAD's, and comparing those alone. Git
@@ -253,11 +305,21 @@ fn shows_untracked(git: &Git) -> bool {
     }
 }
 
-/// Where a state is, from one call of git.
+/// Where a state is.
 struct Place {
     root: String,
     index: PathBuf,
     head: String,
+}
+
+impl From<Nearby> for Place {
+    fn from(nearby: Nearby) -> Self {
+        Self {
+            index: nearby.index(),
+            head: nearby.head.to_string(),
+            root: nearby.root,
+        }
+    }
 }
 
 impl Place {
@@ -301,19 +363,13 @@ impl GitHash {
         format!("{start}-dirty-{}", digest.finish())
     }
 
-    fn dirty(
-        root: &str,
-        head: String,
-        mut digest: Digest,
-        status: &str,
-    ) -> Result<Self, GitHashError> {
-        let files = file_lines(root, status)?;
+    fn dirty(head: String, mut digest: Digest, files: &[String]) -> Self {
         digest.part("FILES:\n").add(files.join("\n").as_bytes());
-        Ok(Self {
+        Self {
             text: Self::dirty_text(&head, digest),
             head,
             clean: false,
-        })
+        }
     }
 }
 

@@ -6,7 +6,9 @@
 //! gitformat-index(5), git 2.47.
 
 use std::collections::BTreeSet;
+use std::fs::Metadata;
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt as _;
 
 use super::object::RawId;
 
@@ -24,6 +26,8 @@ const NAME_LENGTH: u16 = 0x0fff;
 const HIDDEN: u16 = 0x6000;
 /// Where the seconds of the last write lie in the stat data.
 const WRITTEN: Range<usize> = 8..12;
+/// Where the inode's number lies in the stat data.
+const INODE: usize = 20;
 /// Where the mode lies in the stat data.
 const MODE: Range<usize> = 24..28;
 /// Where the size lies in the stat data.
@@ -31,7 +35,9 @@ const SIZE: Range<usize> = 36..40;
 /// The mode of a submodule's entry.
 const GITLINK: u32 = 0o160_000;
 /// The modes of files: plain, executable, link.
-const FILES: [u32; 3] = [0o100_644, 0o100_755, 0o120_000];
+const FILES: [u32; 3] = [0o100_644, 0o100_755, LINK];
+/// The mode of symbolic links.
+pub(super) const LINK: u32 = 0o120_000;
 
 /// An index that could be read.
 #[derive(Debug)]
@@ -40,6 +46,8 @@ pub(super) struct IndexFile {
     entries: Vec<Place>,
     /// Which entries a small index always has: submodules, and files that rule others.
     always: Vec<usize>,
+    /// Where the id of the tree lies that the entries make, where git noted it.
+    tree: Option<Range<usize>>,
     id_length: usize,
 }
 
@@ -82,6 +90,28 @@ impl<'a> IndexEntry<'a> {
             number(self.head.get(WRITTEN)?)?,
             number(self.head.get(SIZE)?)?,
         ))
+    }
+
+    /// Returns whether this is what lstat(2) says of the file now, in everything that git notes of it but mode and device.
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "git cuts them so"
+    )]
+    pub(super) fn describes(&self, file: &Metadata) -> bool {
+        let expected = [
+            file.ctime() as u32,
+            file.ctime_nsec() as u32,
+            file.mtime() as u32,
+            file.mtime_nsec() as u32,
+        ];
+        let owner = [file.uid(), file.gid(), file.size() as u32];
+        let noted = |at: usize| self.head.get(at..at + 4).and_then(number);
+        let is_same = |start: usize, numbers: &[u32]| {
+            let mut numbers = numbers.iter().enumerate();
+            numbers.all(|(at, expected)| noted(start + 4 * at) == Some(*expected))
+        };
+        is_same(0, &expected) && is_same(INODE, &[file.ino() as u32]) && is_same(MODE.end, &owner)
     }
 
     fn is_gitlink(&self) -> bool {
@@ -131,12 +161,13 @@ impl IndexFile {
         bytes: Vec<u8>,
         id_length: usize,
     ) -> Option<(Self, Option<Vec<u8>>)> {
-        let (entries, link) = places(&bytes, id_length)?;
+        let (entries, Extensions { link, tree }) = places(&bytes, id_length)?;
         let link = link.and_then(|link| bytes.get(link)).map(<[u8]>::to_vec);
         let mut index = Self {
             bytes,
             entries,
             always: Vec::new(),
+            tree,
             id_length,
         };
         index.always = index
@@ -151,6 +182,16 @@ impl IndexFile {
     /// Returns the file's bytes.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Returns the number of entries.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Returns the id of the tree that all entries together make, where git has written it down.
+    pub(super) fn tree_id(&self) -> Option<&[u8]> {
+        self.bytes.get(self.tree.clone()?)
     }
 
     /// Returns the bytes of the index that a split index and its shared one are together: entries of `shared` without
@@ -293,8 +334,8 @@ impl IndexFile {
     }
 }
 
-/// Returns where the entries lie, and the body of the extension that makes an index a split one.
-fn places(bytes: &[u8], id_length: usize) -> Option<(Vec<Place>, Option<Range<usize>>)> {
+/// Returns where the entries lie, and what follows them.
+fn places(bytes: &[u8], id_length: usize) -> Option<(Vec<Place>, Extensions)> {
     let end = bytes.len().checked_sub(id_length)?;
     let body = bytes.get(..end)?;
     if body.get(..4)? != b"DIRC" {
@@ -313,7 +354,7 @@ fn places(bytes: &[u8], id_length: usize) -> Option<(Vec<Place>, Option<Range<us
         entries.push(place);
         at += length;
     }
-    Some((entries, extensions(body, at)?.link))
+    Some((entries, extensions(body, at, id_length)?))
 }
 
 /// Returns the bytes of an index with these entries and no extension.
@@ -341,6 +382,23 @@ pub(super) struct SmallIndex {
     pub(super) has_gitlinks: bool,
     /// Whether there are entries that were not asked for and rule how others are read.
     pub(super) has_rules: bool,
+}
+
+/// The mode that git gives a file (gitformat-index(5)); `None` for what is neither file nor link.
+pub(super) fn mode_of(file: &Metadata) -> Option<u32> {
+    let [plain, executable, link] = FILES;
+    let kind = file.file_type();
+    if kind.is_symlink() {
+        Some(link)
+    } else if kind.is_file() {
+        Some(if file.mode() & 0o100 == 0 {
+            plain
+        } else {
+            executable
+        })
+    } else {
+        None
+    }
 }
 
 fn number(bytes: &[u8]) -> Option<u32> {
@@ -413,15 +471,18 @@ fn write_entry(body: &mut Vec<u8>, entry: &IndexEntry<'_>) {
 }
 
 /// What follows the entries.
+#[derive(Default)]
 struct Extensions {
     /// Where the body of the one lies that makes an index a split one.
     link: Option<Range<usize>>,
+    /// Where the id of the tree lies that all entries make.
+    tree: Option<Range<usize>>,
 }
 
 /// Extensions whose name begins with a capital only speed git up. Returns `None` for any other than `link` (`sdir`), which
 /// changes what the entries mean.
-fn extensions(body: &[u8], mut at: usize) -> Option<Extensions> {
-    let mut link = None;
+fn extensions(body: &[u8], mut at: usize, id_length: usize) -> Option<Extensions> {
+    let (mut link, mut tree) = (None, None);
     while at < body.len() {
         let name = body.get(at..at + 4)?;
         let length = usize::try_from(number(body.get(at + 4..at + 8)?)?).ok()?;
@@ -430,11 +491,25 @@ fn extensions(body: &[u8], mut at: usize) -> Option<Extensions> {
         at = inside.end;
         if name == b"link" {
             link = Some(inside);
+        } else if name == b"TREE" {
+            tree = root_tree(body, inside, id_length);
         } else if !name.first().is_some_and(u8::is_ascii_uppercase) {
             return None;
         }
     }
-    Some(Extensions { link })
+    Some(Extensions { link, tree })
+}
+
+/// The first record of the cached trees is that of the root: an empty name, NUL, the number of entries (negative where the
+/// tree is not known), a space, the number of subtrees, LF, the id.
+fn root_tree(body: &[u8], inside: Range<usize>, id_length: usize) -> Option<Range<usize>> {
+    let record = body.get(inside.clone())?;
+    let counts = record.strip_prefix(b"\0")?;
+    let line = counts.iter().position(|byte| *byte == b'\n')?;
+    let is_known = counts.first().is_some_and(u8::is_ascii_digit);
+    let start = inside.start + line + 2;
+    let id = start..start + id_length;
+    (is_known && id.end <= inside.end).then_some(id)
 }
 
 #[cfg(test)]

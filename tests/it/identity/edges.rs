@@ -53,6 +53,90 @@ fn what_permissions_forbid_to_read_is_as_unreadable_as_for_the_helper() {
     alone_under(wrapper, || each_is_right(&UNREADABLE));
 }
 
+/// States that look clean, or like one plain edit, to who looks at files and index alone.
+const DECEPTIVE: [State; 16] = [
+    ("nothing was changed", |_| {}),
+    ("a file was touched", |ground| {
+        ground.write("a.py", "first\n");
+    }),
+    ("a file is gone", |ground| {
+        std::fs::remove_file(ground.at("a.py")).unwrap();
+    }),
+    ("a file became a link", |ground| {
+        std::fs::remove_file(ground.at("a.py")).unwrap();
+        symlink("b.py", ground.at("a.py")).unwrap();
+    }),
+    ("a file became executable", |ground| {
+        std::fs::set_permissions(ground.at("a.py"), std::fs::Permissions::from_mode(0o755))
+            .unwrap();
+    }),
+    ("a file became a directory", |ground| {
+        std::fs::remove_file(ground.at("a.py")).unwrap();
+        ground.write("a.py/in.py", "first\n");
+    }),
+    ("a directory became a link to its double", |ground| {
+        ground.write("d/c.py", "first\n");
+        ground.commit_all("d");
+        std::fs::rename(ground.at("d"), ground.at("../double")).unwrap();
+        symlink("../double", ground.at("d")).unwrap();
+    }),
+    ("a directory became a repository", |ground| {
+        ground.write("d/c.py", "first\n");
+        ground.commit_all("d");
+        ground.git(&["init", "-q", "d"]);
+    }),
+    ("HEAD is replaced", |ground| {
+        ground.write("a.py", "second\n");
+        ground.commit_all("second");
+        ground.git(&["replace", "HEAD", "HEAD~1"]);
+    }),
+    ("a setting has a value that git refuses", |ground| {
+        ground.git(&["config", "push.default", "bogus"]);
+    }),
+    ("a setting is half a line", |ground| {
+        append(ground, ".git/config", "[user]\n\tname\n");
+    }),
+    ("modes do not count", |ground| {
+        ground.git(&["config", "core.fileMode", "false"]);
+        std::fs::set_permissions(ground.at("a.py"), std::fs::Permissions::from_mode(0o755))
+            .unwrap();
+    }),
+    ("line ends do not count", |ground| {
+        ground.write(".gitattributes", "* text\n");
+        ground.commit_all("text");
+        ground.write("a.py", "first\r\n");
+    }),
+    (
+        "line ends do not count by a file of the repository alone",
+        |ground| {
+            append(ground, ".git/info/attributes", "* text\n");
+            ground.write("a.py", "first\r\n");
+        },
+    ),
+    ("a file is only ignored", |ground| {
+        append(ground, ".git/info/exclude", "*.log\n");
+        ground.write("x.log", "x\n");
+        ground.write("a.py", "changed\n");
+    }),
+    ("the branch was moved back", |ground| {
+        ground.write("a.py", "second\n");
+        ground.commit_all("second");
+        ground.git(&["update-ref", "HEAD", "HEAD~1"]);
+    }),
+];
+
+fn append(ground: &Ground, path: &str, text: &str) {
+    let path = ground.at(path);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let before = std::fs::read_to_string(&path).unwrap_or_default();
+    std::fs::write(path, before + text).unwrap();
+}
+
+#[test]
+fn what_looks_clean_is_clean_only_where_git_says_so() {
+    alone(|| each_is_right(&DECEPTIVE));
+}
+
 /// Makes a file that nobody may read, or a directory that nobody may enter.
 fn lock(ground: &Ground, path: &str) {
     let path = ground.at(path);

@@ -1,0 +1,110 @@
+//! The repository that a directory lies in, found without a process of git where it is of the commonest kind.
+//!
+//! `None` means that git must be asked, never that there is no repository.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use super::git_hash::python_strip;
+use crate::git::Git;
+
+/// Variables of git that say nothing about where a repository is or what its state is.
+const HARMLESS: [&str; 18] = [
+    "GIT_ASKPASS",
+    "GIT_AUTHOR_DATE",
+    "GIT_AUTHOR_EMAIL",
+    "GIT_AUTHOR_NAME",
+    "GIT_COMMITTER_DATE",
+    "GIT_COMMITTER_EMAIL",
+    "GIT_COMMITTER_NAME",
+    "GIT_CONFIG_NOSYSTEM",
+    "GIT_EDITOR",
+    "GIT_OPTIONAL_LOCKS",
+    "GIT_PAGER",
+    "GIT_SEQUENCE_EDITOR",
+    "GIT_SSH",
+    "GIT_SSH_COMMAND",
+    "GIT_SSL_CAINFO",
+    "GIT_SSL_CAPATH",
+    "GIT_SSL_NO_VERIFY",
+    "GIT_TERMINAL_PROMPT",
+];
+
+/// Variables that name a file of settings, and the value by which they name none.
+const SETTINGS: [&str; 2] = ["GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"];
+const NO_SETTINGS: &str = "/dev/null";
+
+/// A repository with its own `.git` directory at the top of its work tree.
+pub(super) struct Nearby {
+    /// The top of the work tree, without symbolic links in it; nothing that the helper would trim.
+    pub(super) root: String,
+    /// What `HEAD` comes to.
+    pub(super) head: git2::Oid,
+    /// To read more of it.
+    pub(super) repository: git2::Repository,
+}
+
+impl Nearby {
+    /// Looks for it from the directory of `git` upwards, as git does (git(1), `GIT_DISCOVERY_ACROSS_FILESYSTEM` and
+    /// `safe.directory` in git-config(1)).
+    pub(super) fn find(git: &Git) -> Option<Self> {
+        if !git.is_plain() || names_git_elsewhere(git) {
+            return None;
+        }
+        let start = git.directory().canonicalize().ok()?;
+        let root = root_above(&start)?;
+        let repository = git2::Repository::open(root.join(".git")).ok()?;
+        let config = repository.config().ok()?.snapshot().ok()?;
+        let is_elsewhere = config.get_entry("core.worktree").is_ok();
+        if is_elsewhere || repository.is_bare() {
+            return None;
+        }
+        let head = repository.head().ok()?.target()?;
+        drop(config);
+        Some(Self {
+            root: plain_text(&root)?.to_owned(),
+            head,
+            repository,
+        })
+    }
+
+    /// Returns the path of the index.
+    pub(super) fn index(&self) -> PathBuf {
+        self.repository.path().join("index")
+    }
+}
+
+fn plain_text(root: &Path) -> Option<&str> {
+    let text = root.to_str()?;
+    let is_plain = python_strip(text) == text && !text.contains(['\r', '\n']);
+    is_plain.then_some(text)
+}
+
+/// git2 reads the usual files of settings whatever the environment says, so that it may know more of them than git, not less.
+fn names_git_elsewhere(git: &Git) -> bool {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let of_git =
+        names.filter(|name| name.starts_with("GIT_") && !HARMLESS.contains(&name.as_str()));
+    of_git
+        .filter_map(|name| Some((git.variable(&name)?, name)))
+        .any(|(value, name)| value != NO_SETTINGS || !SETTINGS.contains(&name.as_str()))
+}
+
+/// The first directory with a `.git`, where that is a directory, everything belongs to this user and lies on one device.
+fn root_above(start: &Path) -> Option<PathBuf> {
+    let user = rustix::process::geteuid().as_raw();
+    let device = start.metadata().ok()?.dev();
+    for dir in start.ancestors() {
+        let is_ours =
+            |metadata: &std::fs::Metadata| metadata.uid() == user && metadata.dev() == device;
+        if let Ok(found) = dir.join(".git").symlink_metadata() {
+            let all_ours = is_ours(&found) && is_ours(&dir.metadata().ok()?);
+            return (found.is_dir() && all_ours).then(|| dir.to_owned());
+        }
+        let may_be_bare = dir.join("HEAD").symlink_metadata().is_ok();
+        if may_be_bare || dir.metadata().ok()?.dev() != device {
+            return None;
+        }
+    }
+    None
+}
