@@ -21,8 +21,8 @@ use super::digest::Digest;
 use super::glance::Glance;
 use super::index_file::{IndexFile, SmallIndex};
 use super::nearby::Nearby;
-use super::split_index;
 use super::status_text::Status;
+use super::{sparse_index, split_index};
 use crate::git::{Git, GitError, Output};
 use crate::ids::ObjectId;
 
@@ -92,7 +92,7 @@ pub fn compute(git: &Git, scratch: Option<&Path>) -> Result<GitHash, GitHashErro
     if let (Some(place), Some(glance)) = (&place, glance) {
         return by_glance(git, place, &glance, scratch);
     }
-    if may_be_split(git) {
+    if needs_own_index(git) {
         return plainly(git, scratch);
     }
     match cheaply(git, place, scratch)? {
@@ -101,9 +101,9 @@ pub fn compute(git: &Git, scratch: Option<&Path>) -> Result<GitHash, GitHashErro
     }
 }
 
-/// Returns whether the index may be a split one, which git freshens the time of a shared file for whenever it reads it. Looks
-/// for `.git` where git would, and asks git where variables say another place.
-fn may_be_split(git: &Git) -> bool {
+/// Returns whether the index may be a split one, which git freshens the time of a shared file for whenever it reads it, or a
+/// sparse one. Looks for `.git` where git would, and asks git where variables say another place.
+fn needs_own_index(git: &Git) -> bool {
     let named = ["GIT_DIR", "GIT_INDEX_FILE"]
         .into_iter()
         .any(|name| git.variable(name).is_some());
@@ -113,7 +113,7 @@ fn may_be_split(git: &Git) -> bool {
         git_dir_above(&git.directory())
     };
     let git_dir = found.or_else(|| git.path(&["rev-parse", "--absolute-git-dir"]).ok());
-    git_dir.is_some_and(|dir| split_index::is_likely(&dir))
+    git_dir.is_some_and(|dir| split_index::is_likely(&dir) || sparse_index::is_likely(&dir))
 }
 
 /// `.git` as a directory; anything else is left to git.
@@ -377,7 +377,11 @@ impl GitHash {
 /// and never in parts that lie in the user's git directory.
 pub(super) fn on_own_index(git: &Git, index: &Path) -> Git {
     git.clone()
-        .with_config(&["core.hooksPath=/dev/null", "core.splitIndex=false"])
+        .with_config(&[
+            "core.hooksPath=/dev/null",
+            "core.splitIndex=false",
+            "index.sparse=false",
+        ])
         .with_var("GIT_INDEX_FILE", index)
 }
 
@@ -390,7 +394,7 @@ pub(super) fn with_own_index(git: &Git, scratch: &Path) -> Result<Git, GitHashEr
     match std::fs::read(&index) {
         Ok(bytes) => {
             let git_dir = git.path(&["rev-parse", "--absolute-git-dir"])?;
-            let bytes = split_index::whole(bytes, &git_dir);
+            let bytes = sparse_index::full(split_index::whole(bytes, &git_dir), git)?;
             write_with_time_of(&index, &copy, &bytes).map_err(GitHashError::Scratch)?;
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}

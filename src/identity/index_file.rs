@@ -24,6 +24,8 @@ const STAGED_OR_ASSUMED: u16 = 0xb000;
 const NAME_LENGTH: u16 = 0x0fff;
 /// Extended flag bits: skip-worktree and intent-to-add.
 const HIDDEN: u16 = 0x6000;
+/// Extended flag bit: skip-worktree.
+const SKIP_WORKTREE: u16 = 0x4000;
 /// Where the seconds of the last write lie in the stat data.
 const WRITTEN: Range<usize> = 8..12;
 /// Where the inode's number lies in the stat data.
@@ -32,6 +34,8 @@ const INODE: usize = 20;
 const MODE: Range<usize> = 24..28;
 /// Where the size lies in the stat data.
 const SIZE: Range<usize> = 36..40;
+/// The mode of a directory's entry in a sparse index.
+const DIRECTORY: u32 = 0o040_000;
 /// The mode of a submodule's entry.
 const GITLINK: u32 = 0o160_000;
 /// The modes of files: plain, executable, link.
@@ -48,6 +52,7 @@ pub(super) struct IndexFile {
     always: Vec<usize>,
     /// Where the id of the tree lies that the entries make, where git noted it.
     tree: Option<Range<usize>>,
+    is_sparse: bool,
     id_length: usize,
 }
 
@@ -153,7 +158,13 @@ impl IndexFile {
     /// Reads an index whose object ids have `id_length` bytes; `None` for what is left to git.
     pub(super) fn read(bytes: Vec<u8>, id_length: usize) -> Option<Self> {
         let (index, link) = Self::read_with_link(bytes, id_length)?;
-        link.is_none().then_some(index)
+        (link.is_none() && !index.is_sparse).then_some(index)
+    }
+
+    /// Reads an index that holds directories in place of the files that a sparse checkout leaves out, and no other.
+    pub(super) fn read_sparse(bytes: Vec<u8>, id_length: usize) -> Option<Self> {
+        let (index, link) = Self::read_with_link(bytes, id_length)?;
+        (link.is_none() && index.is_sparse).then_some(index)
     }
 
     /// Reads an index that may be split: what it says of the shared one is returned beside its own entries.
@@ -161,13 +172,21 @@ impl IndexFile {
         bytes: Vec<u8>,
         id_length: usize,
     ) -> Option<(Self, Option<Vec<u8>>)> {
-        let (entries, Extensions { link, tree }) = places(&bytes, id_length)?;
+        let (
+            entries,
+            Extensions {
+                link,
+                tree,
+                is_sparse,
+            },
+        ) = places(&bytes, id_length)?;
         let link = link.and_then(|link| bytes.get(link)).map(<[u8]>::to_vec);
         let mut index = Self {
             bytes,
             entries,
             always: Vec::new(),
             tree,
+            is_sparse,
             id_length,
         };
         index.always = index
@@ -182,6 +201,33 @@ impl IndexFile {
     /// Returns the file's bytes.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Returns the bytes of an index in which directories gave way to the files that `files` lists for the id of their tree: mode,
+    /// id and path below it. Git is told of them that they are not checked out.
+    pub(super) fn full(
+        &self,
+        mut files: impl FnMut(RawId) -> Option<Vec<(u32, RawId, Vec<u8>)>>,
+    ) -> Option<Vec<u8>> {
+        let mut listed = Vec::new();
+        for entry in self.entries() {
+            if entry.mode()? != DIRECTORY {
+                listed.push((entry.head.to_vec(), entry.path.to_vec()));
+                continue;
+            }
+            for (mode, id, below) in files(entry.id()?)? {
+                listed.push((hidden_head(mode, id), [entry.path, &below].concat()));
+            }
+        }
+        let entries: Vec<_> = listed
+            .iter()
+            .map(|(head, path)| IndexEntry {
+                head,
+                path,
+                id_length: self.id_length,
+            })
+            .collect();
+        Some(written(&entries, self.id_length))
     }
 
     /// Returns the number of entries.
@@ -357,6 +403,17 @@ fn places(bytes: &[u8], id_length: usize) -> Option<(Vec<Place>, Extensions)> {
     Some((entries, extensions(body, at, id_length)?))
 }
 
+/// The head of an entry of which nothing is known but mode and id, and which is not to be looked for on disk.
+fn hidden_head(mode: u32, id: RawId) -> Vec<u8> {
+    let mut head = vec![0; MODE.start];
+    head.extend_from_slice(&mode.to_be_bytes());
+    head.resize(STAT, 0);
+    head.extend_from_slice(id.as_bytes());
+    head.extend_from_slice(&EXTENDED.to_be_bytes());
+    head.extend_from_slice(&SKIP_WORKTREE.to_be_bytes());
+    head
+}
+
 /// Returns the bytes of an index with these entries and no extension.
 fn written(entries: &[IndexEntry<'_>], id_length: usize) -> Vec<u8> {
     let is_extended = entries.iter().any(IndexEntry::is_extended);
@@ -477,12 +534,14 @@ struct Extensions {
     link: Option<Range<usize>>,
     /// Where the id of the tree lies that all entries make.
     tree: Option<Range<usize>>,
+    /// Whether some entries are directories.
+    is_sparse: bool,
 }
 
-/// Extensions whose name begins with a capital only speed git up. Returns `None` for any other than `link` (`sdir`), which
-/// changes what the entries mean.
+/// Extensions whose name begins with a capital only speed git up. Returns `None` for one that is not known here and changes
+/// what the entries mean.
 fn extensions(body: &[u8], mut at: usize, id_length: usize) -> Option<Extensions> {
-    let (mut link, mut tree) = (None, None);
+    let (mut link, mut tree, mut is_sparse) = (None, None, false);
     while at < body.len() {
         let name = body.get(at..at + 4)?;
         let length = usize::try_from(number(body.get(at + 4..at + 8)?)?).ok()?;
@@ -493,11 +552,17 @@ fn extensions(body: &[u8], mut at: usize, id_length: usize) -> Option<Extensions
             link = Some(inside);
         } else if name == b"TREE" {
             tree = root_tree(body, inside, id_length);
+        } else if name == b"sdir" {
+            is_sparse = true;
         } else if !name.first().is_some_and(u8::is_ascii_uppercase) {
             return None;
         }
     }
-    Some(Extensions { link, tree })
+    Some(Extensions {
+        link,
+        tree,
+        is_sparse,
+    })
 }
 
 /// The first record of the cached trees is that of the root: an empty name, NUL, the number of entries (negative where the

@@ -27,6 +27,7 @@ mod pass_verify;
 pub mod reader;
 mod safe;
 pub mod scratch;
+mod sparse_index;
 mod split_index;
 mod stamp;
 mod status_text;

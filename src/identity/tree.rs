@@ -19,8 +19,8 @@ use super::file_map;
 use super::git_hash::hex;
 use super::object::Format;
 use super::scratch::Scratch;
-use super::split_index;
 use super::stamp::Stamp;
+use super::{sparse_index, split_index};
 use crate::git::{Git, GitError, records};
 use crate::ids::{ContentId, ObjectId};
 
@@ -432,10 +432,12 @@ fn path_line(git: &Git, arguments: &[&str]) -> Result<PathBuf, TreeError> {
 fn pinned(git: &Git, top: &Path, scratch: &Path) -> Result<Git, TreeError> {
     let git_dir = path_line(git, &["rev-parse", "--absolute-git-dir"])?;
     let mut index = git_path(git, "index")?;
-    if split_index::is_likely(&git_dir) && index.is_file() {
+    let is_parts = split_index::is_likely(&git_dir) || sparse_index::is_likely(&git_dir);
+    if is_parts && index.is_file() {
         let bytes = std::fs::read(&index).map_err(TreeError::Scratch)?;
         let copy = scratch.join("whole-index");
-        std::fs::write(&copy, split_index::whole(bytes, &git_dir)).map_err(TreeError::Scratch)?;
+        let bytes = sparse_index::full(split_index::whole(bytes, &git_dir), git)?;
+        std::fs::write(&copy, bytes).map_err(TreeError::Scratch)?;
         index = copy;
     }
     Ok(git

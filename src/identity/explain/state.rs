@@ -42,7 +42,7 @@ impl State {
             .fold(here.clone(), Git::without_var)
             .with_var("GIT_DIR", git_dir)
             .with_var("GIT_WORK_TREE", &top)
-            .with_config(&["core.splitIndex=false"])
+            .with_config(&["core.splitIndex=false", "index.sparse=false"])
             .in_dir(&top);
         let entries = entries(&git)?;
         let status = git_hash::status_text(&here);

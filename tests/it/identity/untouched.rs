@@ -13,8 +13,8 @@ use super::judge::reader;
 /// How a repository is kept, how it becomes so, and how many times it is read.
 type Kept = (&'static str, fn(&Ground), usize);
 
-const KEPT: [Kept; 5] = [
-    ("plainly", |_| {}, 700),
+const KEPT: [Kept; 6] = [
+    ("plainly", |_| {}, 625),
     (
         "with a split index",
         |ground| {
@@ -22,6 +22,17 @@ const KEPT: [Kept; 5] = [
             ground.git(&["update-index", "--split-index"]);
             let shared = ground.git(&["rev-parse", "--shared-index-path"]);
             assert!(shared.contains("sharedindex."), "{shared:?}");
+        },
+        75,
+    ),
+    (
+        "with a sparse index",
+        |ground| {
+            ground.write("far/away.py", "first\n");
+            ground.commit_all("far");
+            ground.git(&["sparse-checkout", "set", "--cone", "--sparse-index", "pkg"]);
+            let listed = ground.git(&["ls-files", "--sparse"]);
+            assert!(listed.contains("far/\n"), "{listed:?}");
         },
         75,
     ),
