@@ -48,7 +48,7 @@ impl Pass<'_> {
         let head = self.head()?;
         let index = IndexFile::read(bytes, head.format.id_length()).ok_or(Stop::NotPlain)?;
         let index = Arc::new(index);
-        if !index.is_plain() {
+        if !index.is_plain() || misses_rules(&self.places.root, &index) {
             return Err(Stop::NotPlain);
         }
         let status_git = self.git_with_own_index(&index, &ground)?;
@@ -224,6 +224,16 @@ impl Pass<'_> {
             content: tree.parse().map_err(|_| Stop::NotPlain)?,
         })
     }
+}
+
+/// Returns whether a file is gone that says how others are read: git reads it out of the index until it comes to it itself, so
+/// that the order of the paths counts.
+fn misses_rules(root: &Path, index: &IndexFile) -> bool {
+    let is_file = |path: &[u8]| {
+        let metadata = root.join(OsStr::from_bytes(path)).symlink_metadata();
+        metadata.is_ok_and(|metadata| metadata.is_file())
+    };
+    !index.rule_files().all(is_file)
 }
 
 /// Refuses settings under which a narrow pass could differ from one from scratch.

@@ -353,10 +353,12 @@ impl StartingIndex {
             .into_iter()
             .filter_map(|path| path.strip_suffix(b"/"))
             .partition(|path| has_commit(git, &top.join(OsStr::from_bytes(path))));
-        let added = plain.into_iter().chain(born).map(<[u8]>::to_vec);
-        files.extend(added.map(|path| (false, path)));
+        // Tracked files first: attribute files that are gone count until git comes to them (builtin/add.c, git 2.47).
         files.sort();
         files.dedup();
+        let mut added: Vec<_> = plain.into_iter().chain(born).map(<[u8]>::to_vec).collect();
+        added.sort();
+        files.extend(added.into_iter().map(|path| (false, path)));
         Ok(Self {
             entries,
             hidden: hidden.into_iter().map(|(_, path)| path).collect(),

@@ -54,7 +54,7 @@ fn what_permissions_forbid_to_read_is_as_unreadable_as_for_the_helper() {
 }
 
 /// States that look clean, or like one plain edit, to who looks at files and index alone.
-const DECEPTIVE: [State; 16] = [
+const DECEPTIVE: [State; 19] = [
     ("nothing was changed", |_| {}),
     ("a file was touched", |ground| {
         ground.write("a.py", "first\n");
@@ -111,6 +111,40 @@ const DECEPTIVE: [State; 16] = [
         |ground| {
             append(ground, ".git/info/attributes", "* text\n");
             ground.write("a.py", "first\r\n");
+        },
+    ),
+    (
+        "the file by which line ends do not count is gone",
+        |ground| {
+            ground.write(".gitattributes", "* text\n");
+            ground.commit_all("text");
+            std::fs::remove_file(ground.at(".gitattributes")).unwrap();
+            ground.write("-new/c.py", "new\r\n");
+            ground.write("a.py", "changed\r\n");
+            ground.write("new.py", "new\r\n");
+        },
+    ),
+    (
+        "the file by which line ends do not count is gone, after others",
+        |ground| {
+            ground.write("-.py", "first\n");
+            ground.write(".gitattributes", "* text\n");
+            ground.commit_all("text");
+            std::fs::remove_file(ground.at(".gitattributes")).unwrap();
+            ground.write("-.py", "changed\r\n");
+            ground.write("a.py", "changed\r\n");
+            ground.write("new/c.py", "new\r\n");
+        },
+    ),
+    (
+        "the file by which line ends do not count became a link",
+        |ground| {
+            ground.write(".gitattributes", "* text\n");
+            ground.commit_all("text");
+            std::fs::rename(ground.at(".gitattributes"), ground.at("rules")).unwrap();
+            symlink("rules", ground.at(".gitattributes")).unwrap();
+            ground.write("-.py", "new\r\n");
+            ground.write("a.py", "changed\r\n");
         },
     ),
     ("a file is only ignored", |ground| {
