@@ -111,9 +111,25 @@ struct EnvWriter {
     busy: bool,
     next: Option<String>,
     /// Answers that wait until the file says the same.
-    answers: Vec<(Reply<Active>, Active)>,
+    answers: Vec<Answer>,
     /// The directory that was written to last, held open: a worktree that is moved away leaves no id behind.
     dir: Option<File>,
+}
+
+/// An answer, with the way back.
+enum Answer {
+    Active(Reply<Active>, Box<Active>),
+    Tracked(Reply<()>),
+}
+
+impl Answer {
+    /// A client that went away misses nothing.
+    fn give(self) {
+        match self {
+            Self::Active(reply, active) => drop(reply.send(Ok(*active))),
+            Self::Tracked(reply) => drop(reply.send(Ok(()))),
+        }
+    }
 }
 
 /// Where an env file and its copy go.
@@ -532,26 +548,29 @@ impl EventLoop {
             .spawn_blocking(move || Event::EnvWritten(id, place.write(&text)));
     }
 
-    /// Whoever has an answer finds the env file saying the same.
     fn answer(&mut self, waiter: WaiterId, publication: &Publication, fresh: bool) {
         let Some((id, reply)) = self.waiters.remove(&waiter) else {
             return;
         };
-        if let Some(entry) = self.entries.get_mut(&id) {
-            let answer = entry.describe(publication, fresh);
-            if entry.writer.busy {
-                entry.writer.answers.push((reply, answer));
-            } else {
-                drop(reply.send(Ok(answer)));
-            }
+        if let Some(entry) = self.entries.get(&id) {
+            let active = Box::new(entry.describe(publication, fresh));
+            self.answer_when_written(id, Answer::Active(reply, active));
+        }
+    }
+
+    /// Whoever has an answer finds the env file saying the same.
+    fn answer_when_written(&mut self, id: WorktreeId, answer: Answer) {
+        match self.entries.get_mut(&id) {
+            Some(entry) if entry.writer.busy => entry.writer.answers.push(answer),
+            _ => answer.give(),
         }
     }
 
     fn give_written_answers(&mut self, id: WorktreeId) {
         let entry = self.entries.get_mut(&id);
         if let Some(entry) = entry.filter(|entry| !entry.writer.busy) {
-            for (reply, answer) in entry.writer.answers.drain(..) {
-                drop(reply.send(Ok(answer)));
+            for answer in entry.writer.answers.drain(..) {
+                answer.give();
             }
         }
     }
@@ -602,8 +621,8 @@ impl EventLoop {
                 self.look_at_everything(id);
             }
             Request::Track { reply, .. } => {
-                drop(reply.send(Ok(())));
                 self.queue_env(id);
+                self.answer_when_written(id, Answer::Tracked(reply));
             }
             Request::Status { .. } | Request::Untrack { .. } => {}
         }

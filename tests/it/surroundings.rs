@@ -215,6 +215,36 @@ fn the_visible_copy_says_the_same_and_is_no_code() {
     assert!(!world.repo().join(".tracemark").exists());
 }
 
+/// The copy is a pipe, which holds the daemon's writer up for as long as the test likes.
+#[test]
+fn a_daemon_that_was_told_of_settings_answers_when_the_env_file_follows_them() {
+    let dir = store_dir();
+    let world = World::with_commit();
+    world.write(".tracemark.toml", "env_copy = true\n");
+    world.commit("with copy");
+    let store = sqlite_store(dir.path());
+    world.tracemark(&["up", "--store", &store]).ok();
+    let copy = world.repo().join(".tracemark/env");
+    std::fs::remove_file(&copy).unwrap();
+    let made = world.command("mkfifo").arg(&copy).status().unwrap();
+    assert!(made.success());
+    world.write("app.py", "print(2)\n");
+    let pipe = std::fs::File::options().write(true).open(&copy).unwrap();
+    let body = format!("{{\"path\": {:?}}}", world.repo());
+    let head = format!("Content-Length: {}\r\n\r\n{body}", body.len());
+    std::thread::scope(|scope| {
+        let told = scope.spawn(|| world.http("POST", "/v1/worktrees", &head));
+        for _ in 0..200 {
+            world.get("/v1/status");
+        }
+        assert!(!told.is_finished());
+        drop(pipe);
+        assert_eq!(told.join().unwrap().0, 200);
+    });
+    let id = world.tracemark(&["active"]).ok();
+    assert_eq!(world.env_id(), id.trim());
+}
+
 #[test]
 fn a_settings_file_that_was_wrong_and_is_corrected_needs_no_up() {
     let dir = store_dir();
