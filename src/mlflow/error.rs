@@ -22,7 +22,10 @@ pub enum StoreError {
         cause: String,
     },
     /// The server's certificate is not trusted, or the server does not trust ours.
-    #[error("no trusted connection to the MLflow server at {url}: {cause}")]
+    #[error(
+        "no trusted connection to the MLflow server at {url}: {}",
+        certificate_words(cause)
+    )]
     Certificate {
         /// The base of the server.
         url: String,
@@ -274,22 +277,66 @@ fn unnamed(name: Option<&str>) -> String {
     }
 }
 
-/// The words are those of rustls 0.23 (`CertificateError`, `AlertDescription`).
+/// What can be wrong with a certificate: a word of rustls 0.23 (`CertificateError`, `AlertDescription`), what it means,
+/// and what to do.
+const CERTIFICATE_TROUBLES: [(&str, &str, &str); 8] = [
+    ("NotValidYet", NOT_VALID_YET.0, NOT_VALID_YET.1),
+    ("not valid yet", NOT_VALID_YET.0, NOT_VALID_YET.1),
+    (
+        "xpired",
+        "the certificate has expired",
+        "the server's owner renews its certificate; check the clock of this machine",
+    ),
+    (
+        "CertificateRequired",
+        CERTIFICATE_REQUIRED.0,
+        CERTIFICATE_REQUIRED.1,
+    ),
+    (
+        "certificate required",
+        CERTIFICATE_REQUIRED.0,
+        CERTIFICATE_REQUIRED.1,
+    ),
+    (
+        "UnknownIssuer",
+        "nobody who is trusted here has signed the server's certificate",
+        "set MLFLOW_TRACKING_SERVER_CERT_PATH to a PEM file with the certificate of the server's CA, then tracemark up",
+    ),
+    (
+        "CaUsedAsEndEntity",
+        "the server's certificate is marked as a CA",
+        "its owner makes one with -addext basicConstraints=critical,CA:FALSE (openssl req -x509 marks it as a CA)",
+    ),
+    (
+        "alid for",
+        "the server's certificate is made for another name",
+        "use the name that the certificate is made for in MLFLOW_TRACKING_URI",
+    ),
+];
+const NOT_VALID_YET: (&str, &str) = (
+    "the certificate is not valid yet",
+    "check the clock of this machine, and the server's certificate",
+);
+const CERTIFICATE_REQUIRED: (&str, &str) = (
+    "the server asks for a certificate of ours",
+    "set MLFLOW_TRACKING_CLIENT_CERT_PATH to a PEM file with your certificate and key, then tracemark up",
+);
+
+fn certificate_trouble(cause: &str) -> Option<&'static (&'static str, &'static str, &'static str)> {
+    let mut known = CERTIFICATE_TROUBLES.iter();
+    known.find(|(word, _, _)| cause.contains(word))
+}
+
+/// What the TLS layer said of a certificate, in plain words where it is a known trouble.
+fn certificate_words(cause: &str) -> String {
+    certificate_trouble(cause).map_or_else(|| cause.to_owned(), |(_, words, _)| (*words).to_owned())
+}
+
 fn certificate_hint(cause: &str) -> &'static str {
-    let says = |word: &str| cause.contains(word);
-    if says("xpired") {
-        "the server's owner renews its certificate; check the clock of this machine"
-    } else if says("CertificateRequired") || says("certificate required") {
-        "set MLFLOW_TRACKING_CLIENT_CERT_PATH to a PEM file with your certificate and key, then tracemark up"
-    } else if says("UnknownIssuer") {
-        "set MLFLOW_TRACKING_SERVER_CERT_PATH to a PEM file with the certificate of the server's CA, then tracemark up"
-    } else if says("CaUsedAsEndEntity") {
-        "the server's certificate is marked as a CA (openssl req -x509 does that): its owner makes one with -addext basicConstraints=critical,CA:FALSE"
-    } else if says("NotValidForName") || says("not valid for name") {
-        "use the name that the certificate is made for in MLFLOW_TRACKING_URI"
-    } else {
-        "check MLFLOW_TRACKING_SERVER_CERT_PATH and MLFLOW_TRACKING_CLIENT_CERT_PATH, then tracemark up"
-    }
+    certificate_trouble(cause).map_or(
+        "check MLFLOW_TRACKING_SERVER_CERT_PATH and MLFLOW_TRACKING_CLIENT_CERT_PATH, then tracemark up",
+        |(_, _, hint)| hint,
+    )
 }
 
 /// The last cause of a chain: what the operating system or the peer did, without the layers in between.

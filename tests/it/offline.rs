@@ -130,6 +130,70 @@ fn a_store_that_is_slow_is_waited_for() {
 }
 
 #[test]
+fn a_store_that_begins_to_answer_and_never_ends_is_left_and_asked_again() {
+    let mut world = World::with_commit();
+    world.set("MLFLOW_HTTP_REQUEST_TIMEOUT", "1");
+    let mut proxy = Proxy::start(world.base());
+    let store = ["up", "--store", proxy.address(), "--experiment", "hanging"];
+    world.tracemark(&store).ok();
+    for mode in ["silence", "stall", "drip"] {
+        proxy.be(mode);
+        world.write("app.py", format!("print('{mode}')\n"));
+        world
+            .tracemark(&["active", "--timeout", "30"])
+            .failed(6, "timed out");
+        let reason = world.status()["reason"].to_string();
+        assert!(reason.contains("timed out"), "{reason}");
+        proxy.be("pass");
+        world.tracemark(&["active", "--timeout", "60"]).ok();
+    }
+    assert_eq!(models_in("hanging").len(), 4);
+}
+
+#[test]
+fn a_server_that_restarts_after_it_acted_and_before_it_answered_has_one_model() {
+    let (world, mut proxy) = behind_proxy("restarting");
+    let port = proxy.port();
+    proxy.be("die");
+    world.write("app.py", "print('lost')\n");
+    wait_until("the row was made and the answer lost", || {
+        let lost = |asked: &Exchange| in_words(asked) == "create" && asked.status == 0;
+        proxy.exchanges().iter().any(lost).then_some(())
+    });
+    assert_eq!(models_in("restarting").len(), 2);
+    drop(proxy);
+    world
+        .tracemark(&["active", "--timeout", "1"])
+        .failed(6, "no answer from the MLflow server");
+    let _proxy = Proxy::start_on(world.base(), port);
+    let id = world.tracemark(&["active", "--timeout", "60"]).ok();
+    let models = models_in("restarting");
+    assert_eq!(models.len(), 2, "{models:?}");
+    assert!(models.iter().any(|model| model["model_id"] == id.trim()));
+}
+
+#[test]
+fn a_server_that_asks_to_wait_is_left_alone_for_so_long_by_the_daemon() {
+    let (world, mut proxy) = behind_proxy("waiting");
+    proxy.be("answer 429 4");
+    world.write("app.py", "print('wait')\n");
+    world
+        .tracemark(&["active", "--timeout", "1"])
+        .failed(6, "HTTP 429");
+    let asked = wait_until("it is asked again", || {
+        let refused = |asked: &Exchange| in_words(asked) == "search" && asked.status == 429;
+        let mut exchanges = proxy.exchanges();
+        exchanges.retain(refused);
+        (exchanges.len() > 1).then_some(exchanges)
+    });
+    // Left to itself the daemon pauses for a second at most after a first failure.
+    let pause = asked[1].began - asked[0].ended;
+    assert!(pause >= 4.0, "{asked:?}");
+    proxy.be("pass");
+    world.tracemark(&["active", "--timeout", "60"]).ok();
+}
+
+#[test]
 fn a_new_version_takes_three_requests_in_a_row_and_a_known_one_none() {
     let (mut world, mut proxy) = behind_proxy("requests");
     let known = world.env_id();

@@ -14,6 +14,7 @@ pub(crate) struct Proxy {
     input: ChildStdin,
     output: BufReader<ChildStdout>,
     log: PathBuf,
+    port: u16,
     address: String,
 }
 
@@ -24,6 +25,8 @@ pub(crate) struct Exchange {
     pub(crate) ended: f64,
     pub(crate) method: String,
     pub(crate) path: String,
+    /// 0 where the answer was lost.
+    pub(crate) status: u16,
 }
 
 impl Proxy {
@@ -48,11 +51,16 @@ impl Proxy {
         let port = port.strip_prefix("PORT ").unwrap();
         Self {
             address: format!("http://127.0.0.1:{port}"),
+            port: port.parse().unwrap(),
             child,
             input,
             output,
             log,
         }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     pub(crate) fn address(&self) -> &str {
@@ -76,6 +84,7 @@ impl Proxy {
                     ended: words[1].parse().unwrap(),
                     method: words[2].to_owned(),
                     path: words[3].to_owned(),
+                    status: words[4].parse().unwrap(),
                 }
             })
             .collect()

@@ -56,6 +56,10 @@ impl Stub {
         Self::new(&json!({ "tls": tls }))
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     pub(crate) fn authority(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }

@@ -74,9 +74,35 @@ fn an_expired_certificate_is_said_to_be_expired() {
     let said = world.tracemark(&["up", "--store", &stub.url()]);
     assert_eq!(said.code, Some(6), "{said:?}");
     assert!(
-        said.stderr.contains("xpired") && said.stderr.contains("renews its certificate"),
+        said.stderr.contains("the certificate has expired")
+            && said.stderr.contains("renews its certificate"),
         "{said:?}"
     );
+}
+
+#[test]
+fn a_certificate_that_expires_one_day_is_told_by_status_until_it_is_renewed() {
+    let stub = Stub::with_certificate("server", &json!({}));
+    let (url, again) = (stub.url(), json!({ "port": stub.port() }));
+    let world = world_trusting("ca.pem");
+    world.tracemark(&["up", "--store", &url]).ok();
+    drop(stub);
+    let stub = Stub::with_certificate("expired", &again);
+    world.write("app.py", "print(2)\n");
+    world
+        .tracemark(&["active", "--timeout", "5"])
+        .failed(6, "the certificate has expired");
+    let status = world.tracemark(&["status"]).ok();
+    let why = format!(
+        "why     no trusted connection to the MLflow server at {url}: the certificate has expired\n"
+    );
+    assert!(
+        status.contains(&why) && status.contains("try     the server's owner renews"),
+        "{status}"
+    );
+    drop(stub);
+    let _renewed = Stub::with_certificate("server", &again);
+    world.tracemark(&["active", "--timeout", "60"]).ok();
 }
 
 #[test]

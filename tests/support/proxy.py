@@ -10,6 +10,10 @@ Prints `PORT n`, then obeys one command a line from standard input, answers each
     readonly                answer 403 to whatever would write
     slow SECONDS            hand on after that time
     hang up                 close every connection without an answer
+    die                     hand on what creates a LoggedModel and close its connection, and every one from then on
+    silence                 take requests and say nothing
+    stall                   hand everything on, and send half of the answer
+    drip                    hand everything on, and send ten bytes of the answer a second
 
 The log gets one line a request: when it came, when it was answered (seconds), method, path, status (0: no answer).
 """
@@ -71,7 +75,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.say(403)
         if words[0] == "slow":
             time.sleep(float(words[1]))
-        drop = False
+        if words[0] == "silence":
+            return self.wait_for_another(words)
+        drop = words[0] == "die" and self.command == "POST" and self.path.endswith("/logged-models")
+        if drop:
+            mode.words = ["hang", "up"]
         if words[0] == "faulty":
             time.sleep(mode.chance() * 0.3)
             dice = mode.chance()
@@ -92,8 +100,26 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.send_header(name, value)
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
-        self.wfile.write(answer)
+        if words[0] in ("stall", "drip"):
+            self.send_a_part(answer, words)
+        else:
+            self.wfile.write(answer)
         return status
+
+    def send_a_part(self, answer, words):
+        self.wfile.write(answer[: len(answer) // 2])
+        for byte in answer[len(answer) // 2 :] if words[0] == "drip" else b"":
+            if self.server.mode.words != words:
+                break
+            self.wfile.write(bytes([byte]))
+            time.sleep(0.1)
+        self.wait_for_another(words)
+
+    def wait_for_another(self, words):
+        """Keeps the connection open until the proxy is told to be otherwise."""
+        while self.server.mode.words == words:
+            time.sleep(0.01)
+        return self.hang_up()
 
     def forward(self, body):
         target = self.server.target

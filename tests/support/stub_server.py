@@ -13,7 +13,7 @@ answer          {"status", "headers", "body", "times"}: given to the next API re
                 AUTHORIZATION in the body stands for what the request was signed with
 gzip            true: bodies are compressed; with "bomb": n zeros are added before compression
 hang            true: API requests get no answer
-tls             {"cert", "key", "client_ca"}: paths of PEM files
+tls             {"cert", "key", "client_ca"}: paths of PEM files; with "port", that one instead of any
 """
 
 import base64
@@ -248,7 +248,7 @@ class Server(http.server.ThreadingHTTPServer):
         pass
 
 
-server = Server(("127.0.0.1", 0), Handler)
+server = Server(("127.0.0.1", config.get("tls", {}).get("port", 0)), Handler)
 if "tls" in config:
     tls = config["tls"]
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
