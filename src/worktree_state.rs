@@ -284,6 +284,7 @@ pub struct WorktreeState {
     failure: Option<StoreFailure>,
     tries: u32,
     store_rests_until: Option<Instant>,
+    store_failed_at: Option<Instant>,
     /// The store itself asked for the rest: no question cuts it short.
     rest_is_ordered: bool,
     resolving: Option<Observation>,
@@ -334,6 +335,7 @@ impl WorktreeState {
             failure: None,
             tries: 0,
             store_rests_until: None,
+            store_failed_at: None,
             rest_is_ordered: false,
             resolving: None,
             owed: VecDeque::new(),
@@ -401,7 +403,7 @@ impl WorktreeState {
             Input::Resolved(observation, outcome) => self.resolved(*observation, outcome, now),
             Input::Verified(model, verdict) => self.model_verified(&model, verdict, now),
             Input::Recalled(owed) => self.recalled(owed),
-            Input::StoreMayBeBack => self.store_rests_until = None,
+            Input::StoreMayBeBack => self.store_may_be_back(),
             Input::Polling => self.polling = true,
             Input::Tick => {}
         }
@@ -447,6 +449,12 @@ impl WorktreeState {
         self.safety_due.get_or_insert(now + SAFETY_PASS);
         self.want_pass(self.pass_rest_until.map_or(now, |rest| rest.max(now)));
         self.put_off_creation(now);
+    }
+
+    /// An app may write to the store's file all the time: it is tried once a second for that, no more.
+    fn store_may_be_back(&mut self) {
+        let soon = self.store_failed_at.map(|at| at + BACKOFF.0);
+        self.store_rests_until = self.store_rests_until.min(soon);
     }
 
     fn want_pass(&mut self, at: Instant) {
@@ -748,6 +756,7 @@ impl WorktreeState {
                 self.rest_is_ordered = failure.retry_after.is_some();
                 self.tries = self.tries.saturating_add(1);
                 self.store_rests_until = Some(now + pause);
+                self.store_failed_at = Some(now);
                 if is_last {
                     for waiter in &mut self.waiters {
                         waiter.store_failed |= waiter.covered;

@@ -102,7 +102,10 @@ fn worktree_text(worktree: &WorktreeStatus) -> String {
         row("mode", &worktree.mode);
     }
     if worktree.owed > 0 {
-        let owed = format!("{} versions wait for the store", worktree.owed);
+        let owed = match worktree.owed {
+            1 => "1 version waits for the store".to_owned(),
+            many => format!("{many} versions wait for the store"),
+        };
         row("owed", &owed);
     }
     row("twin", worktree.duplicate.as_deref().unwrap_or_default());

@@ -331,7 +331,7 @@ impl EventLoop {
         if polls {
             self.input(id, Input::Polling);
         }
-        if look.store_touched {
+        if look.store_changed {
             self.input(id, Input::StoreMayBeBack);
         }
         self.input(id, Input::Read(look.outcome));
@@ -884,6 +884,7 @@ fn open_eyes(
         watch: watch.ok(),
         open: false,
         reader: reader_of(worktree),
+        store: None,
     }
 }
 

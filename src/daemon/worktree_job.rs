@@ -1,6 +1,7 @@
 //! One look at a worktree, on a thread for blocking work: watch what is new, then read what was touched.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -24,6 +25,28 @@ pub(super) struct Eyes {
     /// False before the first look, which watches everything.
     pub(super) open: bool,
     pub(super) reader: WorktreeReader,
+    /// The store's file as it was at the last look.
+    pub(super) store: Option<FileStamp>,
+}
+
+/// What changes when a file is written, replaced, or allowed to be written: device, inode, size, times of its bytes and
+/// of its status in nanoseconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FileStamp([i128; 5]);
+
+impl FileStamp {
+    fn of(path: &Path) -> Option<Self> {
+        let file = path.metadata().ok()?;
+        let time =
+            |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+        Some(Self([
+            file.dev().into(),
+            file.ino().into(),
+            file.size().into(),
+            time(file.mtime(), file.mtime_nsec()),
+            time(file.ctime(), file.ctime_nsec()),
+        ]))
+    }
 }
 
 impl Eyes {
@@ -43,8 +66,8 @@ pub(super) struct Look {
     pub(super) cause: String,
     /// A settings file says something else: the session is to be opened anew, nothing was read.
     pub(super) settings_changed: bool,
-    /// The store's file was touched.
-    pub(super) store_touched: bool,
+    /// The store's file is another than at the last look.
+    pub(super) store_changed: bool,
     /// Why the worktree is no longer watched, the first time that this is so.
     pub(super) watch_failure: Option<String>,
 }
@@ -61,7 +84,7 @@ pub(super) fn look(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Loo
             touched: Touched::Everything,
             cause: String::new(),
             settings_changed: false,
-            store_touched: false,
+            store_changed: false,
             watch_failure: None,
         }
     })
@@ -88,20 +111,21 @@ fn look_unguarded(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Look
     if matches!(outcome, Err(PassFailure::Broken(_))) {
         eyes.open = false;
     }
-    let store_touched = match &touched {
-        Touched::Everything => true,
-        Touched::Paths(paths) => session
-            .store_file()
-            .is_some_and(|file| paths.contains(file)),
-    };
     Look {
         cause: cause_of(&touched, &session.worktree.root),
         touched,
         settings_changed,
-        store_touched,
+        store_changed: store_changed(eyes, session),
         outcome,
         watch_failure,
     }
+}
+
+/// An event alone says nothing: whoever opens the file, as every try to use it does, causes one.
+fn store_changed(eyes: &mut Eyes, session: &Session) -> bool {
+    let now = session.store_file().and_then(FileStamp::of);
+    let before = std::mem::replace(&mut eyes.store, now);
+    eyes.store != before
 }
 
 fn take_touched(eyes: &mut Eyes) -> (Touched, Option<String>) {

@@ -186,6 +186,14 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
+    /// The SQLite file or its directory, where the journal goes, may not be written by this user.
+    #[error("{} cannot be written, but the LoggedModel has to be put into {}", place.display(), path.display())]
+    ReadOnly {
+        /// The file.
+        path: PathBuf,
+        /// The file, or its directory.
+        place: PathBuf,
+    },
     /// SQLite failed in another way.
     #[error("cannot use {}: {message}", path.display())]
     Database {
@@ -263,6 +271,10 @@ impl StoreError {
             Self::NoDatabase { .. } => "run the app once, so that its MLflow creates the database".into(),
             Self::Migrating { .. } => "wait until the app's first MLflow call has ended".into(),
             Self::Locked { .. } => "wait, or end the process that keeps it locked".into(),
+            Self::ReadOnly { place, .. } => format!(
+                "chmod u+w {}, if it is yours; or tracemark up --store with a file or server that you may write to",
+                place.display()
+            ),
             Self::Database { .. } => "check that the file is a SQLite database and that you may write to it and its directory".into(),
         }
     }

@@ -175,14 +175,14 @@ impl Store {
         }
     }
 
-    /// Asks whether the store has LoggedModels at all.
+    /// Asks whether the store has LoggedModels at all, and whether a file may be written.
     ///
     /// # Errors
-    /// [`StoreError::Unsuitable`] naming the server that has none, and whatever keeps the store from answering.
+    /// [`StoreError::Unsuitable`] naming the server that has none, [`StoreError::ReadOnly`], and whatever keeps the store from answering.
     pub async fn probe(&self, experiment: &Experiment) -> Result<(), StoreError> {
         match &self.0 {
             Backend::Rest(rest) => rest.probe(experiment).await,
-            Backend::Sqlite(_) => Ok(()),
+            Backend::Sqlite(sqlite) => sqlite.probe().await,
         }
     }
 

@@ -115,6 +115,21 @@ impl Sqlite {
         .await
     }
 
+    /// Asks whether the file may be written, without writing: SQLite begins a transaction on one that may not, and fails
+    /// with the first row.
+    pub(super) async fn probe(&self) -> Result<(), StoreError> {
+        self.blocking(move |sqlite| {
+            let connection = sqlite.open()?;
+            check_shape(&connection, &sqlite.path)?;
+            let forbidden = not_writable(&sqlite.path);
+            if forbidden.is_none() && !connection.is_readonly(rusqlite::MAIN_DB)? {
+                return Ok(());
+            }
+            Err(read_only(&sqlite.path, forbidden).into())
+        })
+        .await
+    }
+
     pub(super) async fn find_or_create(
         &self,
         experiment: &Experiment,
@@ -284,18 +299,37 @@ impl Sqlite {
 
     fn named(&self, trouble: Trouble) -> StoreError {
         let path = self.path.clone();
-        match trouble {
-            Trouble::Store(error) => error,
-            Trouble::Sqlite(error) => match error.sqlite_error_code() {
-                Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-                    StoreError::Locked { path }
-                }
-                _ => StoreError::Database {
-                    path,
-                    message: clean(&error.to_string()),
-                },
+        let error = match trouble {
+            Trouble::Store(error) => return error,
+            Trouble::Sqlite(error) => error,
+        };
+        let forbidden = not_writable(&path);
+        match (error.sqlite_error_code(), forbidden) {
+            (Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked), _) => {
+                StoreError::Locked { path }
+            }
+            // Where the directory may not be written no journal can be made there.
+            (Some(ErrorCode::ReadOnly), place) | (Some(ErrorCode::CannotOpen), place @ Some(_)) => {
+                read_only(&path, place)
+            }
+            _ => StoreError::Database {
+                path,
+                message: clean(&error.to_string()),
             },
         }
+    }
+}
+
+/// The file or its directory, whichever this user may not write.
+fn not_writable(path: &Path) -> Option<&Path> {
+    let mut places = [Some(path), path.parent()].into_iter().flatten();
+    places.find(|place| rustix::fs::access(*place, rustix::fs::Access::WRITE_OK).is_err())
+}
+
+fn read_only(path: &Path, place: Option<&Path>) -> StoreError {
+    StoreError::ReadOnly {
+        path: path.to_owned(),
+        place: place.unwrap_or(path).to_owned(),
     }
 }
 

@@ -375,6 +375,23 @@ fn a_store_that_is_away_is_told_at_once_and_tried_again() {
 }
 
 #[test]
+fn a_file_that_changes_all_the_time_and_cannot_be_used_is_tried_once_a_second() {
+    let mut play = settled(Create::Settled);
+    play.commit();
+    play.finish_pass();
+    let mut tries = 0;
+    for _ in 0..1000 {
+        if play.resolving.is_some() {
+            tries += 1;
+            play.finish_resolve(false);
+        }
+        play.give(Input::StoreMayBeBack);
+        play.wait(Duration::from_millis(10));
+    }
+    assert!((9..=12).contains(&tries), "{tries} tries in ten seconds");
+}
+
+#[test]
 fn a_commit_made_while_the_store_is_away_gets_its_version_when_it_is_back() {
     let mut play = settled(Create::Settled);
     play.commit();

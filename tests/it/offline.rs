@@ -193,6 +193,46 @@ fn a_server_that_asks_to_wait_is_left_alone_for_so_long_by_the_daemon() {
     world.tracemark(&["active", "--timeout", "60"]).ok();
 }
 
+/// SQLite takes a file of a later format for one that may only be read, whoever asks.
+fn set_format(file: &Path, version: u8) {
+    use std::os::unix::fs::FileExt as _;
+    let file = std::fs::File::options().write(true).open(file).unwrap();
+    file.write_all_at(&[version], 18).unwrap();
+}
+
+#[test]
+fn a_database_that_may_only_be_read_is_told_and_known_versions_stay() {
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    let file = world.base().join("mlflow.db");
+    world.tracemark(&["up", "--store", &store]).ok();
+    let known = world.tracemark(&["active"]).ok();
+    set_format(&file, 3);
+    world.write("app.py", "print(2)\n");
+    world
+        .tracemark(&["active", "--timeout", "1"])
+        .failed(6, "mlflow.db cannot be written");
+    // Each try opens the file, which is an event: not one that says that it can be written now.
+    let log = || std::fs::read_to_string(world.state_dir().join("daemon.log")).unwrap();
+    let tries = || log().matches("the store failed").count();
+    let (before, began) = (tries(), std::time::Instant::now());
+    wait_until("it was tried twice again", || {
+        (tries() > before + 1).then_some(())
+    });
+    assert!(began.elapsed().as_secs() >= 1, "{}", log());
+    let hint = world.status()["hint"].as_str().unwrap().to_owned();
+    assert!(hint.starts_with("chmod u+w /"), "{hint}");
+    world.git(&["checkout", "-q", "."]);
+    assert_eq!(world.tracemark(&["active"]).ok(), known);
+    set_format(&file, 1);
+    world.write("app.py", "print(2)\n");
+    world.tracemark(&["active", "--timeout", "60"]).ok();
+    set_format(&file, 3);
+    world
+        .tracemark(&["up", "--store", &store])
+        .failed(6, "cannot be written");
+}
+
 #[test]
 fn a_new_version_takes_three_requests_in_a_row_and_a_known_one_none() {
     let (mut world, mut proxy) = behind_proxy("requests");
