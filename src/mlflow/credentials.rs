@@ -11,6 +11,7 @@ use reqwest::header::HeaderValue;
 
 use super::StoreError;
 use super::ini::{Percent, Section, sections};
+use super::netrc;
 use super::secret::{Secret, hidden};
 
 /// What may be secret in the environment of a shell: MLflow's variables, then those of the Databricks SDK.
@@ -25,7 +26,7 @@ pub const SECRET_VARIABLES: [&str; 7] = [
 ];
 
 /// What is read beside them and goes with them.
-const COMPANIONS: [&str; 2] = ["DATABRICKS_HOST", "DATABRICKS_CLIENT_ID"];
+const COMPANIONS: [&str; 3] = ["DATABRICKS_HOST", "DATABRICKS_CLIENT_ID", "NETRC"];
 
 /// Where credentials are looked for. Debug shows no secret.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -84,7 +85,8 @@ impl Keys {
     /// As MLflow 3.17.2 does it (`mlflow/utils/credentials.py`, `mlflow/utils/rest_utils.py`): user name and password,
     /// each from its variable, else from the `[mlflow]` section of `~/.mlflow/credentials`, win when both are there;
     /// then `MLFLOW_TRACKING_TOKEN`. A section for this very server in our own file comes before what is in
-    /// `~/.mlflow/credentials`, which is for every server.
+    /// `~/.mlflow/credentials`, which is for every server. Where nothing of that says anything, the entry of the host in
+    /// `$NETRC`, else `~/.netrc`, does: MLflow's client reads it through `requests`, which even prefers it to a token.
     pub(super) fn for_server(&self, authority: &str) -> Result<Credentials, StoreError> {
         let own = self.own_section(authority)?;
         let shared = match (&own, self.in_home(".mlflow/credentials")) {
@@ -107,8 +109,20 @@ impl Keys {
                     value("mlflow_tracking_token"),
                 ))
             }
+            None if found == Credentials::None => Ok(self.in_netrc(host_of(authority))),
             _ => Ok(found),
         }
+    }
+
+    fn in_netrc(&self, host: &str) -> Credentials {
+        let given = self.environment.get("NETRC");
+        let file = given.map_or_else(|| self.in_home(".netrc"), |file| Some(file.expose().into()));
+        let text = file.and_then(|file| std::fs::read_to_string(file).ok());
+        let login = text.and_then(|text| netrc::login(&text, host));
+        login.map_or(Credentials::None, |(user, password)| Credentials::Basic {
+            user,
+            password,
+        })
     }
 
     fn either(&self, name: &str, section: &Section) -> Option<Secret> {
@@ -125,6 +139,14 @@ impl Keys {
         };
         let mut sections = sections(&text, Percent::Plain);
         Ok(sections.remove(authority))
+    }
+}
+
+/// Returns an authority without its port.
+fn host_of(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => authority,
     }
 }
 
@@ -253,6 +275,26 @@ mod tests {
             found(&home, &[("MLFLOW_TRACKING_TOKEN", "shell")]),
             bearer("shell")
         );
+    }
+
+    #[test]
+    fn netrc_counts_where_nothing_else_does() {
+        let shared = "[mlflow]\nmlflow_tracking_username = ann\nmlflow_tracking_password = p\n";
+        let (plain, with_shared) = (home("", ""), home(shared, ""));
+        for home in [&plain, &with_shared] {
+            let text = "machine mlflow.example login bob password n";
+            std::fs::write(home.path().join(".netrc"), text).unwrap();
+        }
+        assert_eq!(found(&plain, &[]), basic("bob", "n"));
+        assert_eq!(
+            found(&plain, &[("MLFLOW_TRACKING_TOKEN", "t")]),
+            bearer("t")
+        );
+        assert_eq!(found(&with_shared, &[]), basic("ann", "p"));
+        let other = plain.path().join("other");
+        std::fs::write(&other, "machine mlflow.example login eve password o").unwrap();
+        let variable = [("NETRC", other.to_str().unwrap())];
+        assert_eq!(found(&plain, &variable), basic("eve", "o"));
     }
 
     #[test]

@@ -243,7 +243,7 @@ impl StoreError {
                 "correct MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD or MLFLOW_TRACKING_TOKEN (a line end at its end?)".into()
             }
             Self::Refused { .. } => {
-                "correct MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and _PASSWORD (Databricks: the profile in ~/.databrickscfg): a user who may write to the experiment".into()
+                "correct MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and _PASSWORD or the host's entry in ~/.netrc (Databricks: the profile in ~/.databrickscfg): a user who may write to the experiment".into()
             }
             Self::HostRefused { host } => format!(
                 "the server's owner starts it with `mlflow server --allowed-hosts '{host}'`, or sets MLFLOW_SERVER_ALLOWED_HOSTS='{host}' there"

@@ -10,6 +10,7 @@ mod error;
 mod http;
 mod ini;
 mod mlmodel;
+mod netrc;
 mod rest;
 mod retries;
 mod secret;

@@ -69,6 +69,26 @@ fn user_and_password_of_mlflows_own_file_sign_too() {
 }
 
 #[test]
+fn the_hosts_entry_in_netrc_signs_where_nothing_else_does() {
+    let stub = Stub::new(&signed_by("Basic YW5uOnA7NTAl"));
+    let world = World::with_commit();
+    let file = world.base().join("home/.netrc");
+    private_file(&file, "default login d password d\n", 0o600);
+    world
+        .tracemark(&["up", "--store", &stub.url()])
+        .failed(6, "HTTP 401");
+    assert!(
+        stub.asked()
+            .iter()
+            .all(|asked| asked.authorization.is_none())
+    );
+    let text = "machine elsewhere login a password b\nmachine 127.0.0.1 login ann password p;50%\n";
+    private_file(&file, text, 0o600);
+    world.tracemark(&["up", "--store", &stub.url()]).ok();
+    assert_eq!(stub.models().len(), 1);
+}
+
+#[test]
 fn a_token_that_is_for_another_server_is_not_sent() {
     let (theirs, other) = (Stub::new(&json!({})), Stub::new(&json!({})));
     let world = world_with_token(&theirs);
