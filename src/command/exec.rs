@@ -7,10 +7,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::active::resolve_once;
-use super::{Context, ask, mlflow_setup, pending_failure, warn};
+use super::app_variables::{check_workspace, connection, variables};
+use super::{Context, ask, here, mlflow_setup, pending_failure, warn};
 use crate::cli::ExecArgs;
 use crate::error::{Failure, FailureKind};
-use crate::mlflow::StoreUri;
+use crate::mlflow::{Connection, StoreUri};
 use crate::protocol::Active;
 use crate::repository::Worktree;
 
@@ -22,8 +23,13 @@ pub(super) fn run(context: &Context, arguments: &ExecArgs) -> Result<(), Failure
     command.args(rest);
     command.env("MLFLOW_ACTIVE_MODEL_ID", "");
     let found = find(context, arguments, program).and_then(|active| {
+        let connection = connection(context, &here()?);
         check_store(&active, &std::env::current_dir().unwrap_or_default())?;
-        set_store(&mut command, &active);
+        // Without a daemon this shell's workspace was asked, where it names a store.
+        if !arguments.once || non_empty("MLFLOW_TRACKING_URI").is_none() {
+            check_workspace(&connection, &active.store)?;
+        }
+        set_store(&mut command, &active, &connection);
         checked(active)
     });
     match found {
@@ -112,9 +118,11 @@ fn set_id(command: &mut Command, context: &Context, arguments: &ExecArgs, active
 }
 
 /// Sends the command's traces where the version is or will be, unless this shell sends them somewhere itself.
-fn set_store(command: &mut Command, active: &Active) {
+fn set_store(command: &mut Command, active: &Active, connection: &Connection) {
     if non_empty("MLFLOW_TRACKING_URI").is_none() && !active.store.is_empty() {
         command.env("MLFLOW_TRACKING_URI", &active.store);
+        let missing = variables(connection, &active.store).into_iter();
+        command.envs(missing.filter(|(name, _)| non_empty(name).is_none()));
     }
     let name = active.experiment.strip_prefix("name:");
     let id = active

@@ -1,6 +1,7 @@
 //! The commands: each answers on standard output, says everything else on standard error, and fails with a [`Failure`].
 
 mod active;
+mod app_variables;
 mod daemon;
 mod demo;
 mod down;

@@ -83,6 +83,49 @@ fn host_and_token_of_the_shell_come_before_profiles_and_the_daemon_remembers_the
 }
 
 #[test]
+fn an_app_finds_the_workspace_that_up_saw_and_gets_no_id_for_another() {
+    let stub = workspace(&json!({"auth": ["Bearer dapi-3"]}));
+    let mut world = world_in(&format!("[mine]\nhost = {}\ntoken = dapi-3\n", stub.url()));
+    world.set("MLFLOW_TRACKING_URI", "databricks");
+    world.set("DATABRICKS_HOST", &stub.url());
+    world.set("DATABRICKS_CONFIG_PROFILE", "mine");
+    world.set("DATABRICKS_TOKEN", "dapi-3");
+    world.tracemark(&["up"]).ok();
+    let names = ["DATABRICKS_HOST", "DATABRICKS_CONFIG_PROFILE"];
+    for name in ["MLFLOW_TRACKING_URI", "DATABRICKS_TOKEN"]
+        .iter()
+        .chain(&names)
+    {
+        world.set(name, "");
+    }
+    let env = world.exec_env();
+    assert_eq!(env["MLFLOW_TRACKING_URI"], "databricks");
+    assert_eq!(
+        names.map(|name| env[name].clone()),
+        [stub.url(), "mine".into()]
+    );
+    assert_eq!(env["DATABRICKS_TOKEN"], "");
+    for (name, other) in names.into_iter().zip(["https://other.example", "other"]) {
+        world.set(name, other);
+        let said = world.tracemark(&["exec", "--require", "--", "true"]);
+        let words = format!("{name} is set to another Databricks workspace");
+        assert!(
+            said.code == Some(125) && said.stderr.contains(&words),
+            "{said:?}"
+        );
+        world.set(name, "");
+    }
+    world.set(names[0], &format!("{}/", stub.url()));
+    world.tracemark(&["exec", "--require", "--", "true"]).ok();
+    world.tracemark(&["down"]).ok();
+    world.set("MLFLOW_TRACKING_URI", "databricks");
+    world.set("DATABRICKS_TOKEN", "dapi-3");
+    world
+        .tracemark(&["exec", "--once", "--require", "--", "true"])
+        .ok();
+}
+
+#[test]
 fn a_service_principal_gets_a_token_once_and_a_new_one_when_it_ends() {
     let stub = workspace(&principal());
     let text = format!(
