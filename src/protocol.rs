@@ -125,6 +125,15 @@ pub struct WorktreeStatus {
     /// Its page in the MLflow UI, null where there is none.
     #[serde(default)]
     pub experiment_url: Option<String>,
+    /// Whether the server's certificate is not checked.
+    #[serde(default)]
+    pub insecure_tls: bool,
+    /// Whether a password or token may go over plain http to another machine.
+    #[serde(default)]
+    pub allow_http_credentials: bool,
+    /// The file of certificates that are trusted instead of the system's, null where there is none.
+    #[serde(default)]
+    pub server_cert: Option<String>,
     /// Whether `tracemark pin` chose the version, whatever the code.
     #[serde(default)]
     pub pinned: bool,

@@ -3,10 +3,12 @@
 use super::{Context, answer, json};
 use crate::cli::JsonArgs;
 use crate::client::ClientError;
+use crate::config::ConnectionLayer;
 use crate::error::Failure;
 use crate::fs_util::printable;
 use crate::ledger::Ledger;
 use crate::protocol::{API, Status, WorktreeStatus};
+use crate::registry::Record;
 
 pub(super) fn run(context: &Context, arguments: &JsonArgs) -> Result<(), Failure> {
     let status = match context.client().status() {
@@ -34,6 +36,12 @@ fn without_daemon(context: &Context) -> Result<Status, Failure> {
         experiment: String::new(),
         experiment_id: None,
         experiment_url: None,
+        insecure_tls: way(record).insecure_tls == Some(true),
+        allow_http_credentials: way(record).allow_http_credentials == Some(true),
+        server_cert: way(record)
+            .server_cert
+            .as_ref()
+            .map(|file| file.to_string_lossy().into_owned()),
         pinned: record.settings.pin.is_some(),
         owed: ledger
             .as_ref()
@@ -58,6 +66,10 @@ fn without_daemon(context: &Context) -> Result<Status, Failure> {
         daemon: None,
         worktrees: worktrees.collect(),
     })
+}
+
+fn way(record: &Record) -> &ConnectionLayer {
+    &record.settings.store.connection
 }
 
 fn text(status: &Status) -> String {
@@ -95,6 +107,7 @@ fn worktree_text(worktree: &WorktreeStatus) -> String {
     let name = worktree.name.as_deref().unwrap_or_default();
     row("name", format!("{name}{pinned}").trim_start());
     row("store", &worktree.store);
+    row("way", &way_text(worktree));
     row("in", &experiment_text(worktree));
     row("env", &worktree.env_file);
     row("last", worktree.cause.as_deref().unwrap_or_default());
@@ -114,6 +127,21 @@ fn worktree_text(worktree: &WorktreeStatus) -> String {
     row("why", worktree.reason.as_deref().unwrap_or_default());
     row("try", worktree.hint.as_deref().unwrap_or_default());
     text
+}
+
+/// What was given up on the way to the store, and who is trusted there.
+fn way_text(worktree: &WorktreeStatus) -> String {
+    let mut said = Vec::new();
+    if worktree.insecure_tls {
+        said.push("its certificate is not checked".to_owned());
+    }
+    if worktree.allow_http_credentials {
+        said.push("credentials over plain http allowed".to_owned());
+    }
+    if let Some(file) = &worktree.server_cert {
+        said.push(format!("trusts the certificates in {file}"));
+    }
+    said.join(", ")
 }
 
 /// The experiment, by the link to its page where there is one.

@@ -21,6 +21,7 @@ use crate::config::EnvContents;
 use crate::env_file;
 use crate::ids::ModelId;
 use crate::ledger::VersionKey;
+use crate::mlflow::Connection;
 use crate::protocol::{API, Active, DaemonInfo, Status, WorktreeStatus};
 use crate::repository::Worktree;
 use crate::session::{Resolved, Review, Session, choice_text, reader_of};
@@ -1074,13 +1075,26 @@ impl Entry {
         (id.map(|id| id.to_string()), page)
     }
 
+    /// How the store is reached, where it is no file.
+    fn connection(&self) -> Option<&Connection> {
+        let session = self.session.as_ref().ok();
+        let server = session.filter(|session| session.store_file().is_none());
+        server.map(|session| &session.settings.connection)
+    }
+
     fn status(&self) -> WorktreeStatus {
         let active = self.describe(&self.state.publication(), false);
         let watching = self.mode_note.is_none();
         let (experiment_id, experiment_url) = self.experiment_page();
         let last_error = self.last_error.as_ref();
         let duplicate = self.state.duplicate();
+        let connection = self.connection();
         WorktreeStatus {
+            insecure_tls: connection.is_some_and(|way| way.insecure_tls),
+            allow_http_credentials: connection.is_some_and(|way| way.allow_http_credentials),
+            server_cert: connection
+                .and_then(|way| way.server_cert.as_ref())
+                .map(|file| file.to_string_lossy().into_owned()),
             experiment_id,
             experiment_url,
             pinned: active.pinned,

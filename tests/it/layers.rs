@@ -70,6 +70,7 @@ const MAY_USE: [(&str, &[&str]); 25] = [
             "identity",
             "ids",
             "ledger",
+            "mlflow",
             "paths",
             "protocol",
             "registry",

@@ -12,11 +12,21 @@ fn world_trusting(name: &str) -> World {
     world
 }
 
+#[track_caller]
+fn assert_shown(world: &World, row: &str) {
+    let status = world.tracemark(&["status"]).ok();
+    assert!(status.contains(row), "{status}");
+}
+
 #[test]
 fn a_server_with_a_certificate_of_our_own_ca_is_trusted_by_every_daemon_from_then_on() {
     let stub = Stub::with_certificate("server", &json!({}));
     let mut world = world_trusting("ca.pem");
     world.tracemark(&["up", "--store", &stub.url()]).ok();
+    let file = certificate("ca.pem");
+    assert_eq!(world.status()["server_cert"], file.to_str().unwrap());
+    let row = format!("way     trusts the certificates in {}\n", file.display());
+    assert_shown(&world, &row);
     world.set("MLFLOW_TRACKING_SERVER_CERT_PATH", "");
     let pid = world.signal_daemon(rustix::process::Signal::TERM).unwrap();
     crate::world::wait_until("the daemon has ended", || {
@@ -31,6 +41,20 @@ fn a_server_with_a_certificate_of_our_own_ca_is_trusted_by_every_daemon_from_the
         certificate("ca.pem").to_str().unwrap(),
     );
     world.tracemark(&["up", "--store", &by_name]).ok();
+}
+
+#[test]
+fn an_app_that_is_told_of_the_server_is_told_of_its_certificate() {
+    let stub = Stub::with_certificate("server", &json!({}));
+    let mut world = world_trusting("ca.pem");
+    world.tracemark(&["up", "--store", &stub.url()]).ok();
+    let name = "MLFLOW_TRACKING_SERVER_CERT_PATH";
+    world.set(name, "");
+    let env = world.exec_env();
+    assert_eq!(env["MLFLOW_TRACKING_URI"], stub.url());
+    assert_eq!(env[name], certificate("ca.pem").to_str().unwrap());
+    world.set("MLFLOW_TRACKING_URI", &stub.url());
+    assert_eq!(world.exec_env()[name], "");
 }
 
 #[test]
@@ -58,6 +82,12 @@ fn an_unknown_certificate_is_refused_unless_nothing_is_to_be_checked() {
     );
     world.set("MLFLOW_TRACKING_INSECURE_TLS", "True");
     world.tracemark(&["up", "--store", &stub.url()]).ok();
+    let shown = |row: &str| assert_shown(&world, row);
+    assert_eq!(world.status()["insecure_tls"], true);
+    shown("way     its certificate is not checked\n");
+    world.tracemark(&["up", "--allow-http-credentials"]).ok();
+    assert_eq!(world.status()["allow_http_credentials"], true);
+    shown("way     its certificate is not checked, credentials over plain http allowed\n");
     world.set(
         "MLFLOW_TRACKING_SERVER_CERT_PATH",
         certificate("ca.pem").to_str().unwrap(),
