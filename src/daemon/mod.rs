@@ -31,6 +31,7 @@ const REQUESTS_MAX: usize = 64;
 /// # Errors
 /// [`StartError`] when it cannot start.
 pub fn run(paths: &Paths, ready: impl FnOnce(&str)) -> Result<(), StartError> {
+    keep_memory_private();
     let _lock = Lock::take(paths)?;
     let ledger = Arc::new(Ledger::open(&paths.ledger())?);
     let catalog = Arc::new(Catalog {
@@ -74,4 +75,18 @@ pub fn run(paths: &Paths, ready: impl FnOnce(&str)) -> Result<(), StartError> {
             .await;
         Ok(())
     })
+}
+
+/// Passwords and tokens are in this process's memory and environment: no core file, and no other process looks in.
+fn keep_memory_private() {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    if let Err(error) = setrlimit(Resource::Core, none)
+        .and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable))
+    {
+        tracing::warn!(%error, "a crash may leave passwords and tokens in a core file");
+    }
 }

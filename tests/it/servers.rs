@@ -226,6 +226,59 @@ fn a_workspace_is_named_in_every_request_and_asked_for_first() {
 }
 
 #[test]
+fn a_repositorys_file_never_chooses_the_server_nor_the_way_there() {
+    let (ours, theirs) = (Stub::new(&json!({})), Stub::new(&json!({})));
+    let world = world_with_token(&ours);
+    let settings = format!(
+        "naming = 'tree'\n[store]\nuri = '{url}'\nexperiment = 'theirs'\n[store.connection]\nproxy = '{url}'\ninsecure_tls = true\n",
+        url = theirs.url()
+    );
+    world.write(".tracemark.toml", settings);
+    world.commit("settings of a stranger");
+    world.tracemark(&["up"]).ok();
+    assert!(world.status()["name"].as_str().unwrap().contains("-tree-"));
+    assert_eq!(world.status()["insecure_tls"], false);
+    assert_eq!(ours.models().len(), 1);
+    assert_eq!(ours.experiments(), ["Default"]);
+    assert!(theirs.asked().is_empty(), "{:?}", theirs.asked());
+}
+
+/// The list of programs is for everybody to read.
+#[test]
+fn a_token_is_in_no_argument_of_any_program_that_is_run() {
+    let stub = Stub::new(&signed_by(&format!("Bearer {CANARY}")));
+    let mut world = world_with_token(&stub);
+    let real = String::from_utf8(
+        world
+            .command("sh")
+            .args(["-c", "command -v git"])
+            .output()
+            .unwrap()
+            .stdout,
+    )
+    .unwrap();
+    let bin = world.base().join("bin");
+    let script = format!(
+        "#!/bin/sh\necho \"$@\" >> '{log}'\nexec {real} \"$@\"\n",
+        log = world.base().join("arguments").display(),
+        real = real.trim()
+    );
+    private_file(&bin.join("git"), &script, 0o755);
+    let path = format!("{}:{}", bin.display(), world.vars()["PATH"]);
+    world.set("PATH", &path);
+    let url = format!("https://ann:{CANARY}@git.example/team/app.git");
+    world.git(&["config", "remote.origin.url", &url]);
+    std::fs::remove_file(world.base().join("arguments")).unwrap();
+    world.tracemark(&["up"]).ok();
+    world.write("app.py", "print(2)\n");
+    world.tracemark(&["active"]).ok();
+    let arguments = std::fs::read_to_string(world.base().join("arguments")).unwrap();
+    assert!(arguments.contains("status"), "{arguments}");
+    assert!(!arguments.contains(CANARY), "{arguments}");
+    assert!(!format!("{:?}", stub.models()).contains(CANARY));
+}
+
+#[test]
 fn what_only_mlflows_own_client_can_sign_is_refused() {
     let stub = Stub::new(&json!({}));
     for (variable, value) in [
@@ -429,6 +482,13 @@ fn a_token_is_in_no_log_no_file_no_answer_and_no_argument() {
     let arguments =
         std::fs::read(format!("/proc/{}/cmdline", world.daemon_pid().unwrap())).unwrap();
     assert!(!String::from_utf8_lossy(&arguments).contains(CANARY));
+    let limits = format!("/proc/{}/limits", world.daemon_pid().unwrap());
+    let limits = std::fs::read_to_string(limits).unwrap();
+    let core = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"));
+    let words: Vec<_> = core.unwrap().split_whitespace().skip(4).collect();
+    assert_eq!(words, ["0", "0", "bytes"], "no core file");
     let mut found = Vec::new();
     holding(world.base(), CANARY, &mut found);
     assert_eq!(found, Vec::<PathBuf>::new());
