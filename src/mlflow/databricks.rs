@@ -389,9 +389,9 @@ async fn fetch_token(
             "application/x-www-form-urlencoded",
         )
         .body("grant_type=client_credentials&scope=all-apis");
-    let body = super::http::exchange(url, request, Some(&header)).await?;
+    let answer = super::http::exchange(url, request, Some(&header)).await?;
     // What serde says of a wrong answer may quote it.
-    serde_json::from_slice(&body).map_err(|_| {
+    serde_json::from_slice(&answer.body).map_err(|_| {
         StoreError::InvalidAnswer("the Databricks token endpoint sent no token".to_owned())
     })
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde::de::DeserializeOwned;
 use url::Url;
@@ -27,6 +27,14 @@ const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 const WORKSPACE_HEADER: &str = "X-MLFLOW-WORKSPACE";
 /// MLflow 3.17.2, `http_request` of `mlflow/utils/rest_utils.py`.
 const ORGANISATION_HEADER: &str = "x-databricks-org-id";
+
+/// A 2xx answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) body: Vec<u8>,
+    /// The server's own clock, where it says: no clock of this machine can be compared with times that a server gave.
+    pub(super) date: Option<SystemTime>,
+}
 
 /// A server and how to talk to it. Clones share one connection pool and what is known of credentials.
 #[derive(Debug, Clone)]
@@ -131,21 +139,30 @@ impl Http {
         &self,
         request: RequestBuilder,
     ) -> Result<A, StoreError> {
-        let body = self.send(request).await?;
-        serde_json::from_slice(&body).map_err(|error| {
-            if looks_like_html(&body) {
+        self.call_dated(request).await.map(|(answer, _)| answer)
+    }
+
+    /// As [`Http::call`], with the server's own time.
+    pub(super) async fn call_dated<A: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<(A, Option<SystemTime>), StoreError> {
+        let answer = self.send(request).await?;
+        let parsed = serde_json::from_slice(&answer.body).map_err(|error| {
+            if looks_like_html(&answer.body) {
                 StoreError::Unsuitable {
                     reason: "the address answers with a web page, not with MLflow's API".into(),
                 }
             } else {
                 StoreError::InvalidAnswer(without_values(&error))
             }
-        })
+        });
+        parsed.map(|parsed| (parsed, answer.date))
     }
 
-    /// Sends and returns the body of a 2xx answer. Refused credentials are looked up again, and where they are others
+    /// Sends and returns a 2xx answer. Refused credentials are looked up again, and where they are others
     /// now the request is sent once more: a server that refuses (401) has done nothing.
-    pub(super) async fn send(&self, request: RequestBuilder) -> Result<Vec<u8>, StoreError> {
+    pub(super) async fn send(&self, request: RequestBuilder) -> Result<Answer, StoreError> {
         let again = request.try_clone();
         let header = self.header(None).await?;
         let answer = exchange(&self.base, request, header.as_ref()).await;
@@ -233,13 +250,13 @@ impl Http {
     }
 }
 
-/// Sends a request, signed with `header`, and returns the body of a 2xx answer. What a server says of a failure never
+/// Sends a request, signed with `header`, and returns a 2xx answer. What a server says of a failure never
 /// repeats what the request was signed with.
 pub(super) async fn exchange(
     base: &Url,
     request: RequestBuilder,
     header: Option<&HeaderValue>,
-) -> Result<Vec<u8>, StoreError> {
+) -> Result<Answer, StoreError> {
     let request = match header {
         Some(header) => request.header(AUTHORIZATION, header),
         None => request,
@@ -249,9 +266,11 @@ pub(super) async fn exchange(
     let location = text(response.headers(), LOCATION.as_str());
     let pause = text(response.headers(), RETRY_AFTER.as_str())
         .and_then(|text| retry_after(&text, SystemTime::now()));
+    let date = text(response.headers(), DATE.as_str())
+        .and_then(|text| httpdate::parse_http_date(text.trim()).ok());
     let body = body(base, response).await?;
     if (200..300).contains(&status) {
-        return Ok(body);
+        return Ok(Answer { body, date });
     }
     let secrets = secrets_of(header);
     let body = scrubbed(&String::from_utf8_lossy(&body), &secrets).into_bytes();

@@ -310,8 +310,10 @@ impl Row {
         self.ready || !self.is_made_here()
     }
 
-    fn is_abandoned(&self, now_ms: i64) -> bool {
-        self.created_ms.saturating_add(UNDECIDED_FOR_MS) < now_ms
+    /// By the store's own clock; false where that is not known.
+    fn is_abandoned(&self, store_now_ms: Option<i64>) -> bool {
+        let until = self.created_ms.saturating_add(UNDECIDED_FOR_MS);
+        store_now_ms.is_some_and(|now| until < now)
     }
 }
 
@@ -382,11 +384,16 @@ impl Wanted {
 
     /// The rows that the earlier `winner` makes duplicates and that nobody has tagged yet, among those that this program
     /// made. One that is young and undecided is left to its maker, which may be about to delete it.
-    fn duplicates<'a>(&self, rows: &'a [Row], winner: &Row, now_ms: i64) -> Vec<&'a Row> {
+    fn duplicates<'a>(
+        &self,
+        rows: &'a [Row],
+        winner: &Row,
+        store_now_ms: Option<i64>,
+    ) -> Vec<&'a Row> {
         rows.iter()
             .filter(|row| row.id != winner.id && self.claim(row) == Claim::Ours)
             .filter(|row| row.is_made_here() && !row.tags.contains_key(TAG_DUPLICATE_OF))
-            .filter(|row| row.is_decided() || row.is_abandoned(now_ms))
+            .filter(|row| row.is_decided() || row.is_abandoned(store_now_ms))
             .collect()
     }
 

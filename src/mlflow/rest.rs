@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 
 use super::connection::{Access, AccessError, is_loopback};
 use super::error::clean;
-use super::http::Http;
+use super::http::{Answer, Http};
 use super::mlmodel::{self, Place};
 use super::wire::{self, Pair};
 use super::{
@@ -35,6 +35,8 @@ const UNDECIDED_PATIENCE: Duration = Duration::from_secs(10);
 /// How long after the request to create it a lost row may be deleted. Well below [`UNDECIDED_PATIENCE`], after which
 /// others hand its id out.
 const DELETE_WITHIN: Duration = Duration::from_secs(5);
+/// Clocks that differ by no more count as one: the server's is told in whole seconds, and on the way for a while.
+const CLOCK_TOLERANCE_MS: i64 = 5_000;
 /// How often, and for how long, the removal of a lost row is tried.
 const RETIRE_TRIES: u32 = 8;
 const RETIRE_PATIENCE: Duration = Duration::from_secs(10);
@@ -93,7 +95,7 @@ impl Rest {
         self.http.call(request).await
     }
 
-    async fn send(&self, request: RequestBuilder) -> Result<Vec<u8>, StoreError> {
+    async fn send(&self, request: RequestBuilder) -> Result<Answer, StoreError> {
         self.http.send(request).await
     }
 
@@ -121,7 +123,7 @@ impl Rest {
             return error;
         }
         let answer = self.send(self.request(Method::GET, &[&["version"]])).await;
-        let version = answer.ok().and_then(|body| version(&body));
+        let version = answer.ok().and_then(|answer| version(&answer.body));
         let reason = match version {
             Some(version) => format!(
                 "the server is MLflow {version}, which has no LoggedModels; MLflow 3.1 and newer have them"
@@ -212,6 +214,10 @@ impl Rest {
             Err(StoreError::NotFound { .. }) => {
                 Err(StoreError::ExperimentNotFound { id: id.to_owned() })
             }
+            Ok(other) if other.id.as_str() != id => Err(StoreError::InvalidAnswer(format!(
+                "asked for experiment {id}, got {}",
+                other.id
+            ))),
             answer => answer,
         }
     }
@@ -283,11 +289,11 @@ impl Rest {
         wanted: &Wanted,
         id: &ModelId,
     ) -> Result<Standing, StoreError> {
-        let mut rows = self.search(experiment, &wanted.name).await?;
+        let Rows { mut rows, seen_ms } = self.search(experiment, &wanted.name).await?;
         if rows.iter().all(|row| row.id != *id) {
-            match self.get(id).await {
-                Ok(row) => rows.push(row),
-                Err(StoreError::NotFound { .. }) => return Ok(Standing::Gone),
+            match self.get_model(id).await {
+                Ok(model) if is_of(&model, experiment, &wanted.name) => rows.push(row(model)?),
+                Ok(_) | Err(StoreError::NotFound { .. }) => return Ok(Standing::Gone),
                 Err(error) => return Err(error),
             }
         }
@@ -295,7 +301,7 @@ impl Rest {
         let Some((winner, _)) = wanted.choose(&rows, &BTreeSet::new()) else {
             return Ok(Standing::Gone);
         };
-        for duplicate in wanted.duplicates(&rows, winner, now_ms()) {
+        for duplicate in wanted.duplicates(&rows, winner, seen_ms) {
             self.tag_duplicate(&duplicate.id, &winner.id).await?;
         }
         if rows.iter().all(|row| row.id != *id) {
@@ -318,13 +324,15 @@ impl Rest {
         wanted: &Wanted,
         race: &mut Race,
     ) -> Result<Option<Row>, StoreError> {
-        let mut rows = self.search(experiment, &wanted.name).await?;
+        let Rows { mut rows, seen_ms } = self.search(experiment, &wanted.name).await?;
+        race.seen_ms = seen_ms;
         race.recognise(&rows, wanted);
         let own = race.own.as_ref();
         if let Some(own) = own.filter(|own| rows.iter().all(|row| row.id != own.id)) {
             rows.push(own.clone());
         }
         let mut refused = race.lost.clone();
+        let wanted = &by_server_clock(wanted, seen_ms);
         loop {
             match wanted.choose(&rows, &refused) {
                 None => return Ok(None),
@@ -365,7 +373,14 @@ impl Rest {
         let answer = self
             .call::<wire::ModelAnswer>(request)
             .await
-            .and_then(|answer| row(answer.model));
+            .and_then(|answer| {
+                if is_of(&answer.model, experiment, &wanted.name) {
+                    return row(answer.model);
+                }
+                Err(StoreError::InvalidAnswer(
+                    "another LoggedModel than the one to be created".to_owned(),
+                ))
+            });
         match answer {
             Ok(row) => Ok(row),
             Err(StoreError::NotFound { .. }) => Err(StoreError::ExperimentNotFound {
@@ -380,9 +395,9 @@ impl Rest {
 
     async fn find_lost(&self, experiment: &Experiment, wanted: &Wanted) -> Option<Row> {
         let nonce = wanted.tags.get(TAG_NONCE)?;
-        let rows = self.search(experiment, &wanted.name).await.ok()?;
-        rows.into_iter()
-            .find(|row| row.tags.get(TAG_NONCE) == Some(nonce))
+        let found = self.search(experiment, &wanted.name).await.ok()?;
+        let mut rows = found.rows.into_iter();
+        rows.find(|row| row.tags.get(TAG_NONCE) == Some(nonce))
     }
 
     /// Removes a row that was created a moment ago and lost. It was never published here; where others may have taken it
@@ -399,13 +414,7 @@ impl Rest {
         let is_young = || created_at.is_some_and(|at| at.elapsed() < DELETE_WITHIN);
         let mut outcome = Ok(());
         for _ in 0..RETIRE_TRIES {
-            let unused =
-                is_young() && self.has_traces(experiment, loser).await == Ok(false) && is_young();
-            outcome = if unused {
-                self.delete(loser).await
-            } else {
-                self.tag_duplicate(loser, winner).await
-            };
+            outcome = self.try_retire(experiment, loser, winner, is_young).await;
             if outcome.is_ok() {
                 return;
             }
@@ -416,6 +425,24 @@ impl Rest {
         if let Err(error) = outcome {
             tracing::warn!(%loser, %winner, %error, "a duplicate LoggedModel was left behind.");
         }
+    }
+
+    /// A server that is in trouble is asked again while there is time, so that no more rows stay than must.
+    async fn try_retire(
+        &self,
+        experiment: &Experiment,
+        loser: &ModelId,
+        winner: &ModelId,
+        is_young: impl Fn() -> bool,
+    ) -> Result<(), StoreError> {
+        if is_young() {
+            match self.has_traces(experiment, loser).await {
+                Ok(false) if is_young() => return self.delete(loser).await,
+                Err(error) if error.is_transient() && is_young() => return Err(error),
+                _ => {}
+            }
+        }
+        self.tag_duplicate(loser, winner).await
     }
 
     async fn tag_duplicate(&self, loser: &ModelId, winner: &ModelId) -> Result<(), StoreError> {
@@ -452,7 +479,7 @@ impl Rest {
     }
 
     /// Returns the rows of that name, the earliest first, so that rows made meanwhile do not shift the pages.
-    async fn search(&self, experiment: &Experiment, name: &str) -> Result<Vec<Row>, StoreError> {
+    async fn search(&self, experiment: &Experiment, name: &str) -> Result<Rows, StoreError> {
         let filter = format!("name = '{name}'");
         let mut token: Option<String> = None;
         let mut rows = Vec::new();
@@ -467,20 +494,21 @@ impl Rest {
             let request = self
                 .request(Method::POST, &[MODELS, &["search"]])
                 .json(&body);
-            let answer: Result<wire::FoundModels, _> = self.call(request).await;
-            let page = match answer {
-                Ok(page) => page,
+            let answer = self.http.call_dated::<wire::FoundModels>(request).await;
+            let (page, date) = match answer {
+                Ok(answer) => answer,
                 Err(error) => return Err(self.named(error).await),
             };
             for model in page.models {
                 // A database may compare names without regard to case; and a server may misunderstand.
-                if model.info.name == name && model.info.experiment_id == experiment.id.as_str() {
+                if is_of(&model, experiment, name) {
                     rows.push(row(model)?);
                 }
             }
             token = page.next_page_token.filter(|token| !token.is_empty());
             if token.is_none() {
-                return Ok(rows);
+                let seen_ms = date.map(unix_ms);
+                return Ok(Rows { rows, seen_ms });
             }
         }
         Err(StoreError::InvalidAnswer(format!(
@@ -489,17 +517,21 @@ impl Rest {
     }
 
     async fn get(&self, id: &ModelId) -> Result<Row, StoreError> {
+        self.get_model(id).await.and_then(row)
+    }
+
+    async fn get_model(&self, id: &ModelId) -> Result<wire::Model, StoreError> {
         let answer: wire::ModelAnswer = self
             .call(self.request(Method::GET, &[MODELS, &[id.as_str()]]))
             .await?;
-        let row = row(answer.model)?;
-        if row.id != *id {
+        let got = &answer.model.info.model_id;
+        if got != id.as_str() {
             return Err(StoreError::InvalidAnswer(format!(
-                "asked for LoggedModel {id}, got {}",
-                row.id
+                "asked for LoggedModel {id}, got \"{}\"",
+                clean(got)
             )));
         }
-        Ok(row)
+        Ok(answer.model)
     }
 
     async fn set_tags(
@@ -613,6 +645,13 @@ impl Rest {
     }
 }
 
+/// What a search found.
+struct Rows {
+    rows: Vec<Row>,
+    /// When, by the server's clock, which also gives the rows their times.
+    seen_ms: Option<i64>,
+}
+
 /// How far one search for the one row of a version is.
 struct Race {
     /// The row that was created here, while it has not lost.
@@ -623,6 +662,8 @@ struct Race {
     lost: BTreeSet<ModelId>,
     /// Rows that an earlier try, which failed half-way, created and did not publish.
     left_behind: BTreeSet<ModelId>,
+    /// When the rows were last looked at, by the server's clock.
+    seen_ms: Option<i64>,
     looks_left: u32,
     began: Instant,
     /// The longest that a step has taken.
@@ -637,6 +678,7 @@ impl Race {
             created_at: now,
             lost: BTreeSet::new(),
             left_behind: BTreeSet::new(),
+            seen_ms: None,
             looks_left: if look_twice { 2 } else { 1 },
             began: now,
             slowest: Duration::ZERO,
@@ -659,7 +701,7 @@ impl Race {
     /// How long to wait before the next look, `None` when the winner can be handed out.
     fn pause_before(&mut self, winner: &Row) -> Option<Duration> {
         let is_own = self.own.is_some() || self.left_behind.contains(&winner.id);
-        let may_vanish = !is_own && !winner.is_decided() && !winner.is_abandoned(now_ms());
+        let may_vanish = !is_own && !winner.is_decided() && !winner.is_abandoned(self.seen_ms);
         if may_vanish && self.began.elapsed() < UNDECIDED_PATIENCE {
             return Some(UNDECIDED_PAUSE);
         }
@@ -668,8 +710,22 @@ impl Race {
     }
 }
 
-fn now_ms() -> i64 {
-    let since = SystemTime::now()
+/// When a content was first seen here was told by the clock of this machine, when a row was made by the server's.
+fn by_server_clock(wanted: &Wanted, seen_ms: Option<i64>) -> Wanted {
+    let ahead = seen_ms.map_or(0, |seen| seen.saturating_sub(unix_ms(SystemTime::now())));
+    let ahead = if ahead.abs() > CLOCK_TOLERANCE_MS {
+        ahead
+    } else {
+        0
+    };
+    Wanted {
+        first_seen_ms: wanted.first_seen_ms.saturating_add(ahead),
+        ..wanted.clone()
+    }
+}
+
+fn unix_ms(time: SystemTime) -> i64 {
+    let since = time
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
@@ -724,6 +780,10 @@ fn map(pairs: Vec<Pair>) -> BTreeMap<String, String> {
 fn experiment_id(text: &str) -> Result<ExperimentId, StoreError> {
     text.parse()
         .map_err(|_| StoreError::InvalidAnswer(format!("experiment id \"{}\"", clean(text))))
+}
+
+fn is_of(model: &wire::Model, experiment: &Experiment, name: &str) -> bool {
+    model.info.name == name && model.info.experiment_id == experiment.id.as_str()
 }
 
 fn row(model: wire::Model) -> Result<Row, StoreError> {
@@ -923,14 +983,46 @@ mod tests {
     #[tokio::test]
     async fn a_row_that_its_maker_has_not_decided_on_is_waited_for() {
         let tags = [(TAG_CONTENT, CONTENT), (TAG_NONCE, "theirs")];
-        let young = model("m-a", now_ms(), &tags);
+        let second_of_may = 1_777_680_000_000;
+        let dated = |answer: String, date: &str| {
+            answer.replacen("\r\n", &format!("\r\ndate: {date}\r\n"), 1)
+        };
+        let then = "Sat, 02 May 2026 00:00:00 GMT";
+        let young = model("m-a", second_of_may, &tags);
         let decided = young.replace("LOGGED_MODEL_PENDING", "LOGGED_MODEL_READY");
-        let (found, asked) = ask([page(std::slice::from_ref(&young)), page(&[decided])]).await;
-        assert_eq!(found.unwrap().model_id.as_str(), "m-a");
-        assert_eq!(asked.len(), 2);
-        let given_up = model("m-a", now_ms() - 120_000, &tags);
-        let (found, asked) = ask([page(&[given_up])]).await;
+        // The clock of this machine says nothing: without the server's the row may be a young one.
+        for first in [
+            dated(page(std::slice::from_ref(&young)), then),
+            page(std::slice::from_ref(&young)),
+        ] {
+            let (found, asked) = ask([first, page(std::slice::from_ref(&decided))]).await;
+            assert_eq!(found.unwrap().model_id.as_str(), "m-a");
+            assert_eq!(asked.len(), 2);
+        }
+        let given_up = model("m-a", second_of_may - 120_000, &tags);
+        let (found, asked) = ask([dated(page(&[given_up]), then)]).await;
         assert_eq!((found.unwrap().model_id.as_str(), asked.len()), ("m-a", 1));
+    }
+
+    #[tokio::test]
+    async fn a_row_without_a_key_is_older_or_younger_than_the_code_by_the_servers_clock() {
+        let now = SystemTime::now();
+        for (ahead, back) in [(600, false), (600, true), (0, false), (0, true)] {
+            let theirs = now + Duration::from_secs(ahead);
+            let made = unix_ms(theirs) + if back { -300_000 } else { 1_000 };
+            let date = httpdate::fmt_http_date(theirs);
+            let page = page(&[model("m-a", made, &[])]);
+            let dated = page.replacen("\r\n", &format!("\r\ndate: {date}\r\n"), 1);
+            let fake = Fake::answering([dated, json("{}")]).await;
+            let wanted = Wanted {
+                first_seen_ms: unix_ms(now),
+                ..wanted("abc")
+            };
+            // What is asked next says it all; the answer to it is none.
+            let _failed = fake.store.find_or_create(&experiment(), &wanted).await;
+            let asked = fake.asked();
+            assert_eq!(asked[1].starts_with("POST "), back, "{ahead} {}", asked[1]);
+        }
     }
 
     #[tokio::test]
@@ -987,6 +1079,28 @@ mod tests {
         let id = "m-a".parse().unwrap();
         let review = fake.store.review(&experiment(), &wanted("abc"), &id).await;
         assert_eq!(review, Ok(Standing::Gone));
+    }
+
+    #[tokio::test]
+    async fn a_server_in_trouble_is_asked_again_about_a_loser() {
+        let ours = model("m-b", 5, &[(TAG_CONTENT, CONTENT)]);
+        let both = page(&[model("m-a", 4, &[(TAG_CONTENT, CONTENT)]), ours.clone()]);
+        let busy = http("503 Service Unavailable", "text/plain", "busy");
+        let answers = [
+            json("{}"),
+            one(&ours),
+            both,
+            busy.clone(),
+            json("{}"),
+            busy,
+            json("{}"),
+            json("{}"),
+        ];
+        let (found, asked) = ask(answers).await;
+        assert_eq!(found.unwrap().model_id.as_str(), "m-a");
+        assert!(asked[3].contains("traces/search") && asked[4].contains("traces/search"));
+        assert!(asked[5].starts_with("DELETE ") && asked[6].contains("traces/search"));
+        assert!(asked[7].starts_with("DELETE ") && asked.len() == 8);
     }
 
     #[tokio::test]
@@ -1068,6 +1182,31 @@ mod tests {
         }
         let fake = Fake::answering([json(
             r#"{"experiment":{"experiment_id":"1;rm","name":"x","lifecycle_stage":"active"}}"#,
+        )])
+        .await;
+        let answer = fake.store.experiment(&ExperimentChoice::Default).await;
+        assert!(matches!(answer, Err(StoreError::InvalidAnswer(_))));
+    }
+
+    #[tokio::test]
+    async fn rows_of_another_experiment_or_name_are_never_taken() {
+        let tags = [(TAG_CONTENT, CONTENT), (TAG_NONCE, "n1")];
+        let ours = model(ID, 5, &tags);
+        for (true_word, lie) in [
+            (r#""experiment_id":"1""#, r#""experiment_id":"2""#),
+            (r#""name":"abc""#, r#""name":"abd""#),
+        ] {
+            let theirs = ours.replace(true_word, lie);
+            let shown = page(std::slice::from_ref(&theirs));
+            let (found, _) = ask([shown.clone(), one(&theirs), shown.clone()]).await;
+            assert!(matches!(found, Err(StoreError::InvalidAnswer(_))), "{lie}");
+            let fake = Fake::answering([json("{}"), one(&theirs)]).await;
+            let id = ID.parse().unwrap();
+            let review = fake.store.review(&experiment(), &wanted("abc"), &id).await;
+            assert_eq!(review, Ok(Standing::Gone));
+        }
+        let fake = Fake::answering([json(
+            r#"{"experiment":{"experiment_id":"7","name":"x","lifecycle_stage":"active"}}"#,
         )])
         .await;
         let answer = fake.store.experiment(&ExperimentChoice::Default).await;
