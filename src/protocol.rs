@@ -163,8 +163,20 @@ pub struct WorktreeStatus {
     pub cause: Option<String>,
     /// Directories watched.
     pub watches: usize,
-    /// Readings so far.
+    /// Looks so far, also those that found nothing to read.
     pub passes: u64,
+    /// Readings of every file.
+    #[serde(default)]
+    pub full_passes: u64,
+    /// Readings of what was touched and of what is not committed.
+    #[serde(default)]
+    pub narrow_passes: u64,
+    /// Readings given up, as files changed meanwhile.
+    #[serde(default)]
+    pub torn_passes: u64,
+    /// Requests to the store since the daemon took up these settings; statements to a SQLite file are not counted.
+    #[serde(default)]
+    pub store_requests: u64,
 }
 
 /// The answer to a request that cannot be answered otherwise.

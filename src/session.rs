@@ -109,6 +109,11 @@ pub struct Resolved {
 }
 
 impl Session {
+    /// Returns how many requests this session sent to its server.
+    pub fn store_requests(&self) -> u64 {
+        self.store.requests()
+    }
+
     /// Opens a session from the settings of a worktree. Nothing is asked of the store yet.
     ///
     /// # Errors

@@ -24,6 +24,11 @@ impl Default for Touched {
 }
 
 impl Touched {
+    /// Returns whether nothing was touched.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Paths(paths) if paths.is_empty())
+    }
+
     /// Adds a path; more than [`TOUCHED_MAX`] become everything.
     pub fn add(&mut self, path: PathBuf) {
         if let Self::Paths(paths) = self {

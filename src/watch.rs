@@ -26,6 +26,9 @@ pub enum WatchError {
     /// The user's limit of watches or of inotify instances is reached.
     #[error("the limit of file watches is reached")]
     LimitReached,
+    /// The file system takes watches and tells nothing, as over a network.
+    #[error("this file system sends no events")]
+    Silent,
     /// The system refused.
     #[error("cannot watch {}: {message}", path.display())]
     Refused {

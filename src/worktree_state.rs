@@ -67,6 +67,8 @@ pub enum Input {
     StoreMayBeBack,
     /// Events cannot be had for this worktree: it is read at intervals.
     Polling,
+    /// Events come again.
+    Watching,
     /// Time passed.
     Tick,
 }
@@ -405,6 +407,7 @@ impl WorktreeState {
             Input::Recalled(owed) => self.recalled(owed),
             Input::StoreMayBeBack => self.store_may_be_back(),
             Input::Polling => self.polling = true,
+            Input::Watching => self.polling = false,
             Input::Tick => {}
         }
         self.step(now, &mut effects);

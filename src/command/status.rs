@@ -58,6 +58,10 @@ fn without_daemon(context: &Context) -> Result<Status, Failure> {
         cause: None,
         watches: 0,
         passes: 0,
+        full_passes: 0,
+        narrow_passes: 0,
+        torn_passes: 0,
+        store_requests: 0,
     });
     Ok(Status {
         schema: 1,

@@ -13,12 +13,14 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
 use super::churn::{Advice, Churn};
+use super::eyes::{Eyes, Sight, explain};
 use super::lifecycle::{Signal, notify_systemd, watchdog_interval};
 use super::load::{Catalog, Loaded, empty_env};
 use super::request::{Refusal, Reply, Request};
-use super::worktree_job::{Eyes, Look, look};
+use super::worktree_job::{Look, look};
 use crate::config::EnvContents;
 use crate::env_file;
+use crate::identity::reader::Passes;
 use crate::ids::ModelId;
 use crate::ledger::VersionKey;
 use crate::mlflow::Connection;
@@ -26,7 +28,7 @@ use crate::protocol::{API, Active, DaemonInfo, Status, WorktreeStatus};
 use crate::repository::Worktree;
 use crate::session::{Resolved, Review, Session, choice_text, reader_of};
 use crate::version::{ActiveModel, Observation};
-use crate::watch::Watch;
+use crate::watch::{Watch, WatchError};
 use crate::worktree_state::{
     Depth, Effect, Input, OWED_MAX, PassFailure, Pending, Policy, Publication, Seen, State,
     StoreFailure, Verdict, WaiterId, WorktreeState,
@@ -34,7 +36,6 @@ use crate::worktree_state::{
 
 /// How long a question waits at most for the word that a known LoggedModel still exists.
 const REVIEW_PATIENCE: Duration = Duration::from_secs(3);
-const NO_WATCHER: &str = "no watcher can be had: read at intervals";
 /// Changes that a slow follower may lag behind before it is cut off.
 const FOLLOWER_LAG_MAX: usize = 64;
 
@@ -100,6 +101,7 @@ struct Entry {
     last_error: Option<(String, SystemTime)>,
     watches: usize,
     passes: u64,
+    counts: Passes,
     /// A pass waits until the settings, which were wrong, have been read again.
     awaits_settings: bool,
     /// Given up; stays until nothing writes there any more.
@@ -308,7 +310,8 @@ impl EventLoop {
             return;
         };
         entry.passes += 1;
-        entry.watches = eyes.watch.as_ref().map_or(0, Watch::count);
+        entry.watches = eyes.watches();
+        entry.counts = eyes.reader.passes();
         entry.eyes = Some(entry.next_eyes.take().unwrap_or(eyes));
         let before = entry.state.publication().observation;
         if let Ok(Seen::Observed(observation, _)) = &look.outcome
@@ -323,14 +326,9 @@ impl EventLoop {
             }
             entry.cause = Some(look.cause);
         }
-        let polls = look.watch_failure.is_some();
-        if let Some(failure) = look.watch_failure {
-            tracing::warn!(worktree = %entry.worktree.root.display(), "{failure}");
-            entry.mode_note = Some(failure);
-        }
         let reload = look.settings_changed;
-        if polls {
-            self.input(id, Input::Polling);
+        if let Some(sight) = look.sight {
+            self.sight_changed(id, sight);
         }
         if look.store_changed {
             self.input(id, Input::StoreMayBeBack);
@@ -339,6 +337,26 @@ impl EventLoop {
         if reload {
             self.reload(id);
         }
+    }
+
+    fn sight_changed(&mut self, id: WorktreeId, sight: Sight) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        let root = entry.worktree.root.display();
+        let input = match sight {
+            Sight::Lost(why) => {
+                tracing::warn!(worktree = %root, "{why}");
+                entry.mode_note = Some(why);
+                Input::Polling
+            }
+            Sight::Back => {
+                tracing::info!(worktree = %root, "watched again");
+                entry.mode_note = None;
+                Input::Watching
+            }
+        };
+        self.input(id, input);
     }
 
     fn input(&mut self, id: WorktreeId, input: Input) {
@@ -717,12 +735,11 @@ impl EventLoop {
             return;
         };
         if let Some(old) = &mut entry.eyes {
-            old.watch = None;
+            old.shut();
         }
-        let eyes = open_eyes(wakes, id, &entry.worktree, &entry.session);
-        entry.mode_note = None;
-        if eyes.watch.is_none() {
-            entry.mode_note = Some(NO_WATCHER.to_owned());
+        let (eyes, error) = open_eyes(wakes, id, &entry.worktree, &entry.session);
+        entry.mode_note = error.as_ref().map(explain);
+        if error.is_some() {
             entry.state.poll();
         }
         match &mut entry.eyes {
@@ -737,16 +754,16 @@ impl EventLoop {
         worktree: Worktree,
         session: Result<Arc<Session>, String>,
     ) -> Entry {
-        let eyes = open_eyes(Arc::clone(&self.wakes), id, &worktree, &session);
+        let (eyes, error) = open_eyes(Arc::clone(&self.wakes), id, &worktree, &session);
         let mut state = WorktreeState::new(policy(&session), Instant::now());
-        if eyes.watch.is_none() {
+        if error.is_some() {
             state.poll();
         }
         Entry {
             worktree,
             session,
             state,
-            mode_note: eyes.watch.is_none().then(|| NO_WATCHER.to_owned()),
+            mode_note: error.as_ref().map(explain),
             eyes: Some(eyes),
             next_eyes: None,
             writer: EnvWriter::default(),
@@ -757,6 +774,7 @@ impl EventLoop {
             last_error: None,
             watches: 0,
             passes: 0,
+            counts: Passes::default(),
             awaits_settings: false,
             leaving: false,
         }
@@ -872,21 +890,22 @@ fn open_eyes(
     id: WorktreeId,
     worktree: &Worktree,
     session: &Result<Arc<Session>, String>,
-) -> Eyes {
+) -> (Eyes, Option<WatchError>) {
     let store = session
         .as_ref()
         .ok()
-        .and_then(|session| session.store_file());
-    let watch = Watch::new(worktree, store, move || wakes.touch(id));
-    if let Err(error) = &watch {
+        .and_then(|session| session.store_file())
+        .map(Path::to_owned);
+    let watched = worktree.clone();
+    let opener = move || {
+        let wakes = Arc::clone(&wakes);
+        Watch::new(&watched, store.as_deref(), move || wakes.touch(id))
+    };
+    let (eyes, error) = Eyes::new(Box::new(opener), reader_of(worktree));
+    if let Some(error) = &error {
         tracing::warn!(%error, worktree = %worktree.root.display(), "read at intervals instead");
     }
-    Eyes {
-        watch: watch.ok(),
-        open: false,
-        reader: reader_of(worktree),
-        store: None,
-    }
+    (eyes, error)
 }
 
 fn policy(session: &Result<Arc<Session>, String>) -> Policy {
@@ -1120,6 +1139,13 @@ impl Entry {
             cause: self.cause.clone(),
             watches: self.watches,
             passes: self.passes,
+            full_passes: self.counts.full,
+            narrow_passes: self.counts.narrow,
+            torn_passes: self.counts.torn,
+            store_requests: self
+                .session
+                .as_ref()
+                .map_or(0, |session| session.store_requests()),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod churn;
 mod event_loop;
+mod eyes;
 mod lifecycle;
 mod load;
 mod request;

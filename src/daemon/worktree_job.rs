@@ -5,29 +5,14 @@ use std::os::unix::fs::MetadataExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::identity::ReadError;
+use super::eyes::{Eyes, Sight, cause_of, how_head_moved};
 use crate::identity::reader::WorktreeReader;
-use crate::repository::{IgnoreRules, ignored_by_git};
+use crate::identity::{ReadError, Reading};
+use crate::repository::{IgnoreRules, Worktree, ignored_by_git};
 use crate::session::Session;
 use crate::touched::Touched;
-use crate::watch::{Watch, WatchError};
 use crate::worktree_state::{Depth, Memory, PassFailure, Seen};
-
-/// Events that do not come in this time are not waited for: everything is read instead.
-const SYNC_TIME: Duration = Duration::from_millis(500);
-
-/// What moves into the job and comes back with its outcome.
-pub(super) struct Eyes {
-    /// `None` when watching failed: the worktree is read at intervals.
-    pub(super) watch: Option<Watch>,
-    /// False before the first look, which watches everything.
-    pub(super) open: bool,
-    pub(super) reader: WorktreeReader,
-    /// The store's file as it was at the last look.
-    pub(super) store: Option<FileStamp>,
-}
 
 /// What changes when a file is written, replaced, or allowed to be written: device, inode, size, times of its bytes and
 /// of its status in nanoseconds.
@@ -49,14 +34,6 @@ impl FileStamp {
     }
 }
 
-impl Eyes {
-    /// Waits until every event of what was done before has come; false where that cannot be known.
-    fn is_synced(&self) -> bool {
-        let watch = self.watch.as_ref().filter(|_| self.open);
-        watch.is_some_and(|watch| watch.sync(SYNC_TIME))
-    }
-}
-
 /// What a look brought.
 pub(super) struct Look {
     pub(super) outcome: Result<Seen, PassFailure>,
@@ -68,15 +45,15 @@ pub(super) struct Look {
     pub(super) settings_changed: bool,
     /// The store's file is another than at the last look.
     pub(super) store_changed: bool,
-    /// Why the worktree is no longer watched, the first time that this is so.
-    pub(super) watch_failure: Option<String>,
+    /// Whether events come, where that changed.
+    pub(super) sight: Option<Sight>,
 }
 
 /// Looks at a worktree. A bug on the way makes it broken for now, not the daemon.
 pub(super) fn look(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Look {
     let looked = catch_unwind(AssertUnwindSafe(|| look_unguarded(eyes, session, depth)));
     looked.unwrap_or_else(|_| {
-        eyes.open = false;
+        eyes.look_around();
         Look {
             outcome: Err(PassFailure::Broken(
                 "a bug of tracemark, see its log".to_owned(),
@@ -85,14 +62,14 @@ pub(super) fn look(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Loo
             cause: String::new(),
             settings_changed: false,
             store_changed: false,
-            watch_failure: None,
+            sight: None,
         }
     })
 }
 
 fn look_unguarded(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Look {
     let is_synced = depth == Depth::Synced && eyes.is_synced();
-    let (touched, watch_failure) = take_touched(eyes);
+    let (touched, sight) = eyes.take_touched();
     let is_there = session.worktree.root.join(".git").exists();
     let settings_changed = is_there && !session.has_current_settings();
     let nothing_new = || session.trusts_store() && only_ignored(session, &touched);
@@ -109,15 +86,31 @@ fn look_unguarded(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Look
         observe(&mut eyes.reader, session, what)
     };
     if matches!(outcome, Err(PassFailure::Broken(_))) {
-        eyes.open = false;
+        eyes.look_around();
+    }
+    let Worktree {
+        root,
+        git_dir,
+        common_dir,
+    } = &session.worktree;
+    let mut cause = cause_of(&touched, root, [common_dir, git_dir]);
+    if let Ok(Seen::Observed(observation, _)) = &outcome {
+        let now = &observation.reading;
+        let before = eyes.last.replace(now.clone());
+        if depth == Depth::Everything && touched.is_empty() {
+            tell_what_was_missed(before.as_ref(), now, session);
+        }
+        if before.is_some_and(|before| before.head != now.head) {
+            cause = how_head_moved(git_dir);
+        }
     }
     Look {
-        cause: cause_of(&touched, &session.worktree.root),
+        cause,
         touched,
         settings_changed,
         store_changed: store_changed(eyes, session),
         outcome,
-        watch_failure,
+        sight,
     }
 }
 
@@ -128,31 +121,10 @@ fn store_changed(eyes: &mut Eyes, session: &Session) -> bool {
     eyes.store != before
 }
 
-fn take_touched(eyes: &mut Eyes) -> (Touched, Option<String>) {
-    let Some(watch) = &mut eyes.watch else {
-        return (Touched::Everything, None);
-    };
-    let taken = if eyes.open {
-        watch.take()
-    } else {
-        eyes.open = true;
-        watch.watch_everything().map(|()| Touched::Everything)
-    };
-    match taken {
-        Ok(touched) => (touched, None),
-        Err(error) => {
-            eyes.watch = None;
-            (Touched::Everything, Some(explain(&error)))
-        }
-    }
-}
-
-fn explain(error: &WatchError) -> String {
-    match error {
-        WatchError::LimitReached => format!(
-            "{error}: read at intervals instead; sudo sysctl fs.inotify.max_user_watches=524288 fs.inotify.max_user_instances=512"
-        ),
-        WatchError::Refused { .. } => format!("{error}: read at intervals instead"),
+/// Every change should make an event. Those of mapped files, of hard links and of links' targets elsewhere do not.
+fn tell_what_was_missed(before: Option<&Reading>, now: &Reading, session: &Session) {
+    if before.is_some_and(|before| before != now) {
+        tracing::warn!(worktree = %session.worktree.root.display(), "a change was found that no event told of");
     }
 }
 
@@ -200,19 +172,4 @@ fn only_ignored(session: &Arc<Session>, touched: &Touched) -> bool {
     let candidates = IgnoreRules::read(worktree)
         .is_some_and(|rules| relative.iter().all(|path| rules.ignores(path)));
     candidates && ignored_by_git(worktree, &relative) == relative
-}
-
-fn cause_of(touched: &Touched, root: &Path) -> String {
-    let Touched::Paths(paths) = touched else {
-        return "everything".to_owned();
-    };
-    let Some(first) = paths.first() else {
-        return "asked".to_owned();
-    };
-    let name = first.strip_prefix(root).unwrap_or(first).to_string_lossy();
-    let name = crate::fs_util::printable(&name);
-    match paths.len() {
-        1 => format!("touched {name}"),
-        more => format!("touched {name} (+{})", more - 1),
-    }
 }

@@ -2,6 +2,7 @@
 //! 4 MiB of an answer kept.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -43,6 +44,7 @@ pub(super) struct Http {
     client: Client,
     signer: Arc<Signer>,
     allow_plain: bool,
+    sent: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -107,7 +109,13 @@ impl Http {
             allow_plain: access.connection.allow_http_credentials,
             base,
             signer: Arc::new(signer),
+            sent: Arc::default(),
         })
+    }
+
+    /// Returns how many requests were sent, by all clones together.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
     }
 
     /// Returns the server's address.
@@ -165,6 +173,7 @@ impl Http {
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Answer, StoreError> {
         let again = request.try_clone();
         let header = self.header(None).await?;
+        self.sent.fetch_add(1, Ordering::Relaxed);
         let answer = exchange(&self.base, request, header.as_ref()).await;
         if !matches!(answer, Err(StoreError::Refused { status: 401, .. })) {
             return answer;
@@ -172,6 +181,7 @@ impl Http {
         let renewed = self.header(header.as_ref()).await?;
         match again {
             Some(again) if renewed.is_some() && renewed != header => {
+                self.sent.fetch_add(1, Ordering::Relaxed);
                 exchange(&self.base, again, renewed.as_ref()).await
             }
             _ => answer,

@@ -150,6 +150,14 @@ enum Backend {
 }
 
 impl Store {
+    /// Returns how many requests were sent to the server so far; none for a file.
+    pub fn requests(&self) -> u64 {
+        match &self.0 {
+            Backend::Rest(rest) => rest.requests(),
+            Backend::Sqlite(_) => 0,
+        }
+    }
+
     /// Returns the store at `uri`, without asking it anything. SQLite needs no access.
     ///
     /// # Errors

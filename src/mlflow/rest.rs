@@ -57,6 +57,11 @@ pub(super) struct Rest {
 }
 
 impl Rest {
+    /// Returns how many requests were sent.
+    pub(super) fn requests(&self) -> u64 {
+        self.http.sent()
+    }
+
     /// Returns the store at the server or workspace that `uri` names. Nothing is asked yet.
     pub(super) fn open(uri: &StoreUri, access: &Access) -> Result<Option<Self>, AccessError> {
         let (http, is_databricks) = match uri {

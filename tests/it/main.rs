@@ -14,6 +14,7 @@ mod databricks;
 mod errors;
 mod exactly_once;
 mod explain;
+mod freshness;
 mod hash;
 mod identity;
 mod layers;

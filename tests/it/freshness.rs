@@ -1,0 +1,208 @@
+//! Is what is handed out the code on disk, however it came there, and is it withdrawn as soon as it is not?
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::identity::oracle;
+use crate::python::sqlite_store;
+use crate::world::{World, wait_until};
+
+/// `TRACEMARK_TEST_CASES=20` asks twenty times as often.
+const QUESTIONS: usize = 100;
+
+fn tracked(store: &Path) -> World {
+    let world = World::with_commit();
+    world.write(".gitignore", "*.log\n__pycache__/\n");
+    world.commit("ignore");
+    world
+        .tracemark(&["up", "--store", &sqlite_store(store)])
+        .ok();
+    world
+}
+
+fn times() -> usize {
+    let more = std::env::var("TRACEMARK_TEST_CASES").ok();
+    more.map_or(1, |text| text.parse().unwrap())
+}
+
+/// Every way in which editors and git change code.
+const WAYS: [fn(&World, usize); 12] = [
+    |world, n| world.write("app.py", format!("print({n})\n")),
+    |world, n| {
+        world.write("app.py.tmp", format!("print('renamed', {n})\n"));
+        std::fs::rename(world.repo().join("app.py.tmp"), world.repo().join("app.py")).unwrap();
+    },
+    |world, n| {
+        let path = world.repo().join("app.py");
+        let mut file = std::fs::File::options().append(true).open(path).unwrap();
+        writeln!(file, "print('more', {n})").unwrap();
+    },
+    |world, n| {
+        for file in ["a.py", "deep/b.py", "deep/er/c.py"] {
+            world.write(&format!("new{n}/{file}"), format!("new = {n}\n"));
+        }
+    },
+    |world, n| {
+        world.write("app.py", format!("print('staged', {n})\n"));
+        world.git(&["add", "-A"]);
+    },
+    |world, n| {
+        world.write("app.py", format!("print('committed', {n})\n"));
+        world.commit(&n.to_string());
+    },
+    |world, n| {
+        world.write("app.py", format!("print('stashed', {n})\n"));
+        world.git(&["stash", "-q"]);
+    },
+    |world, n| drop(world.git(&["checkout", "-q", "-b", &format!("branch{n}")])),
+    |world, n| {
+        let away = world.repo().join("../away");
+        std::fs::create_dir_all(away.join("in")).unwrap();
+        std::fs::write(away.join("in/m.py"), format!("moved = {n}\n")).unwrap();
+        std::fs::rename(away, world.repo().join(format!("moved{n}"))).unwrap();
+    },
+    |world, _| drop(world.git(&["clean", "-q", "-f", "-d"])),
+    |world, n| {
+        world.write("big.txt", "line\n".repeat(1000 + n));
+        std::fs::remove_file(world.repo().join("big.txt")).unwrap();
+    },
+    |world, n| {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = if n % 2 == 0 { 0o755 } else { 0o644 };
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(world.repo().join("app.py"), permissions).unwrap();
+    },
+];
+
+#[test]
+fn an_answer_that_is_called_fresh_is_the_code_as_it_was_written_just_before() {
+    let store = tempfile::tempdir().unwrap();
+    let world = tracked(store.path());
+    let done = AtomicBool::new(false);
+    let questions = QUESTIONS * times();
+    let fresh = std::thread::scope(|scope| {
+        scope.spawn(|| write_what_is_ignored(&world, &done));
+        let mut fresh = 0;
+        for n in 0..questions {
+            // Neither evenly nor at random: every way follows every other.
+            WAYS[(n * 5 + n / WAYS.len()) % WAYS.len()](&world, n);
+            let answer = world.tracemark(&["active", "--json"]);
+            let answer: Value = serde_json::from_str(&answer.ok()).unwrap();
+            if answer["fresh"] == true {
+                let expected = oracle::git_hash(&|program| world.command(program)).unwrap();
+                assert_eq!(answer["name"], expected, "question {n}");
+                fresh += 1;
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        fresh
+    });
+    assert!(fresh * 20 >= questions * 19, "{fresh} of {questions}");
+}
+
+fn write_what_is_ignored(world: &World, done: &AtomicBool) {
+    let mut n = 0;
+    while !done.load(Ordering::Relaxed) {
+        n += 1;
+        world.write("noise.log", n.to_string());
+        world.write(&format!("__pycache__/{}.pyc", n % 10), n.to_string());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_reader_of_the_env_file_never_sees_an_id_come_back_for_older_code() {
+    let store = tempfile::tempdir().unwrap();
+    let world = tracked(store.path());
+    let done = AtomicBool::new(false);
+    let (mut named, mut empty) = (0, 0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0..30 * times() {
+                world.write("app.py", format!("version = {n}\n"));
+                world.tracemark(&["active"]).ok();
+                let expected = oracle::git_hash(&|program| world.command(program)).unwrap();
+                assert_eq!(world.env_file()["TRACEMARK_NAME"], expected);
+                std::thread::sleep(Duration::from_millis(30));
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        let mut seen: Vec<String> = Vec::new();
+        while !done.load(Ordering::Relaxed) {
+            let id = world.env_id();
+            if id.is_empty() {
+                empty += 1;
+            } else {
+                named += 1;
+                let known = seen.iter().position(|known| *known == id);
+                assert!(
+                    known.is_none_or(|at| at + 1 == seen.len()),
+                    "{id} came back"
+                );
+                if known.is_none() {
+                    seen.push(id);
+                }
+            }
+        }
+        assert!(seen.len() >= 30 * times(), "{} ids", seen.len());
+    });
+    assert!(named > empty, "{named} with an id, {empty} without");
+}
+
+#[test]
+fn who_follows_gets_the_state_first_then_every_change_in_order() {
+    let store = tempfile::tempdir().unwrap();
+    let world = tracked(store.path());
+    let mut stream = UnixStream::connect(world.socket()).unwrap();
+    let target = format!("/v1/events?worktree={}", world.repo().display());
+    write!(stream, "GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut lines = BufReader::new(stream)
+        .lines()
+        .map_while(Result::ok)
+        .filter_map(|line| serde_json::from_str::<Value>(&line).ok())
+        .filter(Value::is_object);
+    let first = lines.next().unwrap();
+    assert_eq!(first["state"], "active");
+    world.write("app.py", "print('changed')\n");
+    let mut last = first["generation"].as_u64().unwrap();
+    let changes = lines.by_ref().take_while(|change| {
+        let generation = change["generation"].as_u64().unwrap();
+        assert!(generation > last, "{generation} after {last}");
+        last = generation;
+        change["state"] != "active"
+    });
+    assert!(changes.count() > 0, "the old id was withdrawn");
+}
+
+#[test]
+fn each_look_says_what_made_it_necessary_and_is_counted() {
+    let store = tempfile::tempdir().unwrap();
+    let world = tracked(store.path());
+    let cause_of = |change: &dyn Fn()| {
+        change();
+        wait_until("the change is seen", || {
+            let name = oracle::git_hash(&|program| world.command(program)).unwrap();
+            let status = world.status();
+            (status["name"] == name.as_str()).then(|| status["cause"].as_str().unwrap().to_owned())
+        })
+    };
+    let before = world.status();
+    let saved = cause_of(&|| world.write("app.py", "print('saved')\n"));
+    assert!(saved.starts_with("saved app.py"), "{saved}");
+    let committed = cause_of(&|| world.commit("second"));
+    assert_eq!(committed, "commit");
+    let after = world.status();
+    for counter in ["passes", "narrow_passes"] {
+        assert!(
+            after[counter].as_u64() > before[counter].as_u64(),
+            "{counter}"
+        );
+    }
+    assert!(after["watches"].as_u64() > Some(3));
+    assert_eq!(after["store_requests"], 0, "a file needs none");
+}
