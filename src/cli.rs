@@ -56,6 +56,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Run the daemon in the foreground
     Daemon(DaemonArgs),
+    /// Have systemd run the daemon: at login, and again after a crash
+    Service(ServiceArgs),
     /// Called by git's hooks
     #[command(hide = true)]
     Hook(HookArgs),
@@ -280,6 +282,28 @@ pub struct DaemonArgs {
     /// Leave the terminal's session and report readiness on standard output
     #[arg(long, hide = true)]
     pub detached: bool,
+    /// Empty every env file that no daemon watches over, and end
+    #[arg(long, hide = true, conflicts_with = "detached")]
+    pub empty_env_files: bool,
+}
+
+/// `tracemark service`
+#[derive(Debug, Args)]
+pub struct ServiceArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: ServiceAction,
+}
+
+/// What `tracemark service` does.
+#[derive(Debug, Subcommand)]
+pub enum ServiceAction {
+    /// Write the user units for this program, enable and start them
+    Install,
+    /// Stop and remove the user units
+    Uninstall,
+    /// Show whether systemd runs the daemon
+    Status(JsonArgs),
 }
 
 /// `tracemark hook`

@@ -2,18 +2,22 @@
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
 use crate::fs_util::read_if_exists;
+use crate::local_socket;
 use crate::paths::Paths;
-use crate::protocol::{API, Active, DaemonInfo, PathBody, Problem, ProblemDetail, Status};
+use crate::protocol::{
+    API, Active, DaemonInfo, PathBody, Problem, ProblemDetail, STOPPING, Status,
+};
 
 /// How long the daemon may take beyond what it was asked to wait.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a daemon that is busy may take to take a connection.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(1);
 /// The largest answer that is read.
 const ANSWER_MAX: u64 = 16 * 1024 * 1024;
 /// How many headers an answer may have.
@@ -41,6 +45,14 @@ pub enum ClientError {
         /// What is wrong with it.
         message: String,
     },
+    /// A daemon of another version, with which this one cannot talk.
+    #[error("the daemon on {} is tracemark {version}, which speaks another protocol than this tracemark {}", socket.display(), env!("CARGO_PKG_VERSION"))]
+    OtherProtocol {
+        /// The socket.
+        socket: PathBuf,
+        /// The daemon's version.
+        version: String,
+    },
     /// The daemon said no.
     #[error("{}", .0.message)]
     Refused(ProblemDetail),
@@ -58,27 +70,67 @@ impl ClientError {
         matches!(self, Self::Unreachable { source, .. }
             if matches!(source.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut))
     }
+
+    /// True when the daemon answers and is about to end: the next one will know.
+    pub fn is_stopping(&self) -> bool {
+        matches!(self, Self::Refused(problem) if problem.code == STOPPING)
+    }
+
+    /// True when another daemon may give the answer that this one did not give: it ended, or is about to.
+    pub fn is_over(&self) -> bool {
+        let is_gone = matches!(self, Self::Unreachable { .. }) && !self.is_silence();
+        is_gone || self.is_stopping()
+    }
 }
 
 impl Client {
     /// Finds the socket that somebody listens on: what was given, `TRACEMARK_SOCKET` (which may be of a daemon that has
-    /// ended), the daemon's own record, then where a daemon would put it, which is also the answer when nobody listens.
+    /// ended), the daemon's own record, then the places where a daemon or systemd would put it, if it is of a daemon
+    /// with our state directory. Where nobody listens, the place where a new one would.
     pub fn find(given: Option<&Path>, paths: &Paths) -> Self {
         if let Some(given) = given {
-            return Self {
-                socket: given.to_owned(),
-            };
+            return Self::at(given);
         }
         let from_shell = std::env::var_os("TRACEMARK_SOCKET")
             .filter(|value| !value.is_empty())
             .map(PathBuf::from);
         let from_record = recorded(paths).map(|info| PathBuf::from(info.socket));
-        let socket = from_shell
-            .into_iter()
-            .chain(from_record)
-            .find(|socket| UnixStream::connect(socket).is_ok())
-            .unwrap_or_else(|| paths.new_socket());
-        Self { socket }
+        let named = from_shell.into_iter().chain(from_record);
+        let elsewhere = || {
+            let mut sockets = paths.sockets().into_iter();
+            sockets.find(|socket| is_listened_on(socket) && Self::at(socket).serves(paths))
+        };
+        let mut named = named.filter(|socket| is_listened_on(socket));
+        let socket = named.next().or_else(elsewhere);
+        Self::at(&socket.unwrap_or_else(|| paths.new_socket()))
+    }
+
+    /// Returns a client of the daemon that runs, without a look elsewhere that could start one; none where none runs.
+    pub fn of_running(given: Option<&Path>, paths: &Paths) -> Option<Self> {
+        if let Some(given) = given {
+            return Some(Self::at(given));
+        }
+        let info = recorded(paths)?;
+        let pid = rustix::process::Pid::from_raw(i32::try_from(info.pid).ok()?)?;
+        rustix::process::test_kill_process(pid).ok()?;
+        Some(Self::at(Path::new(&info.socket)))
+    }
+
+    fn at(socket: &Path) -> Self {
+        Self {
+            socket: socket.to_owned(),
+        }
+    }
+
+    /// A daemon of another home directory may listen in the same runtime directory. One that says nothing, or nothing
+    /// that we understand, is not passed over in silence.
+    fn serves(&self, paths: &Paths) -> bool {
+        match self.status() {
+            Ok(status) => status
+                .daemon
+                .is_some_and(|daemon| is_same_dir(Path::new(&daemon.state_dir), &paths.state)),
+            Err(error) => !matches!(error, ClientError::Foreign(_)) && !error.is_over(),
+        }
     }
 
     /// Returns the socket's path.
@@ -158,9 +210,7 @@ impl Client {
             .map_err(|error| self.not_understood(&error.to_string()))?;
         let api = value.get("api").and_then(serde_json::Value::as_u64);
         if api != Some(u64::from(API)) {
-            return Err(self.not_understood(&format!(
-                "it speaks api {api:?}, this program {API}; tracemark down and up again"
-            )));
+            return Err(self.other_protocol(&value));
         }
         let understood = |error: serde_json::Error| self.not_understood(&error.to_string());
         if status == 200 {
@@ -183,11 +233,16 @@ impl Client {
             source,
         };
         let me = rustix::process::geteuid().as_raw();
+        let is_foreign = |owner: u32| owner != me && owner != 0;
         let owner = self.socket.symlink_metadata().map_err(unreachable)?.uid();
-        if owner != me && owner != 0 {
+        if is_foreign(owner) {
             return Err(ClientError::Foreign(self.socket.clone()));
         }
-        let mut stream = UnixStream::connect(&self.socket).map_err(unreachable)?;
+        let mut stream = local_socket::connect(&self.socket, patience.min(CONNECT_PATIENCE))
+            .map_err(unreachable)?;
+        if local_socket::listener_uid(&stream).is_some_and(is_foreign) {
+            return Err(ClientError::Foreign(self.socket.clone()));
+        }
         stream
             .set_read_timeout(Some(patience))
             .and_then(|()| stream.set_write_timeout(Some(patience)))
@@ -223,12 +278,35 @@ impl Client {
         }
     }
 
+    fn other_protocol(&self, answer: &serde_json::Value) -> ClientError {
+        match answer.get("version").and_then(serde_json::Value::as_str) {
+            Some(version) => ClientError::OtherProtocol {
+                socket: self.socket.clone(),
+                version: version.to_owned(),
+            },
+            None => self.not_understood("it carries no version"),
+        }
+    }
+
     fn not_understood(&self, message: &str) -> ClientError {
         ClientError::NotUnderstood {
             socket: self.socket.clone(),
             message: message.to_owned(),
         }
     }
+}
+
+/// A daemon that is stopped or overwhelmed is somebody; a socket file that was left over is nobody.
+fn is_listened_on(socket: &Path) -> bool {
+    match local_socket::connect(socket, CONNECT_PATIENCE) {
+        Ok(_) => true,
+        Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
+    }
+}
+
+fn is_same_dir(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    real(one) == real(other)
 }
 
 /// Returns what the running daemon wrote about itself.

@@ -200,6 +200,7 @@ impl From<StartError> for Failure {
         let failure = Self::new(FailureKind::NoDaemon, &chain(&error));
         match error {
             StartError::AlreadyRunning => failure.hint("tracemark status"),
+            StartError::StateLost(_) => failure.hint("tracemark up"),
             StartError::SocketPathTooLong { .. } => {
                 failure.hint("set XDG_RUNTIME_DIR to a shorter directory of yours, mode 0700")
             }

@@ -22,6 +22,8 @@ pub mod git;
 pub mod hooks;
 pub mod identity;
 pub mod ledger;
+pub mod local_socket;
+pub mod log_file;
 pub mod mlflow;
 pub mod paths;
 pub mod registry;

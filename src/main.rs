@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use tracemark::cli::{Cli, Command};
 use tracemark::error::Failure;
+use tracemark::log_file::LogFile;
+use tracemark::paths::Paths;
 
 fn main() -> ExitCode {
     // An ignored SIGCHLD, inherited from the caller, would hide how every git ended.
@@ -14,25 +16,38 @@ fn main() -> ExitCode {
         tracing::debug!(%error, "SIGCHLD stays as it is");
     }
     let cli = Cli::parse();
-    log_to_stderr(matches!(cli.command, Command::Daemon(_)));
+    start_log(&cli.command);
     match tracemark::command::run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => show(&failure),
     }
 }
 
-/// `TRACEMARK_LOG` as in `RUST_LOG`; the daemon says more by itself, as nobody watches it.
-fn log_to_stderr(daemon: bool) {
-    let default = if daemon { "tracemark=info" } else { "off" };
+/// `TRACEMARK_LOG` as in `RUST_LOG`; the daemon says more by itself, as nobody watches it. The standard error of a detached
+/// one is its log file, which is kept small; the journal has times of its own.
+fn start_log(command: &Command) {
+    let (is_daemon, is_detached) = match command {
+        Command::Daemon(arguments) => (true, arguments.detached),
+        _ => (false, false),
+    };
+    let default = if is_daemon { "tracemark=info" } else { "off" };
     let filter = std::env::var("TRACEMARK_LOG")
         .ok()
         .filter(|value| !value.is_empty())
         .unwrap_or_else(|| default.to_owned());
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .init();
+        .with_ansi(false);
+    match Paths::discover() {
+        Ok(paths) if is_detached => {
+            let file = LogFile::new(paths.log());
+            log.with_writer(move || file.clone()).init();
+        }
+        _ if is_daemon && std::env::var_os("JOURNAL_STREAM").is_some() => {
+            log.without_time().with_writer(std::io::stderr).init();
+        }
+        _ => log.with_writer(std::io::stderr).init(),
+    }
 }
 
 fn show(failure: &Failure) -> ExitCode {

@@ -1,16 +1,27 @@
 //! Every path outside repositories that the program uses.
 //!
-//! The state directory is the identity of a daemon: it holds the lock and the record of the socket in use, so that
-//! shells with different `XDG_RUNTIME_DIR` values still find one daemon.
+//! The state directory is the identity of a daemon: it holds the lock and the record of the socket in use. It depends on
+//! the home directory alone, so that shells, cron jobs and services with different `XDG_*` values find one daemon.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use directories::{BaseDirs, ProjectDirs};
 
+use crate::local_socket;
+
+/// Names a state directory of its own: an instance beside the user's, with its own daemon and socket.
+pub const STATE_DIR_VARIABLE: &str = "TRACEMARK_STATE_DIR";
+/// Where the state directory lies below the home directory, whatever `XDG_STATE_HOME` says.
+const STATE_IN_HOME: &str = if cfg!(target_os = "macos") {
+    "Library/Application Support/tracemark"
+} else {
+    ".local/state/tracemark"
+};
+
 /// There is no home directory to keep state in.
 #[derive(Debug, thiserror::Error)]
-#[error("no home directory: HOME is not set and the user has none")]
+#[error("no home directory: HOME is not an absolute path, or is not set and the user has none")]
 pub struct NoHome;
 
 /// The directories of one user.
@@ -24,26 +35,33 @@ pub struct Paths {
     pub cache: PathBuf,
     /// The user's home directory.
     pub home: PathBuf,
+    /// Whether this is an instance beside the user's: no systemd unit is meant for it.
+    pub is_separate: bool,
     runtime: Option<PathBuf>,
 }
 
 impl Paths {
-    /// Finds the directories as the XDG specification and each platform lay them out. Empty and relative `XDG_*`
-    /// values count as unset.
+    /// Finds the directories as the XDG specification and each platform lay them out, but for the state directory, which
+    /// is below the home directory or where `TRACEMARK_STATE_DIR` says. Empty and relative values count as unset.
     ///
     /// # Errors
     /// [`NoHome`] when there is no home directory.
     pub fn discover() -> Result<Self, NoHome> {
         let project = ProjectDirs::from("", "", "tracemark").ok_or(NoHome)?;
         let base = BaseDirs::new().ok_or(NoHome)?;
+        let home = base.home_dir();
+        if !home.is_absolute() {
+            return Err(NoHome);
+        }
+        let separate = std::env::var_os(STATE_DIR_VARIABLE)
+            .map(PathBuf::from)
+            .filter(|dir| dir.is_absolute());
         Ok(Self {
-            state: project
-                .state_dir()
-                .unwrap_or_else(|| project.data_local_dir())
-                .to_owned(),
+            is_separate: separate.is_some(),
+            state: separate.unwrap_or_else(|| home.join(STATE_IN_HOME)),
             config: project.config_dir().to_owned(),
             cache: project.cache_dir().to_owned(),
-            home: base.home_dir().to_owned(),
+            home: home.to_owned(),
             runtime: base.runtime_dir().map(Path::to_owned),
         })
     }
@@ -83,17 +101,39 @@ impl Paths {
         self.config.join("credentials")
     }
 
-    /// Where a new daemon puts its socket: the runtime directory, `/run/user/UID` where it is ours alone, else the
-    /// state directory.
+    /// The places where a daemon's socket may be, the best first: the runtime directory and `/run/user/UID` where they
+    /// are ours alone, then the state directory; only the last for an instance beside the user's.
+    pub fn sockets(&self) -> Vec<PathBuf> {
+        let runtime_dirs = self.runtime_dirs().map(|dir| dir.join("tracemark"));
+        let mut sockets: Vec<_> = runtime_dirs
+            .chain([self.state.join("run")])
+            .map(|dir| dir.join("api.sock"))
+            .collect();
+        sockets.dedup();
+        sockets
+    }
+
+    /// Where a new daemon puts its socket: the first of the places that the system takes, else the last, which it will
+    /// refuse.
     pub fn new_socket(&self) -> PathBuf {
-        let uid = rustix::process::geteuid().as_raw();
-        self.runtime
-            .iter()
+        let sockets = self.sockets();
+        let fitting = sockets.iter().find(|socket| local_socket::fits(socket));
+        fitting
+            .or(sockets.last())
             .cloned()
-            .chain([PathBuf::from(format!("/run/user/{uid}"))])
-            .find(|dir| is_private(dir, uid))
-            .map_or_else(|| self.state.join("run"), |dir| dir.join("tracemark"))
-            .join("api.sock")
+            .unwrap_or_else(|| self.state.join("api.sock"))
+    }
+
+    /// The directories of this login that are ours alone: what `XDG_RUNTIME_DIR` says, what logind would have said.
+    pub fn runtime_dirs(&self) -> impl Iterator<Item = PathBuf> {
+        let uid = rustix::process::geteuid().as_raw();
+        let usual = PathBuf::from(format!("/run/user/{uid}"));
+        self.runtime
+            .clone()
+            .into_iter()
+            .chain([usual])
+            .filter(|_| !self.is_separate)
+            .filter(move |dir| is_private(dir, uid))
     }
 }
 

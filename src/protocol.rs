@@ -8,6 +8,8 @@ use crate::env_file::EnvValues;
 
 /// The number that grows when a client of today would no longer understand an answer.
 pub const API: u32 = 1;
+/// The code of the problem that a daemon answers with when it is about to end.
+pub const STOPPING: &str = "stopping";
 
 /// The state of one worktree: the answer of `GET /v1/active` and each line of `GET /v1/events`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,6 +104,18 @@ pub struct DaemonInfo {
     pub socket: String,
     /// When it started, in Unix milliseconds.
     pub since: u64,
+    /// The program that it runs.
+    #[serde(default)]
+    pub program: String,
+    /// Whether another program lies at that path by now, or none: `tracemark up` starts that one.
+    #[serde(default)]
+    pub replaced: bool,
+    /// The state directory that it serves.
+    #[serde(default)]
+    pub state_dir: String,
+    /// Whether systemd runs it.
+    #[serde(default)]
+    pub by_systemd: bool,
 }
 
 /// One worktree in the status.

@@ -15,7 +15,10 @@ mod mlflow_setup;
 mod once;
 mod params;
 mod pin;
+mod service;
 mod status;
+mod systemctl;
+mod unit_text;
 mod up;
 
 use std::io::Write as _;
@@ -63,6 +66,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Unpin => pin::unpin(&context),
         Command::Demo(arguments) => demo::run(&context, &arguments),
         Command::Daemon(arguments) => daemon::run(&context, &arguments),
+        Command::Service(arguments) => service::run(&context, &arguments),
         Command::Hook(arguments) => {
             hook::run(&context, &arguments);
             Ok(())
@@ -143,29 +147,33 @@ fn json<T: serde::Serialize>(value: &T) -> Result<String, Failure> {
 }
 
 /// Asks the daemon, which is started where it does not run, for the model of the code on disk; where no daemon can be
-/// had the answer is made in this process.
+/// had, or it ends before it answers, the answer is made in this process.
 fn ask(
     context: &Context,
     worktree: &Worktree,
     record: &Record,
     wait: Duration,
 ) -> Result<Active, Failure> {
+    let why = match daemon::ensure(context, store_of(context, worktree, record).as_deref()) {
+        Ok(client) => match client.active(&worktree.root, wait) {
+            Ok(active) => return about(active, &worktree.root),
+            Err(error) if error.is_over() || error.is_silence() => chain(&error),
+            Err(error) => return Err(client_failure(&error)),
+        },
+        Err(failure) => failure.message,
+    };
+    tracing::warn!(why, "no daemon can be had; answering in this process");
+    once::resolve(context, worktree, &record.settings, wait)
+}
+
+/// The tracking URI of the settings, as far as they can be read.
+fn store_of(context: &Context, worktree: &Worktree, record: &Record) -> Option<String> {
     let settings = Settings::load(
         &record.settings,
         &worktree.root,
         &context.paths.user_config(),
     );
-    let store = settings.ok().and_then(|settings| settings.store_uri);
-    match daemon::ensure(context, store.as_deref()) {
-        Ok(client) => ask_client(&client, &worktree.root, wait),
-        Err(failure) => {
-            tracing::warn!(
-                message = failure.message,
-                "no daemon can be had; answering in this process"
-            );
-            once::resolve(context, worktree, &record.settings, wait)
-        }
-    }
+    settings.ok().and_then(|settings| settings.store_uri)
 }
 
 /// Has a running daemon read this repository's settings again; one that does not run reads them when it starts.
@@ -179,6 +187,11 @@ fn ask_client(client: &Client, root: &Path, wait: Duration) -> Result<Active, Fa
     let active = client
         .active(root, wait)
         .map_err(|error| client_failure(&error))?;
+    about(active, root)
+}
+
+/// An answer about another worktree, which this one lies in, is none.
+fn about(active: Active, root: &Path) -> Result<Active, Failure> {
     if Path::new(&active.worktree) == root {
         return Ok(active);
     }
@@ -205,6 +218,7 @@ fn client_failure(error: &ClientError) -> Failure {
         }
         ClientError::Unreachable { .. }
         | ClientError::Foreign(_)
+        | ClientError::OtherProtocol { .. }
         | ClientError::NotUnderstood { .. } => {
             Failure::new(FailureKind::NoDaemon, &chain(error)).hint("tracemark up")
         }

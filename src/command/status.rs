@@ -1,17 +1,17 @@
 //! `tracemark status`: daemon, store, every worktree, what is wrong and the next command to type.
 
-use super::{Context, answer, json};
+use super::{Context, answer, daemon, json, store_of};
 use crate::cli::JsonArgs;
-use crate::client::ClientError;
+use crate::client::{Client, ClientError};
 use crate::config::ConnectionLayer;
 use crate::error::Failure;
 use crate::fs_util::printable;
 use crate::ledger::Ledger;
-use crate::protocol::{API, Status, WorktreeStatus};
+use crate::protocol::{API, DaemonInfo, Status, WorktreeStatus};
 use crate::registry::Record;
 
 pub(super) fn run(context: &Context, arguments: &JsonArgs) -> Result<(), Failure> {
-    let status = match context.client().status() {
+    let status = match ask(context) {
         Ok(status) => status,
         Err(ClientError::Unreachable { .. }) => without_daemon(context)?,
         Err(error) => return Err(super::client_failure(&error)),
@@ -21,6 +21,23 @@ pub(super) fn run(context: &Context, arguments: &JsonArgs) -> Result<(), Failure
     } else {
         answer(&text(&status))
     }
+}
+
+/// In a tracked repository the daemon is started where it does not run.
+fn ask(context: &Context) -> Result<Status, ClientError> {
+    match context.client().status() {
+        Err(error) if error.is_over() => match start(context) {
+            Some(client) => client.status(),
+            None => Err(error),
+        },
+        answer => answer,
+    }
+}
+
+fn start(context: &Context) -> Option<Client> {
+    let (worktree, record) = context.tracked().ok()?;
+    let store = store_of(context, &worktree, &record);
+    daemon::ensure(context, store.as_deref()).ok()
 }
 
 fn without_daemon(context: &Context) -> Result<Status, Failure> {
@@ -79,12 +96,7 @@ fn way(record: &Record) -> &ConnectionLayer {
 fn text(status: &Status) -> String {
     let daemon = status.daemon.as_ref().map_or_else(
         || "daemon    not running; it starts by itself when something is asked\n".to_owned(),
-        |daemon| {
-            format!(
-                "daemon    running, pid {}, version {}, socket {}\n",
-                daemon.pid, daemon.version, daemon.socket
-            )
-        },
+        daemon_text,
     );
     let worktrees: String = status.worktrees.iter().map(worktree_text).collect();
     if worktrees.is_empty() {
@@ -92,6 +104,32 @@ fn text(status: &Status) -> String {
             + "\nnothing is tracked\n  try: tracemark up, in the repository of your app\n";
     }
     daemon + &worktrees
+}
+
+fn daemon_text(daemon: &DaemonInfo) -> String {
+    let by = if daemon.by_systemd {
+        ", by systemd"
+    } else {
+        ""
+    };
+    let mut text = format!(
+        "daemon    running{by}, pid {}, version {}, socket {}\n",
+        daemon.pid,
+        printable(&daemon.version),
+        printable(&daemon.socket)
+    );
+    if daemon.replaced {
+        let program = printable(&daemon.program);
+        text +=
+            &format!("  note    its program {program} was replaced or removed since it began\n");
+    } else if daemon::is_outdated(daemon) {
+        let version = env!("CARGO_PKG_VERSION");
+        text += &format!("  note    this program is version {version}\n");
+    }
+    if daemon::is_outdated(daemon) {
+        text += "  try     tracemark up, which replaces the daemon\n";
+    }
+    text
 }
 
 fn worktree_text(worktree: &WorktreeStatus) -> String {

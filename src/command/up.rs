@@ -48,6 +48,7 @@ pub(super) fn run(context: &Context, arguments: &UpArgs) -> Result<(), Failure> 
     create_private_dir(&worktree.private_dir())?;
     registry.write(&record)?;
     install_hooks(&worktree)?;
+    daemon::replace_outdated(context)?;
     let client = daemon::ensure(context, session.settings.store_uri.as_deref())?;
     client
         .track(&worktree.root)

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use super::churn::{Advice, Churn};
 use super::eyes::{Eyes, Sight, explain};
-use super::lifecycle::{Signal, notify_systemd, watchdog_interval};
+use super::lifecycle::{Program, Signal, notify_systemd, watchdog_interval};
 use super::load::{Catalog, Loaded, empty_env};
 use super::request::{Refusal, Reply, Request};
 use super::worktree_job::{Look, look};
@@ -173,6 +173,9 @@ impl EnvPlace {
 pub(super) struct EventLoop {
     catalog: Arc<Catalog>,
     info: DaemonInfo,
+    program: Program,
+    /// Notified when it is time to see whether clients still find the daemon.
+    doubts: Arc<Notify>,
     entries: BTreeMap<WorktreeId, Entry>,
     next_id: u64,
     waiters: BTreeMap<WaiterId, (WorktreeId, Reply<Active>)>,
@@ -184,10 +187,12 @@ pub(super) struct EventLoop {
 }
 
 impl EventLoop {
-    pub(super) fn new(catalog: Arc<Catalog>, info: DaemonInfo) -> Self {
+    pub(super) fn new(catalog: Arc<Catalog>, info: DaemonInfo, doubts: Arc<Notify>) -> Self {
         Self {
             catalog,
             info,
+            program: Program::this(),
+            doubts,
             entries: BTreeMap::new(),
             next_id: 0,
             waiters: BTreeMap::new(),
@@ -213,6 +218,7 @@ impl EventLoop {
             let now = Instant::now();
             if watchdog.is_some() && beat <= now {
                 notify_systemd(&[NotifyState::Watchdog]);
+                self.doubts.notify_one();
                 beat = now + watchdog.unwrap_or_default();
             }
             let wake_at = self
@@ -225,6 +231,7 @@ impl EventLoop {
                 biased;
                 signal = signals.recv() => match signal {
                     Some(Signal::Reload) => self.reload_all(),
+                    Some(Signal::Moved(socket)) => self.moved(socket),
                     Some(Signal::Stop) | None => break,
                 },
                 () = wakes.notify.notified() => self.touched(),
@@ -233,7 +240,16 @@ impl EventLoop {
                 () = sleep_until(wake_at) => self.tick(),
             }
         }
+        drop(requests);
         self.stop().await;
+    }
+
+    /// The env files name the socket.
+    fn moved(&mut self, socket: String) {
+        self.info.socket = socket;
+        for id in self.entries.keys().copied().collect::<Vec<_>>() {
+            self.queue_env(id);
+        }
     }
 
     fn wake_at(&self) -> Option<Instant> {
@@ -309,6 +325,7 @@ impl EventLoop {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
+        self.doubts.notify_one();
         entry.passes += 1;
         entry.watches = eyes.watches();
         entry.counts = eyes.reader.passes();
@@ -787,6 +804,7 @@ impl EventLoop {
 
     fn reload_all(&mut self) {
         notify_systemd(&[NotifyState::Reloading]);
+        self.doubts.notify_one();
         for id in self.entries.keys().copied().collect::<Vec<_>>() {
             self.reload(id);
         }
@@ -841,7 +859,10 @@ impl EventLoop {
             schema: 1,
             api: API,
             version: self.info.version.clone(),
-            daemon: Some(self.info.clone()),
+            daemon: Some(DaemonInfo {
+                replaced: self.program.is_replaced(),
+                ..self.info.clone()
+            }),
             worktrees: self.entries.values().map(Entry::status).collect(),
         }
     }
@@ -853,11 +874,16 @@ impl EventLoop {
             .values()
             .filter(|entry| matches!(entry.state.publication().state, State::Active(_)))
             .count();
-        let text = format!("{} worktrees tracked, {active} active", self.entries.len());
+        let text = match self.entries.len() {
+            0 => "Nothing is tracked".to_owned(),
+            1 if active == 1 => "Tracking one worktree, its model id is published".to_owned(),
+            1 => "Tracking one worktree, which has no model id now".to_owned(),
+            all => format!("Tracking {all} worktrees, {active} of them with a model id"),
+        };
         notify_systemd(&[NotifyState::Status(&text)]);
     }
 
-    /// Gives running work a moment, then leaves no env file with an id that nobody watches over.
+    /// Leaves no env file with an id that nobody watches over, and gives running work a moment.
     async fn stop(mut self) {
         notify_systemd(&[NotifyState::Stopping]);
         let worktrees: Vec<_> = self
@@ -865,6 +891,9 @@ impl EventLoop {
             .values()
             .map(|entry| entry.worktree.clone())
             .collect();
+        for worktree in &worktrees {
+            empty_env(worktree);
+        }
         let finish = async { while self.work.join_next().await.is_some() {} };
         if tokio::time::timeout(std::time::Duration::from_secs(3), finish)
             .await
@@ -872,8 +901,9 @@ impl EventLoop {
         {
             tracing::warn!("work still runs and is left");
         }
-        for worktree in worktrees {
-            empty_env(&worktree);
+        // What was being written meanwhile.
+        for worktree in &worktrees {
+            empty_env(worktree);
         }
     }
 }

@@ -1,22 +1,29 @@
 //! One daemon per user: the lock that makes it so, the socket, the record by which clients find it, signals, systemd.
 
 use std::fs::File;
-use std::io;
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use rustix::process::{Pid, Signal as SystemSignal, kill_process};
 use sd_notify::NotifyState;
 use tokio::sync::mpsc;
 
 use crate::fs_util::{self, PathError};
+use crate::local_socket::{self, PATH_MAX};
 use crate::paths::Paths;
 use crate::protocol::DaemonInfo;
 
-/// The longest socket path that the kernel takes: `sun_path` without its NUL (unix(7)); 103 on macOS.
-const SOCKET_PATH_MAX: usize = if cfg!(target_os = "macos") { 103 } else { 107 };
+/// How long a socket's listener may take to show that it is alive.
+const PROBE_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a daemon that was asked to make room may take: it ends within five seconds.
+const ROOM_PATIENCE: Duration = Duration::from_secs(8);
+/// How long somebody may hold the lock who is no daemon.
+const MOMENT: Duration = Duration::from_millis(300);
+/// The pause between two looks at the lock.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Why a daemon cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -24,8 +31,11 @@ pub enum StartError {
     /// Another daemon of this user runs.
     #[error("another tracemark daemon of this user is running")]
     AlreadyRunning,
+    /// The state directory was removed or replaced under a running daemon.
+    #[error("the state directory {} is not the one that this daemon began with", .0.display())]
+    StateLost(PathBuf),
     /// The socket's path is too long for the kernel.
-    #[error("the socket's path has {} bytes, the system takes {SOCKET_PATH_MAX}: {}", path.as_os_str().len(), path.display())]
+    #[error("the socket's path has {} bytes, the system takes {PATH_MAX}: {}", path.as_os_str().len(), path.display())]
     SocketPathTooLong {
         /// The path.
         path: PathBuf,
@@ -53,56 +63,155 @@ pub enum StartError {
 /// Being the only daemon of this user, until dropped.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    file: File,
+    path: PathBuf,
 }
 
 impl Lock {
-    /// Takes the lock; the file stays for ever, the lock on it counts.
+    /// Takes the lock; the file stays for ever, the lock on it counts. The daemon that systemd runs takes the place of one
+    /// that a command started, which is asked to go: its socket is the one that clients will be led to.
     pub(super) fn take(paths: &Paths) -> Result<Self, StartError> {
-        fs_util::create_private_dir(&paths.state)?;
-        let path = paths.lock();
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(PathError::of("open", &path))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
-            Err(std::fs::TryLockError::WouldBlock) => Err(StartError::AlreadyRunning),
-            Err(std::fs::TryLockError::Error(source)) => {
-                Err(PathError::of("lock", &path)(source).into())
+        let mut deadline = Instant::now() + MOMENT;
+        if is_run_by_systemd() && crate::daemon::recorded(paths).is_some_and(|it| !it.by_systemd) {
+            signal_holder(paths, SystemSignal::TERM);
+            deadline = Instant::now() + ROOM_PATIENCE;
+        }
+        loop {
+            match Self::try_take(paths) {
+                Err(StartError::AlreadyRunning) if Instant::now() < deadline => {
+                    std::thread::sleep(LOOK_AGAIN);
+                }
+                Ok(mut lock) => {
+                    lock.sign()?;
+                    return Ok(lock);
+                }
+                refused => return refused,
             }
         }
     }
+
+    /// Takes the lock without being a daemon: one that starts meanwhile waits that long.
+    pub(super) fn take_for_a_moment(paths: &Paths) -> Result<Self, StartError> {
+        Self::try_take(paths)
+    }
+
+    fn try_take(paths: &Paths) -> Result<Self, StartError> {
+        fs_util::create_private_dir(&paths.state)?;
+        let path = paths.lock();
+        loop {
+            let file = File::options()
+                .create(true)
+                .truncate(false)
+                .read(true)
+                .write(true)
+                .open(&path)
+                .map_err(PathError::of("open", &path))?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(std::fs::TryLockError::WouldBlock) => return Err(StartError::AlreadyRunning),
+                Err(std::fs::TryLockError::Error(source)) => {
+                    return Err(PathError::of("lock", &path)(source).into());
+                }
+            }
+            // Somebody may have removed it between the opening and the lock.
+            if is_at(&file, &path) {
+                return Ok(Self { file, path });
+            }
+        }
+    }
+
+    /// Writes into the file who holds it.
+    fn sign(&mut self) -> Result<(), StartError> {
+        self.file
+            .set_len(0)
+            .and_then(|()| writeln!(self.file, "{}", std::process::id()))
+            .map_err(PathError::of("write", &self.path))?;
+        Ok(())
+    }
+
+    /// False when the file that is locked is no longer the one that others would lock.
+    pub(super) fn is_held(&self) -> bool {
+        is_at(&self.file, &self.path)
+    }
+
+    /// Returns why a daemon without its lock ends.
+    pub(super) fn lost(&self) -> StartError {
+        StartError::StateLost(self.path.parent().unwrap_or(&self.path).to_owned())
+    }
 }
 
-/// The listening socket, removed when dropped if we made it.
+/// Sends a signal to the daemon that holds the lock, and returns whether there is one.
+pub(super) fn signal_holder(paths: &Paths, signal: SystemSignal) -> bool {
+    if !paths.lock().exists() {
+        return false;
+    }
+    match Lock::try_take(paths) {
+        Err(StartError::AlreadyRunning) => {}
+        Ok(_) | Err(_) => return false,
+    }
+    holder(paths).is_some_and(|pid| kill_process(pid, signal).is_ok())
+}
+
+/// Returns the process that wrote itself into the lock file, if that is a process of this program.
+fn holder(paths: &Paths) -> Option<Pid> {
+    let mut text = String::new();
+    let file = File::open(paths.lock()).ok()?;
+    file.take(20).read_to_string(&mut text).ok()?;
+    let number: i32 = text.trim().parse().ok()?;
+    let program = std::fs::read_link(format!("/proc/{number}/exe"));
+    let is_other = program.is_ok_and(|program| {
+        let name = program.file_name().unwrap_or_default();
+        !name.as_encoded_bytes().starts_with(b"tracemark")
+    });
+    Pid::from_raw(number).filter(|_| !is_other)
+}
+
+/// True when systemd started this very process (systemd.exec(5), `SYSTEMD_EXEC_PID`), not one that started it.
+pub(super) fn is_run_by_systemd() -> bool {
+    let pid = std::env::var("SYSTEMD_EXEC_PID").ok();
+    pid.and_then(|pid| pid.parse().ok()) == Some(std::process::id())
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    let place = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+    let held = file.metadata().map(place).ok();
+    held.is_some() && held == path.symlink_metadata().map(place).ok()
+}
+
+/// The listening socket, removed when dropped if we made it and it is still there.
 #[derive(Debug)]
 pub(super) struct Socket {
     pub(super) path: PathBuf,
     pub(super) listener: Option<UnixListener>,
     ours: bool,
+    /// Device and inode of the socket's file.
+    place: Option<(u64, u64)>,
 }
 
 impl Socket {
     /// Takes the socket that systemd hands over, or binds our own. Called with the lock held, so that a socket file
     /// that nobody answers on is left over.
     pub(super) fn open(paths: &Paths) -> Result<Self, StartError> {
-        if let Some(listener) = inherited()? {
-            let path = listener
-                .local_addr()
-                .ok()
-                .and_then(|address| address.as_pathname().map(Path::to_owned))
-                .unwrap_or_else(|| paths.new_socket());
-            return Ok(Self {
-                path,
-                listener: Some(listener),
-                ours: false,
-            });
-        }
+        let Some(listener) = inherited()? else {
+            return Self::bind(paths);
+        };
+        let path = listener
+            .local_addr()
+            .ok()
+            .and_then(|address| address.as_pathname().map(Path::to_owned))
+            .unwrap_or_else(|| paths.new_socket());
+        Ok(Self {
+            place: place_of(&path),
+            path,
+            listener: Some(listener),
+            ours: false,
+        })
+    }
+
+    /// Binds a socket at the first place that the system takes.
+    pub(super) fn bind(paths: &Paths) -> Result<Self, StartError> {
         let path = paths.new_socket();
-        if path.as_os_str().as_bytes().len() > SOCKET_PATH_MAX {
+        if !local_socket::fits(&path) {
             return Err(StartError::SocketPathTooLong { path });
         }
         if let Some(dir) = path.parent() {
@@ -118,21 +227,38 @@ impl Socket {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
             .map_err(PathError::of("protect", &path))?;
         Ok(Self {
+            place: place_of(&path),
             path,
             listener: Some(listener),
             ours: true,
         })
+    }
+
+    /// Leaves the socket's file to whoever made it.
+    pub(super) fn leave(&mut self) {
+        self.ours = false;
+    }
+
+    /// False when clients can no longer find it: a cleaner of temporary files or the end of a login took it away.
+    pub(super) fn is_there(&self) -> bool {
+        self.place.is_some() && place_of(&self.path) == self.place
     }
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
         if self.ours
+            && self.is_there()
             && let Err(error) = fs_util::remove_if_exists(&self.path)
         {
             tracing::warn!(%error, "the socket stays behind");
         }
     }
+}
+
+fn place_of(path: &Path) -> Option<(u64, u64)> {
+    let metadata = path.symlink_metadata().ok()?;
+    Some((metadata.dev(), metadata.ino()))
 }
 
 fn inherited() -> Result<Option<UnixListener>, StartError> {
@@ -151,16 +277,14 @@ fn remove_stale(path: &Path) -> Result<(), StartError> {
     if is_other {
         return Err(StartError::SocketInUse(path.to_owned()));
     }
-    match UnixStream::connect(path) {
+    match local_socket::connect(path, PROBE_PATIENCE) {
         Ok(_) => Err(StartError::SocketInUse(path.to_owned())),
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
-            ) =>
-        {
+        Err(error) if local_socket::nobody_listens(&error) => {
             fs_util::remove_if_exists(path)?;
             Ok(())
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Err(StartError::SocketInUse(path.to_owned()))
         }
         Err(error) => Err(PathError::of("use", path)(error).into()),
     }
@@ -180,41 +304,98 @@ impl DaemonRecord {
             .ok()
             .and_then(|since| u64::try_from(since.as_millis()).ok())
             .unwrap_or(0);
+        let text = |path: &Path| path.to_string_lossy().into_owned();
         let info = DaemonInfo {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            socket: socket.to_string_lossy().into_owned(),
+            socket: text(socket),
             since,
+            program: std::env::current_exe().map_or_else(|_| String::new(), |path| text(&path)),
+            replaced: false,
+            state_dir: text(&paths.state),
+            by_systemd: is_run_by_systemd(),
         };
-        let path = paths.daemon_record();
-        let text = serde_json::to_vec(&info).map_err(|error| StartError::System {
+        let record = Self {
+            path: paths.daemon_record(),
+            info,
+        };
+        record.save()?;
+        Ok(record)
+    }
+
+    /// Says that the socket is somewhere else now.
+    pub(super) fn move_to(&mut self, socket: &Path) -> Result<(), StartError> {
+        self.info.socket = socket.to_string_lossy().into_owned();
+        self.save()
+    }
+
+    pub(super) fn exists(&self) -> bool {
+        self.path.exists()
+    }
+
+    pub(super) fn save(&self) -> Result<(), StartError> {
+        let text = serde_json::to_vec(&self.info).map_err(|error| StartError::System {
             action: "write the daemon's record",
             source: error.into(),
         })?;
-        fs_util::replace(&path, &text, 0o600)?;
-        Ok(Self { path, info })
+        Ok(fs_util::replace(&self.path, &text, 0o600)?)
     }
 }
 
 impl Drop for DaemonRecord {
     fn drop(&mut self) {
-        if let Err(error) = fs_util::remove_if_exists(&self.path) {
+        let is_ours = fs_util::read_if_exists(&self.path)
+            .ok()
+            .flatten()
+            .and_then(|bytes| serde_json::from_slice::<DaemonInfo>(&bytes).ok())
+            .is_some_and(|info| info.pid == self.info.pid);
+        if is_ours && let Err(error) = fs_util::remove_if_exists(&self.path) {
             tracing::warn!(%error, "the daemon's record stays behind");
         }
     }
 }
 
-/// A signal that the daemon heeds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The program that this process runs, and whether its file is still the same.
+#[derive(Debug)]
+pub(super) struct Program {
+    path: PathBuf,
+    place: Option<(u64, u64)>,
+}
+
+impl Program {
+    pub(super) fn this() -> Self {
+        let path = std::env::current_exe().unwrap_or_default();
+        Self {
+            place: place_of_target(&path),
+            path,
+        }
+    }
+
+    /// True when an upgrade put another file in its place, or removed it.
+    pub(super) fn is_replaced(&self) -> bool {
+        self.place.is_some() && place_of_target(&self.path) != self.place
+    }
+}
+
+fn place_of_target(path: &Path) -> Option<(u64, u64)> {
+    let metadata = path.metadata().ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+/// News from outside that the event loop heeds.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Signal {
     /// SIGTERM or SIGINT: finish and go. A second one ends the process at once.
     Stop,
-    /// SIGHUP: read the settings again.
+    /// SIGHUP: read the settings again, and see whether clients still find the socket.
     Reload,
+    /// The socket is at this path now.
+    Moved(String),
 }
 
 /// Hears signals on a thread of its own, as signal-hook lays out, and passes them on.
-pub(super) fn listen_for_signals() -> Result<mpsc::Receiver<Signal>, StartError> {
+pub(super) fn listen_for_signals()
+-> Result<(mpsc::Sender<Signal>, mpsc::Receiver<Signal>), StartError> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let system = |source| StartError::System {
         action: "listen for signals",
@@ -228,6 +409,7 @@ pub(super) fn listen_for_signals() -> Result<mpsc::Receiver<Signal>, StartError>
     let mut signals =
         signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(system)?;
     let (sender, receiver) = mpsc::channel(4);
+    let news = sender.clone();
     std::thread::spawn(move || {
         for signal in signals.forever() {
             let signal = if signal == SIGHUP {
@@ -241,7 +423,7 @@ pub(super) fn listen_for_signals() -> Result<mpsc::Receiver<Signal>, StartError>
             }
         }
     });
-    Ok(receiver)
+    Ok((news, receiver))
 }
 
 /// Tells systemd, where it listens (`sd_notify(3)`).

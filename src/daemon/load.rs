@@ -1,6 +1,6 @@
 //! From records to worktrees that can be tracked: blocking work at the start and when something new is asked about.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::env_file::{self, EnvValues};
@@ -95,17 +95,52 @@ pub(super) fn sweep(worktree: &Worktree) {
     }
 }
 
-/// Leaves env files that name no model: nobody watches over them for now.
-pub(super) fn empty_env(worktree: &Worktree) {
-    let copy = worktree.root.join(env_file::COPY_DIR).join("env");
-    for file in [worktree.env_file(), copy] {
-        if file.exists() {
-            empty(&file);
-        }
+/// Leaves no env file of any record with an id. Asks git nothing, so that it works for a repository that git refuses.
+pub(super) fn empty_all_env(registry: &Registry) {
+    let records = registry.all().unwrap_or_else(|error| {
+        tracing::error!(%error, "no record of tracked repositories can be read");
+        Vec::new()
+    });
+    for file in records.iter().flat_map(env_files) {
+        empty(&file);
     }
 }
 
+/// The env files that a daemon may have written under a record, in the layout of gitrepository-layout(5).
+fn env_files(record: &Record) -> Vec<PathBuf> {
+    let mut roots = vec![record.root.clone()];
+    let mut files = vec![record.common_dir.join("tracemark/env")];
+    let linked = std::fs::read_dir(record.common_dir.join("worktrees"));
+    for git_dir in linked.into_iter().flatten().flatten() {
+        files.push(git_dir.path().join("tracemark/env"));
+        // `gitdir` names the `.git` file of the worktree.
+        let dot_git = std::fs::read_to_string(git_dir.path().join("gitdir"));
+        roots.extend(dot_git.ok().and_then(|path| {
+            let root = Path::new(path.trim_end_matches('\n')).parent()?;
+            root.is_absolute().then(|| root.to_owned())
+        }));
+    }
+    if record.common_dir.ends_with(".git") {
+        roots.extend(record.common_dir.parent().map(Path::to_owned));
+    }
+    files.extend(roots.iter().map(|root| copy_of(root)));
+    files
+}
+
+/// Leaves env files that name no model: nobody watches over them for now.
+pub(super) fn empty_env(worktree: &Worktree) {
+    empty(&worktree.env_file());
+    empty(&copy_of(&worktree.root));
+}
+
+fn copy_of(root: &Path) -> PathBuf {
+    root.join(env_file::COPY_DIR).join("env")
+}
+
 fn empty(file: &Path) {
+    if !file.exists() {
+        return;
+    }
     let text = EnvValues {
         state: "pending".to_owned(),
         ..EnvValues::default()

@@ -5,77 +5,120 @@ mod event_loop;
 mod eyes;
 mod lifecycle;
 mod load;
+mod place;
 mod request;
 mod server;
 mod worktree_job;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use rustix::process::Signal;
 use sd_notify::NotifyState;
 use tokio::sync::mpsc;
 
 pub use lifecycle::StartError;
 
+use crate::fs_util::read_if_exists;
 use crate::ledger::Ledger;
 use crate::paths::Paths;
+use crate::protocol::DaemonInfo;
 use crate::registry::Registry;
 use event_loop::EventLoop;
 use lifecycle::{DaemonRecord, Lock, Socket, listen_for_signals, notify_systemd};
-use load::{Catalog, empty_env, sweep};
+use load::{Catalog, empty_all_env, sweep};
+use place::Place;
 
 /// Requests that may wait for the event loop; a client beyond them waits in its connection.
 const REQUESTS_MAX: usize = 64;
+/// How long a thread that still works when everything else has ended is waited for.
+const LAST_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Runs the daemon until a signal stops it or its last repository is given up. `ready` is called with the socket's path
-/// once it answers.
+/// once it answers. The first thing it does is to empty the env files that an earlier daemon may have left.
 ///
 /// # Errors
-/// [`StartError`] when it cannot start.
+/// [`StartError`] when it cannot start, or when its state directory is taken away.
 pub fn run(paths: &Paths, ready: impl FnOnce(&str)) -> Result<(), StartError> {
     keep_memory_private();
-    let _lock = Lock::take(paths)?;
-    let ledger = Arc::new(Ledger::open(&paths.ledger())?);
+    // First, as a signal that nobody hears would end the process.
+    let (news, signals) = listen_for_signals()?;
+    let lock = Lock::take(paths)?;
+    let registry = Registry::new(paths.repositories());
+    empty_all_env(&registry);
     let catalog = Arc::new(Catalog {
         paths: paths.clone(),
-        registry: Registry::new(paths.repositories()),
-        ledger,
+        ledger: Arc::new(Ledger::open(&paths.ledger())?),
+        registry,
     });
     let loaded = catalog.everything();
     for one in &loaded {
-        empty_env(&one.worktree);
         sweep(&one.worktree);
     }
-    let mut socket = Socket::open(paths)?;
+    let socket = Socket::open(paths)?;
     let record = DaemonRecord::write(paths, &socket.path)?;
-    let signals = listen_for_signals()?;
-    let system = |action| move |source| StartError::System { action, source };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(system("start the runtime"))?;
-    runtime.block_on(async {
-        let Some(listener) = socket.listener.take() else {
-            return Ok(());
-        };
-        let listener = listener
-            .set_nonblocking(true)
-            .and_then(|()| tokio::net::UnixListener::from_std(listener))
-            .map_err(system("listen on the socket"))?;
+        .map_err(|source| StartError::System {
+            action: "start the runtime",
+            source,
+        })?;
+    let ended = runtime.block_on(async {
         let (sender, requests) = mpsc::channel(REQUESTS_MAX);
-        let mut server = tokio::task::JoinSet::new();
-        server.spawn(server::serve(listener, sender));
-        ready(&record.info.socket);
+        let info = record.info.clone();
+        let mut place = Place::new(paths, lock, record, sender);
+        let doubts = place.doubts();
+        place.serve(socket)?;
+        ready(&info.socket);
         notify_systemd(&[NotifyState::Ready]);
         tracing::info!(
-            socket = record.info.socket,
+            socket = info.socket,
             worktrees = loaded.len(),
+            version = info.version,
             "ready"
         );
-        EventLoop::new(Arc::clone(&catalog), record.info.clone())
-            .run(loaded, requests, signals)
-            .await;
-        Ok(())
-    })
+        let event_loop = EventLoop::new(Arc::clone(&catalog), info, doubts);
+        place
+            .keep(&news, event_loop.run(loaded, requests, signals))
+            .await
+    });
+    // A reading that hangs in a file system must not keep the process from ending.
+    runtime.shutdown_timeout(LAST_PATIENCE);
+    ended
+}
+
+/// Leaves no env file with an id when no daemon watches over it: what the unit's `ExecStopPost=` does after a crash. Does
+/// nothing while a daemon runs.
+///
+/// # Errors
+/// [`StartError`] when the state directory cannot be used.
+pub fn empty_env_files(paths: &Paths) -> Result<(), StartError> {
+    if !paths.state.exists() {
+        return Ok(());
+    }
+    match Lock::take_for_a_moment(paths) {
+        Ok(_lock) => empty_all_env(&Registry::new(paths.repositories())),
+        Err(StartError::AlreadyRunning) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+/// Returns what the daemon wrote about itself when it began, also when it was killed since.
+pub(crate) fn recorded(paths: &Paths) -> Option<DaemonInfo> {
+    let bytes = read_if_exists(&paths.daemon_record()).ok()??;
+    serde_json::from_slice(&bytes).ok()
+}
+
+/// Has the daemon that holds the lock see whether clients still find it, where there is one.
+pub fn nudge(paths: &Paths) {
+    lifecycle::signal_holder(paths, Signal::HUP);
+}
+
+/// Asks the daemon that holds the lock to end, and returns whether there is one.
+pub fn ask_to_end(paths: &Paths) -> bool {
+    lifecycle::signal_holder(paths, Signal::TERM)
 }
 
 /// Passwords and tokens are in this process's memory and environment: no core file, and no other process looks in.

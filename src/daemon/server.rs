@@ -22,7 +22,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::request::{Refusal, Reply, Request};
-use crate::protocol::{API, Active, PathBody, Problem, ProblemDetail};
+use crate::protocol::{API, Active, PathBody, Problem, ProblemDetail, STOPPING};
 
 /// How many clients are served at a time; more wait.
 const CONNECTIONS_MAX: usize = 512;
@@ -37,7 +37,8 @@ const WAIT_MAX: Duration = Duration::from_mins(5);
 
 type Answer = Response<BoxBody<Bytes, Infallible>>;
 
-/// Serves until the listener fails or the task is dropped, and with it every connection.
+/// Serves until nobody takes requests any more; then nobody is let in, and those who are inside hear that it stops. Ends at
+/// once, with every connection, when it is dropped.
 pub(super) async fn serve(listener: UnixListener, requests: mpsc::Sender<Request>) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
@@ -46,7 +47,11 @@ pub(super) async fn serve(listener: UnixListener, requests: mpsc::Sender<Request
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
             return;
         };
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = requests.closed() => break,
+        };
+        match accepted {
             Ok((stream, _)) if is_ours(&stream) => {
                 let requests = requests.clone();
                 connections.spawn(async move {
@@ -61,6 +66,8 @@ pub(super) async fn serve(listener: UnixListener, requests: mpsc::Sender<Request
             }
         }
     }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
 }
 
 /// This user or root; the directory's mode keeps others out where the system honours it.
@@ -247,7 +254,7 @@ async fn ask<T>(
     let stopping = || {
         Box::new(problem(
             StatusCode::SERVICE_UNAVAILABLE,
-            "stopping",
+            STOPPING,
             "the daemon is stopping",
             "tracemark up",
         ))

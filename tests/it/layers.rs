@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Modules and what each may use.
-const MAY_USE: [(&str, &[&str]); 25] = [
+const MAY_USE: [(&str, &[&str]); 27] = [
     ("ids", &[]),
     ("marked_block", &[]),
     ("fs_util", &[]),
     ("git", &[]),
     ("env_file", &["fs_util"]),
     ("protocol", &["env_file"]),
-    ("paths", &[]),
+    ("local_socket", &[]),
+    ("log_file", &["fs_util"]),
+    ("paths", &["local_socket"]),
     ("touched", &[]),
     ("identity", &["git", "ids", "touched"]),
     ("ledger", &["fs_util", "ids"]),
@@ -45,7 +47,7 @@ const MAY_USE: [(&str, &[&str]); 25] = [
             "version",
         ],
     ),
-    ("client", &["fs_util", "paths", "protocol"]),
+    ("client", &["fs_util", "local_socket", "paths", "protocol"]),
     ("cli", &["identity"]),
     (
         "error",
@@ -70,6 +72,7 @@ const MAY_USE: [(&str, &[&str]); 25] = [
             "identity",
             "ids",
             "ledger",
+            "local_socket",
             "mlflow",
             "paths",
             "protocol",

@@ -9,12 +9,8 @@ use tempfile::TempDir;
 use crate::error::{Failure, FailureKind};
 use crate::fs_util::PathError;
 
-/// Where the demo's daemon keeps its state: macOS knows no `XDG_STATE_HOME`, so it gets another `HOME` there.
-pub(super) const OWN_STATE: &str = if cfg!(target_os = "macos") {
-    "Library/Application Support/tracemark"
-} else {
-    "state/tracemark"
-};
+/// Where the demo's daemon keeps its state, below the demo's own directory.
+pub(super) const OWN_STATE: &str = "state";
 /// `sun_path` without its NUL is 103 bytes on macOS, 107 on Linux (unix(7)).
 const SOCKET_PATH_MAX: usize = 103;
 

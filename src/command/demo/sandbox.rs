@@ -14,7 +14,7 @@ use super::words::negative;
 use crate::error::Failure;
 use crate::fs_util::PathError;
 use crate::git::LOCAL_ENV_VARS;
-use crate::paths::Paths;
+use crate::paths::{Paths, STATE_DIR_VARIABLE};
 use crate::protocol::Active;
 
 /// The repository's own settings. libgit2 reads the user's configuration whatever `GIT_CONFIG_GLOBAL` says, so ignore
@@ -77,6 +77,7 @@ impl Sandbox {
         let own = own_dir()?;
         let mut paths = paths.clone();
         paths.state = own.path().join(OWN_STATE);
+        paths.is_separate = true;
         Ok(Self {
             runner,
             program,
@@ -93,7 +94,7 @@ impl Sandbox {
         forget_user(&mut command);
         let own = self.own.path();
         command
-            .env("XDG_STATE_HOME", own.join("state"))
+            .env(STATE_DIR_VARIABLE, own.join(OWN_STATE))
             .env("XDG_CONFIG_HOME", own.join("config"))
             .env("XDG_RUNTIME_DIR", own)
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
@@ -101,6 +102,7 @@ impl Sandbox {
             .env("MLFLOW_DISABLE_TELEMETRY", "true")
             .env("NO_PROXY", "127.0.0.1")
             .env("no_proxy", "127.0.0.1");
+        // macOS knows no `XDG_CONFIG_HOME`.
         if cfg!(target_os = "macos") {
             command.env("HOME", own);
         }
