@@ -234,12 +234,12 @@ impl Client {
         };
         let me = rustix::process::geteuid().as_raw();
         let is_foreign = |owner: u32| owner != me && owner != 0;
+        let mut stream = local_socket::connect(&self.socket, patience.min(CONNECT_PATIENCE))
+            .map_err(unreachable)?;
         let owner = self.socket.symlink_metadata().map_err(unreachable)?.uid();
         if is_foreign(owner) {
             return Err(ClientError::Foreign(self.socket.clone()));
         }
-        let mut stream = local_socket::connect(&self.socket, patience.min(CONNECT_PATIENCE))
-            .map_err(unreachable)?;
         if local_socket::listener_uid(&stream).is_some_and(is_foreign) {
             return Err(ClientError::Foreign(self.socket.clone()));
         }

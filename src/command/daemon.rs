@@ -158,14 +158,18 @@ pub(super) fn end_detached(context: &Context) -> Result<(), Failure> {
 
 fn end(context: &Context, pid: u32) -> Result<(), Failure> {
     let deadline = Instant::now() + END_TIMEOUT;
-    let mut runs = crate::daemon::ask_to_end(&context.paths);
-    while runs && Instant::now() < deadline {
-        std::thread::sleep(LOOK_AGAIN);
-        runs = recorded(&context.paths).is_some_and(|now| now.pid == pid);
+    let mut runs = true;
+    if crate::daemon::ask_to_end(&context.paths) {
+        while runs && Instant::now() < deadline {
+            std::thread::sleep(LOOK_AGAIN);
+            runs = recorded(&context.paths).is_some_and(|now| now.pid == pid);
+        }
+    } else {
+        runs = context.client().status().is_ok();
     }
     if runs {
         let message = format!("the daemon {pid} does not end");
-        return Err(Failure::new(FailureKind::NoDaemon, &message).hint(&format!("kill -9 {pid}")));
+        return Err(Failure::new(FailureKind::NoDaemon, &message).hint(&format!("kill {pid}")));
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rustix::process::{Pid, Signal as SystemSignal, kill_process};
+use rustix::process::{Pid, Signal as SystemSignal, kill_process, test_kill_process};
 use sd_notify::NotifyState;
 use tokio::sync::mpsc;
 
@@ -21,7 +21,7 @@ const PROBE_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a daemon that was asked to make room may take: it ends within five seconds.
 const ROOM_PATIENCE: Duration = Duration::from_secs(8);
 /// How long somebody may hold the lock who is no daemon.
-const MOMENT: Duration = Duration::from_millis(300);
+const MOMENT: Duration = Duration::from_secs(2);
 /// The pause between two looks at the lock.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -71,28 +71,33 @@ impl Lock {
     /// Takes the lock; the file stays for ever, the lock on it counts. The daemon that systemd runs takes the place of one
     /// that a command started, which is asked to go: its socket is the one that clients will be led to.
     pub(super) fn take(paths: &Paths) -> Result<Self, StartError> {
-        let mut deadline = Instant::now() + MOMENT;
-        if is_run_by_systemd() && crate::daemon::recorded(paths).is_some_and(|it| !it.by_systemd) {
-            signal_holder(paths, SystemSignal::TERM);
-            deadline = Instant::now() + ROOM_PATIENCE;
-        }
-        loop {
-            match Self::try_take(paths) {
-                Err(StartError::AlreadyRunning) if Instant::now() < deadline => {
-                    std::thread::sleep(LOOK_AGAIN);
-                }
-                Ok(mut lock) => {
-                    lock.sign()?;
-                    return Ok(lock);
-                }
-                refused => return refused,
-            }
-        }
+        let makes_room = is_run_by_systemd()
+            && crate::daemon::recorded(paths).is_some_and(|it| !it.by_systemd)
+            && signal_holder(paths, SystemSignal::TERM);
+        let mut lock = Self::wait_for(paths, makes_room)?;
+        lock.sign()?;
+        Ok(lock)
     }
 
     /// Takes the lock without being a daemon: one that starts meanwhile waits that long.
     pub(super) fn take_for_a_moment(paths: &Paths) -> Result<Self, StartError> {
-        Self::try_take(paths)
+        Self::wait_for(paths, false)
+    }
+
+    /// Whoever holds the lock and is no living daemon lets go of it in a moment: it cleans up, or was killed just now.
+    fn wait_for(paths: &Paths, makes_room: bool) -> Result<Self, StartError> {
+        let patience = if makes_room { ROOM_PATIENCE } else { MOMENT };
+        let deadline = Instant::now() + patience;
+        loop {
+            match Self::try_take(paths) {
+                Err(StartError::AlreadyRunning)
+                    if Instant::now() < deadline && (makes_room || !is_held_by_a_daemon(paths)) =>
+                {
+                    std::thread::sleep(LOOK_AGAIN);
+                }
+                done => return done,
+            }
+        }
     }
 
     fn try_take(paths: &Paths) -> Result<Self, StartError> {
@@ -152,6 +157,10 @@ pub(super) fn signal_holder(paths: &Paths, signal: SystemSignal) -> bool {
     holder(paths).is_some_and(|pid| kill_process(pid, signal).is_ok())
 }
 
+fn is_held_by_a_daemon(paths: &Paths) -> bool {
+    holder(paths).is_some_and(|pid| test_kill_process(pid).is_ok())
+}
+
 /// Returns the process that wrote itself into the lock file, if that is a process of this program.
 fn holder(paths: &Paths) -> Option<Pid> {
     let mut text = String::new();
@@ -159,11 +168,17 @@ fn holder(paths: &Paths) -> Option<Pid> {
     file.take(20).read_to_string(&mut text).ok()?;
     let number: i32 = text.trim().parse().ok()?;
     let program = std::fs::read_link(format!("/proc/{number}/exe"));
-    let is_other = program.is_ok_and(|program| {
-        let name = program.file_name().unwrap_or_default();
-        !name.as_encoded_bytes().starts_with(b"tracemark")
-    });
-    Pid::from_raw(number).filter(|_| !is_other)
+    let is_ours = match program {
+        Ok(program) => {
+            let name = program.file_name().unwrap_or_default();
+            name.as_encoded_bytes().starts_with(b"tracemark")
+        }
+        // A daemon keeps its memory private, and so this; a zombie has none; a system without /proc does not tell.
+        Err(error) => {
+            error.kind() == io::ErrorKind::PermissionDenied || !Path::new("/proc/self/exe").exists()
+        }
+    };
+    Pid::from_raw(number).filter(|_| is_ours)
 }
 
 /// True when systemd started this very process (systemd.exec(5), `SYSTEMD_EXEC_PID`), not one that started it.

@@ -21,9 +21,11 @@ mod layers;
 mod life;
 mod main_job;
 mod offline;
+mod one_daemon;
 mod params;
 mod proxy;
 mod python;
+mod readers;
 mod servers;
 mod stub;
 mod surroundings;
@@ -41,7 +43,7 @@ fn says_that_the_host_suite_exists_and_was_not_run() {
     );
     writeln!(
         std::io::stderr(),
-        "note: the host suite (zsh, fish, direnv, node, systemd-analyze, shellcheck) was not run; run it with tests/host/run"
+        "note: the host suite (zsh, fish, direnv, node, just, mise, shellcheck, a real systemd --user) was not run; run it with tests/host/run"
     )
     .unwrap();
 }

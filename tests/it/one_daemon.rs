@@ -1,0 +1,566 @@
+//! Is there one daemon for a user, found from every shell, whatever happens to it?
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::python::sqlite_store;
+use crate::world::{Said, World, is_alive, wait_until};
+
+fn tracked() -> World {
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    world
+}
+
+/// tracemark in a shell with other variables; `None` unsets one.
+fn with(world: &World, variables: &[(&str, Option<&str>)], arguments: &[&str]) -> Said {
+    let mut command = world.command(env!("CARGO_BIN_EXE_tracemark"));
+    for (name, value) in variables {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    Said::of(&command.args(arguments).output().unwrap())
+}
+
+fn daemon(said: Said) -> Value {
+    let status: Value = serde_json::from_str(&said.ok()).unwrap();
+    status["daemon"].clone()
+}
+
+fn private_dir(world: &World, name: &str) -> String {
+    let dir = world.base().join(name);
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o700)).unwrap();
+    dir.to_str().unwrap().to_owned()
+}
+
+/// How many daemons began to answer in this world so far, by their own log.
+fn daemons(world: &World) -> usize {
+    let log = std::fs::read_to_string(world.state_dir().join("daemon.log")).unwrap();
+    log.matches(": ready socket=").count()
+}
+
+fn spawn(world: &World, arguments: &[&str]) -> Child {
+    let mut command = world.command(env!("CARGO_BIN_EXE_tracemark"));
+    command
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+fn said(child: Child) -> Said {
+    Said::of(&child.wait_with_output().unwrap())
+}
+
+fn foreground(world: &World) -> Child {
+    let mut child = spawn(world, &["daemon"]);
+    let pid = i32::try_from(child.id()).unwrap();
+    wait_until("the daemon answers", || {
+        if let Some(status) = child.try_wait().unwrap() {
+            let mut words = String::new();
+            let mut stderr = child.stderr.take().unwrap();
+            std::io::Read::read_to_string(&mut stderr, &mut words).unwrap();
+            panic!("the daemon ended: {status}: {words}");
+        }
+        daemon_of(world).filter(|found| *found == pid)
+    });
+    child
+}
+
+/// The pid of the daemon that answers, without starting one.
+fn daemon_of(world: &World) -> Option<i32> {
+    let mut command = world.command(env!("CARGO_BIN_EXE_tracemark"));
+    let output = command.args(["status", "--json"]).current_dir("/").output();
+    let status: Value = serde_json::from_slice(&output.unwrap().stdout).ok()?;
+    i32::try_from(status["daemon"]["pid"].as_i64()?).ok()
+}
+
+#[test]
+fn shells_with_other_xdg_variables_and_with_none_find_the_same_daemon() {
+    let world = tracked();
+    let first = daemon(world.tracemark(&["status", "--json"]));
+    let (run, state) = (private_dir(&world, "run2"), private_dir(&world, "state2"));
+    let shells: [&[(&str, Option<&str>)]; 6] = [
+        &[("XDG_RUNTIME_DIR", None)],
+        &[("XDG_RUNTIME_DIR", Some(""))],
+        &[("XDG_RUNTIME_DIR", Some("relative"))],
+        &[("XDG_RUNTIME_DIR", Some(&run))],
+        &[("XDG_STATE_HOME", Some(&state)), ("XDG_RUNTIME_DIR", None)],
+        &[
+            ("XDG_STATE_HOME", Some("relative")),
+            ("XDG_DATA_HOME", Some(&state)),
+        ],
+    ];
+    for shell in shells {
+        assert_eq!(
+            daemon(with(&world, shell, &["status", "--json"])),
+            first,
+            "{shell:?}"
+        );
+        let id = with(&world, shell, &["active"]).ok();
+        assert_eq!(id.trim(), world.env_id(), "{shell:?}");
+        with(&world, shell, &["daemon"]).failed(5, "another tracemark daemon");
+    }
+    assert_eq!(daemons(&world), 1);
+}
+
+#[test]
+fn a_daemon_that_was_started_without_a_runtime_directory_is_found_from_a_shell_that_has_one() {
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    let bare = [("XDG_RUNTIME_DIR", None)];
+    with(&world, &bare, &["up", "--store", &store]).ok();
+    let one = daemon(with(&world, &bare, &["status", "--json"]));
+    assert_eq!(daemon(world.tracemark(&["status", "--json"])), one);
+    assert_eq!(daemons(&world), 1);
+}
+
+#[test]
+fn many_who_start_at_once_end_with_one_daemon_and_the_same_answer() {
+    let world = tracked();
+    world.kill_daemon();
+    let asked: Vec<_> = (0..8).map(|_| spawn(&world, &["active"])).collect();
+    let ids: Vec<_> = asked.into_iter().map(|child| said(child).ok()).collect();
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    assert_eq!(daemons(&world), 2);
+    world.kill_daemon();
+    let started: Vec<_> = (0..2).map(|_| spawn(&world, &["daemon"])).collect();
+    wait_until("one of them answers", || daemon_of(&world));
+    let pid = world.daemon_pid().unwrap();
+    for child in started {
+        if i32::try_from(child.id()).unwrap() == pid {
+            rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM)
+                .unwrap();
+            wait_until("it ends", || (!is_alive(pid)).then_some(()));
+            assert_eq!(said(child).code, Some(0));
+        } else {
+            said(child).failed(5, "another tracemark daemon");
+        }
+    }
+}
+
+#[test]
+fn a_socket_and_a_record_that_were_left_over_are_no_daemon() {
+    let world = tracked();
+    let id = world.env_id();
+    world.kill_daemon();
+    assert!(world.socket().exists() && world.daemon_pid().is_some());
+    assert_eq!(world.tracemark(&["active"]).ok().trim(), id);
+    // A process of another program has the recorded pid by now.
+    world.kill_daemon();
+    let record = world.state_dir().join("daemon.json");
+    let other = std::fs::read_to_string(&record).unwrap();
+    let before = world.daemon_pid().unwrap();
+    let mine = std::process::id().to_string();
+    std::fs::write(&record, other.replace(&before.to_string(), &mine)).unwrap();
+    std::fs::write(world.state_dir().join("daemon.lock"), &mine).unwrap();
+    assert_eq!(world.tracemark(&["active"]).ok().trim(), id);
+    assert_ne!(world.daemon_pid().unwrap().to_string(), mine);
+}
+
+#[test]
+fn a_file_in_the_sockets_place_is_left_alone_and_named() {
+    let world = World::with_commit();
+    std::fs::create_dir(world.socket().parent().unwrap()).unwrap();
+    std::fs::write(world.socket(), "precious").unwrap();
+    world
+        .tracemark(&["daemon"])
+        .failed(5, "api.sock is in use by another program");
+    assert_eq!(std::fs::read_to_string(world.socket()).unwrap(), "precious");
+}
+
+#[test]
+fn a_socket_that_a_cleaner_took_away_comes_back_when_somebody_asks() {
+    let world = tracked();
+    let pid = world.daemon_pid();
+    let id = world.env_id();
+    std::fs::remove_dir_all(world.socket().parent().unwrap()).unwrap();
+    assert_eq!(world.tracemark(&["active"]).ok().trim(), id);
+    assert_eq!(world.daemon_pid(), pid);
+    assert!(world.socket().exists());
+}
+
+#[test]
+fn where_the_runtime_directory_went_with_the_login_the_daemon_listens_in_the_state_directory() {
+    let world = tracked();
+    let pid = world.daemon_pid();
+    std::fs::remove_dir_all(world.base().join("run")).unwrap();
+    let id = world.tracemark(&["active"]).ok();
+    assert_eq!(id.trim(), world.env_id());
+    assert_eq!(world.daemon_pid(), pid);
+    let info = daemon(world.tracemark(&["status", "--json"]));
+    let socket = Path::new(info["socket"].as_str().unwrap()).to_owned();
+    assert!(!socket.starts_with(world.base().join("run")), "{socket:?}");
+    wait_until("the env file names it", || {
+        (world.env_file()["TRACEMARK_SOCKET"] == socket.to_str().unwrap()).then_some(())
+    });
+}
+
+#[test]
+fn a_daemon_whose_state_directory_was_removed_makes_room() {
+    let world = tracked();
+    let pid = world.daemon_pid().unwrap();
+    std::fs::remove_dir_all(world.state_dir()).unwrap();
+    world.write("app.py", "print('this makes it look')\n");
+    wait_until("it ends", || (!is_alive(pid)).then_some(()));
+    assert_eq!(world.env_id(), "");
+}
+
+#[test]
+fn a_path_that_is_too_long_for_a_socket_is_passed_over_or_named() {
+    let mut world = World::with_commit();
+    let store = sqlite_store(world.base());
+    let long = private_dir(&world, &"r".repeat(90));
+    world.set("XDG_RUNTIME_DIR", &long);
+    world.tracemark(&["up", "--store", &store]).ok();
+    let info = daemon(world.tracemark(&["status", "--json"]));
+    assert!(!info["socket"].as_str().unwrap().starts_with(&long));
+    world.tracemark(&["down"]).ok();
+    let state = world.base().join("s".repeat(90));
+    let separate = [("TRACEMARK_STATE_DIR", state.to_str())];
+    with(&world, &separate, &["daemon"]).failed(5, "bytes, the system takes 107");
+    let given = format!("{long}/tracemark/api.sock");
+    let said = world.tracemark(&["--socket", &given, "up", "--store", &store]);
+    assert!(
+        said.stderr.contains("bytes, the system takes 107"),
+        "{said:?}"
+    );
+    assert_eq!(said.code, Some(5));
+}
+
+#[test]
+fn a_separate_instance_knows_nothing_of_the_users_daemon() {
+    let world = tracked();
+    let dir = private_dir(&world, "separate");
+    let separate = [("TRACEMARK_STATE_DIR", Some(dir.as_str()))];
+    with(&world, &separate, &["active"]).failed(4, "is not tracked");
+    let status: Value =
+        serde_json::from_str(&with(&world, &separate, &["status", "--json"]).ok()).unwrap();
+    assert_eq!(status["daemon"], Value::Null);
+}
+
+#[test]
+fn a_stop_empties_the_env_files_and_ends_within_five_seconds_with_0() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let world = tracked();
+        world.kill_daemon();
+        let child = foreground(&world);
+        world.tracemark(&["active"]).ok();
+        assert_ne!(world.env_id(), "");
+        let began = Instant::now();
+        rustix::process::kill_process(rustix::process::Pid::from_child(&child), signal).unwrap();
+        assert_eq!(said(child).code, Some(0));
+        assert!(began.elapsed() < Duration::from_secs(5));
+        assert_eq!(world.env_id(), "");
+        assert!(!world.socket().exists() && world.daemon_pid().is_none());
+    }
+}
+
+/// Git that never ends, for those who ask with a `wait` file beside it.
+fn with_git_that_hangs(world: &mut World) -> PathBuf {
+    let dir = world.base().join("bin");
+    std::fs::create_dir(&dir).unwrap();
+    let git = Said::of(
+        &Command::new("sh")
+            .args(["-c", "command -v git"])
+            .output()
+            .unwrap(),
+    )
+    .ok();
+    let script = format!(
+        "#!/bin/sh\nif [ -e '{0}/hang' ]; then echo $$ > '{0}/hanging'; exec sleep 1000; fi\nexec {1} \"$@\"\n",
+        dir.display(),
+        git.trim()
+    );
+    std::fs::write(dir.join("git"), script).unwrap();
+    std::fs::set_permissions(dir.join("git"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", dir.display(), std::env::var("PATH").unwrap());
+    world.set("PATH", &path);
+    dir
+}
+
+#[test]
+fn a_reading_that_hangs_delays_no_stop_and_a_second_signal_ends_at_once() {
+    let mut world = World::with_commit();
+    let dir = with_git_that_hangs(&mut world);
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    let hanging_daemon = || {
+        world.kill_daemon();
+        let child = foreground(&world);
+        world.tracemark(&["active"]).ok();
+        std::fs::write(dir.join("hang"), "").unwrap();
+        world.write("app.py", format!("print({})\n", child.id()));
+        wait_until("git hangs", || {
+            std::fs::metadata(dir.join("hanging"))
+                .is_ok_and(|it| it.len() > 1)
+                .then_some(())
+        });
+        child
+    };
+    let kill = |child: &Child, signal| {
+        rustix::process::kill_process(rustix::process::Pid::from_child(child), signal).unwrap();
+    };
+    // The git that hangs holds the pipes of a test's daemon open, so only the exit is waited for.
+    let code_of = |mut child: Child| {
+        let code = child.wait().unwrap().code();
+        let git: i32 = std::fs::read_to_string(dir.join("hanging"))
+            .unwrap()
+            .trim()
+            .parse()
+            .unwrap();
+        rustix::process::kill_process(rustix::process::Pid::from_raw(git).unwrap(), Signal::KILL)
+            .unwrap();
+        std::fs::remove_file(dir.join("hang")).unwrap();
+        std::fs::remove_file(dir.join("hanging")).unwrap();
+        code
+    };
+    let child = hanging_daemon();
+    let began = Instant::now();
+    kill(&child, Signal::TERM);
+    let took = || began.elapsed() < Duration::from_secs(5);
+    assert_eq!((code_of(child), took()), (Some(0), true));
+    let child = hanging_daemon();
+    kill(&child, Signal::INT);
+    let env_file = world.repo().join(".git/tracemark/env");
+    wait_until("the env file is empty", || {
+        let text = std::fs::read_to_string(&env_file).unwrap();
+        text.contains("MLFLOW_ACTIVE_MODEL_ID=\n").then_some(())
+    });
+    kill(&child, Signal::INT);
+    let code = code_of(child);
+    assert!(code == Some(1) || code == Some(0), "{code:?}");
+}
+
+#[test]
+fn a_hangup_reads_the_settings_again() {
+    let world = tracked();
+    let pid = world.daemon_pid();
+    let config = world.base().join("home/.config/tracemark");
+    std::fs::create_dir_all(&config).unwrap();
+    std::fs::write(config.join("config.toml"), "naming = \"tree\"\n").unwrap();
+    world.signal_daemon(Signal::HUP).unwrap();
+    wait_until("the name is the tree's", || {
+        world.env_file()["TRACEMARK_NAME"]
+            .starts_with("repo-tree-")
+            .then_some(())
+    });
+    assert_eq!(world.daemon_pid(), pid);
+}
+
+#[test]
+fn the_next_start_empties_what_a_killed_daemon_left_also_where_git_refuses_the_repository() {
+    let world = World::with_commit();
+    world.write(".tracemark.toml", "env_copy = true\n");
+    world.commit("with copy");
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    let side = world.base().join("side");
+    world.add_worktree(&side);
+    let mut command = world.command(env!("CARGO_BIN_EXE_tracemark"));
+    Said::of(&command.arg("active").current_dir(&side).output().unwrap()).ok();
+    world.kill_daemon();
+    let files = [
+        world.repo().join(".git/tracemark/env"),
+        world.repo().join(".tracemark/env"),
+        world.repo().join(".git/worktrees/side/tracemark/env"),
+        side.join(".tracemark/env"),
+    ];
+    let has_id = |file: &PathBuf| {
+        std::fs::read_to_string(file)
+            .unwrap()
+            .contains("MODEL_ID=m-")
+    };
+    assert!(files.iter().all(has_id));
+    std::fs::write(world.repo().join(".git/HEAD"), "nonsense\n").unwrap();
+    world.tracemark(&["daemon", "--empty-env-files"]).ok();
+    assert!(!files.iter().any(has_id));
+}
+
+#[test]
+fn nothing_is_emptied_while_a_daemon_watches() {
+    let world = tracked();
+    let id = world.env_id();
+    world.tracemark(&["daemon", "--empty-env-files"]).ok();
+    assert_eq!(world.env_id(), id);
+}
+
+#[test]
+fn who_asks_while_the_daemon_hangs_dies_or_cannot_be_had_gets_the_right_answer_all_the_same() {
+    let mut world = tracked();
+    // It hangs.
+    world.signal_daemon(Signal::STOP).unwrap();
+    world.write("app.py", "print('asked of a daemon that hangs')\n");
+    let here = world.tracemark(&["active"]).ok();
+    world.tracemark(&["hook", "post-commit"]).ok();
+    // It dies while it is asked.
+    let asked = spawn(&world, &["active"]);
+    world.kill_daemon();
+    assert_eq!(said(asked).ok(), here);
+    // It cannot be had: something else is where its socket should be.
+    let pid = wait_until("one runs again", || daemon_of(&world));
+    world.signal_daemon(Signal::TERM).unwrap();
+    wait_until("it ends", || (!is_alive(pid)).then_some(()));
+    std::fs::remove_dir_all(world.socket().parent().unwrap()).unwrap();
+    std::fs::write(world.socket().parent().unwrap(), "no directory").unwrap();
+    world.set("TRACEMARK_SOCKET", "");
+    world.write("app.py", "print('asked without any daemon')\n");
+    let alone = world.tracemark(&["active"]).ok();
+    assert_ne!(alone, here);
+    let env = world.exec_env();
+    assert_eq!(env["MLFLOW_ACTIVE_MODEL_ID"], alone.trim());
+}
+
+#[test]
+fn the_hook_starts_nothing() {
+    let world = tracked();
+    world.kill_daemon();
+    world.tracemark(&["hook", "post-commit"]).ok();
+    world.git(&["commit", "-q", "--allow-empty", "-m", "by hand"]);
+    assert_eq!(daemon_of(&world), None);
+}
+
+#[test]
+fn status_starts_the_daemon_in_a_tracked_repository_and_nowhere_else() {
+    let world = tracked();
+    world.kill_daemon();
+    assert_eq!(daemon_of(&world), None);
+    assert!(daemon(world.tracemark(&["status", "--json"]))["pid"].is_u64());
+}
+
+/// A copy of the program that can be replaced.
+fn installed(world: &World) -> PathBuf {
+    let program = world.base().join("tracemark");
+    std::fs::copy(env!("CARGO_BIN_EXE_tracemark"), &program).unwrap();
+    program
+}
+
+fn run(world: &World, program: &Path, arguments: &[&str]) -> Said {
+    // Another test may be forking while the copy was open for writing.
+    let output: Output = wait_until("the program can be run", || {
+        match world.command(program).args(arguments).output() {
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => None,
+            other => Some(other.unwrap()),
+        }
+    });
+    Said::of(&output)
+}
+
+#[test]
+fn a_daemon_whose_program_was_replaced_says_so_and_up_replaces_it() {
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    let program = installed(&world);
+    run(&world, &program, &["up", "--store", &store]).ok();
+    let old = world.daemon_pid().unwrap();
+    assert!(!run(&world, &program, &["status"]).ok().contains("replaced"));
+    std::fs::remove_file(&program).unwrap();
+    installed(&world);
+    let said = run(&world, &program, &["status"]).ok();
+    assert!(
+        said.contains("was replaced") && said.contains("tracemark up"),
+        "{said}"
+    );
+    run(&world, &program, &["up"]).ok();
+    assert_ne!(world.daemon_pid().unwrap(), old);
+    assert!(!is_alive(old));
+    assert!(!run(&world, &program, &["status"]).ok().contains("replaced"));
+}
+
+/// A daemon of another version, as far as a client can tell: it holds the lock and answers every request so.
+fn other_version(world: &World, answer: &str) -> Child {
+    let script = r#"
+import fcntl, json, os, signal, socket, sys
+state, path, answer = sys.argv[1:]
+os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+signal.signal(signal.SIGTERM, lambda *_: (os.unlink(path), os.unlink(state + "/daemon.json"), os._exit(0)))
+lock = open(state + "/daemon.lock", "w"); fcntl.flock(lock, fcntl.LOCK_EX); lock.write(str(os.getpid())); lock.flush()
+listener = socket.socket(socket.AF_UNIX); listener.bind(path); listener.listen()
+json.dump({"pid": os.getpid(), "version": "9.9.9", "socket": path, "since": 0, "program": "/opt/tracemark"}, open(state + "/daemon.json", "w"))
+print("ready", flush=True)
+while True:
+    connection, _ = listener.accept()
+    if connection.recv(65536):
+        connection.sendall(("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(answer) + answer).encode())
+    connection.close()
+"#;
+    // What holds the lock is looked at by its program's name.
+    let python = world.base().join("tracemark-of-another-version");
+    std::os::unix::fs::symlink("/dev/null", &python).ok();
+    let mut command = world.command("python3");
+    command
+        .args(["-c", script])
+        .arg(world.state_dir())
+        .arg(world.socket())
+        .arg(answer);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    let stdout = child.stdout.as_mut().unwrap();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    child
+}
+
+#[test]
+fn a_daemon_that_speaks_another_protocol_is_named_with_what_to_type_and_questions_are_answered_here()
+ {
+    let world = tracked();
+    let pid = world.daemon_pid().unwrap();
+    let id = world.tracemark(&["active"]).ok();
+    world.signal_daemon(Signal::TERM);
+    wait_until("it ends", || (!is_alive(pid)).then_some(()));
+    let mut other = other_version(&world, r#"{"api": 2, "version": "9.9.9"}"#);
+    let said = world.tracemark(&["status"]);
+    assert!(
+        said.stderr.contains("9.9.9") && said.stderr.contains("tracemark up"),
+        "{said:?}"
+    );
+    assert_eq!(world.tracemark(&["active"]).ok(), id);
+    other.kill().unwrap();
+    other.wait().unwrap();
+}
+
+#[test]
+fn a_log_that_grows_is_set_aside_at_the_start_and_while_the_daemon_writes() {
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    let log = world.state_dir().join("daemon.log");
+    let old = world.state_dir().join("daemon.log.old");
+    let limit = usize::try_from(tracemark::log_file::LOG_MAX).unwrap();
+    std::fs::create_dir_all(world.state_dir()).unwrap();
+    std::fs::write(&log, "a".repeat(limit)).unwrap();
+    world.tracemark(&["up", "--store", &store]).ok();
+    assert!(std::fs::read_to_string(&old).unwrap().starts_with("aaa"));
+    let text = std::fs::read_to_string(&log).unwrap();
+    assert!(text.contains("ready"), "{text}");
+    // It writes on at the end of what is there by now.
+    std::fs::write(&log, "b".repeat(limit)).unwrap();
+    world.write("app.py", "print(2)\n");
+    world.tracemark(&["active"]).ok();
+    assert!(std::fs::read_to_string(&old).unwrap().starts_with("bbb"));
+    world.write("app.py", "print(3)\n");
+    world.tracemark(&["active"]).ok();
+    let text = std::fs::read_to_string(&log).unwrap();
+    assert!(text.contains("published") && !text.contains('b'.to_string().repeat(9).as_str()));
+}
+
+#[test]
+fn tracemark_log_says_how_much_the_daemon_says() {
+    for (level, says) in [("off", false), ("tracemark=info", true)] {
+        let mut world = World::with_commit();
+        let store = sqlite_store(world.base());
+        world.set("TRACEMARK_LOG", level);
+        world.tracemark(&["up", "--store", &store]).ok();
+        let log = std::fs::read_to_string(world.state_dir().join("daemon.log")).unwrap();
+        assert_eq!(log.contains("published"), says, "{level}: {log}");
+    }
+}
