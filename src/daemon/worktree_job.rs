@@ -72,7 +72,11 @@ fn look_unguarded(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Look
     let (touched, sight) = eyes.take_touched();
     let is_there = session.worktree.root.join(".git").exists();
     let settings_changed = is_there && !session.has_current_settings();
-    let nothing_new = || session.trusts_store() && only_ignored(session, &touched);
+    let nothing_new = || {
+        session.trusts_store()
+            && only_ignored(session, &touched)
+            && eyes.reader.opened_files_lie_still()
+    };
     let outcome = if settings_changed {
         Err(PassFailure::Torn)
     } else if depth == Depth::Touched && nothing_new() {

@@ -25,6 +25,8 @@ struct Known {
 #[derive(Debug, Default)]
 pub(super) struct FileHashes {
     known: BTreeMap<PathBuf, Known>,
+    /// How what the last lines name lay on the disk, links followed.
+    opened: BTreeMap<PathBuf, Option<Stamp>>,
     pass: u64,
 }
 
@@ -32,6 +34,13 @@ impl FileHashes {
     /// Begins a pass: what is not settled and was read before counts no longer.
     pub(super) fn begin(&mut self) {
         self.pass += 1;
+    }
+
+    /// Returns whether everything that the last lines name lies as it did, wherever it is.
+    pub(super) fn lie_as_opened(&self) -> bool {
+        self.opened
+            .iter()
+            .all(|(path, stamp)| followed(path) == *stamp)
     }
 
     /// Takes over what was read just now.
@@ -69,11 +78,17 @@ impl FileHashes {
     ) -> Result<Vec<String>, GitHashError> {
         let mut used = BTreeMap::new();
         let mut lines = Vec::new();
+        self.opened.clear();
         for name in opened_names(status) {
             let path = python_join(root, name);
             let known = self.hash(&path, name, moment)?;
             let sha256 = known.as_ref().map_or("unreadable", |known| &known.sha256);
             lines.push(format!("{name}:{sha256}"));
+            let stamp = match &known {
+                Some(known) => Some(known.stamp),
+                None => followed(&path),
+            };
+            self.opened.insert(path.clone(), stamp);
             used.extend(known.map(|known| (path, known)));
         }
         self.known = used;
@@ -94,7 +109,7 @@ impl FileHashes {
         {
             return Ok(Some(known.clone()));
         }
-        let Some(stamp) = path.metadata().ok().as_ref().map(Stamp::from) else {
+        let Some(stamp) = followed(path) else {
             return Ok(None);
         };
         if let Some(known) = self.known.get(path)
@@ -112,4 +127,8 @@ impl FileHashes {
             sha256,
         }))
     }
+}
+
+fn followed(path: &Path) -> Option<Stamp> {
+    path.metadata().ok().as_ref().map(Stamp::from)
 }

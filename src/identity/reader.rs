@@ -60,6 +60,13 @@ impl WorktreeReader {
         self.passes
     }
 
+    /// Returns whether the files that the helper opens lie as they did when they were last read, also those that are ignored or
+    /// elsewhere: targets of links, and what the damaged first line of the status leads to. Nothing is known of a worktree
+    /// that is read from scratch each time; then it is true.
+    pub fn opened_files_lie_still(&self) -> bool {
+        self.kept.is_none() || self.cache.hashes.lie_as_opened()
+    }
+
     /// Reads what `touched` names again, or all of it where that is not sure to be enough. Returns what [`read`] would.
     ///
     /// # Errors

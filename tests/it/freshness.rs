@@ -180,6 +180,24 @@ fn who_follows_gets_the_state_first_then_every_change_in_order() {
 }
 
 #[test]
+fn an_ignored_file_that_the_hash_reads_counts_without_a_question() {
+    let store = tempfile::tempdir().unwrap();
+    let world = tracked(store.path());
+    let names_the_disk = || {
+        wait_until("the env file names what is on disk", || {
+            let name = oracle::git_hash(&|program| world.command(program)).unwrap();
+            (world.env_file()["TRACEMARK_NAME"] == name).then_some(name)
+        })
+    };
+    world.write("target.log", "one\n");
+    std::os::unix::fs::symlink("target.log", world.repo().join("link")).unwrap();
+    let one = names_the_disk();
+    world.write("target.log", "two\n");
+    let two = names_the_disk();
+    assert_ne!(one, two, "the helper follows links");
+}
+
+#[test]
 fn each_look_says_what_made_it_necessary_and_is_counted() {
     let store = tempfile::tempdir().unwrap();
     let world = tracked(store.path());
