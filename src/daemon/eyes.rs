@@ -147,16 +147,17 @@ pub(super) fn cause_of(touched: &Touched, root: &Path, git_dirs: [&Path; 2]) -> 
         return "rescan".to_owned();
     };
     let is_of_git = |path: &Path| git_dirs.iter().any(|dir| path.starts_with(dir));
-    let (of_git, saved): (Vec<_>, Vec<_>) = paths.iter().partition(|path| is_of_git(path));
+    let (of_git, others): (Vec<_>, Vec<_>) = paths.iter().partition(|path| is_of_git(path));
+    let (saved, outside): (Vec<_>, Vec<_>) =
+        others.into_iter().partition(|path| path.starts_with(root));
     let name = |path: &Path| {
         let inside = [root].into_iter().chain(git_dirs);
         let shortened = inside.filter_map(|dir| path.strip_prefix(dir).ok()).last();
         crate::fs_util::printable(&shortened.unwrap_or(path).to_string_lossy())
     };
-    let (word, paths) = match (saved.first(), of_git.first()) {
-        (Some(_), _) => ("saved", saved),
-        (None, Some(_)) => ("git", of_git),
-        (None, None) => return "asked".to_owned(),
+    let kinds = [("saved", saved), ("git", of_git), ("saved", outside)];
+    let Some((word, paths)) = kinds.into_iter().find(|(_, paths)| !paths.is_empty()) else {
+        return "asked".to_owned();
     };
     let first = paths.first().map(|path| name(path)).unwrap_or_default();
     match paths.len() {
@@ -197,6 +198,7 @@ mod tests {
             of(&["/r/app.py", "/r/b.py", "/r/.git/index"]),
             "saved app.py (+1)"
         );
+        assert_eq!(of(&["/db/mlflow.db", "/r/app.py"]), "saved app.py");
         assert_eq!(of(&["/r/.git/index"]), "git index");
         assert_eq!(of(&[]), "asked");
         let everything = cause_of(&Touched::Everything, root, [git_dir, git_dir]);
