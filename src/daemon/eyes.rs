@@ -152,7 +152,9 @@ pub(super) fn cause_of(touched: &Touched, root: &Path, git_dirs: [&Path; 2]) -> 
         others.into_iter().partition(|path| path.starts_with(root));
     let name = |path: &Path| {
         let inside = [root].into_iter().chain(git_dirs);
-        let shortened = inside.filter_map(|dir| path.strip_prefix(dir).ok()).last();
+        let shortened = inside
+            .filter_map(|dir| path.strip_prefix(dir).ok())
+            .next_back();
         crate::fs_util::printable(&shortened.unwrap_or(path).to_string_lossy())
     };
     let kinds = [("saved", saved), ("git", of_git), ("saved", outside)];
@@ -179,7 +181,7 @@ pub(super) fn how_head_moved(git_dir: &Path) -> String {
     let word = last
         .split_once('\t')
         .and_then(|(_, message)| message.split(':').next());
-    word.map_or_else(unknown, |word| crate::fs_util::printable(word).to_string())
+    word.map_or_else(unknown, crate::fs_util::printable)
 }
 
 #[cfg(test)]
