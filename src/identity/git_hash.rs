@@ -22,8 +22,8 @@ use super::glance::Glance;
 use super::index_file::{IndexFile, SmallIndex};
 use super::nearby::Nearby;
 use super::status_text::Status;
-use super::{sparse_index, split_index};
-use crate::git::{Git, GitError, Output};
+use super::{plain_config, sparse_index, split_index};
+use crate::git::{Git, GitError, Output, records};
 use crate::ids::ObjectId;
 
 /// How much of something that is no regular file (a device) is read before giving up.
@@ -87,6 +87,7 @@ pub struct GitHash {
 /// [`GitHashError`] in every state in which the helper raises or hangs.
 pub fn compute(git: &Git, scratch: Option<&Path>) -> Result<GitHash, GitHashError> {
     let nearby = Nearby::find(git);
+    let git = &without_caches(git, nearby.as_ref());
     let glance = nearby.as_ref().and_then(Glance::at);
     let place = nearby.map(Place::from);
     if let (Some(place), Some(glance)) = (&place, glance) {
@@ -150,6 +151,33 @@ pub fn plainly(git: &Git, scratch: Option<&Path>) -> Result<GitHash, GitHashErro
     diffs?;
     let status = status.unwrap_or_else(|_| Err(ended_early()))?;
     Ok(GitHash::dirty(head, digest, &file_lines(&root, &status)?))
+}
+
+/// Returns a git that keeps no cache of what programs made of files for its diffs: it would write refs and objects
+/// (`diff.<driver>.cachetextconv` in gitattributes(5)).
+pub(super) fn without_caches(git: &Git, nearby: Option<&Nearby>) -> Git {
+    if nearby.is_some_and(|nearby| plain_config::is_usual(nearby.repository.commondir())) {
+        return git.clone();
+    }
+    let listed = git.run(&[
+        "config",
+        "--name-only",
+        "-z",
+        "--get-regexp",
+        "^diff\\..*\\.cachetextconv$",
+    ]);
+    let keys: BTreeSet<OsString> = listed
+        .map(|listed| {
+            records(&listed.stdout)
+                .map(|key| OsString::from_vec(key.to_vec()))
+                .collect()
+        })
+        .unwrap_or_default();
+    if keys.is_empty() {
+        git.clone()
+    } else {
+        git.clone().with_emptied(keys)
+    }
 }
 
 /// Computes the same where no process of git was needed to know the status.
@@ -433,7 +461,10 @@ pub(super) fn status_text(git: &Git) -> Result<String, GitHashError> {
 pub(super) fn root_and_head(git: &Git) -> Result<(String, String), GitHashError> {
     let root = text(git, "rev-parse", &["rev-parse", "--show-toplevel"])?;
     let head = text(git, "rev-parse", &["rev-parse", "HEAD"]).map_err(|error| match error {
-        GitHashError::Git(GitError::Failed { .. }) => GitHashError::NoCommit,
+        // In every language git names what it does not find.
+        GitHashError::Git(GitError::Failed { ref message, .. }) if message.contains("HEAD") => {
+            GitHashError::NoCommit
+        }
         other => other,
     })?;
     Ok((

@@ -9,9 +9,10 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::git_config::xdg_dir;
-use super::index_file::{IndexEntry, IndexFile, LINK, mode_of};
+use super::index_file::{Described, IndexEntry, IndexFile, LINK, mode_of};
 use super::nearby::Nearby;
 use super::object::{Format, object_id};
+use super::plain_config;
 use super::status_text::{Change, Status};
 
 /// More files than this are looked at faster by git's threads.
@@ -20,40 +21,6 @@ const FILES_MAX: usize = 5_000;
 const READ_MAX: u64 = 1 << 24;
 /// Where git is built with the usual prefix (gitattributes(5)).
 const SYSTEM_ATTRIBUTES: &str = "/etc/gitattributes";
-/// Settings by which `git status` neither fails nor prints more, whatever their value.
-const IRRELEVANT: [&str; 12] = [
-    "alias.",
-    "commit.",
-    "core.logallrefupdates",
-    "credential.",
-    "fetch.",
-    "filter.",
-    "gc.",
-    "http.",
-    "init.",
-    "pull.",
-    "remote.",
-    "url.",
-];
-/// What others must say.
-const EXPECTED: [(&str, &[&str]); 12] = [
-    ("color.ui", &["auto", "true", "false", "always", "never"]),
-    ("core.bare", &["false"]),
-    ("core.editor", &[]),
-    ("core.filemode", &["true"]),
-    ("core.pager", &[]),
-    ("core.repositoryformatversion", &["0"]),
-    ("maintenance.auto", &["true", "false"]),
-    ("push.autosetupremote", &["true", "false"]),
-    (
-        "push.default",
-        &["simple", "current", "upstream", "nothing", "matching"],
-    ),
-    ("safe.directory", &[]),
-    ("user.email", &[]),
-    ("user.name", &[]),
-];
-
 /// What was seen.
 pub(super) struct Glance {
     /// The index.
@@ -76,7 +43,7 @@ impl Glance {
         let is_plain = index.len() <= FILES_MAX
             && index.is_plain()
             && index.tree_id() == Some(committed.id().as_bytes())
-            && is_usual(repository)
+            && plain_config::is_usual(repository.commondir())
             && !is_replaced(repository);
         if !is_plain {
             return None;
@@ -91,33 +58,6 @@ impl Glance {
             index,
         })
     }
-}
-
-/// Returns whether nothing is configured that could make git say more, or fail.
-fn is_usual(repository: &git2::Repository) -> bool {
-    let Ok(config) = repository.config().and_then(|mut config| config.snapshot()) else {
-        return false;
-    };
-    let mut usual = true;
-    let seen = config.entries(None).map(|entries| {
-        entries.for_each(|entry| {
-            let name = entry.name().ok();
-            // `value` panics where there is none (git2 0.21).
-            let value = entry.has_value().then(|| entry.value().ok()).flatten();
-            usual &=
-                matches!((name, value), (Some(name), Some(value)) if is_usual_setting(name, value));
-        })
-    });
-    usual && matches!(seen, Ok(Ok(())))
-}
-
-fn is_usual_setting(name: &str, value: &str) -> bool {
-    let of_branch =
-        name.starts_with("branch.") && [".remote", ".merge"].iter().any(|end| name.ends_with(end));
-    let expected = EXPECTED.iter().find(|(known, _)| *known == name);
-    of_branch
-        || IRRELEVANT.iter().any(|start| name.starts_with(start))
-        || expected.is_some_and(|(_, values)| values.is_empty() || values.contains(&value))
 }
 
 /// Objects may stand for others (git-replace(1)), which git2 does not know.
@@ -230,8 +170,13 @@ impl<'a> Walk<'a> {
                 b'M'
             };
             self.changes.extend([unstaged(entry, code)]);
-        } else if i64::from(seconds) >= self.written || !entry.describes(&metadata) {
+            return Some(());
+        }
+        let described = entry.describes(&metadata);
+        if i64::from(seconds) >= self.written || described == Described::No {
             self.unsettled.push((*entry, found.path()));
+        } else if described == Described::ToTheSecond {
+            return None;
         }
         Some(())
     }

@@ -72,6 +72,17 @@ pub(super) struct IndexEntry<'a> {
     id_length: usize,
 }
 
+/// How far a file is as git noted it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Described {
+    /// In everything.
+    Exactly,
+    /// But for nanoseconds, which only some builds of git compare (`USE_NSEC` in its Makefile, 2.47).
+    ToTheSecond,
+    /// Not.
+    No,
+}
+
 impl<'a> IndexEntry<'a> {
     /// Returns the path.
     pub(super) fn path(&self) -> &'a [u8] {
@@ -97,26 +108,34 @@ impl<'a> IndexEntry<'a> {
         ))
     }
 
-    /// Returns whether this is what lstat(2) says of the file now, in everything that git notes of it but mode and device.
+    /// Returns whether what git noted is what lstat(2) says of the file now, mode and device aside.
     #[allow(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "git cuts them so"
     )]
-    pub(super) fn describes(&self, file: &Metadata) -> bool {
-        let expected = [
-            file.ctime() as u32,
-            file.ctime_nsec() as u32,
-            file.mtime() as u32,
-            file.mtime_nsec() as u32,
+    pub(super) fn describes(&self, file: &Metadata) -> Described {
+        let seconds = [(0, file.ctime() as u32), (8, file.mtime() as u32)];
+        let nanoseconds = [
+            (4, file.ctime_nsec() as u32),
+            (12, file.mtime_nsec() as u32),
         ];
-        let owner = [file.uid(), file.gid(), file.size() as u32];
+        let others = [
+            (INODE, file.ino() as u32),
+            (MODE.end, file.uid()),
+            (MODE.end + 4, file.gid()),
+            (SIZE.start, file.size() as u32),
+        ];
         let noted = |at: usize| self.head.get(at..at + 4).and_then(number);
-        let is_same = |start: usize, numbers: &[u32]| {
-            let mut numbers = numbers.iter().enumerate();
-            numbers.all(|(at, expected)| noted(start + 4 * at) == Some(*expected))
+        let all = |expected: &[(usize, u32)]| {
+            let mut expected = expected.iter();
+            expected.all(|(at, expected)| noted(*at) == Some(*expected))
         };
-        is_same(0, &expected) && is_same(INODE, &[file.ino() as u32]) && is_same(MODE.end, &owner)
+        match (all(&seconds) && all(&others), all(&nanoseconds)) {
+            (true, true) => Described::Exactly,
+            (true, false) => Described::ToTheSecond,
+            (false, _) => Described::No,
+        }
     }
 
     fn is_gitlink(&self) -> bool {

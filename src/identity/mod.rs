@@ -24,6 +24,7 @@ mod pass_diffs;
 mod pass_files;
 mod pass_touched;
 mod pass_verify;
+mod plain_config;
 pub mod reader;
 mod safe;
 pub mod scratch;

@@ -54,7 +54,7 @@ fn what_permissions_forbid_to_read_is_as_unreadable_as_for_the_helper() {
 }
 
 /// States that look clean, or like one plain edit, to who looks at files and index alone.
-const DECEPTIVE: [State; 19] = [
+const DECEPTIVE: [State; 24] = [
     ("nothing was changed", |_| {}),
     ("a file was touched", |ground| {
         ground.write("a.py", "first\n");
@@ -95,6 +95,43 @@ const DECEPTIVE: [State; 19] = [
     }),
     ("a setting is half a line", |ground| {
         append(ground, ".git/config", "[user]\n\tname\n");
+    }),
+    (
+        "a setting that only some commands read is wrong",
+        |ground| {
+            ground.git(&["config", "core.logAllRefUpdates", "bogus"]);
+        },
+    ),
+    ("a setting of a filter is wrong", |ground| {
+        ground.git(&["config", "filter.x.required", "abc"]);
+    }),
+    ("a key begins with a digit", |ground| {
+        append(ground, ".git/config", "[alias]\n\t1a = x\n");
+    }),
+    ("a quote is not closed", |ground| {
+        append(ground, ".git/config", "[user]\n\tname = \"x\n");
+    }),
+    ("git compares seconds", |ground| {
+        // At the beginning of a second, so that both writes fall into it.
+        let past = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+        let write = |text: &str| {
+            ground.write("a.py", text);
+            let file = std::fs::File::options()
+                .write(true)
+                .open(ground.at("a.py"))
+                .unwrap();
+            file.set_modified(past).unwrap();
+        };
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap();
+        std::thread::sleep(std::time::Duration::from_nanos(
+            1_000_000_000 - u64::from(now.subsec_nanos()),
+        ));
+        write("1");
+        ground.git(&["add", "a.py"]);
+        ground.git(&["commit", "-q", "-m", "one"]);
+        write("9");
     }),
     ("modes do not count", |ground| {
         ground.git(&["config", "core.fileMode", "false"]);

@@ -13,8 +13,8 @@ use super::judge::reader;
 /// How a repository is kept, how it becomes so, and how many times it is read.
 type Kept = (&'static str, fn(&Ground), usize);
 
-const KEPT: [Kept; 6] = [
-    ("plainly", |_| {}, 625),
+const KEPT: [Kept; 7] = [
+    ("plainly", |_| {}, 575),
     (
         "with a split index",
         |ground| {
@@ -35,6 +35,16 @@ const KEPT: [Kept; 6] = [
             assert!(listed.contains("far/\n"), "{listed:?}");
         },
         75,
+    ),
+    (
+        "with a program that makes files readable, and a cache of what it made",
+        |ground| {
+            ground.git(&["config", "diff.upper.textconv", "tr a-z A-Z <"]);
+            ground.git(&["config", "diff.upper.cachetextconv", "true"]);
+            ground.write(".gitattributes", "*.py diff=upper\n");
+            ground.commit_all("upper");
+        },
+        50,
     ),
     (
         "with a hook that watches files",

@@ -1,0 +1,149 @@
+//! Git's configuration where it is so plain that every reader takes it alike: no includes, no quotes, no comments behind values.
+//!
+//! Anything else, and any setting whose effect is not known here, is left to git.
+
+use std::path::{Path, PathBuf};
+
+use super::git_config::{home, xdg_dir};
+
+/// Settings by which `git status` neither fails nor prints more, whatever their value; by section, with or without subsection.
+const IRRELEVANT: [&str; 6] = ["alias.", "credential.", "init.", "remote.", "url.", "user."];
+/// A truth value (git-config(1)).
+const BOOLEAN: [&str; 2] = ["true", "false"];
+/// What others must say; nothing stands for anything.
+const EXPECTED: [(&str, &[&str]); 14] = [
+    ("color.ui", &["auto", "true", "false", "always", "never"]),
+    ("commit.gpgsign", &BOOLEAN),
+    ("core.bare", &["false"]),
+    ("core.editor", &[]),
+    ("core.filemode", &["true"]),
+    ("core.logallrefupdates", &BOOLEAN),
+    ("core.pager", &[]),
+    ("core.repositoryformatversion", &["0"]),
+    ("fetch.prune", &BOOLEAN),
+    ("gc.auto", &["0"]),
+    ("pull.rebase", &BOOLEAN),
+    ("push.autosetupremote", &BOOLEAN),
+    (
+        "push.default",
+        &["simple", "current", "upstream", "nothing", "matching"],
+    ),
+    ("safe.directory", &[]),
+];
+/// Where git may have been built to look for the system's settings.
+const SYSTEM: [&str; 4] = [
+    "/etc/gitconfig",
+    "/usr/local/etc/gitconfig",
+    "/opt/homebrew/etc/gitconfig",
+    "/opt/local/etc/gitconfig",
+];
+
+/// Returns whether nothing is configured, for the repository with this common directory, that could make `git status` print more
+/// than paths, or fail.
+pub(super) fn is_usual(common_dir: &Path) -> bool {
+    let Some(home) = home() else { return false };
+    let mut files: Vec<PathBuf> = SYSTEM.map(PathBuf::from).into();
+    files.push(home.join(".gitconfig"));
+    files.extend(xdg_dir().map(|dir| dir.join("config")));
+    files.push(common_dir.join("config"));
+    files
+        .iter()
+        .all(|file| match std::fs::read_to_string(file) {
+            Ok(text) => settings(&text).is_some_and(|all| all.iter().all(is_expected)),
+            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+        })
+}
+
+/// Returns every key, in lower case but for subsections, with its value; `None` where there is anything that is not plain.
+fn settings(text: &str) -> Option<Vec<(String, String)>> {
+    let mut section = None;
+    let mut found = Vec::new();
+    for line in text.lines() {
+        let line = line.trim_matches([' ', '\t']);
+        if line.is_empty() || line.starts_with(['#', ';']) {
+            continue;
+        }
+        if let Some(header) = line.strip_prefix('[') {
+            section = Some(section_of(header.strip_suffix(']')?)?);
+            continue;
+        }
+        let (name, value) = line.split_once('=')?;
+        let (name, value) = (name.trim_end(), value.trim_start());
+        let is_plain = is_name(name) && !value.contains(['"', '\\', '#', ';']);
+        let key = format!("{}.{}", section.as_ref()?, name.to_ascii_lowercase());
+        is_plain.then(|| found.push((key, value.to_owned())))?;
+    }
+    Some(found)
+}
+
+/// `name`, or `name "subsection"`.
+fn section_of(header: &str) -> Option<String> {
+    let (name, subsection) = match header.split_once(' ') {
+        None => (header, None),
+        Some((name, rest)) => {
+            let inner = rest.strip_prefix('"')?.strip_suffix('"')?;
+            (name, Some(inner))
+        }
+    };
+    let is_plain = subsection.is_none_or(|inner| !inner.contains(['"', '\\']));
+    (is_plain && is_name(name)).then(|| {
+        let name = name.to_ascii_lowercase();
+        subsection.map_or_else(|| name.clone(), |inner| format!("{name}.{inner}"))
+    })
+}
+
+/// Letters, digits and hyphens, a letter first (git-config(1), "Syntax").
+fn is_name(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+}
+
+fn is_expected((key, value): &(String, String)) -> bool {
+    let of_filter = [".clean", ".smudge", ".process"]
+        .iter()
+        .any(|end| key.ends_with(end))
+        || key.ends_with(".required") && BOOLEAN.contains(&value.as_str());
+    let of_branch = [".remote", ".merge"].iter().any(|end| key.ends_with(end));
+    let expected = EXPECTED.iter().find(|(known, _)| known == key);
+    IRRELEVANT.iter().any(|start| key.starts_with(start))
+        || key.starts_with("filter.") && of_filter
+        || key.starts_with("branch.") && of_branch
+        || expected.is_some_and(|(_, values)| values.is_empty() || values.contains(&value.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_fine(text: &str) -> bool {
+        settings(text).is_some_and(|all| all.iter().all(is_expected))
+    }
+
+    #[test]
+    fn what_git_init_and_clone_write_is_usual() {
+        assert!(is_fine(
+            "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n\tlogallrefupdates = true\n\
+             [remote \"origin\"]\n\turl = https://example.org/a.git\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n\
+             [branch \"main\"]\n\tremote = origin\n\tmerge = refs/heads/main\n[user]\n\tname = A B\n"
+        ));
+    }
+
+    #[test]
+    fn what_git_may_read_otherwise_or_refuse_is_not() {
+        for text in [
+            "[alias]\n1a = x\n",
+            "[user]\nname = \"x\n",
+            "[user]\nname\n",
+            "[core]\nlogAllRefUpdates = bogus\n",
+            "[core]\nworktree = /x\n",
+            "[include]\npath = x\n",
+            "[fetch]\nnegotiationAlgorithm = zz\n",
+            "[filter \"x\"]\nrequired = abc\n",
+            "[user] name = x\n",
+            "[a b]\n",
+            "name = x\n",
+        ] {
+            assert!(!is_fine(text), "{text}");
+        }
+    }
+}
