@@ -52,6 +52,16 @@ pub enum Command {
     Pin(PinArgs),
     /// Go back to the version of the code
     Unpin,
+    /// Bring the exact code of a version back, into a new directory
+    Restore(RestoreArgs),
+    /// Show one version, or one file of it
+    Show(ShowArgs),
+    /// Show the code between two versions
+    Diff(DiffArgs),
+    /// List the versions of this repository, newest first
+    Log(LogArgs),
+    /// Remove versions that nothing refers to; shows them first
+    Gc(GcArgs),
     /// A guided tour on a throw-away repository
     Demo(DemoArgs),
     /// Run the daemon in the foreground
@@ -263,6 +273,66 @@ impl ParamsAction {
 pub struct PinArgs {
     /// The LoggedModel's name
     pub name: String,
+}
+
+/// `tracemark restore`
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// A model id, a name, a content id, a commit or a trace id
+    pub id: String,
+    /// Where to; must not exist
+    pub dir: PathBuf,
+    /// Plain files, not a linked worktree
+    #[arg(long)]
+    pub plain: bool,
+}
+
+/// `tracemark show`
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// A model id, a name, a content id, a commit or a trace id; with :PATH behind it one file
+    pub id: String,
+    /// One JSON document instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `tracemark diff`
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// What was before: a model id, a name, a content id, a commit, a trace id, or @ for the disk now
+    pub a: String,
+    /// What was after
+    #[arg(default_value = "@")]
+    pub b: String,
+    /// Only these paths
+    #[arg(last = true, value_name = "PATHS")]
+    pub paths: Vec<OsString>,
+}
+
+/// `tracemark log`
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    /// At most so many
+    #[arg(long, short = 'n', value_name = "COUNT")]
+    pub limit: Option<usize>,
+    /// One JSON document instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `tracemark gc`
+#[derive(Debug, Args)]
+pub struct GcArgs {
+    /// Remove what is listed
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Only list what would be removed, which is the default
+    #[arg(long, conflicts_with = "yes")]
+    pub dry_run: bool,
+    /// How old a LoggedModel must be, instead of the setting gc.keep (30d)
+    #[arg(long, value_name = "AGE")]
+    pub keep: Option<String>,
 }
 
 /// `tracemark demo`

@@ -14,6 +14,7 @@ use crate::fs_util::{PathError, read_if_exists};
 use crate::identity::Naming;
 use crate::ids::ExperimentId;
 use crate::mlflow::{Connection, DatabricksPlace, ExperimentChoice};
+use crate::retention::{GcLayer, Retention, SnapshotLayer};
 
 /// The name of the repository's own settings file.
 pub const REPOSITORY_FILE: &str = ".tracemark.toml";
@@ -99,6 +100,12 @@ pub struct Layer {
     /// The name of the version, whatever the code; only in user-private settings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pin: Option<String>,
+    /// What snapshots keep; not in a repository's file.
+    #[serde(skip_serializing_if = "SnapshotLayer::is_empty")]
+    pub snapshots: SnapshotLayer,
+    /// What `gc` removes; not in a repository's file.
+    #[serde(skip_serializing_if = "GcLayer::is_empty")]
+    pub gc: GcLayer,
     /// Where LoggedModels live.
     #[serde(skip_serializing_if = "StoreLayer::is_empty")]
     pub store: StoreLayer,
@@ -259,6 +266,8 @@ pub struct Settings {
     pub experiment_id: Option<ExperimentId>,
     /// How the store is reached.
     pub connection: Connection,
+    /// How much of the past is kept.
+    pub retention: Retention,
 }
 
 impl Settings {
@@ -299,6 +308,7 @@ impl Settings {
             experiment: experiment(&sources)?.0,
             experiment_id: experiment(&sources)?.1,
             connection: connection(private, &user),
+            retention: retention(private, &user, user_file)?,
         })
     }
 }
@@ -367,6 +377,20 @@ fn connection(private: &Layer, user: &Layer) -> Connection {
         ConnectionLayer::default()
     };
     private.store.connection.clone().or(user).into_connection()
+}
+
+/// A repository's file has no say in what is kept on this machine.
+fn retention(private: &Layer, user: &Layer, file: &Path) -> Result<Retention, ConfigError> {
+    let snapshots = private.snapshots.clone().or(user.snapshots.clone());
+    let gc = if private.gc.is_empty() {
+        &user.gc
+    } else {
+        &private.gc
+    };
+    Retention::of(&snapshots, gc).map_err(|message| ConfigError::Invalid {
+        file: file.to_owned(),
+        message,
+    })
 }
 
 /// The name wins over the id within a layer, and an id beside it must be that of the name, as in MLflow's client

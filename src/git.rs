@@ -264,11 +264,24 @@ impl Git {
     pub fn stream<S: AsRef<OsStr>>(
         &self,
         arguments: &[S],
+        sink: impl FnMut(&[u8]) -> bool,
+    ) -> Result<Vec<u8>, GitError> {
+        self.stream_with_input(arguments, None, sink)
+    }
+
+    /// As [`Git::stream`], with `input` on git's standard input.
+    ///
+    /// # Errors
+    /// As [`Git::stream`].
+    pub fn stream_with_input<S: AsRef<OsStr>>(
+        &self,
+        arguments: &[S],
+        input: Option<Vec<u8>>,
         mut sink: impl FnMut(&[u8]) -> bool,
     ) -> Result<Vec<u8>, GitError> {
         let name = name_of(arguments);
-        let mut child = self.spawn(arguments, false, &name)?;
-        collect(&mut child, None, &name, &mut sink)
+        let mut child = self.spawn(arguments, input.is_some(), &name)?;
+        collect(&mut child, input, &name, &mut sink)
     }
 
     /// Runs git and returns standard output without its final newline.

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use crate::ids::{ExperimentId, ModelId};
 
 /// What brings a file from one version of its layout, kept in `user_version`, to the next; the first makes it.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "CREATE TABLE versions (
          store TEXT NOT NULL, experiment_id TEXT NOT NULL, name TEXT NOT NULL, key TEXT NOT NULL,
          model_id TEXT NOT NULL, PRIMARY KEY (store, experiment_id, name, key)) STRICT;
@@ -25,6 +25,13 @@ const MIGRATIONS: [&str; 2] = [
          id INTEGER PRIMARY KEY AUTOINCREMENT, worktree TEXT NOT NULL, store TEXT NOT NULL, choice TEXT NOT NULL,
          name TEXT NOT NULL, key TEXT NOT NULL, debt TEXT NOT NULL,
          UNIQUE (worktree, store, choice, name, key)) STRICT;",
+    "CREATE TABLE history (
+         id INTEGER PRIMARY KEY AUTOINCREMENT, repository TEXT NOT NULL, worktree TEXT NOT NULL,
+         store TEXT NOT NULL, experiment_id TEXT NOT NULL, model_id TEXT NOT NULL,
+         name TEXT NOT NULL, key TEXT NOT NULL, content TEXT NOT NULL, head TEXT, branch TEXT,
+         dirty INTEGER NOT NULL, at_ms INTEGER NOT NULL, nonce TEXT NOT NULL,
+         UNIQUE (store, model_id)) STRICT;
+     CREATE INDEX history_of_a_repository ON history (repository, id);",
 ];
 /// How long a write waits for another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -72,6 +79,35 @@ pub struct Account {
     pub store: String,
     /// The experiment as it was chosen.
     pub choice: String,
+}
+
+/// A version that got its LoggedModel: what a person wants to know of it afterwards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chapter {
+    /// The common git directory.
+    pub repository: String,
+    /// The top of the worktree.
+    pub worktree: String,
+    /// The store, as the ledger knows it.
+    pub store: String,
+    /// The experiment.
+    pub experiment: ExperimentId,
+    /// The LoggedModel.
+    pub model: ModelId,
+    /// The version.
+    pub version: VersionKey,
+    /// The content id.
+    pub content: String,
+    /// The full HEAD.
+    pub head: Option<String>,
+    /// The branch that was checked out.
+    pub branch: Option<String>,
+    /// False when it was exactly what HEAD holds.
+    pub dirty: bool,
+    /// When, in Unix milliseconds.
+    pub at_ms: u64,
+    /// What a row carries that was made here for it.
+    pub nonce: String,
 }
 
 /// An open ledger.
@@ -248,6 +284,64 @@ impl Ledger {
         Ok(transaction.commit()?)
     }
 
+    /// Writes down that a version got its LoggedModel; the first time counts.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when SQLite refuses.
+    pub fn chronicle(&self, chapter: &Chapter) -> Result<(), LedgerError> {
+        self.lock().execute(
+            "INSERT OR IGNORE INTO history (repository, worktree, store, experiment_id, model_id, name, key, content, \
+             head, branch, dirty, at_ms, nonce) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+            params![
+                chapter.repository,
+                chapter.worktree,
+                chapter.store,
+                chapter.experiment.as_str(),
+                chapter.model.as_str(),
+                chapter.version.name,
+                chapter.version.key,
+                chapter.content,
+                chapter.head,
+                chapter.branch,
+                chapter.dirty,
+                i64::try_from(chapter.at_ms).unwrap_or(i64::MAX),
+                chapter.nonce,
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// Returns the versions of a repository that got their LoggedModels, the oldest first.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when SQLite refuses.
+    pub fn history(&self, repository: &str) -> Result<Vec<Chapter>, LedgerError> {
+        let connection = self.lock();
+        let mut statement = connection.prepare(
+            "SELECT repository, worktree, store, experiment_id, model_id, name, key, content, head, branch, dirty, \
+             at_ms, nonce FROM history WHERE repository = ?1 ORDER BY id",
+        )?;
+        let rows = statement.query_map([repository], |row| Ok(chapter(row)))?;
+        let mut history = Vec::new();
+        for row in rows {
+            history.extend(row??);
+        }
+        Ok(history)
+    }
+
+    /// Forgets a LoggedModel that was removed, and that there ever was one.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when SQLite refuses.
+    pub fn erase(&self, store: &str, model: &ModelId) -> Result<(), LedgerError> {
+        self.forget(store, model)?;
+        self.lock().execute(
+            "DELETE FROM history WHERE store = ?1 AND model_id = ?2",
+            params![store, model.as_str()],
+        )?;
+        Ok(())
+    }
+
     /// Lets go of everything that a worktree owes: it is no longer tracked.
     ///
     /// # Errors
@@ -348,6 +442,32 @@ fn remember(
     Ok(())
 }
 
+/// `None` for ids that this program never writes.
+fn chapter(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Chapter>> {
+    let (experiment, model): (String, String) = (row.get(3)?, row.get(4)?);
+    let (Ok(experiment), Ok(model)) = (experiment.parse(), model.parse()) else {
+        return Ok(None);
+    };
+    let at_ms: i64 = row.get(11)?;
+    Ok(Some(Chapter {
+        repository: row.get(0)?,
+        worktree: row.get(1)?,
+        store: row.get(2)?,
+        experiment,
+        model,
+        version: VersionKey {
+            name: row.get(5)?,
+            key: row.get(6)?,
+        },
+        content: row.get(7)?,
+        head: row.get(8)?,
+        branch: row.get(9)?,
+        dirty: row.get(10)?,
+        at_ms: u64::try_from(at_ms).unwrap_or(0),
+        nonce: row.get(12)?,
+    }))
+}
+
 fn connect(path: &Path) -> Result<Connection, LedgerError> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -441,6 +561,49 @@ mod tests {
             assert_eq!(ledger.owed(&account(), 9).unwrap().len(), 1);
         }
         assert!(!path.with_extension("unusable").exists());
+    }
+
+    #[test]
+    fn a_ledger_of_the_second_layout_keeps_its_debts_and_learns_history() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.sqlite");
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(FIRST_LAYOUT).unwrap();
+        old.execute_batch(MIGRATIONS[1]).unwrap();
+        old.execute_batch(
+            "PRAGMA user_version = 2; INSERT INTO owed (worktree, store, choice, name, key, debt) VALUES ('/repo', 's', 'default', 'n', 'd', 'what');",
+        )
+        .unwrap();
+        drop(old);
+        let chapter = Chapter {
+            repository: "/repo/.git".into(),
+            worktree: "/repo".into(),
+            store: "s".into(),
+            experiment: "0".parse().unwrap(),
+            model: "m-2".parse().unwrap(),
+            version: version("d"),
+            content: "d".into(),
+            head: Some("h".into()),
+            branch: None,
+            dirty: true,
+            at_ms: 7,
+            nonce: "once".into(),
+        };
+        let ledger = Ledger::open(&path).unwrap();
+        ledger.chronicle(&chapter).unwrap();
+        let later = Chapter {
+            nonce: "later".into(),
+            ..chapter.clone()
+        };
+        ledger.chronicle(&later).unwrap();
+        assert_eq!(
+            ledger.history("/repo/.git").unwrap(),
+            std::slice::from_ref(&chapter)
+        );
+        assert_eq!(ledger.history("/other/.git").unwrap(), []);
+        assert_eq!(ledger.owed(&account(), 9).unwrap().len(), 1);
+        ledger.erase("s", &chapter.model).unwrap();
+        assert_eq!(ledger.history("/repo/.git").unwrap(), []);
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod debt;
 pub mod ids;
 pub mod marked_block;
 pub mod protocol;
+pub mod retention;
 pub mod touched;
 pub mod version;
 pub mod worktree_state;
@@ -28,6 +29,7 @@ pub mod mlflow;
 pub mod paths;
 pub mod registry;
 pub mod repository;
+pub mod snapshot;
 pub mod watch;
 
 // What brings them together.

@@ -8,22 +8,29 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use tokio::task::JoinHandle;
+
 use crate::config::{ConfigError, Layer, Settings};
 use crate::debt::Debt;
+use crate::identity::files::Files;
 use crate::identity::reader::WorktreeReader;
 use crate::identity::{Reading, sanitize_app};
-use crate::ids::ExperimentId;
-use crate::ledger::{Account, Ledger, LedgerError, VersionKey};
+use crate::ids::{ContentId, ExperimentId, ModelId};
+use crate::ledger::{Account, Chapter, Ledger, LedgerError, VersionKey};
 use crate::mlflow::{
     Access, AccessError, Experiment, ExperimentChoice, Found, Keys, ModelFile, RetriesError,
     Standing, Store, StoreError, StoreUri, StoreUriError, Wanted, truth,
 };
 use crate::paths::Paths;
 use crate::repository::Worktree;
-use crate::version::{ActiveModel, Observation, Surroundings, sought, wanted};
+use crate::snapshot::{Limits, Occasion, SnapshotError, Snapshots};
+use crate::version::{ActiveModel, Observation, Surroundings, TAG_RESTORABLE, sought, wanted};
 
 /// How long an experiment is taken to be what its server said it was.
 const EXPERIMENT_TRUSTED_FOR: Duration = Duration::from_mins(1);
+
+/// How long the creation of a LoggedModel waits for its code to be kept, so that its tag says so from the beginning.
+const KEEP_PATIENCE: Duration = Duration::from_millis(100);
 
 /// Why a worktree cannot be tracked as it is configured.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +71,12 @@ pub struct Session {
     experiment: Mutex<Option<(Experiment, Instant)>>,
     /// What the last try without a written debt wanted. A mutex as tries run on several threads; held for a copy.
     passing: Mutex<Option<Debt>>,
+    snapshots: Snapshots,
+    /// The files of the last reading, until they are kept; with `None` they are to be read from scratch. A mutex as
+    /// readings and resolutions run side by side; held for a move.
+    seen: Mutex<Option<(ContentId, Option<Files>)>>,
+    /// Held while code is kept: whoever comes second finds it done.
+    keeping: Mutex<()>,
 }
 
 /// Which file lies at a path: device and inode.
@@ -106,6 +119,32 @@ pub struct Resolved {
     found: Found,
     /// Other machines may have raced for it.
     raced: bool,
+    /// What the row says of its code being kept.
+    said: Restorable,
+    /// Still at it when the row was made. A mutex as whoever finishes takes it.
+    keeping: Mutex<Option<JoinHandle<Restorable>>>,
+}
+
+/// Whether the code of a version can be brought back on this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restorable {
+    /// Every file.
+    Whole,
+    /// Some files are not kept; `tracemark show` names them.
+    Partly,
+    /// Not at all.
+    No,
+}
+
+impl Restorable {
+    /// Returns the value of the tag `tracemark.restorable`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Whole => "true",
+            Self::Partly => "partial",
+            Self::No => "false",
+        }
+    }
 }
 
 impl Session {
@@ -152,6 +191,9 @@ impl Session {
             trusted_file: Mutex::new(None),
             experiment: Mutex::new(None),
             passing: Mutex::new(None),
+            snapshots: Snapshots::of(&worktree.common_dir),
+            seen: Mutex::new(None),
+            keeping: Mutex::new(()),
         })
     }
 
@@ -169,12 +211,97 @@ impl Session {
         &self.app
     }
 
+    /// Returns the store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Returns what the ledger knows the store by.
+    pub fn store_key(&self) -> &str {
+        &self.store_key
+    }
+
     /// Names what was read, and remembers that its content was seen.
     pub fn observed(&self, reading: Reading) -> Observation {
         if let Err(error) = self.first_seen(reading.content.as_str()) {
             tracing::warn!(%error, "the ledger cannot be written");
         }
         Observation::of(reading, &self.settings, &self.app)
+    }
+
+    /// Takes over the files of a reading, so that they can be kept; `None` where they have to be read from scratch.
+    pub fn saw(&self, content: &ContentId, files: Option<Files>) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        *seen = Some((content.clone(), files));
+    }
+
+    /// Keeps the code of an observation, if it is the one that was seen last or was kept before. Makes its caller wait for
+    /// the disk.
+    pub fn keep_code(&self, observation: &Observation) -> Restorable {
+        if !self.settings.retention.snapshots || self.settings.pin.is_some() {
+            return Restorable::No;
+        }
+        let _alone = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
+        self.keep_code_alone(observation).unwrap_or_else(|error| {
+            let name = &observation.version.name;
+            tracing::warn!(%error, name, "the code of this version is not kept");
+            Restorable::No
+        })
+    }
+
+    fn keep_code_alone(&self, observation: &Observation) -> Result<Restorable, SnapshotError> {
+        let (reading, version) = (&observation.reading, &observation.version);
+        let head = reading.head.as_ref().map(ToString::to_string);
+        let seen = {
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.take_if(|(content, _)| *content == reading.content)
+        };
+        let record = match seen {
+            None => self
+                .snapshots
+                .find(&version.name, &version.key, head.as_deref())?,
+            Some((_, files)) => {
+                let files = match files {
+                    Some(files) => files,
+                    None => self.read_files(&reading.content)?,
+                };
+                let branch = self.worktree.branch();
+                let occasion = Occasion {
+                    root: &self.worktree.root,
+                    name: &version.name,
+                    key: &version.key,
+                    content: reading.content.as_str(),
+                    head: head.as_deref(),
+                    branch: branch.as_deref(),
+                    dirty: reading.dirty,
+                    at_ms: u64::try_from(now_ms()).unwrap_or(0),
+                };
+                Some(self.snapshots.keep(&occasion, &files, &self.limits())?)
+            }
+        };
+        Ok(match record {
+            Some(record) if record.is_whole() => Restorable::Whole,
+            Some(_) => Restorable::Partly,
+            None => Restorable::No,
+        })
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            file: self.settings.retention.file_limit,
+            quota: self.settings.retention.quota,
+        }
+    }
+
+    /// Reads all files from scratch, which must be what was observed.
+    fn read_files(&self, content: &ContentId) -> Result<Files, SnapshotError> {
+        let private = self.worktree.private_dir();
+        let scratch = private.is_dir().then_some(private.as_path());
+        match Files::read(&self.worktree.root, scratch) {
+            Ok((found, files)) if found == *content => Ok(files),
+            Ok(_) => Err(SnapshotError::Changed("the code".to_owned())),
+            Err(error) => Err(SnapshotError::Damaged(error.to_string())),
+        }
     }
 
     /// True while the settings files say what this session was opened with.
@@ -350,10 +477,22 @@ impl Session {
         observation: &Observation,
         keep: bool,
     ) -> Result<Resolved, StoreError> {
-        let wanted = self.debt_aside(observation, keep).await.wanted;
+        let (session, seen) = (Arc::clone(self), observation.clone());
+        let mut keeping = tokio::task::spawn_blocking(move || session.keep_code(&seen));
+        let mut wanted = self.debt_aside(observation, keep).await.wanted;
+        let kept = tokio::time::timeout(KEEP_PATIENCE, &mut keeping).await;
+        let keeping = kept.is_err().then_some(keeping);
+        let said = match kept {
+            Ok(Ok(kept)) => kept,
+            Ok(Err(_)) | Err(_) => Restorable::No,
+        };
+        wanted
+            .tags
+            .insert(TAG_RESTORABLE.to_owned(), said.as_str().to_owned());
         let file = self.store_file().and_then(FileIdentity::of);
         let (experiment, found) = self.find_or_create(&wanted).await?;
         *self.trusted() = file;
+        let chapter = self.chapter(observation, &wanted, &experiment, &found);
         let resolved = Resolved {
             version: observation.version.clone(),
             model: ActiveModel {
@@ -363,8 +502,10 @@ impl Session {
             experiment,
             found,
             raced: wanted.look_twice && self.store_file().is_none(),
+            said,
+            keeping: Mutex::new(keeping),
         };
-        self.settle(&resolved).await;
+        self.settle(&resolved, chapter).await;
         Ok(resolved)
     }
 
@@ -381,7 +522,7 @@ impl Session {
     }
 
     /// Once published, an id is never deleted: what was owed is settled before anybody hears of it.
-    async fn settle(self: &Arc<Self>, resolved: &Resolved) {
+    async fn settle(self: &Arc<Self>, resolved: &Resolved, chapter: Chapter) {
         *self.passing.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let session = Arc::clone(self);
         let (experiment, version, model) = (
@@ -393,13 +534,40 @@ impl Session {
             let account = session.account();
             session
                 .ledger
-                .settle(&account, &experiment, &version, &model)
+                .settle(&account, &experiment, &version, &model)?;
+            session.ledger.chronicle(&chapter)
         })
         .await;
         match settled {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the ledger cannot be written"),
             Err(error) => tracing::warn!(%error, "the ledger cannot be written"),
+        }
+    }
+
+    fn chapter(
+        &self,
+        observation: &Observation,
+        wanted: &Wanted,
+        experiment: &Experiment,
+        found: &Found,
+    ) -> Chapter {
+        let reading = &observation.reading;
+        let branch = wanted.tags.get("mlflow.source.git.branch");
+        let nonce = wanted.tags.get("tracemark.nonce");
+        Chapter {
+            repository: self.worktree.common_dir.to_string_lossy().into_owned(),
+            worktree: self.worktree.root.to_string_lossy().into_owned(),
+            store: self.store_key.clone(),
+            experiment: experiment.id.clone(),
+            model: found.model_id.clone(),
+            version: observation.version.clone(),
+            content: reading.content.to_string(),
+            head: reading.head.as_ref().map(ToString::to_string),
+            branch: branch.cloned(),
+            dirty: reading.dirty,
+            at_ms: u64::try_from(now_ms()).unwrap_or(0),
+            nonce: nonce.cloned().unwrap_or_default(),
         }
     }
 
@@ -459,6 +627,7 @@ impl Session {
         let review = self
             .after(&resolved.experiment, &resolved.version, &standing)
             .await;
+        self.say_restorable(resolved).await;
         if !resolved.raced || !resolved.found.created {
             return review;
         }
@@ -468,6 +637,27 @@ impl Session {
                 tracing::debug!(%error, "the last look at a new LoggedModel failed");
                 review
             }
+        }
+    }
+
+    /// A row that was made before its code was kept says so once it is.
+    async fn say_restorable(&self, resolved: &Resolved) {
+        let keeping = resolved
+            .keeping
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let Some(keeping) = keeping else {
+            return;
+        };
+        let kept = keeping.await.unwrap_or(Restorable::No);
+        if kept == resolved.said || !resolved.found.created {
+            return;
+        }
+        let tags = BTreeMap::from([(TAG_RESTORABLE.to_owned(), kept.as_str().to_owned())]);
+        let model_id: &ModelId = &resolved.model.model_id;
+        if let Err(error) = self.store.set_tags(model_id, &tags).await {
+            tracing::warn!(%error, %model_id, "the LoggedModel does not say that its code is kept");
         }
     }
 

@@ -62,6 +62,8 @@ impl Observation {
     }
 }
 
+/// Whether the code of a row can be brought back: `true`, `partial` or `false`; `false` until it is kept.
+pub const TAG_RESTORABLE: &str = "tracemark.restorable";
 /// The key of a pinned version.
 const PINNED: &str = "pin";
 /// What the key of a commit's version begins with.
@@ -162,7 +164,7 @@ fn tags(around: &Surroundings, settings: &Settings, nonce: &str) -> BTreeMap<Str
         pair("tracemark.naming", settings.naming.as_str()),
         pair("tracemark.app", &around.app),
         pair("tracemark.nonce", nonce),
-        pair("tracemark.restorable", "false"),
+        pair(TAG_RESTORABLE, "false"),
     ]);
     let origin = around.origin.as_deref().filter(|origin| !origin.is_empty());
     tags.extend(origin.map(|origin| pair("mlflow.source.git.repoURL", origin)));

@@ -9,6 +9,7 @@ use crate::fs_util::PathError;
 use crate::ledger::Ledger;
 use crate::registry::Record;
 use crate::repository::Worktree;
+use crate::snapshot::Snapshots;
 use crate::{exclude, hooks};
 
 pub(super) fn run(context: &Context, arguments: &DownArgs) -> Result<(), Failure> {
@@ -37,12 +38,12 @@ pub(super) fn run(context: &Context, arguments: &DownArgs) -> Result<(), Failure
     }
     tell_daemon(context, &worktree, &record);
     for one in &leaving {
-        remove_dir(&one.private_dir())?;
+        remove_dir(&one.private_dir(), &Snapshots::place(&one.common_dir))?;
         crate::env_file::remove_copy(&one.root)?;
     }
     forgive(context, &leaving);
     answer(&format!(
-        "{} is no longer tracked: hooks, env file and excludes are taken back; LoggedModels and traces stay in the store\n",
+        "{} is no longer tracked: hooks, env file and excludes are taken back; LoggedModels and traces stay in the store, snapshots in .git/tracemark/snapshots\n",
         worktree.root.display()
     ))
 }
@@ -66,13 +67,34 @@ fn tell_daemon(context: &Context, worktree: &Worktree, record: &Record) {
     }
 }
 
-fn remove_dir(dir: &Path) -> Result<(), Failure> {
-    match std::fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(PathError::of("remove", dir)(error).into())
-        }
-        _ => Ok(()),
+/// Removes a directory, all but what lies at `kept`: the only copy of code that traces refer to.
+fn remove_dir(dir: &Path, kept: &Path) -> Result<(), Failure> {
+    let is_gone = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
+    if !kept.starts_with(dir) || !kept.exists() {
+        return match std::fs::remove_dir_all(dir) {
+            Err(error) if !is_gone(&error) => Err(PathError::of("remove", dir)(error).into()),
+            _ => Ok(()),
+        };
     }
+    let entries = std::fs::read_dir(dir).map_err(PathError::of("read", dir))?;
+    for path in entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path != kept)
+    {
+        let removed = if path.is_dir() && !path.is_symlink() {
+            std::fs::remove_dir_all(&path)
+        } else {
+            std::fs::remove_file(&path)
+        };
+        match removed {
+            Err(error) if !is_gone(&error) => {
+                return Err(PathError::of("remove", &path)(error).into());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn hook_failure(error: hooks::HookError) -> Failure {

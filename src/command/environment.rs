@@ -69,6 +69,10 @@ pub(super) fn laid_over(upper: Layer, mut lower: Layer) -> Layer {
         params: lower.params.into_iter().chain(upper.params).collect(),
         variant: upper.variant.or(lower.variant),
         pin: upper.pin.or(lower.pin),
+        snapshots: upper.snapshots.or(lower.snapshots),
+        gc: crate::retention::GcLayer {
+            keep: upper.gc.keep.or(lower.gc.keep),
+        },
         store: crate::config::StoreLayer {
             uri: upper.store.uri.or(lower.store.uri),
             experiment: upper.store.experiment.or(lower.store.experiment),

@@ -4,22 +4,28 @@ mod active;
 mod app_variables;
 mod daemon;
 mod demo;
+mod diff;
 mod down;
 mod env;
 mod environment;
 mod exec;
 mod explain;
+mod gc;
 mod hash;
 mod hook;
+mod log;
 mod mlflow_setup;
 mod once;
 mod params;
 mod pin;
+mod restore;
 mod service;
+mod show;
 mod status;
 mod systemctl;
 mod unit_text;
 mod up;
+mod versions;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -64,6 +70,11 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Params(arguments) => params::run(&context, &arguments),
         Command::Pin(arguments) => pin::pin(&context, &arguments),
         Command::Unpin => pin::unpin(&context),
+        Command::Restore(arguments) => restore::run(&context, &arguments),
+        Command::Show(arguments) => show::run(&context, &arguments),
+        Command::Diff(arguments) => diff::run(&context, &arguments),
+        Command::Log(arguments) => log::run(&context, &arguments),
+        Command::Gc(arguments) => gc::run(&context, &arguments),
         Command::Demo(arguments) => demo::run(&context, &arguments),
         Command::Daemon(arguments) => daemon::run(&context, &arguments),
         Command::Service(arguments) => service::run(&context, &arguments),
@@ -96,6 +107,17 @@ impl Context {
             .hint("tracemark up")),
         }
     }
+}
+
+fn load_settings(
+    context: &Context,
+    worktree: &Worktree,
+    record: &Record,
+) -> Result<Settings, Failure> {
+    let user = context.paths.user_config();
+    Settings::load(&record.settings, &worktree.root, &user).map_err(|error| {
+        Failure::new(FailureKind::Configuration, &error.to_string()).hint("correct it there")
+    })
 }
 
 fn here() -> Result<Worktree, Failure> {

@@ -27,7 +27,10 @@ pub(super) fn resolve(
 ) -> Result<Active, Failure> {
     let ledger = Arc::new(Ledger::open(&context.paths.ledger())?);
     let session = Arc::new(Session::open(worktree, settings, &context.paths, ledger)?);
-    let observation = observe(&session)?;
+    let observation = observe(
+        &session,
+        context.registry().find(&worktree.common_dir)?.is_some(),
+    )?;
     let model = runtime()?.block_on(persist(&session, &observation, Instant::now() + wait))?;
     Ok(describe(&session, &observation, &model))
 }
@@ -93,12 +96,18 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         })
 }
 
-pub(super) fn observe(session: &Session) -> Result<Observation, Failure> {
+/// Reads the code; where it is `tracked` it can be kept afterwards.
+pub(super) fn observe(session: &Session, tracked: bool) -> Result<Observation, Failure> {
     let mut reader = reader_of(&session.worktree);
     let mut readings = 1;
     loop {
         match reader.read(&Touched::Everything) {
-            Ok(reading) => return Ok(session.observed(reading)),
+            Ok(reading) => {
+                if tracked {
+                    session.saw(&reading.content, reader.files());
+                }
+                return Ok(session.observed(reading));
+            }
             Err(ReadError::Torn) if readings < READINGS_MAX => readings += 1,
             Err(error) => {
                 return Err(Failure::new(FailureKind::Negative, &chain(&error)).hint("git status"));

@@ -157,7 +157,7 @@ fn complete(
     };
     let ledger = Arc::new(Ledger::open(&context.paths.ledger())?);
     let session = Session::open(worktree, &record.settings, &context.paths, ledger)?;
-    let version = once::observe(&session)?.version;
+    let version = once::observe(&session, false)?.version;
     match once::runtime()?.block_on(session.review(&model, &version))? {
         Review::Stands { params } => Ok((model.model_id.to_string(), params)),
         Review::Later(_) | Review::Gone => Err(Failure::new(

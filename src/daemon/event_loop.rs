@@ -342,6 +342,9 @@ impl EventLoop {
                 entry.churn.count(&entry.worktree, &look.touched);
             }
             entry.cause = Some(look.cause);
+            if let (Ok(session), true) = (&entry.session, observation.is_committed()) {
+                keep_code(&mut self.work, session, observation.clone());
+            }
         }
         let reload = look.settings_changed;
         if let Some(sight) = look.sight {
@@ -428,6 +431,7 @@ impl EventLoop {
         let Some(session) = self.session(id) else {
             return;
         };
+        keep_code(&mut self.work, &session, observation.clone());
         self.work.spawn_blocking(move || {
             if let Err(error) = session.owe(&observation) {
                 tracing::error!(%error, "what is owed cannot be written down");
@@ -906,6 +910,15 @@ impl EventLoop {
             empty_env(worktree);
         }
     }
+}
+
+/// The code of a commit, and of a version that is owed its LoggedModel, is kept before it can go.
+fn keep_code(work: &mut JoinSet<Event>, session: &Arc<Session>, observation: Box<Observation>) {
+    let session = Arc::clone(session);
+    work.spawn_blocking(move || {
+        session.keep_code(&observation);
+        Event::Finished
+    });
 }
 
 async fn sleep_until(at: Option<Instant>) {

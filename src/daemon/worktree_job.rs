@@ -139,6 +139,7 @@ fn observe(
 ) -> Result<Seen, PassFailure> {
     match reader.read(touched) {
         Ok(reading) => {
+            session.saw(&reading.content, reader.files());
             let observation = session.observed(reading);
             let memory = if session.trusts_store() {
                 session

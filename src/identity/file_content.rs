@@ -15,20 +15,20 @@ use super::stamp::Stamp;
 
 /// What a file held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Content {
+pub(crate) struct Content {
     /// What it is to git.
-    pub(super) mode: Mode,
+    pub(crate) mode: Mode,
     /// Its blob, not converted.
-    pub(super) blob: RawId,
+    pub(crate) blob: RawId,
     /// SHA-256 of a regular file's bytes; `None` for links, whose target is another file.
-    pub(super) sha256: Option<[u8; 32]>,
+    pub(crate) sha256: Option<[u8; 32]>,
     /// How it lay on the disk before and after it was read.
-    pub(super) stamp: Stamp,
+    pub(crate) stamp: Stamp,
 }
 
 /// Why a file's content is not known.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ContentError {
+pub(crate) enum ContentError {
     /// It changed while it was read.
     #[error("it changed while it was read")]
     Torn,
@@ -50,7 +50,7 @@ const TRIES: usize = 8;
 ///
 /// # Errors
 /// [`ContentError`] when it is something else, cannot be read, or never holds still.
-pub(super) fn read(path: &Path, format: Format) -> Result<Option<Content>, ContentError> {
+pub(crate) fn read(path: &Path, format: Format) -> Result<Option<Content>, ContentError> {
     for _ in 1..TRIES {
         match read_once(path, format) {
             Err(ContentError::Torn) => {}
@@ -112,7 +112,7 @@ fn unchanged(
 }
 
 /// Returns whether an error means that nothing is there: no such name, or a file where a directory would have to be.
-pub(super) fn is_absence(error: &io::Error) -> bool {
+pub(crate) fn is_absence(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
@@ -120,7 +120,7 @@ pub(super) fn is_absence(error: &io::Error) -> bool {
 }
 
 /// Opens a file to read it, no link and never waiting for a pipe.
-pub(super) fn open(path: &Path) -> io::Result<File> {
+pub(crate) fn open(path: &Path) -> io::Result<File> {
     let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW;
     File::options()
         .read(true)

@@ -1,16 +1,17 @@
 //! Every file of the code by its path: what it is, and how it lay on the disk when it was read. Its trees are hashed
 //! when asked for, only those that changed (git-mktree(1) for the format).
 //!
-//! Pure.
+//! Pure. Copies share what they have in common.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 
 use super::object::{Format, RawId, object_id};
 use super::stamp::Stamp;
 
 /// What a file is to git.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(crate) enum Mode {
     Plain,
     Executable,
     Link,
@@ -19,13 +20,14 @@ pub(super) enum Mode {
 
 impl Mode {
     /// Reads the digits that `git ls-files -s` prints.
-    pub(super) fn from_digits(digits: &[u8]) -> Option<Self> {
+    pub(crate) fn from_digits(digits: &[u8]) -> Option<Self> {
         [Self::Plain, Self::Executable, Self::Link, Self::Gitlink]
             .into_iter()
             .find(|mode| mode.digits() == digits)
     }
 
-    fn digits(self) -> &'static [u8] {
+    /// Returns the digits that git's trees hold.
+    pub(crate) fn digits(self) -> &'static [u8] {
         match self {
             Self::Plain => b"100644",
             Self::Executable => b"100755",
@@ -37,51 +39,54 @@ impl Mode {
 
 /// What a path holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) mode: Mode,
-    pub(super) id: RawId,
+pub(crate) struct Entry {
+    pub(crate) mode: Mode,
+    pub(crate) id: RawId,
+    /// The blob of its bytes as they lie on the disk: another one where git converts them. As `id` where it was not read by
+    /// a path.
+    pub(crate) raw: RawId,
     /// How it lay on the disk when it was read, `None` where it was not read by a path.
-    pub(super) stamp: Option<Stamp>,
+    pub(crate) stamp: Option<Stamp>,
     /// False when it had been written so shortly before that another write could leave the same stamp.
-    pub(super) settled: bool,
+    pub(crate) settled: bool,
 }
 
 /// All files of one worktree.
-#[derive(Debug, Default)]
-pub(super) struct FileMap {
-    root: Dir,
+#[derive(Debug, Default, Clone)]
+pub(crate) struct FileMap {
+    root: Arc<Dir>,
     count: usize,
 }
 
 /// Names end with a slash where they are directories: so their order is that of git's trees.
-#[derive(Debug, Default)]
-struct Dir {
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Dir {
     nodes: BTreeMap<Box<[u8]>, Node>,
-    /// `None` after a change.
-    id: Option<RawId>,
+    /// Empty after a change.
+    id: OnceLock<RawId>,
 }
 
-#[derive(Debug)]
-enum Node {
-    Dir(Dir),
+#[derive(Debug, Clone)]
+pub(crate) enum Node {
+    Dir(Arc<Dir>),
     File(Entry),
 }
 
 impl FileMap {
     /// Sets what `path` holds. Nothing may lie at one of its directories.
-    pub(super) fn insert(&mut self, path: &[u8], entry: Entry) {
-        let mut dir = &mut self.root;
+    pub(crate) fn insert(&mut self, path: &[u8], entry: Entry) {
+        let mut dir = Arc::make_mut(&mut self.root);
         let mut rest = path;
         while let Some((name, after)) = first_dir(rest) {
             let same = matches!(dir.nodes.get(name), Some(Node::Dir(_)));
             if !same {
-                dir.nodes.insert(name.into(), Node::Dir(Dir::default()));
+                dir.nodes.insert(name.into(), Node::Dir(Arc::default()));
             }
-            dir.id = None;
+            dir.id = OnceLock::new();
             let Some(Node::Dir(next)) = dir.nodes.get_mut(name) else {
                 return;
             };
-            dir = next;
+            dir = Arc::make_mut(next);
             rest = after;
         }
         if dir.put(rest, entry) {
@@ -90,14 +95,14 @@ impl FileMap {
     }
 
     /// Takes `path` out, and the directories that are empty without it.
-    pub(super) fn remove(&mut self, path: &[u8]) {
-        if self.root.remove(path) {
+    pub(crate) fn remove(&mut self, path: &[u8]) {
+        if self.get(path).is_some() && Arc::make_mut(&mut self.root).remove(path) {
             self.count -= 1;
         }
     }
 
     /// Returns how many files there are.
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.count
     }
 
@@ -109,7 +114,7 @@ impl FileMap {
     }
 
     /// Returns what `path` holds.
-    pub(super) fn get(&self, path: &[u8]) -> Option<&Entry> {
+    pub(crate) fn get(&self, path: &[u8]) -> Option<&Entry> {
         let (dir, name) = self.dir_of(path)?;
         match dir.nodes.get(name)? {
             Node::File(entry) => Some(entry),
@@ -126,7 +131,7 @@ impl FileMap {
     }
 
     fn dir_of<'a, 'p>(&'a self, path: &'p [u8]) -> Option<(&'a Dir, &'p [u8])> {
-        let (mut dir, mut rest) = (&self.root, path);
+        let (mut dir, mut rest): (&Dir, _) = (&self.root, path);
         while let Some((name, after)) = first_dir(rest) {
             let Some(Node::Dir(next)) = dir.nodes.get(name) else {
                 return None;
@@ -137,8 +142,18 @@ impl FileMap {
     }
 
     /// Returns the id of the tree over all files.
-    pub(super) fn tree_id(&mut self, format: Format) -> Option<RawId> {
+    pub(crate) fn tree_id(&self, format: Format) -> Option<RawId> {
         self.root.tree_id(format)
+    }
+
+    /// Returns the top directory.
+    pub(crate) fn root(&self) -> &Dir {
+        &self.root
+    }
+
+    /// Hands every path and what it holds to `look`, in the order of git's trees.
+    pub(crate) fn each<'a>(&'a self, mut look: impl FnMut(&[u8], &'a Entry)) {
+        self.root.each(&mut Vec::new(), &mut look);
     }
 }
 
@@ -147,12 +162,12 @@ impl Dir {
     fn put(&mut self, name: &[u8], entry: Entry) -> bool {
         if let Some(Node::File(known)) = self.nodes.get_mut(name) {
             if (known.mode, known.id) != (entry.mode, entry.id) {
-                self.id = None;
+                self.id = OnceLock::new();
             }
             *known = entry;
             return false;
         }
-        self.id = None;
+        self.id = OnceLock::new();
         self.nodes.insert(name.into(), Node::File(entry)).is_none()
     }
 
@@ -174,6 +189,7 @@ impl Dir {
             None => self.nodes.remove(path).is_some(),
             Some((name, rest)) => match self.nodes.get_mut(name) {
                 Some(Node::Dir(dir)) => {
+                    let dir = Arc::make_mut(dir);
                     let removed = dir.remove(rest);
                     if dir.nodes.is_empty() {
                         self.nodes.remove(name);
@@ -184,17 +200,41 @@ impl Dir {
             },
         };
         if removed {
-            self.id = None;
+            self.id = OnceLock::new();
         }
         removed
     }
 
-    fn tree_id(&mut self, format: Format) -> Option<RawId> {
-        if let Some(id) = self.id {
-            return Some(id);
+    fn each<'a>(&'a self, prefix: &mut Vec<u8>, look: &mut impl FnMut(&[u8], &'a Entry)) {
+        let length = prefix.len();
+        for (name, node) in &self.nodes {
+            prefix.extend_from_slice(name);
+            match node {
+                Node::File(entry) => look(prefix, entry),
+                Node::Dir(dir) => dir.each(prefix, look),
+            }
+            prefix.truncate(length);
         }
+    }
+
+    /// Returns its names, which end with a slash where they are directories, and what they hold.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = (&[u8], &Node)> {
+        self.nodes.iter().map(|(name, node)| (&**name, node))
+    }
+
+    /// Returns the id of its tree.
+    pub(crate) fn tree_id(&self, format: Format) -> Option<RawId> {
+        if let Some(id) = self.id.get() {
+            return Some(*id);
+        }
+        let id = object_id(format, "tree", &self.tree_body(format)?)?;
+        Some(*self.id.get_or_init(|| id))
+    }
+
+    /// Returns its tree as git writes it.
+    pub(crate) fn tree_body(&self, format: Format) -> Option<Vec<u8>> {
         let mut body = Vec::new();
-        for (name, node) in &mut self.nodes {
+        for (name, node) in &self.nodes {
             let (mode, id) = match node {
                 Node::File(entry) => (entry.mode.digits(), entry.id),
                 Node::Dir(dir) => (&b"40000"[..], dir.tree_id(format)?),
@@ -205,8 +245,7 @@ impl Dir {
             body.push(0);
             body.extend_from_slice(id.as_bytes());
         }
-        self.id = object_id(format, "tree", &body);
-        self.id
+        Some(body)
     }
 }
 
@@ -217,7 +256,7 @@ fn first_dir(path: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Returns the entries that `git ls-files -s -z` printed; `None` for unmerged entries and for text that is none of git's.
-pub(super) fn listed(records: &[u8]) -> Option<FileMap> {
+pub(crate) fn listed(records: &[u8]) -> Option<FileMap> {
     let mut map = FileMap::default();
     for record in crate::git::records(records) {
         let (path, entry) = listed_entry(record)?;
@@ -232,9 +271,11 @@ pub(super) fn listed_entry(record: &[u8]) -> Option<(&[u8], Entry)> {
     let mut fields = record.get(..tab)?.split(|byte| *byte == b' ');
     let (mode, id, stage) = (fields.next()?, fields.next()?, fields.next()?);
     (stage == b"0").then_some(())?;
+    let id = RawId::from_hex(id)?;
     let entry = Entry {
         mode: Mode::from_digits(mode)?,
-        id: RawId::from_hex(id)?,
+        id,
+        raw: id,
         stamp: None,
         settled: false,
     };
@@ -310,6 +351,22 @@ mod tests {
         }
         assert!(map.has_dir(b"a/b") && !map.has_dir(b"a/b.c"));
         assert_eq!(map.tree_id(Format::Sha1).unwrap(), before);
+    }
+
+    #[test]
+    fn a_copy_stays_as_it_was_when_the_other_changes() {
+        let (_dir, git) = repository("sha1");
+        let mut map = map_of(&git);
+        let (copy, before) = (map.clone(), map.tree_id(Format::Sha1));
+        map.remove(b"a/b/c");
+        let entry = *map.get(b"a0").unwrap();
+        map.insert(b"a/new", entry);
+        assert_ne!(map.tree_id(Format::Sha1), before);
+        let mut seen = Vec::new();
+        copy.each(|path, _| seen.push(String::from_utf8(path.to_vec()).unwrap()));
+        assert_eq!(seen.len(), PATHS.len());
+        assert!(seen.contains(&"a/b/c".to_owned()) && !seen.contains(&"a/new".to_owned()));
+        assert_eq!(copy.tree_id(Format::Sha1), before);
     }
 
     #[test]

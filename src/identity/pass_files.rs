@@ -192,6 +192,7 @@ impl Pass<'_> {
         Entry {
             mode: content.mode,
             id: content.blob,
+            raw: content.blob,
             stamp: Some(content.stamp),
             settled: self.moment.settles(&content.stamp),
         }

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::file_content::ContentError;
+use super::files::Files;
 use super::git_hash::GitHashError;
 use super::ground::Places;
 use super::kept::{Cache, Kept};
@@ -65,6 +66,12 @@ impl WorktreeReader {
     /// that is read from scratch each time; then it is true.
     pub fn opened_files_lie_still(&self) -> bool {
         self.kept.is_none() || self.cache.hashes.lie_as_opened()
+    }
+
+    /// Returns every file of the last reading; `None` where it was read from scratch, see [`Files::read`].
+    pub fn files(&self) -> Option<Files> {
+        let kept = self.kept.as_ref()?;
+        Some(Files::plain(self.cache.files.clone(), kept.head.format))
     }
 
     /// Reads what `touched` names again, or all of it where that is not sure to be enough. Returns what [`read`] would.

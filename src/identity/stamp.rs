@@ -16,7 +16,7 @@ const TICK: (Duration, Duration) = (Duration::from_millis(50), Duration::from_mi
 /// Device, inode, mode, size, and the times of the last write and the last change in nanoseconds. The last cannot be set
 /// by a program (utimensat(2)), so equal stamps mean that nothing was written in between, ticks of the clock aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(crate) struct Stamp {
     place: (u64, u64),
     mode: u32,
     size: u64,
@@ -26,7 +26,7 @@ pub(super) struct Stamp {
 
 impl Stamp {
     /// Returns the stamp of what lies at `path` itself, links not followed; `None` for nothing and for directories.
-    pub(super) fn of(path: &Path) -> Option<Self> {
+    pub(crate) fn of(path: &Path) -> Option<Self> {
         let metadata = path.symlink_metadata().ok()?;
         (!metadata.is_dir()).then(|| Self::from(&metadata))
     }
@@ -52,7 +52,7 @@ impl Stamp {
     }
 
     /// Returns the size in bytes.
-    pub(super) fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.size
     }
 }

@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use super::FILE_LIMIT;
 use super::candidates::RealDirs;
 use super::diffs::PATHSPEC_VARS;
-use super::file_map;
+use super::file_map::{self, FileMap};
 use super::git_hash::hex;
 use super::object::Format;
 use super::scratch::Scratch;
@@ -25,7 +25,7 @@ use crate::git::{Git, GitError, records};
 use crate::ids::{ContentId, ObjectId};
 
 /// Settings under which `git add` is a function of the files alone.
-pub(super) const SETTINGS: [&str; 7] = [
+pub(crate) const SETTINGS: [&str; 7] = [
     "core.safecrlf=false",
     "core.fsmonitor=false",
     "core.untrackedCache=false",
@@ -127,7 +127,7 @@ impl CapturedTree {
         let sha256 = git.run(&["rev-parse", "--show-object-format"])?.stdout == b"sha256\n";
         let format = if sha256 { Format::Sha256 } else { Format::Sha1 };
         let id = file_map::listed(&entries)
-            .and_then(|mut map| map.tree_id(format)?.to_hex().parse().ok())
+            .and_then(|map| map.tree_id(format)?.to_hex().parse().ok())
             .ok_or(TreeError::NotAnObjectId)?;
         Ok(Self {
             git,
@@ -153,6 +153,20 @@ impl CapturedTree {
     /// Returns whether there are submodules or nested repositories, which the content id looks into.
     pub fn has_nested(&self) -> bool {
         self.has_gitlinks || !self.unborn.is_empty()
+    }
+
+    /// Returns every file as git took it in, and how objects are named here.
+    pub(super) fn map(&self) -> Result<(FileMap, Format), TreeError> {
+        let entries = self.git.run(&["ls-files", "-s", "-z"])?.stdout;
+        let format = Format::of(self.id.as_str());
+        file_map::listed(&entries)
+            .zip(format)
+            .ok_or(TreeError::NotAnObjectId)
+    }
+
+    /// Returns how each file lay that was read, `None` for directories, which are nested repositories.
+    pub(super) fn stamps(&self) -> &BTreeMap<Vec<u8>, Option<Stamp>> {
+        &self.stamps
     }
 
     /// Returns the tree id.
@@ -233,7 +247,7 @@ impl CapturedTree {
     }
 
     /// The paths of submodules and nested repositories that have a repository on disk.
-    fn nested(&self) -> Result<Vec<Vec<u8>>, TreeError> {
+    pub(super) fn nested(&self) -> Result<Vec<Vec<u8>>, TreeError> {
         let entries = self.git.run(&["ls-files", "-s", "-z"])?.stdout;
         let gitlinks = records(&entries)
             .filter(|entry| entry.starts_with(b"160000 "))
@@ -278,7 +292,7 @@ fn dirty_content(outer: &Git, dir: &Path, depth: usize) -> Result<Option<Content
 }
 
 /// False where `.git` leads nowhere, so that git refuses or answers for a repository around it.
-fn is_own_root(git: &Git, dir: &Path) -> bool {
+pub(super) fn is_own_root(git: &Git, dir: &Path) -> bool {
     let top = path_line(git, &["rev-parse", "--show-toplevel"]);
     match (top.map(|top| top.canonicalize()), dir.canonicalize()) {
         (Ok(Ok(top)), Ok(dir)) => top == dir,

@@ -109,8 +109,8 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// `YYYY-MM-DD HH:MM:SS.ffffff`, as Python's `str(datetime)`.
-fn utc(now: SystemTime) -> String {
+/// Returns `YYYY-MM-DD HH:MM:SS.ffffff` in UTC, as Python's `str(datetime)`.
+pub fn utc(now: SystemTime) -> String {
     let since = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let (days, seconds) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
     let (year, month, day) = civil(days);

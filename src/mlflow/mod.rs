@@ -11,6 +11,7 @@ mod http;
 mod ini;
 mod mlmodel;
 mod netrc;
+mod past;
 mod rest;
 mod retries;
 mod secret;
@@ -25,6 +26,8 @@ use crate::ids::{ContentId, ExperimentId, ModelId, ObjectId};
 pub use connection::{Access, AccessError, Connection, DatabricksPlace};
 pub use credentials::{Keys, SECRET_VARIABLES};
 pub use error::StoreError;
+pub use mlmodel::utc;
+pub use past::{ModelRow, References, TraceLink};
 pub use retries::{Retries, RetriesError, truth};
 pub use secret::Secret;
 pub use uri::{StoreUri, StoreUriError};
@@ -262,6 +265,21 @@ impl Store {
         match &self.0 {
             Backend::Rest(rest) => rest.review(experiment, wanted, id).await,
             Backend::Sqlite(sqlite) => sqlite.review(experiment, wanted, id).await,
+        }
+    }
+
+    /// Sets tags of a LoggedModel, whatever they were.
+    ///
+    /// # Errors
+    /// Whatever keeps the store from answering.
+    pub async fn set_tags(
+        &self,
+        id: &ModelId,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<(), StoreError> {
+        match &self.0 {
+            Backend::Rest(rest) => rest.set_tags(id, tags).await,
+            Backend::Sqlite(sqlite) => sqlite.set_tags(id, tags).await,
         }
     }
 

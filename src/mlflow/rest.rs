@@ -1,5 +1,7 @@
 //! MLflow's tracking server over REST, and Databricks, which speaks the same. Never blocks, never repeats a create.
 
+mod past;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -539,7 +541,7 @@ impl Rest {
         Ok(answer.model)
     }
 
-    async fn set_tags(
+    pub(super) async fn set_tags(
         &self,
         id: &ModelId,
         tags: &BTreeMap<String, String>,

@@ -3,6 +3,8 @@
 //! SQLite blocks, up to its busy time-out: each call runs on tokio's blocking threads with its own connection, so
 //! that no lock outlives a call and a file that was replaced is noticed.
 
+mod past;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Modules and what each may use.
-const MAY_USE: [(&str, &[&str]); 27] = [
+const MAY_USE: [(&str, &[&str]); 29] = [
     ("ids", &[]),
     ("marked_block", &[]),
     ("fs_util", &[]),
@@ -20,7 +20,12 @@ const MAY_USE: [(&str, &[&str]); 27] = [
     ("mlflow", &["ids"]),
     ("repository", &["git"]),
     ("watch", &["env_file", "git", "repository", "touched"]),
-    ("config", &["fs_util", "identity", "ids", "mlflow"]),
+    ("retention", &[]),
+    ("snapshot", &["fs_util", "git", "identity"]),
+    (
+        "config",
+        &["fs_util", "identity", "ids", "mlflow", "retention"],
+    ),
     (
         "registry",
         &["config", "fs_util", "git", "identity", "repository"],
@@ -44,6 +49,7 @@ const MAY_USE: [(&str, &[&str]); 27] = [
             "mlflow",
             "paths",
             "repository",
+            "snapshot",
             "version",
         ],
     ),
@@ -60,6 +66,7 @@ const MAY_USE: [(&str, &[&str]); 27] = [
             "registry",
             "repository",
             "session",
+            "snapshot",
         ],
     ),
     (

@@ -27,6 +27,7 @@ mod proxy;
 mod python;
 mod readers;
 mod servers;
+mod snapshots;
 mod stub;
 mod surroundings;
 mod tls;

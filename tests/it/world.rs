@@ -137,6 +137,12 @@ impl World {
         self.git(&["commit", "-q", "-m", message]);
     }
 
+    /// Commits what is staged or changed, whatever lies inside in repositories of its own.
+    pub(crate) fn commit_ours(&self) {
+        self.git(&["add", ".gitattributes"]);
+        self.git(&["commit", "-q", "-a", "-m", "ours"]);
+    }
+
     #[track_caller]
     pub(crate) fn git(&self, arguments: &[&str]) -> String {
         let output = self.command("git").args(arguments).output().unwrap();

@@ -1,0 +1,170 @@
+//! `tracemark log`: the versions of this repository, newest first.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::versions::{Version, Versions, when};
+use super::{Context, answer, json};
+use crate::cli::LogArgs;
+use crate::error::Failure;
+use crate::fs_util::printable;
+use crate::ids::ModelId;
+use crate::snapshot::Changes;
+
+/// So many paths of a change are named.
+const NAMED_MAX: usize = 3;
+
+pub(super) fn run(context: &Context, arguments: &LogArgs) -> Result<(), Failure> {
+    let versions = Versions::here(context)?;
+    let mut all = versions.all();
+    all.truncate(arguments.limit.unwrap_or(usize::MAX));
+    let active = active(context, &versions);
+    let traces = traces(context, &versions, &all);
+    if arguments.json {
+        let list: Vec<_> = all
+            .iter()
+            .map(|one| document(one, &active, &traces))
+            .collect();
+        return answer(&json(&serde_json::json!({"schema": 1, "versions": list}))?);
+    }
+    if all.is_empty() {
+        return answer("no versions yet\n  try: tracemark active\n");
+    }
+    let mut text = String::new();
+    let commits = all
+        .iter()
+        .filter(|version| !version.is_dirty())
+        .filter_map(Version::head)
+        .collect();
+    let subjects = versions.subjects(&commits);
+    for version in &all {
+        text += &line(&subjects, version, &active, &traces);
+    }
+    answer(&text)
+}
+
+/// The LoggedModels that are active now in any worktree of this repository; none where no daemon runs.
+fn active(context: &Context, versions: &Versions) -> BTreeSet<String> {
+    let Ok(status) = context.client().status() else {
+        return BTreeSet::new();
+    };
+    let roots: BTreeSet<_> = versions
+        .records
+        .iter()
+        .map(|record| record.worktree.as_str())
+        .collect();
+    let here = versions.worktree.root.to_string_lossy();
+    let own = status
+        .worktrees
+        .into_iter()
+        .filter(|one| roots.contains(one.path.as_str()) || one.path == here);
+    own.filter_map(|one| one.model_id).collect()
+}
+
+/// How many traces each version has, as far as the store says so quickly.
+fn traces(context: &Context, versions: &Versions, all: &[Version]) -> BTreeMap<ModelId, u64> {
+    let models: BTreeSet<_> = all.iter().filter_map(|one| one.model().cloned()).collect();
+    if models.is_empty() {
+        return BTreeMap::new();
+    }
+    let store = versions.store(context);
+    let counted = store.and_then(|store| store.traces_quickly(all, &models));
+    counted.unwrap_or_else(|failure| {
+        tracing::debug!(message = failure.message, "traces are not counted");
+        BTreeMap::new()
+    })
+}
+
+fn line(
+    subjects: &BTreeMap<String, String>,
+    version: &Version,
+    active: &BTreeSet<String>,
+    traces: &BTreeMap<ModelId, u64>,
+) -> String {
+    let model = version.model();
+    let mark = if model.is_some_and(|id| active.contains(id.as_str())) {
+        "*"
+    } else {
+        " "
+    };
+    let short = model.map_or("-", |id| id.as_str());
+    let short = short.get(..10).unwrap_or(short);
+    let at = version.at_ms(None).map(when).unwrap_or_default();
+    let mut parts = Vec::new();
+    if let Some(head) = version.head().filter(|_| !version.is_dirty()) {
+        let subject = subjects.get(head).map_or("", String::as_str);
+        parts.push(
+            format!("commit {} {subject}", head.get(..8).unwrap_or(head))
+                .trim_end()
+                .to_owned(),
+        );
+    }
+    if let Some(record) = &version.record {
+        parts.extend(record.changes.as_ref().and_then(change));
+    }
+    let count = model.and_then(|id| traces.get(id));
+    parts.extend(count.map(|count| {
+        if *count == 1 {
+            "1 trace".to_owned()
+        } else {
+            format!("{count} traces")
+        }
+    }));
+    let kept = match &version.record {
+        None => Some("not kept"),
+        Some(record) if !record.is_whole() => Some("partly kept"),
+        Some(_) => None,
+    };
+    parts.extend(kept.map(str::to_owned));
+    printable(format!("{mark} {short:<10}  {at}  {}", parts.join(" · ")).trim_end()) + "\n"
+}
+
+/// `+12 −3 app.py, prompts/x.md`
+fn change(changes: &Changes) -> Option<String> {
+    if changes.files == 0 {
+        return None;
+    }
+    let named: Vec<_> = changes
+        .first
+        .iter()
+        .take(NAMED_MAX)
+        .map(|change| change.path.as_str())
+        .collect();
+    let more = changes.files.saturating_sub(named.len() as u64);
+    let more = if more > 0 {
+        format!(", {more} more")
+    } else {
+        String::new()
+    };
+    Some(format!(
+        "+{} \u{2212}{} {}{more}",
+        changes.added,
+        changes.removed,
+        named.join(", ")
+    ))
+}
+
+fn document(
+    version: &Version,
+    active: &BTreeSet<String>,
+    traces: &BTreeMap<ModelId, u64>,
+) -> serde_json::Value {
+    let model = version.model();
+    let record = version.record.as_ref();
+    let restorable = record.map_or(
+        "false",
+        |record| if record.is_whole() { "true" } else { "partial" },
+    );
+    serde_json::json!({
+        "model_id": model.map(ToString::to_string),
+        "name": version.name(None),
+        "content": version.content(None),
+        "head": version.head(),
+        "branch": version.branch(),
+        "dirty": version.is_dirty(),
+        "at_ms": version.at_ms(None),
+        "active": model.is_some_and(|id| active.contains(id.as_str())),
+        "changes": record.and_then(|record| record.changes.as_ref()),
+        "traces": model.and_then(|id| traces.get(id)),
+        "restorable": restorable,
+    })
+}

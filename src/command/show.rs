@@ -1,0 +1,299 @@
+//! `tracemark show`: one version, or one file of it.
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+
+use super::versions::{Store, Version, Versions, when};
+use super::{Context, answer, json};
+use crate::cli::ShowArgs;
+use crate::error::{Failure, FailureKind};
+use crate::fs_util::printable;
+use crate::git::{Git, records};
+use crate::mlflow::ModelRow;
+use crate::snapshot::path_text;
+
+/// So many paths are named.
+const NAMED_MAX: usize = 12;
+
+pub(super) fn run(context: &Context, arguments: &ShowArgs) -> Result<(), Failure> {
+    let versions = Versions::here(context)?;
+    if let Some((id, path)) = split(&arguments.id) {
+        return file(context, &versions, id, path);
+    }
+    let version = versions.find(context, &arguments.id)?;
+    let store = versions.store(context);
+    let facts = Facts::of(&versions, &version, store.as_ref().ok());
+    if arguments.json {
+        return answer(&json(&facts.document(&version))?);
+    }
+    let mut text = facts.text(&version);
+    if let Err(failure) = &store {
+        text += &printable(&format!("store      not asked: {}", failure.message));
+        text += "\n";
+    } else if let Some(trouble) = &facts.trouble {
+        text += &printable(&format!("store      does not say: {trouble}"));
+        text += "\n";
+    }
+    answer(&text)
+}
+
+/// `ID:PATH`; the ids of traces in Unity Catalog hold a colon themselves.
+fn split(text: &str) -> Option<(&str, &str)> {
+    let scheme = if text.starts_with("trace:/") {
+        "trace:".len()
+    } else {
+        0
+    };
+    let (id, path) = text.get(scheme..)?.split_once(':')?;
+    let id = text.get(..scheme + id.len())?;
+    (!path.is_empty()).then_some((id, path))
+}
+
+fn file(context: &Context, versions: &Versions, id: &str, path: &str) -> Result<(), Failure> {
+    let code = versions.code(context, id)?;
+    let absent = code.left_out.iter().find(|file| file.path == path);
+    if let Some(file) = absent {
+        return Err(Failure::new(
+            FailureKind::Negative,
+            &format!("{path:?} is not kept: it {}", file.why.as_str()),
+        )
+        .hint(&format!("tracemark show {id}")));
+    }
+    let bytes = if code.in_repository {
+        let spec = format!("{}:{path}", code.tree);
+        Git::at(&versions.worktree.root)
+            .run(&["cat-file", "blob", &spec])
+            .ok()
+            .map(|output| output.stdout)
+    } else {
+        versions.snapshots.file(&code.disk, path.as_bytes())?
+    };
+    let Some(bytes) = bytes else {
+        return Err(
+            Failure::new(FailureKind::Negative, &format!("{id} has no file {path:?}"))
+                .hint(&format!("tracemark diff {id} @")),
+        );
+    };
+    let written = std::io::stdout().lock().write_all(&bytes);
+    match written {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::new(
+            FailureKind::Negative,
+            &format!("cannot write: {error}"),
+        )
+        .hint("check where the output goes")),
+        _ => Ok(()),
+    }
+}
+
+/// What is found out beside what is written down.
+struct Facts {
+    row: Option<ModelRow>,
+    link: Option<String>,
+    traces: Option<u64>,
+    runs: Option<u64>,
+    trouble: Option<String>,
+    subject: Option<String>,
+    dirty_files: Vec<String>,
+    also: Vec<String>,
+}
+
+impl Facts {
+    fn of(versions: &Versions, version: &Version, store: Option<&Store>) -> Self {
+        let mut facts = Self {
+            row: version.row.clone(),
+            link: None,
+            traces: None,
+            runs: None,
+            trouble: None,
+            subject: version
+                .head()
+                .and_then(|head| versions.subjects(&BTreeSet::from([head])).remove(head)),
+            dirty_files: dirty_files(versions, version),
+            also: also(versions, version),
+        };
+        if let (Some(store), Some(model)) = (store, version.model()) {
+            match store.uses(model) {
+                Ok(uses) => {
+                    facts.link = store.link(uses.row.as_ref());
+                    facts.row = uses.row;
+                    (facts.traces, facts.runs) = (Some(uses.traces), uses.runs);
+                }
+                Err(failure) => facts.trouble = Some(failure.message),
+            }
+        }
+        facts
+    }
+
+    fn text(&self, version: &Version) -> String {
+        let mut lines = Vec::new();
+        let mut line =
+            |name: &str, value: &str| lines.push(printable(&format!("{name:<11}{value}")));
+        line("version", version.name(self.row.as_ref()));
+        if let Some(model) = version.model() {
+            line("model id", model.as_str());
+        }
+        if let Some(link) = &self.link {
+            line("page", link);
+        }
+        if let Some(content) = version.content(self.row.as_ref()) {
+            line("content", content);
+        }
+        if let Some(at) = version.at_ms(self.row.as_ref()) {
+            line("when", &when(at));
+        }
+        let subject = self
+            .subject
+            .as_deref()
+            .map_or_else(String::new, |subject| format!(" {subject}"));
+        if let Some(head) = version.head() {
+            let branch = version
+                .branch()
+                .map_or_else(String::new, |branch| format!(" on {branch}"));
+            line("commit", &format!("{head}{branch}{subject}"));
+        }
+        for (place, file) in self.dirty_files.iter().enumerate() {
+            line(if place == 0 { "changed" } else { "" }, file);
+        }
+        for other in &self.also {
+            line("also", other);
+        }
+        for (key, value) in self.row.iter().flat_map(|row| &row.params) {
+            line("param", &format!("{key} = {value}"));
+        }
+        match (self.traces, self.runs) {
+            (Some(traces), Some(runs)) => line("used by", &format!("{traces} traces, {runs} runs")),
+            (Some(traces), None) => line("used by", &format!("{traces} traces")),
+            _ => {}
+        }
+        match &version.record {
+            None => line("restorable", "no: its code is not kept on this machine"),
+            Some(record) if record.is_whole() => line("restorable", "yes, every file"),
+            Some(record) => {
+                line(
+                    "restorable",
+                    &format!("partly, without {} files", record.left_out.len()),
+                );
+                for file in record.left_out.iter().take(NAMED_MAX) {
+                    line("", &format!("{} ({})", file.path, file.why.as_str()));
+                }
+                if record.left_out.len() > NAMED_MAX {
+                    line(
+                        "",
+                        &format!("and {} more", record.left_out.len() - NAMED_MAX),
+                    );
+                }
+            }
+        }
+        for inside in version.record.iter().flat_map(|record| &record.inside) {
+            line(
+                "inside",
+                &format!(
+                    "{} {}",
+                    inside.path,
+                    inside.head.as_deref().unwrap_or("without a commit")
+                ),
+            );
+        }
+        lines.join("\n") + "\n"
+    }
+
+    fn document(&self, version: &Version) -> serde_json::Value {
+        let record = version.record.as_ref();
+        let restorable = record.map_or(
+            "false",
+            |record| if record.is_whole() { "true" } else { "partial" },
+        );
+        serde_json::json!({
+            "schema": 1,
+            "name": version.name(self.row.as_ref()),
+            "model_id": version.model().map(ToString::to_string),
+            "page": self.link,
+            "content": version.content(self.row.as_ref()),
+            "at_ms": version.at_ms(self.row.as_ref()),
+            "head": version.head(),
+            "branch": version.branch(),
+            "changed": self.dirty_files,
+            "also": self.also,
+            "params": self.row.as_ref().map(|row| &row.params),
+            "traces": self.traces,
+            "runs": self.runs,
+            "restorable": restorable,
+            "left_out": record.map(|record| &record.left_out),
+            "inside": record.map(|record| &record.inside),
+        })
+    }
+}
+
+/// What is not as in its commit: `M app.py`.
+fn dirty_files(versions: &Versions, version: &Version) -> Vec<String> {
+    let Some(record) = version.record.as_ref().filter(|record| record.dirty) else {
+        return Vec::new();
+    };
+    let Some(head) = &record.head else {
+        return Vec::new();
+    };
+    let arguments = [
+        "diff-tree",
+        "-r",
+        "-z",
+        "--name-status",
+        "--no-renames",
+        head,
+        &record.tree,
+    ];
+    let Ok(listed) = versions.snapshots.git().run(&arguments) else {
+        return Vec::new();
+    };
+    let mut fields = records(&listed.stdout);
+    let mut files = Vec::new();
+    let mut more = 0;
+    while let (Some(kind), Some(path)) = (fields.next(), fields.next()) {
+        if files.len() < NAMED_MAX {
+            files.push(format!(
+                "{} {}",
+                String::from_utf8_lossy(kind),
+                path_text(path)
+            ));
+        } else {
+            more += 1;
+        }
+    }
+    if more > 0 {
+        files.push(format!("and {more} more"));
+    }
+    files
+}
+
+/// Commits and other versions of the same code.
+fn also(versions: &Versions, version: &Version) -> Vec<String> {
+    let Some(record) = &version.record else {
+        return Vec::new();
+    };
+    let mut also = Vec::new();
+    let others = versions
+        .records
+        .iter()
+        .filter(|other| other.tree == record.tree && other.name != record.name);
+    for other in others.take(NAMED_MAX) {
+        also.push(format!("version {}", other.name));
+    }
+    let arguments = ["log", "--all", "--format=%H %T %s", "--no-show-signature"];
+    let listed = Git::at(&versions.worktree.root)
+        .run(&arguments)
+        .unwrap_or_default()
+        .stdout;
+    let listed = String::from_utf8_lossy(&listed);
+    let own = record.head.as_deref().filter(|_| !record.dirty);
+    for line in listed.lines() {
+        let mut words = line.splitn(3, ' ');
+        let (commit, tree) = (words.next().unwrap_or_default(), words.next());
+        if tree == Some(record.tree.as_str()) && own != Some(commit) && also.len() < 2 * NAMED_MAX {
+            let short = commit.get(..12).unwrap_or(commit);
+            also.push(format!(
+                "commit {short} {}",
+                words.next().unwrap_or_default()
+            ));
+        }
+    }
+    also
+}

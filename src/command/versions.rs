@@ -1,0 +1,660 @@
+//! Which version a person means: by model id, name, content id, commit or trace id.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Context, here, once};
+use crate::error::{Failure, FailureKind};
+use crate::fs_util::printable;
+use crate::git::Git;
+use crate::identity::files::Files;
+use crate::ids::{ExperimentId, ModelId};
+use crate::ledger::{Chapter, Ledger};
+use crate::mlflow::{ModelRow, StoreError, TraceLink};
+use crate::repository::Worktree;
+use crate::session::Session;
+use crate::snapshot::{LeftOut, Limits, Record, SnapshotError, Snapshots};
+
+/// Fewer digits than this are no abbreviation.
+const DIGITS_MIN: usize = 4;
+
+/// All that is known here of the versions of one repository.
+pub(super) struct Versions {
+    pub(super) worktree: Worktree,
+    pub(super) snapshots: Snapshots,
+    pub(super) records: Vec<Record>,
+    pub(super) chapters: Vec<Chapter>,
+}
+
+/// The code of a version as objects.
+pub(super) struct Code {
+    /// A tree, or a commit of the repository.
+    pub(super) tree: String,
+    /// The tree with the bytes of the disk.
+    pub(super) disk: String,
+    /// Not in the snapshots but in the repository itself.
+    pub(super) in_repository: bool,
+    /// What is not kept of it.
+    pub(super) left_out: Vec<LeftOut>,
+}
+
+/// A version that was found.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Version {
+    /// How it is kept.
+    pub(super) record: Option<Record>,
+    /// Its LoggedModel, as far as the ledger knows.
+    pub(super) chapter: Option<Chapter>,
+    /// A commit of the repository that no version stands for.
+    pub(super) commit: Option<String>,
+    /// Its LoggedModel as the store has it, where the store was asked.
+    pub(super) row: Option<ModelRow>,
+}
+
+impl Version {
+    fn place(&self) -> (&str, &str) {
+        let record = self.record.as_ref();
+        let chapter = self.chapter.as_ref();
+        record
+            .map(|record| (record.name.as_str(), record.key.as_str()))
+            .or_else(|| {
+                chapter.map(|chapter| (chapter.version.name.as_str(), chapter.version.key.as_str()))
+            })
+            .unwrap_or_default()
+    }
+
+    /// Returns a line that tells it from others.
+    pub(super) fn line(&self) -> String {
+        let model = self
+            .chapter
+            .as_ref()
+            .map_or("no LoggedModel", |chapter| chapter.model.as_str());
+        let head = self.head().unwrap_or_default();
+        printable(&format!(
+            "{model}  {}  {}",
+            self.place().0,
+            head.get(..12).unwrap_or(head)
+        ))
+    }
+
+    /// Returns its full HEAD.
+    pub(super) fn head(&self) -> Option<&str> {
+        let kept = self
+            .record
+            .as_ref()
+            .and_then(|record| record.head.as_deref());
+        let known = self
+            .chapter
+            .as_ref()
+            .and_then(|chapter| chapter.head.as_deref());
+        let said = self.row.as_ref().and_then(|row| row.tag("tracemark.head"));
+        kept.or(known).or(said).or(self.commit.as_deref())
+    }
+
+    /// Returns the id of its LoggedModel.
+    pub(super) fn model(&self) -> Option<&ModelId> {
+        let known = self.chapter.as_ref().map(|chapter| &chapter.model);
+        self.row.as_ref().map(|row| &row.id).or(known)
+    }
+
+    /// Returns its name.
+    pub(super) fn name<'a>(&'a self, row: Option<&'a ModelRow>) -> &'a str {
+        let named = row.or(self.row.as_ref()).map(|row| row.name.as_str());
+        let kept = Some(self.place().0).filter(|name| !name.is_empty());
+        named
+            .or(kept)
+            .or(self.commit.as_deref())
+            .unwrap_or_default()
+    }
+
+    /// Returns its content id.
+    pub(super) fn content<'a>(&'a self, row: Option<&'a ModelRow>) -> Option<&'a str> {
+        let kept = self.record.as_ref().map(|record| record.content.as_str());
+        let known = self
+            .chapter
+            .as_ref()
+            .map(|chapter| chapter.content.as_str());
+        let said = || row.or(self.row.as_ref())?.tag("tracemark.content");
+        kept.or(known).or_else(said)
+    }
+
+    /// Returns when it was first seen, in Unix milliseconds.
+    pub(super) fn at_ms(&self, row: Option<&ModelRow>) -> Option<u64> {
+        let kept = self.record.as_ref().map(|record| record.at_ms);
+        let known = self.chapter.as_ref().map(|chapter| chapter.at_ms);
+        let said = || u64::try_from(row.or(self.row.as_ref())?.created_ms).ok();
+        kept.or(known).or_else(said)
+    }
+
+    /// Returns the branch that was checked out.
+    pub(super) fn branch(&self) -> Option<&str> {
+        let kept = self
+            .record
+            .as_ref()
+            .and_then(|record| record.branch.as_deref());
+        let known = self
+            .chapter
+            .as_ref()
+            .and_then(|chapter| chapter.branch.as_deref());
+        kept.or(known)
+    }
+
+    /// Returns whether it is not exactly what its commit holds.
+    pub(super) fn is_dirty(&self) -> bool {
+        let kept = self.record.as_ref().map(|record| record.dirty);
+        let known = self.chapter.as_ref().map(|chapter| chapter.dirty);
+        kept.or(known).unwrap_or(false)
+    }
+}
+
+impl Versions {
+    /// Reads what is known of the repository around the current directory.
+    pub(super) fn here(context: &Context) -> Result<Self, Failure> {
+        let worktree = here()?;
+        let snapshots = Snapshots::of(&worktree.common_dir);
+        let ledger = context.paths.ledger();
+        let chapters = if ledger.exists() {
+            Ledger::open(&ledger)?.history(&worktree.common_dir.to_string_lossy())?
+        } else {
+            Vec::new()
+        };
+        Ok(Self {
+            records: snapshots.records()?,
+            worktree,
+            snapshots,
+            chapters,
+        })
+    }
+
+    /// Finds the one version that `id` means.
+    pub(super) fn find(&self, context: &Context, id: &str) -> Result<Version, Failure> {
+        let mut found = self.matching(id);
+        if found.is_empty() {
+            found.extend(self.of_commit(id));
+        }
+        match &found[..] {
+            [] => self.find_in_store(context, id),
+            [one] => Ok(one.clone()),
+            several => Err(ambiguous(id, several)),
+        }
+    }
+
+    /// A trace, or a LoggedModel that another machine made.
+    fn find_in_store(&self, context: &Context, id: &str) -> Result<Version, Failure> {
+        let looks_stored = id.starts_with("tr-")
+            || id.starts_with("m-")
+            || id.starts_with("trace:/")
+            || id.len() == 32;
+        if !looks_stored {
+            return Err(unknown(id));
+        }
+        let store = self.store(context)?;
+        let model = match store.model_of_trace(id)? {
+            TraceLink::Model(model) => model,
+            TraceLink::Unlinked => {
+                return Err(Failure::new(
+                    FailureKind::Negative,
+                    &format!("trace {id} is linked to no LoggedModel"),
+                )
+                .hint("tracemark exec -- CMD links what CMD traces"));
+            }
+            TraceLink::NoTrace => id.parse().map_err(|_| unknown(id))?,
+        };
+        if let Some(chapter) = self
+            .chapters
+            .iter()
+            .rev()
+            .find(|chapter| chapter.model == model)
+        {
+            return Ok(self.of_chapter(chapter));
+        }
+        let row = store.model(&model)?.ok_or_else(|| unknown(id))?;
+        Ok(self.of_row(row))
+    }
+
+    /// Its tags tell which code it stands for; that may be here, whoever made the row.
+    fn of_row(&self, row: ModelRow) -> Version {
+        let content = row.tag("tracemark.content");
+        let head = row
+            .tag("tracemark.head")
+            .or_else(|| row.tag("mlflow.source.git.commit"));
+        let newest = |is_it: &dyn Fn(&Record) -> bool| {
+            self.records
+                .iter()
+                .rev()
+                .find(|record| is_it(record))
+                .cloned()
+        };
+        let record = match (content, head) {
+            (Some(content), _) => {
+                newest(&|record| record.content == content && record.head.as_deref() == head)
+                    .or_else(|| newest(&|record| record.content == content))
+            }
+            (None, Some(head)) => {
+                newest(&|record| !record.dirty && record.head.as_deref() == Some(head))
+            }
+            (None, None) => None,
+        };
+        let has_commit = |head: &&str| {
+            let text = format!("{head}^{{commit}}");
+            Git::at(&self.worktree.root)
+                .run(&["cat-file", "-e", &text])
+                .is_ok()
+        };
+        let is_clean = row.tag("tracemark.dirty") != Some("true");
+        let commit = head
+            .filter(|_| record.is_none() && is_clean)
+            .filter(has_commit);
+        Version {
+            commit: commit.map(str::to_owned),
+            record,
+            chapter: None,
+            row: Some(row),
+        }
+    }
+
+    /// Returns the code of what `id` means, `@` for the disk now.
+    pub(super) fn code(&self, context: &Context, id: &str) -> Result<Code, Failure> {
+        if id == "@" {
+            return self.code_now(context);
+        }
+        let version = self.find(context, id)?;
+        if let Some(record) = version.record {
+            return Ok(Code {
+                disk: record.disk().to_owned(),
+                tree: record.tree,
+                in_repository: false,
+                left_out: record.left_out,
+            });
+        }
+        if let Some(commit) = version.commit {
+            return Ok(Code {
+                tree: commit.clone(),
+                disk: commit,
+                in_repository: true,
+                left_out: Vec::new(),
+            });
+        }
+        Err(Failure::new(
+            FailureKind::Negative,
+            &format!("the code of {id:?} is not kept on this machine"),
+        )
+        .hint(&format!("tracemark show {id}")))
+    }
+
+    fn code_now(&self, context: &Context) -> Result<Code, Failure> {
+        let (worktree, record) = context.tracked()?;
+        let settings = super::load_settings(context, &worktree, &record)?;
+        let limits = Limits {
+            file: settings.retention.file_limit,
+            quota: u64::MAX,
+        };
+        let private = worktree.private_dir();
+        let scratch = private.is_dir().then_some(private.as_path());
+        let head = Git::at(&worktree.root).line(&["rev-parse", "-q", "--verify", "HEAD"]);
+        let head = head.ok().and_then(|head| String::from_utf8(head).ok());
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let kept = Files::read(&worktree.root, scratch)
+                .map_err(|error| error.to_string())
+                .and_then(|(_, files)| {
+                    let captured =
+                        self.snapshots
+                            .capture(&worktree.root, head.as_deref(), &files, &limits);
+                    captured.map_err(|error| error.to_string())
+                });
+            match kept {
+                Ok(captured) => {
+                    return Ok(Code {
+                        disk: captured.disk.unwrap_or_else(|| captured.tree.clone()),
+                        tree: captured.tree,
+                        in_repository: false,
+                        left_out: captured.left_out,
+                    });
+                }
+                Err(_) if tries < 5 => {}
+                Err(reason) => {
+                    return Err(Failure::new(FailureKind::Negative, &reason).hint("git status"));
+                }
+            }
+        }
+    }
+
+    /// Returns the first lines of the messages of commits, as far as they are kept here.
+    pub(super) fn subjects(&self, heads: &BTreeSet<&str>) -> BTreeMap<String, String> {
+        if heads.is_empty() || !self.snapshots.exist() {
+            return BTreeMap::new();
+        }
+        let input = heads
+            .iter()
+            .flat_map(|head| format!("{head}\n").into_bytes())
+            .collect();
+        let arguments = [
+            "log",
+            "--no-walk=unsorted",
+            "--ignore-missing",
+            "--format=%H %s",
+            "--stdin",
+        ];
+        let listed = self.snapshots.git().run_with_input(&arguments, Some(input));
+        let listed = listed.unwrap_or_default().stdout;
+        String::from_utf8_lossy(&listed)
+            .lines()
+            .filter_map(|line| line.split_once(' '))
+            .map(|(head, subject)| (head.to_owned(), subject.to_owned()))
+            .collect()
+    }
+
+    /// Returns every version, the newest first.
+    pub(super) fn all(&self) -> Vec<Version> {
+        let mut places = BTreeSet::new();
+        let by_place: BTreeMap<_, _> = self
+            .chapters
+            .iter()
+            .map(|chapter| ((&chapter.version.name, &chapter.version.key), chapter))
+            .collect();
+        let mut all = Vec::new();
+        for record in self.records.iter().rev() {
+            let place = (&record.name, &record.key);
+            places.insert(place);
+            all.push(Version {
+                record: Some(record.clone()),
+                chapter: by_place.get(&place).map(|chapter| (*chapter).clone()),
+                ..Version::default()
+            });
+        }
+        let others = self
+            .chapters
+            .iter()
+            .filter(|chapter| !places.contains(&(&chapter.version.name, &chapter.version.key)));
+        all.extend(others.map(|chapter| Version {
+            chapter: Some(chapter.clone()),
+            ..Version::default()
+        }));
+        all.sort_by_key(|version| std::cmp::Reverse(version.at_ms(None)));
+        all
+    }
+
+    /// Opens the store of this worktree.
+    pub(super) fn store(&self, context: &Context) -> Result<Store, Failure> {
+        let record = context.registry().find(&self.worktree.common_dir)?;
+        let settings = record.map(|record| record.settings).unwrap_or_default();
+        let ledger = Arc::new(Ledger::open(&context.paths.ledger())?);
+        let session = Session::open(&self.worktree, &settings, &context.paths, ledger)?;
+        Ok(Store {
+            session,
+            runtime: once::runtime()?,
+        })
+    }
+
+    fn matching(&self, id: &str) -> Vec<Version> {
+        let by_model =
+            |chapter: &&Chapter| id.len() > DIGITS_MIN && chapter.model.as_str().starts_with(id);
+        let of_chapter = |chapter: &Chapter| self.of_chapter(chapter);
+        let models: Vec<_> = self
+            .chapters
+            .iter()
+            .filter(by_model)
+            .map(of_chapter)
+            .collect();
+        if !models.is_empty() {
+            return models;
+        }
+        let named = |name: &str| name == id;
+        let found = self.of_places(
+            |record| named(&record.name),
+            |chapter| named(&chapter.version.name),
+        );
+        let is_hex = id.len() >= DIGITS_MIN
+            && id
+                .bytes()
+                .all(|byte| byte.is_ascii_hexdigit() || byte == b'+');
+        if !found.is_empty() || !is_hex {
+            return found;
+        }
+        let id = id.to_ascii_lowercase();
+        let is = |content: &str, head: Option<&str>, dirty: bool| {
+            content.starts_with(&id) || !dirty && head.is_some_and(|head| head.starts_with(&id))
+        };
+        self.of_places(
+            |record| is(&record.content, record.head.as_deref(), record.dirty),
+            |chapter| is(&chapter.content, chapter.head.as_deref(), chapter.dirty),
+        )
+    }
+
+    /// One version for each name and key and, where it is kept, for each of its codes: the newest of those that are equal.
+    fn of_places(
+        &self,
+        records: impl Fn(&Record) -> bool,
+        chapters: impl Fn(&Chapter) -> bool,
+    ) -> Vec<Version> {
+        let mut found: Vec<Version> = Vec::new();
+        for record in self.records.iter().rev().filter(|record| records(record)) {
+            let is_equal = |known: &Version| {
+                known
+                    .record
+                    .as_ref()
+                    .is_some_and(|known| known.disk() == record.disk())
+            };
+            if !found.iter().any(is_equal) {
+                found.push(self.of_record(record));
+            }
+        }
+        for chapter in self
+            .chapters
+            .iter()
+            .rev()
+            .filter(|chapter| chapters(chapter))
+        {
+            let place = (chapter.version.name.as_str(), chapter.version.key.as_str());
+            let is_same = |known: &Version| {
+                let content = known.record.as_ref().map(|record| record.content.as_str());
+                known.place() == place || content == Some(chapter.content.as_str())
+            };
+            if !found.iter().any(is_same) {
+                found.push(self.of_chapter(chapter));
+            }
+        }
+        found
+    }
+
+    pub(super) fn of_record(&self, record: &Record) -> Version {
+        let is_its = |chapter: &&Chapter| {
+            chapter.version.name == record.name && chapter.version.key == record.key
+        };
+        Version {
+            record: Some(record.clone()),
+            chapter: self.chapters.iter().rev().find(is_its).cloned(),
+            ..Version::default()
+        }
+    }
+
+    /// The version of a commit has a row for all its states: the one that it was made for comes first.
+    fn of_chapter(&self, chapter: &Chapter) -> Version {
+        let is_its = |record: &&Record| {
+            record.name == chapter.version.name && record.key == chapter.version.key
+        };
+        let own = || self.records.iter().rev().filter(is_its);
+        let exact =
+            own().find(|record| record.content == chapter.content && record.head == chapter.head);
+        let same_content = || {
+            self.records
+                .iter()
+                .rev()
+                .find(|record| record.content == chapter.content)
+        };
+        Version {
+            record: exact
+                .or_else(|| own().next())
+                .or_else(same_content)
+                .cloned(),
+            chapter: Some(chapter.clone()),
+            ..Version::default()
+        }
+    }
+
+    /// What git takes for a commit: a branch, `HEAD~2`, an abbreviation.
+    fn of_commit(&self, id: &str) -> Vec<Version> {
+        let text = format!("{id}^{{commit}}");
+        let named = Git::at(&self.worktree.root).line(&[
+            "rev-parse",
+            "-q",
+            "--verify",
+            "--end-of-options",
+            &text,
+        ]);
+        let Some(commit) = named.ok().and_then(|commit| String::from_utf8(commit).ok()) else {
+            return Vec::new();
+        };
+        let known = self.matching(&commit);
+        if known.is_empty() {
+            vec![Version {
+                commit: Some(commit),
+                ..Version::default()
+            }]
+        } else {
+            known
+        }
+    }
+}
+
+/// The store, asked from a command.
+pub(super) struct Store {
+    pub(super) session: Session,
+    pub(super) runtime: tokio::runtime::Runtime,
+}
+
+/// What refers to a LoggedModel.
+pub(super) struct Uses {
+    pub(super) row: Option<ModelRow>,
+    pub(super) traces: u64,
+    /// `None` where the store cannot tell in reasonable time.
+    pub(super) runs: Option<u64>,
+}
+
+/// How long a count beside a list may take.
+const QUICKLY: Duration = Duration::from_secs(1);
+/// Where each count is a request, only so many are asked for.
+const COUNTS_MAX: usize = 20;
+
+impl Store {
+    fn model(&self, id: &ModelId) -> Result<Option<ModelRow>, Failure> {
+        Ok(self.runtime.block_on(self.session.store().model(id))?)
+    }
+
+    fn model_of_trace(&self, trace: &str) -> Result<TraceLink, Failure> {
+        Ok(self
+            .runtime
+            .block_on(self.session.store().model_of_trace(trace))?)
+    }
+
+    /// Returns the page of a LoggedModel in the MLflow UI.
+    pub(super) fn link(&self, row: Option<&ModelRow>) -> Option<String> {
+        let row = row?;
+        let page = self.session.experiment_page(&row.experiment)?;
+        Some(format!("{page}/models/{}", row.id))
+    }
+
+    /// Asks what refers to a LoggedModel.
+    pub(super) fn uses(&self, id: &ModelId) -> Result<Uses, Failure> {
+        let store = self.session.store();
+        let asked = async {
+            let Some(row) = store.model(id).await? else {
+                return Ok(None);
+            };
+            let one = BTreeSet::from([id.clone()]);
+            let references = store.references(row.created_ms).await;
+            let experiments = match &references {
+                Ok(references) => references.experiments().to_vec(),
+                Err(_) => vec![row.experiment.clone()],
+            };
+            let traces = store.count_traces(&experiments, &one).await?;
+            Ok::<_, StoreError>(Some(Uses {
+                traces: traces.get(id).copied().unwrap_or(0),
+                runs: references.ok().map(|references| references.count(id)),
+                row: Some(row),
+            }))
+        };
+        self.runtime.block_on(asked)?.ok_or_else(|| {
+            Failure::new(
+                FailureKind::Negative,
+                &format!("{id} is no longer in the store"),
+            )
+            .hint("tracemark active")
+        })
+    }
+
+    /// Counts traces where that is one question; of the first few where each count is one.
+    pub(super) fn traces_quickly(
+        &self,
+        all: &[Version],
+        models: &BTreeSet<ModelId>,
+    ) -> Result<BTreeMap<ModelId, u64>, Failure> {
+        let store = self.session.store();
+        let first: BTreeSet<ModelId> = all
+            .iter()
+            .filter_map(Version::model)
+            .take(COUNTS_MAX)
+            .cloned()
+            .collect();
+        let is_file = self.session.store_file().is_some();
+        let asked = if is_file { models } else { &first };
+        let experiments: BTreeSet<ExperimentId> = all
+            .iter()
+            .filter_map(|version| Some(version.chapter.as_ref()?.experiment.clone()))
+            .collect();
+        let experiments: Vec<_> = experiments.into_iter().collect();
+        let counted =
+            async { tokio::time::timeout(QUICKLY, store.count_traces(&experiments, asked)).await };
+        match self.runtime.block_on(counted) {
+            Ok(counts) => Ok(counts?),
+            Err(_) => Ok(BTreeMap::new()),
+        }
+    }
+}
+
+/// Returns a time as people read it, in UTC.
+pub(super) fn when(ms: u64) -> String {
+    let at = std::time::UNIX_EPOCH + Duration::from_millis(ms);
+    let text = crate::mlflow::utc(at);
+    format!("{}Z", text.get(..19).unwrap_or(&text))
+}
+
+fn unknown(id: &str) -> Failure {
+    Failure::new(
+        FailureKind::Negative,
+        &format!("no version, commit or trace {id:?} is known here"),
+    )
+    .hint("tracemark log")
+}
+
+fn ambiguous(id: &str, several: &[Version]) -> Failure {
+    let lines: Vec<_> = several.iter().map(Version::line).collect();
+    Failure::new(
+        FailureKind::Negative,
+        &format!(
+            "{id:?} means {} versions: {}",
+            several.len(),
+            lines.join("; ")
+        ),
+    )
+    .hint("one of their model ids")
+}
+
+impl From<SnapshotError> for Failure {
+    fn from(error: SnapshotError) -> Self {
+        let message = error.to_string();
+        match error {
+            SnapshotError::Git(error) => error.into(),
+            SnapshotError::Path(error) => error.into(),
+            SnapshotError::Full { .. } => {
+                Self::new(FailureKind::Negative, &message).hint("tracemark gc")
+            }
+            SnapshotError::Changed(_) | SnapshotError::Unknown | SnapshotError::Damaged(_) => {
+                Self::new(FailureKind::Negative, &message).hint("tracemark log")
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Every file of one reading, for whoever keeps the code: each path with its blob, and the blob of its bytes as they lie on
+//! the disk; submodules and nested repositories with all of theirs.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use super::file_content::{self, ContentError};
+use super::file_map::{Entry, FileMap, Mode};
+use super::object::Format;
+use super::tree::{CapturedTree, TreeError, is_own_root};
+use super::{ReadError, classify, head};
+use crate::git::Git;
+use crate::ids::ContentId;
+
+/// All files of one worktree. Cheap to copy: copies share what they have in common.
+#[derive(Debug, Clone)]
+pub struct Files {
+    pub(crate) map: FileMap,
+    pub(crate) format: Format,
+    pub(crate) nested: Vec<Nested>,
+}
+
+/// A repository inside the worktree, be it a submodule or not.
+#[derive(Debug, Clone)]
+pub(crate) struct Nested {
+    /// Where it lies, relative to the worktree around it.
+    pub(crate) path: Vec<u8>,
+    /// The top of its own worktree.
+    pub(crate) root: PathBuf,
+    /// Its HEAD, `None` before its first commit.
+    pub(crate) head: Option<String>,
+    pub(crate) files: Files,
+}
+
+impl Files {
+    pub(super) fn plain(map: FileMap, format: Format) -> Self {
+        Self {
+            map,
+            format,
+            nested: Vec::new(),
+        }
+    }
+
+    /// Reads the worktree at `root` from scratch, and all repositories in it. Temporary files go to `scratch`.
+    ///
+    /// # Errors
+    /// As [`super::read`].
+    pub fn read(root: &Path, scratch: Option<&Path>) -> Result<(ContentId, Self), ReadError> {
+        read(&Git::at(root), root, scratch).map_err(|error| classify(root, error))
+    }
+}
+
+fn read(git: &Git, root: &Path, scratch: Option<&Path>) -> Result<(ContentId, Files), TreeError> {
+    let captured = CapturedTree::read(git, scratch)?;
+    if captured.top() != root {
+        return Err(TreeError::NoWorkTree);
+    }
+    let content = captured.content()?;
+    let (mut map, format) = captured.map()?;
+    let raw = as_on_disk(root, &captured, &map, format)?;
+    for (path, entry) in &raw {
+        map.insert(path, *entry);
+    }
+    let mut nested = Vec::new();
+    for path in captured.nested()? {
+        let dir = root.join(OsStr::from_bytes(&path));
+        let git = git.in_other_repository(&dir);
+        if !is_own_root(&git, &dir) {
+            continue;
+        }
+        let top = dir.canonicalize().map_err(TreeError::Scratch)?;
+        let (_, files) = read(&git, &top, None)?;
+        let head = head(&git).map(|(commit, _)| commit.to_string());
+        nested.push(Nested {
+            path,
+            root: top,
+            head,
+            files,
+        });
+    }
+    captured.verify()?;
+    if captured.has_nested() && captured.content()? != content {
+        return Err(TreeError::Torn);
+    }
+    let files = Files {
+        map,
+        format,
+        nested,
+    };
+    Ok((content, files))
+}
+
+/// Returns each file with the blob of its bytes.
+fn as_on_disk(
+    root: &Path,
+    captured: &CapturedTree,
+    map: &FileMap,
+    format: Format,
+) -> Result<Vec<(Vec<u8>, Entry)>, TreeError> {
+    let mut found = Vec::new();
+    for (path, stamp) in captured.stamps() {
+        let (Some(stamp), Some(entry)) = (stamp, map.get(path)) else {
+            continue;
+        };
+        if entry.mode == Mode::Gitlink {
+            continue;
+        }
+        let on_disk = file_content::read(&root.join(OsStr::from_bytes(path)), format);
+        let content = match on_disk {
+            Ok(Some(content)) if content.stamp == *stamp => content,
+            Err(ContentError::Io(error)) => return Err(TreeError::Scratch(error)),
+            _ => return Err(TreeError::Torn),
+        };
+        let entry = Entry {
+            raw: content.blob,
+            stamp: Some(*stamp),
+            ..*entry
+        };
+        found.push((path.clone(), entry));
+    }
+    Ok(found)
+}

@@ -1,0 +1,364 @@
+//! The object store: a bare git repository without references, whose objects lie in packs alone.
+//!
+//! A pack counts once git has read it back and named every object in it by its bytes (git-index-pack(1)).
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use super::SnapshotError;
+use crate::fs_util::{PathError, create_private_dir, replace};
+use crate::git::Git;
+use crate::identity::object::{Format, RawId};
+
+/// From so many packs on, the small ones are put together.
+const PACKS_MAX: usize = 12;
+/// The magic and version of a pack's table of contents (gitformat-pack(5)).
+const TABLE_HEAD: &[u8] = b"\xfftOc\0\0\0\x02";
+const FANOUT: usize = 256 * 4;
+
+/// Returns a git that works on the store at `git_dir`, whatever a person's or a machine's settings say.
+pub(super) fn git(git_dir: &Path) -> Git {
+    Git::at(git_dir)
+        .with_var("GIT_DIR", git_dir)
+        .with_var("GIT_CONFIG_GLOBAL", "/dev/null")
+        .with_var("GIT_CONFIG_SYSTEM", "/dev/null")
+        .with_var("GIT_NO_REPLACE_OBJECTS", "1")
+        .with_var("GIT_ATTR_NOSYSTEM", "1")
+        .with_var("XDG_CONFIG_HOME", git_dir)
+}
+
+/// A git of the user's that only gives objects away: fetches nothing, replaces nothing.
+pub(super) fn giving(git: Git) -> Git {
+    git.distrusting().with_var("GIT_NO_REPLACE_OBJECTS", "1")
+}
+
+/// The store, opened by the only process that writes to it.
+#[derive(Debug)]
+pub(super) struct Objects {
+    dir: PathBuf,
+    pub(super) format: Format,
+    pub(super) known: Known,
+}
+
+impl Objects {
+    /// Opens the store and makes it where there is none; what a crash left behind is removed.
+    pub(super) fn open(dir: &Path, format: Format) -> Result<Self, SnapshotError> {
+        if !dir.join("HEAD").is_file() {
+            make(dir, format)?;
+        }
+        let objects = Self {
+            known: Known::read(&dir.join("objects/pack"), format)?,
+            dir: dir.to_owned(),
+            format,
+        };
+        let scratch = objects.scratch();
+        match fs::remove_dir_all(&scratch) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(PathError::of("remove", &scratch)(error).into());
+            }
+            _ => {}
+        }
+        create_private_dir(&scratch)?;
+        Ok(objects)
+    }
+
+    pub(super) fn git(&self) -> Git {
+        git(&self.dir)
+    }
+
+    /// Returns where unfinished packs lie.
+    pub(super) fn scratch(&self) -> PathBuf {
+        self.dir.join("unfinished")
+    }
+
+    fn packs(&self) -> PathBuf {
+        self.dir.join("objects/pack")
+    }
+
+    /// Takes over objects of another store, with the deltas that they have there. Returns those that it does not have.
+    pub(super) fn import(
+        &mut self,
+        from: &Git,
+        wanted: &BTreeSet<RawId>,
+        size_max: u64,
+    ) -> Result<Import, SnapshotError> {
+        let unknown: Vec<_> = wanted.iter().filter(|id| !self.known.has(id)).collect();
+        let mut import = Import::default();
+        if unknown.is_empty() {
+            return Ok(import);
+        }
+        let from = giving(from.clone());
+        let input = unknown.iter().flat_map(|id| id_line(id)).collect();
+        let said = from
+            .run_with_input(&["cat-file", "--batch-check", "--buffer"], Some(input))?
+            .stdout;
+        let mut here = Vec::new();
+        for (line, id) in said.split(|byte| *byte == b'\n').zip(unknown) {
+            let mut words = line.split(|byte| *byte == b' ').skip(1);
+            let (kind, size) = (words.next().unwrap_or_default(), words.next());
+            let size =
+                size.and_then(|digits| std::str::from_utf8(digits).ok()?.parse::<u64>().ok());
+            match size {
+                Some(size) if size > size_max && kind == b"blob" => {
+                    import.too_large.insert(*id);
+                }
+                Some(_) => here.extend(id_line(id)),
+                None => {
+                    import.missing.insert(*id);
+                }
+            }
+        }
+        if !here.is_empty() {
+            self.pack_from(&from, here, "0")?;
+        }
+        Ok(import)
+    }
+
+    fn pack_from(&mut self, from: &Git, ids: Vec<u8>, window: &str) -> Result<(), SnapshotError> {
+        let base = self.scratch().join("import");
+        let base = base.to_string_lossy();
+        let window = format!("--window={window}");
+        let arguments = [
+            "-c",
+            "pack.threads=1",
+            "pack-objects",
+            "-q",
+            "--delta-base-offset",
+            &window,
+            &base,
+        ];
+        let name = from.run_with_input(&arguments, Some(ids))?.stdout;
+        let name = String::from_utf8_lossy(&name).trim().to_owned();
+        let pack = self.scratch().join(format!("import-{name}.pack"));
+        for other in ["idx", "rev"] {
+            crate::fs_util::remove_if_exists(&pack.with_extension(other))?;
+        }
+        self.take_in(&pack)
+    }
+
+    /// Reads a pack back, each object by its bytes, and makes it one of the store's.
+    pub(super) fn take_in(&mut self, pack: &Path) -> Result<(), SnapshotError> {
+        let table = pack.with_extension("idx");
+        let (pack_text, table_text) = (pack.to_string_lossy(), table.to_string_lossy());
+        let arguments = [
+            "index-pack",
+            "--no-rev-index",
+            "-o",
+            &table_text,
+            &pack_text,
+        ];
+        let name = self.git().line(&arguments)?;
+        let name = String::from_utf8_lossy(&name);
+        let name = name.rsplit('\t').next().unwrap_or_default().trim();
+        if RawId::from_hex(name.as_bytes()).is_none() {
+            return Err(SnapshotError::Damaged(format!("a pack called {name:?}")));
+        }
+        for (from, ending) in [(pack, "pack"), (&table, "idx")] {
+            let to = self.packs().join(format!("pack-{name}.{ending}"));
+            File::open(from)
+                .and_then(|file| file.sync_all())
+                .and_then(|()| fs::rename(from, &to))
+                .map_err(PathError::of("write", &to))?;
+        }
+        let packs = self.packs();
+        File::open(&packs)
+            .and_then(|dir| dir.sync_all())
+            .map_err(PathError::of("write", &packs))?;
+        let table = packs.join(format!("pack-{name}.idx"));
+        self.known.add(&table, self.format)
+    }
+
+    /// Puts small packs together, with deltas among their objects, where there are many.
+    pub(super) fn roll_up(&mut self) -> Result<(), SnapshotError> {
+        let mut packs: Vec<(u64, PathBuf)> = Vec::new();
+        for table in tables(&self.packs())? {
+            let size = table.with_extension("pack").metadata();
+            let size = size.map_err(PathError::of("read", &table))?.len();
+            packs.push((size, table));
+        }
+        if packs.len() < PACKS_MAX {
+            return Ok(());
+        }
+        packs.sort_unstable();
+        let mut sum = 0;
+        let small = packs.iter().take_while(|(size, _)| {
+            let joins = sum == 0 || *size <= sum * 2;
+            sum += size;
+            joins
+        });
+        let small: Vec<_> = small.map(|(_, table)| table.clone()).collect();
+        let mut ids = Vec::new();
+        for table in &small {
+            let table = Table::read(table, self.format)?;
+            ids.extend(table.ids().flat_map(|id| id_line(&id)));
+        }
+        let git = self.git();
+        self.pack_from(&git, ids, "50")?;
+        self.remove_packs(&small, 1)
+    }
+
+    /// Removes packs whose objects are all in later ones. The last `kept` tables are never removed.
+    pub(super) fn remove_packs(
+        &mut self,
+        tables: &[PathBuf],
+        kept: usize,
+    ) -> Result<(), SnapshotError> {
+        let newest: Vec<_> = self
+            .known
+            .tables
+            .iter()
+            .rev()
+            .take(kept)
+            .map(|table| table.file.clone())
+            .collect();
+        for table in tables.iter().filter(|table| !newest.contains(table)) {
+            crate::fs_util::remove_if_exists(table)?;
+            crate::fs_util::remove_if_exists(&table.with_extension("pack"))?;
+            self.known.tables.retain(|known| known.file != *table);
+        }
+        Ok(())
+    }
+
+    /// Keeps those objects and removes every other.
+    pub(super) fn keep_only(&mut self, ids: &BTreeSet<RawId>) -> Result<(), SnapshotError> {
+        let before = tables(&self.packs())?;
+        let git = self.git();
+        if ids.is_empty() {
+            return self.remove_packs(&before, 0);
+        }
+        let input = ids.iter().flat_map(id_line).collect();
+        self.pack_from(&git, input, "0")?;
+        self.remove_packs(&before, 1)
+    }
+}
+
+/// What another store did not give.
+#[derive(Debug, Default)]
+pub(super) struct Import {
+    pub(super) missing: BTreeSet<RawId>,
+    pub(super) too_large: BTreeSet<RawId>,
+}
+
+fn id_line(id: &RawId) -> Vec<u8> {
+    let mut line = id.to_hex().into_bytes();
+    line.push(b'\n');
+    line
+}
+
+/// As `git init --bare` makes it, without what templates and settings of a person would add.
+fn make(dir: &Path, format: Format) -> Result<(), SnapshotError> {
+    for part in ["objects/pack", "objects/info", "refs"] {
+        create_private_dir(&dir.join(part))?;
+    }
+    let config = match format {
+        Format::Sha1 => "[core]\n\trepositoryformatversion = 0\n\tbare = true\n",
+        Format::Sha256 => {
+            "[core]\n\trepositoryformatversion = 1\n\tbare = true\n[extensions]\n\tobjectformat = sha256\n"
+        }
+    };
+    replace(&dir.join("config"), config.as_bytes(), 0o600)?;
+    replace(&dir.join("HEAD"), b"ref: refs/heads/none\n", 0o600)?;
+    Ok(())
+}
+
+fn tables(packs: &Path) -> Result<Vec<PathBuf>, SnapshotError> {
+    let listed = fs::read_dir(packs).map_err(PathError::of("read", packs))?;
+    Ok(listed
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "idx"))
+        .filter(|path| path.with_extension("pack").is_file())
+        .collect())
+}
+
+/// Which objects the store holds.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    tables: Vec<Table>,
+}
+
+impl Known {
+    fn read(packs: &Path, format: Format) -> Result<Self, SnapshotError> {
+        let mut known = Self::default();
+        for table in tables(packs)? {
+            known.add(&table, format)?;
+        }
+        Ok(known)
+    }
+
+    fn add(&mut self, table: &Path, format: Format) -> Result<(), SnapshotError> {
+        self.tables.retain(|known| known.file != table);
+        self.tables.push(Table::read(table, format)?);
+        Ok(())
+    }
+
+    pub(super) fn has(&self, id: &RawId) -> bool {
+        self.tables.iter().any(|table| table.has(id))
+    }
+}
+
+/// The table of contents of one pack, version 2 (gitformat-pack(5)): ids in order behind 256 counts.
+#[derive(Debug)]
+struct Table {
+    file: PathBuf,
+    bytes: Vec<u8>,
+    width: usize,
+    count: usize,
+}
+
+impl Table {
+    fn read(file: &Path, format: Format) -> Result<Self, SnapshotError> {
+        let bytes = fs::read(file).map_err(PathError::of("read", file))?;
+        let width = format.id_length();
+        let damaged = || SnapshotError::Damaged(file.display().to_string());
+        let count = number(&bytes, TABLE_HEAD.len() + FANOUT - 4).ok_or_else(damaged)?;
+        let ids = TABLE_HEAD.len() + FANOUT;
+        let is_whole = bytes.starts_with(TABLE_HEAD) && bytes.len() >= ids + count * (width + 8);
+        let mut table = Self {
+            file: file.to_owned(),
+            bytes,
+            width,
+            count,
+        };
+        if !is_whole {
+            return Err(damaged());
+        }
+        // Checksums and offsets are git's affair.
+        table.bytes.truncate(ids + count * width);
+        Ok(table)
+    }
+
+    fn at(&self, place: usize) -> Option<&[u8]> {
+        let start = TABLE_HEAD.len() + FANOUT + place * self.width;
+        self.bytes.get(start..start + self.width)
+    }
+
+    fn ids(&self) -> impl Iterator<Item = RawId> {
+        (0..self.count).filter_map(|place| RawId::new(self.at(place)?))
+    }
+
+    fn has(&self, id: &RawId) -> bool {
+        let wanted = id.as_bytes();
+        let Some(first) = wanted.first().map(|byte| usize::from(*byte)) else {
+            return false;
+        };
+        let fanout = |at: usize| number(&self.bytes, TABLE_HEAD.len() + at * 4).unwrap_or(0);
+        let mut low = first.checked_sub(1).map_or(0, fanout);
+        let mut high = fanout(first).min(self.count);
+        while low < high {
+            let middle = low.midpoint(high);
+            match self.at(middle).map(|found| found.cmp(wanted)) {
+                Some(std::cmp::Ordering::Equal) => return true,
+                Some(std::cmp::Ordering::Less) => low = middle + 1,
+                _ => high = middle,
+            }
+        }
+        false
+    }
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<usize> {
+    let four = bytes.get(at..at + 4)?.try_into().ok()?;
+    usize::try_from(u32::from_be_bytes(four)).ok()
+}

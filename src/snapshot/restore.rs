@@ -1,0 +1,311 @@
+//! Bringing code back into a directory of its own: raw bytes, no filter, no hook, and each file compared at the end.
+
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use super::read::{BlobSink, TreeFile, wrong_path};
+use super::{LeftOut, Record, SnapshotError, Snapshots, path_text};
+use crate::fs_util::PathError;
+use crate::git::{Git, GitError, records};
+use crate::identity::file_content;
+use crate::identity::file_map::Mode;
+use crate::identity::object::{Format, RawId};
+
+/// Why code was not brought back.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// Something lies there.
+    #[error("{} exists", .0.display())]
+    Exists(PathBuf),
+    /// What was written is not what was kept.
+    #[error("{} of {} files are not as they were kept, {:?} among them", .wrong.len(), .files, .wrong.first().map(String::as_str).unwrap_or_default())]
+    Wrong {
+        /// How many files there are.
+        files: usize,
+        /// Those that differ.
+        wrong: Vec<String>,
+    },
+    /// The snapshot cannot be read.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// The directory cannot be written.
+    #[error(transparent)]
+    Path(#[from] PathError),
+}
+
+/// What was brought back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// How many files were written and compared.
+    pub files: usize,
+    /// True for a linked worktree at the version's commit, false for plain files.
+    pub linked: bool,
+    /// What was not kept.
+    pub left_out: Vec<LeftOut>,
+}
+
+impl Snapshots {
+    /// Brings a version back into `dir`, which must not exist: as a linked worktree of the repository at `root` with HEAD
+    /// detached at the version's commit, or as plain files where `plain` says so or that commit is gone.
+    ///
+    /// # Errors
+    /// [`RestoreError`]; what was written so far is removed.
+    pub fn restore(
+        &self,
+        record: &Record,
+        root: &Path,
+        dir: &Path,
+        plain: bool,
+    ) -> Result<Restored, RestoreError> {
+        if dir.symlink_metadata().is_ok() {
+            return Err(RestoreError::Exists(dir.to_owned()));
+        }
+        let files = self.list(record.disk())?;
+        let head = record.head.as_deref().filter(|_| !plain);
+        let user = quiet(Git::at(root)).map_err(SnapshotError::Git)?;
+        let linked = match head {
+            Some(head) if has_commit(&user, head) => {
+                link(&user, head, dir).map_err(SnapshotError::Git)?;
+                true
+            }
+            _ => {
+                fs::create_dir_all(dir).map_err(PathError::of("create", dir))?;
+                false
+            }
+        };
+        let outcome = self.fill(record, &files, dir);
+        if outcome.is_err() {
+            take_back(&user, dir, linked);
+        }
+        Ok(Restored {
+            files: outcome?,
+            linked,
+            left_out: record.left_out.clone(),
+        })
+    }
+
+    fn fill(&self, record: &Record, files: &[TreeFile], dir: &Path) -> Result<usize, RestoreError> {
+        let left_out: BTreeSet<_> = record
+            .left_out
+            .iter()
+            .map(|file| file.path.as_str())
+            .collect();
+        let is_kept = |file: &&TreeFile| !left_out.contains(path_text(&file.path).as_str());
+        let (gitlinks, files): (Vec<_>, Vec<_>) = files
+            .iter()
+            .filter(is_kept)
+            .partition(|file| file.mode == Mode::Gitlink);
+        let mut dirs = Dirs::new(dir);
+        for file in gitlinks {
+            let path = dirs.ready(&file.path)?;
+            make_dir(&path)?;
+        }
+        let ids: Vec<_> = files.iter().map(|file| file.id).collect();
+        let mut writer = Writer {
+            files: &files,
+            dirs,
+            open: None,
+        };
+        self.read_blobs(&ids, &mut writer)?;
+        let wrong: Vec<_> = files
+            .iter()
+            .filter(|file| !is_as_kept(dir, file))
+            .map(|file| path_text(&file.path))
+            .collect();
+        if wrong.is_empty() {
+            Ok(files.len())
+        } else {
+            Err(RestoreError::Wrong {
+                files: files.len(),
+                wrong,
+            })
+        }
+    }
+}
+
+/// A git that runs nothing that the repository names: hooks above all.
+fn quiet(git: Git) -> Result<Git, GitError> {
+    let git = git.distrusting().with_config(&[
+        "core.hooksPath=/dev/null",
+        "core.fsmonitor=false",
+        "core.untrackedCache=false",
+        "core.sparseCheckout=false",
+        "submodule.recurse=false",
+        "gc.auto=0",
+        "maintenance.auto=false",
+    ]);
+    let listed = git.run(&["config", "--list", "--name-only", "-z"])?.stdout;
+    // Hooks by configuration (git-config(1) of git 2.54): an empty event is none.
+    let hooks: Vec<_> = records(&listed)
+        .filter(|key| key.starts_with(b"hook.") && key.ends_with(b".event"))
+        .map(|key| OsString::from_vec(key.to_vec()))
+        .collect();
+    Ok(if hooks.is_empty() {
+        git
+    } else {
+        git.with_emptied(hooks)
+    })
+}
+
+fn has_commit(git: &Git, head: &str) -> bool {
+    let tree = format!("{head}^{{tree}}");
+    git.run(&["cat-file", "-e", &tree]).is_ok()
+        && git
+            .run(&["ls-tree", "-r", "-t", "-z", "--name-only", head])
+            .is_ok()
+}
+
+/// A linked worktree without files whose index is that of its commit.
+fn link(git: &Git, head: &str, dir: &Path) -> Result<(), GitError> {
+    let arguments = ["worktree", "add", "-q", "--detach", "--no-checkout"].map(OsStr::new);
+    let arguments = [&arguments[..], &[dir.as_os_str(), OsStr::new(head)]].concat();
+    git.run(&arguments)?;
+    git.clone()
+        .in_dir(dir)
+        .run(&["read-tree", "--no-sparse-checkout", head])?;
+    Ok(())
+}
+
+fn take_back(git: &Git, dir: &Path, linked: bool) {
+    let removed = if linked {
+        let arguments = ["worktree", "remove", "--force"].map(OsStr::new);
+        git.run(&[&arguments[..], &[dir.as_os_str()]].concat())
+            .is_ok()
+    } else {
+        fs::remove_dir_all(dir).is_ok()
+    };
+    tracing::debug!(removed, dir = %dir.display(), "what was written is taken back");
+}
+
+/// Directories that were made, so that nothing is ever written through a link.
+struct Dirs<'a> {
+    top: &'a Path,
+    made: BTreeSet<PathBuf>,
+}
+
+impl<'a> Dirs<'a> {
+    fn new(top: &'a Path) -> Self {
+        Self {
+            top,
+            made: BTreeSet::new(),
+        }
+    }
+
+    /// Returns where the file of that path goes; its directories are there.
+    fn ready(&mut self, path: &[u8]) -> Result<PathBuf, PathError> {
+        let to = self.top.join(OsStr::from_bytes(path));
+        let is_odd =
+            |part: &[u8]| matches!(part, b"" | b"." | b"..") || part.eq_ignore_ascii_case(b".git");
+        if path.split(|byte| *byte == b'/').any(is_odd) {
+            return Err(PathError::of("write", &to)(wrong_path()));
+        }
+        let above = to.ancestors().skip(1).take_while(|dir| *dir != self.top);
+        let mut above: Vec<_> = above
+            .filter(|dir| !self.made.contains(*dir))
+            .map(Path::to_owned)
+            .collect();
+        while let Some(dir) = above.pop() {
+            make_dir(&dir)?;
+            self.made.insert(dir);
+        }
+        Ok(to)
+    }
+}
+
+fn make_dir(dir: &Path) -> Result<(), PathError> {
+    let made = match fs::create_dir(dir) {
+        Err(error) if dir.symlink_metadata().is_ok_and(|found| found.is_dir()) => {
+            drop(error);
+            Ok(())
+        }
+        made => made,
+    };
+    made.map_err(PathError::of("create", dir))
+}
+
+struct Writer<'a> {
+    files: &'a [&'a TreeFile],
+    dirs: Dirs<'a>,
+    open: Option<Open>,
+}
+
+enum Open {
+    File(PathBuf, File),
+    Link(PathBuf, Vec<u8>),
+}
+
+impl BlobSink for Writer<'_> {
+    fn begin(&mut self, place: usize, size: Option<u64>) -> Result<(), SnapshotError> {
+        let Some(file) = self.files.get(place) else {
+            return Err(SnapshotError::Damaged(
+                "more objects than asked for".to_owned(),
+            ));
+        };
+        if size.is_none() {
+            return Err(SnapshotError::Damaged(format!(
+                "{} is missing",
+                path_text(&file.path)
+            )));
+        }
+        let path = self.dirs.ready(&file.path)?;
+        let mode = match file.mode {
+            Mode::Link => {
+                self.open = Some(Open::Link(path, Vec::new()));
+                return Ok(());
+            }
+            Mode::Executable => 0o777,
+            Mode::Plain | Mode::Gitlink => 0o666,
+        };
+        let made = File::options()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(&path);
+        self.open = Some(Open::File(
+            path.clone(),
+            made.map_err(PathError::of("write", &path))?,
+        ));
+        Ok(())
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> Result<(), SnapshotError> {
+        match &mut self.open {
+            Some(Open::File(path, file)) => {
+                file.write_all(bytes)
+                    .map_err(PathError::of("write", path))?;
+            }
+            Some(Open::Link(_, target)) => target.extend_from_slice(bytes),
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), SnapshotError> {
+        if let Some(Open::Link(path, target)) = self.open.take() {
+            std::os::unix::fs::symlink(OsStr::from_bytes(&target), &path)
+                .map_err(PathError::of("write", &path))?;
+        }
+        Ok(())
+    }
+}
+
+fn is_as_kept(dir: &Path, file: &TreeFile) -> bool {
+    let format = if file.id.as_bytes().len() == Format::Sha1.id_length() {
+        Format::Sha1
+    } else {
+        Format::Sha256
+    };
+    let found = file_content::read(&dir.join(OsStr::from_bytes(&file.path)), format);
+    found.is_ok_and(|content| {
+        content.is_some_and(|content| is_same((content.mode, content.blob), file))
+    })
+}
+
+fn is_same((mode, blob): (Mode, RawId), file: &TreeFile) -> bool {
+    mode == file.mode && blob == file.id
+}

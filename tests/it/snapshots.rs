@@ -1,0 +1,611 @@
+//! Does the code of every version come back byte for byte, whatever happens to the repository, and does the repository never
+//! notice?
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+
+use tracemark::identity::files::Files;
+use tracemark::identity::reader::WorktreeReader;
+use tracemark::ids::ContentId;
+use tracemark::snapshot::{Limits, Occasion, Record, Snapshots, Why};
+use tracemark::touched::Touched;
+
+use crate::world::World;
+
+const LIMITS: Limits = Limits {
+    file: 1 << 20,
+    quota: 1 << 30,
+};
+
+/// What lies at a path: a file with its executable bit and bytes, or a link with its text.
+type Lying = BTreeMap<Vec<u8>, (char, Vec<u8>)>;
+
+/// Every file below a directory, without the git directories.
+fn lying(top: &Path) -> Lying {
+    let mut found = Lying::new();
+    let mut waiting = vec![top.to_owned()];
+    while let Some(dir) = waiting.pop() {
+        for entry in std::fs::read_dir(&dir).unwrap().flatten() {
+            let path = entry.path();
+            if entry.file_name() == ".git" {
+                continue;
+            }
+            let metadata = path.symlink_metadata().unwrap();
+            let name = path
+                .strip_prefix(top)
+                .unwrap()
+                .as_os_str()
+                .as_bytes()
+                .to_vec();
+            if metadata.is_dir() {
+                waiting.push(path);
+            } else if metadata.is_symlink() {
+                let target = path.read_link().unwrap();
+                found.insert(name, ('l', target.as_os_str().as_bytes().to_vec()));
+            } else {
+                let is_executable = metadata.permissions().mode() & 0o100 != 0;
+                let kind = if is_executable { 'x' } else { '-' };
+                found.insert(name, (kind, std::fs::read(&path).unwrap()));
+            }
+        }
+    }
+    found
+}
+
+/// A repository whose states are kept, and a reader as the daemon has one.
+struct Keeper {
+    world: World,
+    reader: WorktreeReader,
+    snapshots: Snapshots,
+}
+
+impl Keeper {
+    fn new(world: World) -> Self {
+        let (root, common) = (root(&world), root(&world).join(".git"));
+        std::fs::create_dir_all(common.join("tracemark")).unwrap();
+        Self {
+            reader: WorktreeReader::new(&root, &common, &common.join("tracemark")),
+            snapshots: Snapshots::of(&common),
+            world,
+        }
+    }
+
+    fn files(&mut self) -> (ContentId, bool, Files) {
+        let reading = self.reader.read(&Touched::Everything).unwrap();
+        let files = self.reader.files().unwrap_or_else(|| {
+            let (content, files) = Files::read(&root(&self.world), None).unwrap();
+            assert_eq!(content, reading.content);
+            files
+        });
+        (reading.content, reading.dirty, files)
+    }
+
+    fn keep(&mut self, name: &str) -> Record {
+        let (content, dirty, files) = self.files();
+        let head = self
+            .world
+            .command("git")
+            .args(["rev-parse", "-q", "--verify", "HEAD"])
+            .output()
+            .unwrap();
+        let head = String::from_utf8(head.stdout).unwrap();
+        let head = Some(head.trim()).filter(|head| !head.is_empty());
+        let occasion = Occasion {
+            root: &root(&self.world),
+            name,
+            key: content.as_str(),
+            content: content.as_str(),
+            head,
+            branch: None,
+            dirty,
+            at_ms: 1,
+        };
+        self.snapshots.keep(&occasion, &files, &LIMITS).unwrap()
+    }
+
+    /// Brings a version back and returns what lies there then.
+    fn restored(&self, record: &Record, plain: bool) -> Lying {
+        let dir = self.world.base().join("restored");
+        let restored = self
+            .snapshots
+            .restore(record, &root(&self.world), &dir, plain)
+            .unwrap();
+        let lies = lying(&dir);
+        if restored.linked {
+            let dir = dir.to_str().unwrap();
+            self.world.git(&["worktree", "remove", "--force", dir]);
+        } else {
+            std::fs::remove_dir_all(&dir).unwrap();
+        }
+        lies
+    }
+}
+
+fn root(world: &World) -> PathBuf {
+    world.repo().canonicalize().unwrap()
+}
+
+/// The same numbers for the same seed.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % limit
+    }
+
+    fn name(&mut self) -> &'static [u8] {
+        NAMES[self.below(NAMES.len())]
+    }
+}
+
+const NAMES: [&[u8]; 16] = [
+    b"app.py",
+    b"deep/er/model.py",
+    b"deep/prompt.txt",
+    b"notes.txt",
+    b"a b/c d.txt",
+    b"lat\xe9in.txt",
+    b"new\nline",
+    b"back\\slash",
+    "sch\u{f6}n.py".as_bytes(),
+    b"run.sh",
+    b"dos.crlf",
+    b"stamp.id",
+    b"loud.up",
+    b"deep/wide.w16",
+    b"data.bin",
+    b"empty",
+];
+const ATTRIBUTES: &str = "*.txt text=auto\n*.crlf text eol=crlf\n*.id ident\n*.up filter=up\n*.w16 text working-tree-encoding=UTF-16LE\n";
+
+fn bytes_for(name: &[u8], dice: &mut Dice) -> Vec<u8> {
+    let lines: Vec<_> = (0..dice.below(12))
+        .map(|_| format!("line {}", dice.below(40)))
+        .collect();
+    let text = match dice.below(3) {
+        0 => lines.join("\r\n") + "\r\n",
+        1 => lines.join("\n") + "\r\nmixed\n",
+        _ => lines.join("\n"),
+    };
+    if name.ends_with(b".w16") {
+        let text = text.replace('\r', "");
+        return text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    }
+    if name.ends_with(b".id") {
+        return format!("$Id$\n{text}").into_bytes();
+    }
+    if name.ends_with(b".bin") {
+        return (0..dice.below(3000))
+            .map(|_| u8::try_from(dice.below(256)).unwrap())
+            .collect();
+    }
+    if name.ends_with(b"empty") {
+        return Vec::new();
+    }
+    text.into_bytes()
+}
+
+/// Takes away whatever lies at a path.
+fn clear(path: &Path) {
+    match path.symlink_metadata() {
+        Ok(found) if found.is_dir() => std::fs::remove_dir_all(path).unwrap(),
+        Ok(_) => std::fs::remove_file(path).unwrap(),
+        Err(_) => {}
+    }
+}
+
+fn edit(world: &World, dice: &mut Dice, inside: bool) {
+    let name = dice.name();
+    let top = match dice.below(6) {
+        0 if inside => world.repo().join("sub"),
+        1 if inside => world.repo().join("nested"),
+        _ => world.repo(),
+    };
+    let path = top.join(OsStr::from_bytes(name));
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    match dice.below(10) {
+        0 => clear(&path),
+        1 => {
+            clear(&path);
+            let target = dice.name();
+            symlink(OsStr::from_bytes(target), &path).unwrap();
+        }
+        2 if path.is_file() && !path.is_symlink() => {
+            let mode = if dice.below(2) == 0 { 0o755 } else { 0o644 };
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        }
+        3 => {
+            let other = dice.name();
+            let other = top.join(OsStr::from_bytes(other));
+            let has_place = other.parent().unwrap().is_dir();
+            // A name that decides on conversion would have to hold what it converts.
+            let fits = other.extension() == path.extension();
+            if path.symlink_metadata().is_ok() && has_place && fits {
+                std::fs::rename(&path, &other).unwrap();
+            }
+        }
+        _ => {
+            if path.is_symlink() {
+                clear(&path);
+            }
+            std::fs::write(&path, bytes_for(name, dice)).unwrap();
+        }
+    }
+}
+
+/// What people do to a repository.
+fn disturb(world: &World, dice: &mut Dice, inside: bool) {
+    let many = world.git(&["rev-list", "--count", "HEAD"]) != "1";
+    match dice.below(14) {
+        0 => add_ours(world),
+        1 | 2 => {
+            add_ours(world);
+            world.git(&["commit", "-q", "--allow-empty", "-m", "next"]);
+        }
+        3 => {
+            add_ours(world);
+            world.git(&["commit", "-q", "--amend", "--allow-empty", "-m", "amended"]);
+        }
+        4 if many => drop(world.git(&["reset", "-q", "--soft", "HEAD~1"])),
+        5 => drop(world.git(&["checkout", "-q", "-B", "side"])),
+        6 => {
+            world.git(&["checkout", "-q", "-B", "main"]);
+            let branches = world.git(&["for-each-ref", "--format=%(refname:short)", "refs/heads"]);
+            if branches.lines().any(|branch| branch == "side") {
+                world.git(&["branch", "-q", "-D", "side"]);
+            }
+        }
+        7 => drop(world.git(&["repack", "-adfq"])),
+        8 => forget_everything(world),
+        9 if inside => {
+            for dir in ["sub", "nested"] {
+                world.git(&["-C", dir, "add", "-A"]);
+                world.git(&["-C", dir, "commit", "-q", "--allow-empty", "-m", "inside"]);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// A nested repository stays untracked: git takes one in only with a commit.
+fn add_ours(world: &World) {
+    world.git(&["add", "-A", "--", ".", ":(exclude)nested"]);
+}
+
+/// Everything that no branch reaches is gone afterwards, and every pack is another one.
+fn forget_everything(world: &World) {
+    world.git(&["reflog", "expire", "--expire=now", "--all"]);
+    world.git(&["gc", "-q", "--prune=now"]);
+    world.git(&["repack", "-adfq"]);
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+}
+
+/// More of it with `TRACEMARK_SNAPSHOT_STEPS`, another walk with `TRACEMARK_SEED`.
+fn walk(seed: u64, steps: u64, inside: bool) {
+    let world = World::with_commit();
+    world.git(&["config", "core.safecrlf", "false"]);
+    if inside {
+        world.git(&["config", "filter.up.clean", "tr a-z A-Z"]);
+        world.git(&["config", "filter.up.smudge", "tr A-Z a-z"]);
+        world.add_submodule();
+        world.git(&["init", "-q", "nested"]);
+    }
+    world.write(".gitattributes", ATTRIBUTES);
+    world.commit_ours();
+    let mut keeper = Keeper::new(world);
+    let mut dice = Dice(number("TRACEMARK_SEED", seed));
+    let mut expected = Vec::new();
+    for step in 0..number("TRACEMARK_SNAPSHOT_STEPS", steps) {
+        for _ in 0..=dice.below(3) {
+            edit(&keeper.world, &mut dice, inside);
+        }
+        let record = keeper.keep(&format!("{step}"));
+        expected.push((record, lying(&keeper.world.repo())));
+        disturb(&keeper.world, &mut dice, inside);
+    }
+    keeper.world.git(&["checkout", "-q", "--orphan", "empty"]);
+    keeper.world.git(&["rm", "-rqf", "--cached", "."]);
+    keeper
+        .world
+        .git(&["commit", "-q", "--allow-empty", "-m", "nothing is left"]);
+    keeper
+        .world
+        .git(&["for-each-ref", "--format=%(refname:short)", "refs/heads"])
+        .lines()
+        .filter(|branch| *branch != "empty")
+        .for_each(|branch| drop(keeper.world.git(&["branch", "-q", "-D", branch])));
+    forget_everything(&keeper.world);
+    for (step, (record, lay)) in expected.iter().enumerate() {
+        assert!(record.is_whole(), "{step}: {record:?}");
+        let found = keeper.restored(record, false);
+        assert_eq!(names(&found), names(lay), "{step}: {record:?}");
+        assert_eq!(found, *lay, "{step}: {record:?}");
+    }
+}
+
+fn names(lying: &Lying) -> Vec<String> {
+    lying
+        .keys()
+        .map(|name| String::from_utf8_lossy(name).into_owned())
+        .collect()
+}
+
+#[test]
+fn every_state_of_a_plain_repository_comes_back_after_all_of_it_is_gone() {
+    walk(1, 100, false);
+}
+
+#[test]
+fn every_state_with_filters_submodules_and_nested_repositories_comes_back_after_all_of_it_is_gone()
+{
+    walk(2, 40, true);
+}
+
+/// What anybody can see of a repository without looking into `.git/tracemark`.
+fn outside(world: &World) -> String {
+    let mirror = world.base().join("mirror.git");
+    let _new = std::fs::remove_dir_all(&mirror);
+    let at = mirror.to_str().unwrap();
+    world.git(&["init", "-q", "--bare", at]);
+    world.git(&["push", "-q", "--mirror", at]);
+    let told = [
+        &["fsck", "--full", "--strict", "--unreachable"][..],
+        &["log", "--all", "--format=raw"],
+        &["for-each-ref"],
+        &["count-objects", "-v"],
+        &["status", "--porcelain", "--ignored"],
+        &["worktree", "list"],
+        &["-C", at, "for-each-ref"],
+        &["-C", at, "rev-list", "--all", "--objects"],
+        &["rev-parse", "--short=4", "HEAD"],
+    ];
+    told.map(|command| world.git(command)).join("\n")
+}
+
+#[test]
+fn nothing_outside_of_its_own_directory_tells_of_a_snapshot() {
+    let world = World::with_commit();
+    world.write(".gitattributes", ATTRIBUTES);
+    world.write("loud.txt", "windows\r\n");
+    world.commit("second");
+    let mut keeper = Keeper::new(world);
+    let own = keeper.world.repo().join(".git/tracemark");
+    let files = |keeper: &Keeper| {
+        let mut files = keeper.world.files_with_times(".git");
+        files.retain(|path, _| !path.starts_with(&own));
+        files
+    };
+    keeper.world.write("untracked.txt", "new\r\n");
+    keeper.world.write("app.py", "changed");
+    let told = outside(&keeper.world);
+    let before = files(&keeper);
+    for step in 0..30 {
+        keeper.world.write("app.py", format!("changed {step}\r\n"));
+        keeper.keep(&step.to_string());
+    }
+    keeper.world.write("app.py", "changed");
+    let after = files(&keeper);
+    let paths: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    let changed: Vec<_> = paths
+        .into_iter()
+        .filter(|path| before.get(*path) != after.get(*path))
+        .collect();
+    assert_eq!(changed, Vec::<&PathBuf>::new());
+    assert_eq!(outside(&keeper.world), told);
+}
+
+#[test]
+fn secrets_and_large_files_are_named_and_not_kept_until_they_are_committed() {
+    let world = World::with_commit();
+    let mut keeper = Keeper::new(world);
+    keeper.world.write(".env", "TOKEN=1");
+    keeper.world.write(".env.example", "TOKEN=");
+    keeper.world.write("weights.bin", vec![7; (1 << 20) + 1]);
+    let record = keeper.keep("partly");
+    let left_out: Vec<_> = record
+        .left_out
+        .iter()
+        .map(|file| (file.path.as_str(), file.why))
+        .collect();
+    assert_eq!(
+        left_out,
+        [(".env", Why::Secret), ("weights.bin", Why::TooLarge)]
+    );
+    let restored = keeper.restored(&record, false);
+    assert_eq!(names(&restored), [".env.example", "app.py"]);
+    let objects = keeper
+        .snapshots
+        .git()
+        .run(&["cat-file", "--batch-all-objects", "--batch"])
+        .unwrap()
+        .stdout;
+    assert!(!String::from_utf8_lossy(&objects).contains("TOKEN=1"));
+
+    keeper.world.write("app.py", "another");
+    let again = keeper.keep("again");
+    assert_eq!(again.left_out, record.left_out);
+    std::fs::remove_file(keeper.world.repo().join("weights.bin")).unwrap();
+    keeper.world.commit("the secret is everybody's now");
+    assert!(keeper.keep("whole").is_whole());
+}
+
+#[test]
+fn a_file_that_changed_after_it_was_read_makes_no_snapshot() {
+    let world = World::with_commit();
+    let mut keeper = Keeper::new(world);
+    keeper.world.write("app.py", "read");
+    let (content, _, files) = keeper.files();
+    keeper.world.write("app.py", "then changed");
+    let occasion = Occasion {
+        root: &root(&keeper.world),
+        name: "torn",
+        key: content.as_str(),
+        content: content.as_str(),
+        head: None,
+        branch: None,
+        dirty: true,
+        at_ms: 1,
+    };
+    let refused = keeper
+        .snapshots
+        .keep(&occasion, &files, &LIMITS)
+        .unwrap_err();
+    assert!(refused.to_string().contains("app.py"), "{refused}");
+    assert_eq!(keeper.snapshots.records().unwrap(), []);
+}
+
+#[test]
+fn what_a_partial_clone_lacks_is_named() {
+    let origin = World::with_commit();
+    origin.write("big/model.txt", "far away");
+    origin.commit("second");
+    origin.git(&["config", "uploadpack.allowFilter", "true"]);
+    let mut world = World::without_repository();
+    world.set("GIT_CONFIG_COUNT", "0");
+    let url = format!("file://{}", origin.repo().display());
+    let repo = world.repo();
+    world.git(&[
+        "clone",
+        "-q",
+        "--filter=blob:none",
+        "--sparse",
+        &url,
+        repo.to_str().unwrap(),
+    ]);
+    let mut keeper = Keeper::new(world);
+    let record = keeper.keep("sparse");
+    let left_out: Vec<_> = record
+        .left_out
+        .iter()
+        .map(|file| (file.path.as_str(), file.why))
+        .collect();
+    assert_eq!(left_out, [("big/model.txt", Why::NotHere)]);
+    assert_eq!(names(&keeper.restored(&record, true)), ["app.py"]);
+}
+
+#[test]
+fn repositories_of_sha256_and_reftable_are_kept_too() {
+    let world = World::without_repository();
+    let repo = world.repo();
+    world.git(&[
+        "init",
+        "-q",
+        "-b",
+        "main",
+        "--object-format=sha256",
+        "--ref-format=reftable",
+        repo.to_str().unwrap(),
+    ]);
+    world.write("app.py", "one");
+    world.commit("first");
+    let mut keeper = Keeper::new(world);
+    keeper.world.write("app.py", "two");
+    keeper.world.write("new.py", "three");
+    let (record, lay) = (keeper.keep("two"), lying(&keeper.world.repo()));
+    keeper.world.git(&["checkout", "-q", "-f", "main"]);
+    assert_eq!(keeper.restored(&record, false), lay);
+}
+
+/// The words of a command's answer, from a repository that is tracked and has one version for each text of `app.py`.
+fn told(world: &World, arguments: &[&str]) -> String {
+    world.tracemark(arguments).ok()
+}
+
+#[test]
+fn from_any_id_the_exact_code_comes_back_and_is_compared() {
+    let world = World::with_commit();
+    let store = crate::python::sqlite_store(world.base());
+    told(&world, &["up", "--store", &store]);
+    let clean = told(&world, &["active"]).trim().to_owned();
+    world.write("app.py", "print('second')\n");
+    world.write("prompts/x.md", "Be brief.\n");
+    let second = told(&world, &["active"]).trim().to_owned();
+    let (name, content) = {
+        let active: serde_json::Value =
+            serde_json::from_str(&told(&world, &["active", "--json"])).unwrap();
+        (
+            active["name"].as_str().unwrap().to_owned(),
+            active["content"].as_str().unwrap().to_owned(),
+        )
+    };
+    for id in [&clean, &second] {
+        let model = crate::python::look(&store, &["model", id]);
+        assert_eq!(model["tags"]["tracemark.restorable"], "true", "{model}");
+    }
+    world.write("app.py", "print('third')\n");
+    let shown = told(&world, &["show", &second]);
+    for word in [
+        second.as_str(),
+        name.as_str(),
+        &content,
+        "M app.py",
+        "A prompts/x.md",
+        "yes, every file",
+    ] {
+        assert!(shown.contains(word), "{word} in {shown}");
+    }
+    assert_eq!(
+        told(&world, &["show", &format!("{name}:app.py")]),
+        "print('second')\n"
+    );
+    let diff = told(&world, &["diff", &second, "@", "--", "app.py"]);
+    assert!(
+        diff.contains("-print('second')") && diff.contains("+print('third')"),
+        "{diff}"
+    );
+    assert!(told(&world, &["diff", "HEAD", &second]).contains("+Be brief."));
+
+    let lay = |dir: &str| lying(&world.base().join(dir));
+    let head = world.git(&["rev-parse", "HEAD"]);
+    for (dir, id) in [("r1", &second[..8]), ("r2", &name), ("r3", &content[..10])] {
+        let at = format!("../{dir}");
+        let said = told(&world, &["restore", id, &at]);
+        assert!(said.contains("a linked worktree"), "{said}");
+        assert_eq!(lay(dir)[&b"app.py"[..]].1, b"print('second')\n");
+        assert_eq!(world.git(&["-C", &at, "rev-parse", "HEAD"]), head);
+        assert_eq!(
+            world.git(&["-C", &at, "status", "--porcelain"]),
+            "M app.py\n?? prompts/"
+        );
+    }
+    told(&world, &["restore", &head[..9], "../r4", "--plain"]);
+    assert_eq!(names(&lay("r4")), ["app.py"]);
+    world
+        .tracemark(&["restore", &second, "../r4"])
+        .failed(1, "exists");
+    world
+        .tracemark(&["restore", &second, "inside"])
+        .failed(1, "inside a worktree");
+    world
+        .tracemark(&["restore", "tr-none", "../r5"])
+        .failed(1, "no version, commit or trace");
+    world
+        .tracemark(&["show", "nothing"])
+        .failed(1, "no version, commit or trace");
+
+    let listed = told(&world, &["log"]);
+    assert!(
+        listed.contains("app.py") && listed.contains("commit "),
+        "{listed}"
+    );
+    let listed: serde_json::Value =
+        serde_json::from_str(&told(&world, &["log", "--json"])).unwrap();
+    let models: Vec<_> = listed["versions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["model_id"].as_str().unwrap())
+        .collect();
+    assert_eq!(models.last(), Some(&clean.as_str()));
+    assert!(models.contains(&second.as_str()));
+}
