@@ -28,7 +28,7 @@ pub(super) fn run(context: &Context, arguments: &RestoreArgs) -> Result<(), Fail
         .snapshots
         .restore(record, &versions.worktree.root, &dir, arguments.plain)
         .map_err(|error| failure(error, &dir))?;
-    answer(&text(record, &restored, &dir))?;
+    answer(&text(record, &restored, &arguments.dir))?;
     if !restored.left_out.is_empty() {
         let count = restored.left_out.len();
         warn(

@@ -609,3 +609,63 @@ fn from_any_id_the_exact_code_comes_back_and_is_compared() {
     assert_eq!(models.last(), Some(&clean.as_str()));
     assert!(models.contains(&second.as_str()));
 }
+
+#[test]
+fn a_trace_leads_to_its_code_and_only_what_nothing_refers_to_is_removed() {
+    let mut world = World::new();
+    world.set("OPENAI_BASE_URL", crate::python::openai());
+    world.set("OPENAI_API_KEY", "none");
+    let app = std::fs::read_to_string(crate::python::support("app.py")).unwrap();
+    world.write("app.py", &app);
+    world.commit("the app");
+    let store = crate::python::sqlite_store(world.base());
+    told(&world, &["up", "--store", &store]);
+    let clean = told(&world, &["active"]).trim().to_owned();
+    let version = |text: &str| {
+        world.write("app.py", format!("{app}# {text}\n"));
+        told(&world, &["active"]).trim().to_owned()
+    };
+    let traced = version("traced");
+    crate::python::run_script(
+        &world.repo().join("app.py"),
+        &world.exec_env(),
+        &world.repo(),
+    );
+    let [unused, theirs] = ["unused", "of another machine"].map(version);
+    let active = version("active");
+    let database = rusqlite::Connection::open(world.base().join("mlflow.db")).unwrap();
+    let tag = "UPDATE logged_model_tags SET tag_value = 'theirs' WHERE model_id = ?1 AND tag_key = 'tracemark.nonce'";
+    assert_eq!(database.execute(tag, [&theirs]).unwrap(), 1);
+    drop(database);
+
+    let found = crate::python::look(&store, &["traces", &traced, "0"]);
+    let trace = found[0].as_str().unwrap();
+    let shown = told(&world, &["show", trace]);
+    assert!(
+        shown.contains(&traced) && shown.contains("1 traces"),
+        "{shown}"
+    );
+    assert!(told(&world, &["diff", trace, "@"]).contains("+# active"));
+    told(&world, &["restore", trace, "../then"]);
+    assert_eq!(
+        std::fs::read_to_string(world.base().join("then/app.py")).unwrap(),
+        format!("{app}# traced\n")
+    );
+    assert!(told(&world, &["log"]).contains("1 trace"));
+
+    let listed = told(&world, &["gc", "--keep", "0s"]);
+    assert!(
+        listed.contains(&unused) && listed.contains("nothing was removed"),
+        "{listed}"
+    );
+    for kept in [&clean, &traced, &theirs, &active] {
+        assert!(!listed.contains(kept.as_str()), "{kept} in {listed}");
+    }
+    assert!(told(&world, &["gc"]).contains("nothing to remove"));
+    assert!(told(&world, &["gc", "--keep", "0s", "--yes"]).contains("removed 1 LoggedModels"));
+    assert!(told(&world, &["gc", "--keep", "0s"]).contains("nothing to remove"));
+    world
+        .tracemark(&["show", &unused])
+        .failed(1, "no version, commit or trace");
+    assert_eq!(version("unused").len(), unused.len());
+}
