@@ -30,7 +30,7 @@ use crate::session::{Resolved, Review, Session, choice_text, reader_of};
 use crate::version::{ActiveModel, Observation};
 use crate::watch::{Watch, WatchError};
 use crate::worktree_state::{
-    Depth, Effect, Input, OWED_MAX, PassFailure, Pending, Policy, Publication, Seen, State,
+    Depth, Effect, Input, Memory, OWED_MAX, PassFailure, Pending, Policy, Publication, Seen, State,
     StoreFailure, Verdict, WaiterId, WorktreeState,
 };
 
@@ -331,7 +331,7 @@ impl EventLoop {
         entry.counts = eyes.reader.passes();
         entry.eyes = Some(entry.next_eyes.take().unwrap_or(eyes));
         let before = entry.state.publication().observation;
-        if let Ok(Seen::Observed(observation, _)) = &look.outcome
+        if let Ok(Seen::Observed(observation, memory)) = &look.outcome
             && before.as_ref() != Some(observation.as_ref())
         {
             tracing::info!(worktree = %entry.worktree.root.display(), cause = look.cause, "read");
@@ -342,7 +342,10 @@ impl EventLoop {
                 entry.churn.count(&entry.worktree, &look.touched);
             }
             entry.cause = Some(look.cause);
-            if let (Ok(session), true) = (&entry.session, observation.is_committed()) {
+            let has_model = matches!(memory, Memory::Model(_));
+            if let Ok(session) = &entry.session
+                && (observation.is_committed() || has_model)
+            {
                 keep_code(&mut self.work, session, observation.clone());
             }
         }

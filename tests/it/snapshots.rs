@@ -101,7 +101,7 @@ impl Keeper {
             head,
             branch: None,
             dirty,
-            at_ms: 1,
+            at_ms: self.snapshots.records().unwrap().len() as u64,
         };
         self.snapshots.keep(&occasion, &files, &LIMITS).unwrap()
     }
@@ -668,4 +668,48 @@ fn a_trace_leads_to_its_code_and_only_what_nothing_refers_to_is_removed() {
         .tracemark(&["show", &unused])
         .failed(1, "no version, commit or trace");
     assert_eq!(version("unused").len(), unused.len());
+}
+
+#[test]
+fn old_snapshots_go_with_what_only_they_need_and_the_others_stay() {
+    let world = World::with_commit();
+    let mut keeper = Keeper::new(world);
+    let kept: Vec<_> = ["one", "two", "three"]
+        .into_iter()
+        .map(|text| {
+            keeper
+                .world
+                .write("only.txt", format!("in {text}\n").repeat(2000));
+            (keeper.keep(text), lying(&keeper.world.repo()))
+        })
+        .collect();
+    let everything = |_: &Record| false;
+    let old = std::time::Duration::from_millis(1);
+    let prunable = |keep, quota| {
+        keeper
+            .snapshots
+            .prunable(2, keep, quota, everything)
+            .unwrap()
+    };
+    assert_eq!(prunable(None, u64::MAX), []);
+    assert_eq!(
+        prunable(None, 1).len(),
+        2,
+        "the newest stays whatever room it takes"
+    );
+    let pruned = prunable(Some(old), u64::MAX);
+    let gone: Vec<_> = pruned.iter().map(|one| one.record.name.as_str()).collect();
+    assert_eq!(gone, ["one"]);
+    keeper.snapshots.prune(&pruned).unwrap();
+    assert_eq!(
+        keeper.snapshots.records().unwrap(),
+        [kept[1].0.clone(), kept[2].0.clone()]
+    );
+    for (record, lay) in &kept[1..] {
+        assert_eq!(keeper.restored(record, true), *lay);
+    }
+    let lost = keeper.snapshots.file(&kept[0].0.tree, b"only.txt");
+    assert!(lost.is_err(), "{lost:?}");
+    keeper.world.write("only.txt", "in one\n".repeat(2000));
+    assert!(keeper.keep("again").is_whole());
 }
