@@ -115,9 +115,14 @@ impl Pass<'_> {
         for path in &kept.rule_files(&self.places.root) {
             mirror.hold(&self.places.root, path, kept.head.format)?;
         }
+        let mut dirs = RealDirs::new(&self.places.root);
         let mut held = BTreeMap::new();
         for path in &compared {
-            let content = mirror.hold(&self.places.root, path, kept.head.format)?;
+            let content = if dirs.hold(path) {
+                mirror.hold(&self.places.root, path, kept.head.format)?
+            } else {
+                None
+            };
             held.insert(path.clone(), content);
         }
         let converted = self.take_held(kept, &held);

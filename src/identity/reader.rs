@@ -293,7 +293,23 @@ mod tests {
 
     #[test]
     fn a_writer_that_never_stops_holds_nothing_up_and_no_mixture_is_read() {
+        no_mixture_is_read(&Bed::new());
+    }
+
+    #[test]
+    fn nor_is_anything_read_through_a_link_that_took_the_place_of_a_directory() {
         let bed = Bed::new();
+        for dir in ["dir", "double"] {
+            fs::create_dir(bed.root().join(dir)).unwrap();
+            bed.write(&format!("{dir}/in.py"), dir);
+        }
+        bed.git(&["add", "."]);
+        fs::remove_dir_all(bed.root().join("dir")).unwrap();
+        std::os::unix::fs::symlink("double", bed.root().join("dir")).unwrap();
+        no_mixture_is_read(&bed);
+    }
+
+    fn no_mixture_is_read(bed: &Bed) {
         let mut possible = BTreeSet::new();
         for text in ["one", "two"] {
             bed.write("file0.py", text);
