@@ -6,11 +6,15 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use super::SnapshotError;
 use crate::fs_util::PathError;
 use crate::git::Git;
 use crate::identity::tree::SETTINGS;
+
+/// An index of that time vouches for no file: git compares by content what was written since (racy-git.adoc, git 2.47).
+const LONG_AGO: Duration = Duration::from_secs(1);
 
 /// Has `git` take in the files at `paths`; returns a git that has what came of it. None of them is in the repository yet, so
 /// nothing there is written, not even a time.
@@ -24,7 +28,10 @@ pub(super) fn converted(
     let (objects, copy) = (scratch.join("converted"), scratch.join("conversion-index"));
     fs::create_dir_all(&objects).map_err(PathError::of("create", &objects))?;
     if index.is_file() {
-        fs::copy(&index, &copy).map_err(PathError::of("write", &copy))?;
+        fs::copy(&index, &copy)
+            .and_then(|_| fs::File::options().write(true).open(&copy))
+            .and_then(|copy| copy.set_modified(SystemTime::UNIX_EPOCH + LONG_AGO))
+            .map_err(PathError::of("write", &copy))?;
     }
     let git = git
         .clone()
