@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::SnapshotError;
@@ -116,24 +117,29 @@ impl Objects {
     }
 
     fn pack_from(&mut self, from: &Git, ids: Vec<u8>, window: &str) -> Result<(), SnapshotError> {
-        let base = self.scratch().join("import");
-        let base = base.to_string_lossy();
         let window = format!("--window={window}");
+        // With a name instead, git makes the pack in the user's object directory first and moves it then.
         let arguments = [
             "-c",
             "pack.threads=1",
             "pack-objects",
             "-q",
+            "--stdout",
             "--delta-base-offset",
             &window,
-            &base,
         ];
-        let name = from.run_with_input(&arguments, Some(ids))?.stdout;
-        let name = String::from_utf8_lossy(&name).trim().to_owned();
-        let pack = self.scratch().join(format!("import-{name}.pack"));
-        for other in ["idx", "rev"] {
-            crate::fs_util::remove_if_exists(&pack.with_extension(other))?;
+        let pack = self.scratch().join("import.pack");
+        for ending in ["pack", "idx", "rev"] {
+            crate::fs_util::remove_if_exists(&pack.with_extension(ending))?;
         }
+        let mut file = File::create_new(&pack).map_err(PathError::of("write", &pack))?;
+        let mut written = Ok(());
+        let said = from.stream_with_input(&arguments, Some(ids), |bytes| {
+            written = file.write_all(bytes);
+            written.is_ok()
+        });
+        written.map_err(PathError::of("write", &pack))?;
+        said?;
         self.take_in(&pack)
     }
 

@@ -103,7 +103,16 @@ impl Keeper {
             dirty,
             at_ms: self.snapshots.records().unwrap().len() as u64,
         };
-        self.snapshots.keep(&occasion, &files, &LIMITS).unwrap()
+        let packs = root(&self.world).join(".git/objects/pack");
+        let time = || packs.metadata().unwrap().modified().unwrap();
+        let before = time();
+        let record = self.snapshots.keep(&occasion, &files, &LIMITS).unwrap();
+        assert_eq!(
+            time(),
+            before,
+            "nothing is written beside the user's objects"
+        );
+        record
     }
 
     /// Brings a version back and returns what lies there then.
