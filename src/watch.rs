@@ -302,8 +302,17 @@ impl Watch {
         Ok(())
     }
 
+    /// A link is not followed: the kernel would tell of its target under two names, and stop telling when one is gone.
     fn watch(&mut self, dir: &Path, mode: RecursiveMode) -> Result<(), WatchError> {
+        let inside = dir.starts_with(&self.worktree.root);
+        if inside && leads_elsewhere(dir) {
+            return Ok(());
+        }
         match self.watcher.watch(dir, mode) {
+            Ok(()) if inside && leads_elsewhere(dir) => Err(WatchError::Refused {
+                path: dir.to_owned(),
+                message: "a link took its place meanwhile".to_owned(),
+            }),
             Ok(()) => {
                 self.dirs.insert(dir.to_owned());
                 Ok(())
@@ -312,6 +321,11 @@ impl Watch {
             Err(error) => Err(WatchError::of(dir, &error)),
         }
     }
+}
+
+/// Returns whether a path with no link in it when it was made has one now.
+fn leads_elsewhere(dir: &Path) -> bool {
+    dir.canonicalize().is_ok_and(|real| real != dir)
 }
 
 fn cookie_dir(worktree: &Worktree) -> PathBuf {
