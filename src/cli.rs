@@ -168,6 +168,9 @@ pub struct ActiveArgs {
     /// What is known now, without waiting
     #[arg(long)]
     pub no_wait: bool,
+    /// Look at every file, whatever the file system told (every question does in this version)
+    #[arg(long, conflicts_with = "no_wait")]
+    pub full: bool,
     /// Read and create in this process: needs neither `up` nor a daemon
     #[arg(long)]
     pub once: bool,
