@@ -24,6 +24,9 @@ pub struct Active {
     pub state: String,
     /// What a pending state waits for: `reading`, `question`, `creation` or `store`.
     pub waiting_for: Option<String>,
+    /// Whether what it waits for stays away until somebody changes something, so that waiting does not help.
+    #[serde(default)]
+    pub lasting: bool,
     /// The id of the LoggedModel, null unless active.
     pub model_id: Option<String>,
     /// The name of the version on disk, null while unknown.
@@ -154,6 +157,12 @@ pub struct WorktreeStatus {
     /// How many versions that were asked for or committed wait for the store.
     #[serde(default)]
     pub owed: u64,
+    /// How many versions the store refuses while it takes others.
+    #[serde(default)]
+    pub refused: u64,
+    /// Why it refuses one of them.
+    #[serde(default)]
+    pub refusal: Option<String>,
     /// Which LoggedModel turned out to be a later duplicate, and of which.
     #[serde(default)]
     pub duplicate: Option<String>,

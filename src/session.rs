@@ -109,6 +109,36 @@ pub enum Review {
     Gone,
 }
 
+/// Why a version has no LoggedModel yet.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct ResolveError {
+    /// What the store said.
+    pub error: StoreError,
+    /// The store refuses this version: it answered for the experiment.
+    pub of_version: bool,
+}
+
+impl From<StoreError> for ResolveError {
+    fn from(error: StoreError) -> Self {
+        let of_version = false;
+        Self { error, of_version }
+    }
+}
+
+impl From<ResolveError> for StoreError {
+    fn from(error: ResolveError) -> Self {
+        error.error
+    }
+}
+
+impl ResolveError {
+    fn of_version(error: StoreError) -> Self {
+        let of_version = error.is_rejection();
+        Self { error, of_version }
+    }
+}
+
 /// A LoggedModel that was found or created just now.
 #[derive(Debug)]
 pub struct Resolved {
@@ -471,12 +501,12 @@ impl Session {
     /// It exists when this returns, is remembered, and can be published; [`Session::finish`] then completes it.
     ///
     /// # Errors
-    /// [`StoreError`] with the cause; nothing is created twice when it is called again.
+    /// [`ResolveError`] with the cause; nothing is created twice when it is called again.
     pub async fn resolve(
         self: &Arc<Self>,
         observation: &Observation,
         keep: bool,
-    ) -> Result<Resolved, StoreError> {
+    ) -> Result<Resolved, ResolveError> {
         let (session, seen) = (Arc::clone(self), observation.clone());
         let mut keeping = tokio::task::spawn_blocking(move || session.keep_code(&seen));
         let mut wanted = self.debt_aside(observation, keep).await.wanted;
@@ -573,14 +603,14 @@ impl Session {
 
     /// An experiment that was seen lately is taken as it was. One that was seen longer ago is asked about while the
     /// version is looked for, so that no answer waits for another.
-    async fn find_or_create(&self, wanted: &Wanted) -> Result<(Experiment, Found), StoreError> {
+    async fn find_or_create(&self, wanted: &Wanted) -> Result<(Experiment, Found), ResolveError> {
         let Some((known, seen_at)) = self.known_experiment() else {
             return self.find_or_create_in(None, wanted).await;
         };
         if seen_at.elapsed() < EXPERIMENT_TRUSTED_FOR {
             return match self.store.find_or_create(&known, wanted).await {
                 Ok(found) => Ok((known, found)),
-                Err(error) if error.is_transient() => Err(error),
+                Err(error) if error.is_transient() => Err(error.into()),
                 Err(_) => self.find_or_create_in(None, wanted).await,
             };
         }
@@ -590,7 +620,7 @@ impl Session {
         );
         let now = now?;
         if now.id == known.id {
-            return Ok((now, found?));
+            return Ok((now, found.map_err(ResolveError::of_version)?));
         }
         self.find_or_create_in(Some(now), wanted).await
     }
@@ -599,13 +629,13 @@ impl Session {
         &self,
         experiment: Option<Experiment>,
         wanted: &Wanted,
-    ) -> Result<(Experiment, Found), StoreError> {
+    ) -> Result<(Experiment, Found), ResolveError> {
         let experiment = match experiment {
             Some(experiment) => experiment,
             None => self.ask_experiment().await?,
         };
-        let found = self.store.find_or_create(&experiment, wanted).await?;
-        Ok((experiment, found))
+        let found = self.store.find_or_create(&experiment, wanted).await;
+        Ok((experiment, found.map_err(ResolveError::of_version)?))
     }
 
     /// The experiment as the server last described it. A file is asked again each time: it may be another one now.

@@ -35,6 +35,10 @@ const FLOOD_MAX: usize = 60;
 const FLOOD_TIME: Duration = Duration::from_hours(1);
 /// How many owed versions are held here at a time; all of them are in the ledger.
 pub const OWED_MAX: usize = 1000;
+/// The first and the longest pause between tries of a version that the store refuses while it answers.
+const REFUSED_PAUSE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_hours(1));
+/// A store that takes longer than this for an answer is said to be silent.
+const SILENT_AFTER: Duration = Duration::from_millis(1500);
 /// The pause between owed versions that the code has moved on from: two a second at most.
 const OWED_PAUSE: Duration = Duration::from_millis(500);
 
@@ -122,6 +126,27 @@ pub struct StoreFailure {
     pub hint: String,
     /// How long the store asks to be left alone.
     pub retry_after: Option<Duration>,
+    /// What it is about.
+    pub scope: Scope,
+    /// Whether it stays so until somebody changes something: waiting does not help.
+    pub lasting: bool,
+}
+
+/// What a failure of the store is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// The store, or the way there: other versions fail too.
+    Store,
+    /// This version: the store answers, and takes others.
+    Version,
+}
+
+/// A version that the store refuses.
+#[derive(Debug)]
+struct Refusal {
+    reason: String,
+    tries: u32,
+    rests_until: Instant,
 }
 
 /// How much of a worktree is to be read.
@@ -195,6 +220,8 @@ pub enum Pending {
     Creation,
     /// The store, which failed.
     Store(StoreFailure),
+    /// The store, which has not answered for so many seconds.
+    Silent(u64),
 }
 
 /// What is published for a worktree.
@@ -287,9 +314,12 @@ pub struct WorktreeState {
     tries: u32,
     store_rests_until: Option<Instant>,
     store_failed_at: Option<Instant>,
-    /// The store itself asked for the rest: no question cuts it short.
-    rest_is_ordered: bool,
+    /// The store itself asked for the rest, with this: no question cuts it short, whatever the version.
+    ordered_rest: Option<StoreFailure>,
+    /// What the store refuses of what is owed or on disk: it rests alone.
+    refused: BTreeMap<VersionKey, Refusal>,
     resolving: Option<Observation>,
+    resolving_since: Option<Instant>,
     /// Versions that the code has moved on from.
     owed: VecDeque<Observation>,
     owed_rest_until: Option<Instant>,
@@ -338,8 +368,10 @@ impl WorktreeState {
             tries: 0,
             store_rests_until: None,
             store_failed_at: None,
-            rest_is_ordered: false,
+            ordered_rest: None,
+            refused: BTreeMap::new(),
             resolving: None,
+            resolving_since: None,
             owed: VecDeque::new(),
             owed_rest_until: None,
             recall: Recall::Due,
@@ -418,13 +450,16 @@ impl WorktreeState {
     pub fn wake_at(&self) -> Option<Instant> {
         let pass = self.pass_due.filter(|_| self.pass_began.is_none());
         let create = match (&self.resolving, &self.progress) {
-            (None, Progress::Due(at)) => Some((*at).max(self.store_rests_until.unwrap_or(*at))),
+            (None, Progress::Due(at)) => Some(
+                (*at)
+                    .max(self.store_rests_until.unwrap_or(*at))
+                    .max(self.last_rests_until().unwrap_or(*at)),
+            ),
             _ => None,
         };
         let owed = self
-            .store_rests_until
-            .max(self.owed_rest_until)
-            .filter(|_| self.resolving.is_none() && !self.owed.is_empty() && self.may_pay());
+            .next_owed_at()
+            .filter(|_| self.resolving.is_none() && self.may_pay());
         let waiters = self.waiters.iter().map(|waiter| waiter.deadline).min();
         [pass, create, owed, waiters, self.safety_due]
             .into_iter()
@@ -439,6 +474,45 @@ impl WorktreeState {
             state: self.state(),
             observation: None,
         })
+    }
+
+    /// Returns what is published, and where the store has not answered for a while, that it has not.
+    pub fn publication_at(&self, now: Instant) -> Publication {
+        let mut publication = self.publication();
+        let silent = self
+            .resolving_since
+            .map(|since| now.saturating_duration_since(since))
+            .filter(|silent| *silent >= SILENT_AFTER);
+        if let (State::Pending(Pending::Creation), Some(silent)) = (&publication.state, silent) {
+            let seconds = silent + Duration::from_millis(500);
+            publication.state = State::Pending(Pending::Silent(seconds.as_secs()));
+        }
+        publication
+    }
+
+    /// Returns how many versions the store refuses while it takes others, and why it refuses one of them.
+    pub fn refused(&self) -> Option<(usize, &str)> {
+        let reason = &self.refused.values().next()?.reason;
+        Some((self.refused.len(), reason))
+    }
+
+    fn refusal_ends(&self, version: &VersionKey) -> Option<Instant> {
+        self.refused.get(version).map(|refusal| refusal.rests_until)
+    }
+
+    fn last_rests_until(&self) -> Option<Instant> {
+        let last = self.last.as_ref()?;
+        self.refusal_ends(&last.version)
+    }
+
+    /// When a version that the code has moved on from is next tried; `None` where there is none.
+    fn next_owed_at(&self) -> Option<Instant> {
+        let rest = self.store_rests_until.max(self.owed_rest_until);
+        let ends = self
+            .owed
+            .iter()
+            .map(|owed| self.refusal_ends(&owed.version));
+        ends.map(|end| end.max(rest)).min().flatten()
     }
 
     fn touched(&mut self, now: Instant) {
@@ -611,7 +685,11 @@ impl WorktreeState {
         let Some(before) = before else { return };
         let due = matches!(self.progress, Progress::Due(at) if at <= now);
         let in_flight = self.resolving.as_ref() == Some(&before);
-        if !due || in_flight || !self.may_owe(&before) {
+        if !self.may_owe(&before) {
+            self.refused.remove(&before.version);
+            return;
+        }
+        if !due || in_flight {
             return;
         }
         if !is_owed {
@@ -734,6 +812,7 @@ impl WorktreeState {
         now: Instant,
     ) {
         self.resolving = None;
+        self.resolving_since = None;
         let is_last = self
             .last
             .as_ref()
@@ -742,7 +821,8 @@ impl WorktreeState {
             Ok(model) => {
                 self.tries = 0;
                 self.store_rests_until = None;
-                self.rest_is_ordered = false;
+                self.ordered_rest = None;
+                self.refused.remove(&observation.version);
                 self.asked_for.remove(&observation.version);
                 self.owed.retain(|owed| owed.version != observation.version);
                 self.verified.insert(model.model_id.clone(), now);
@@ -755,11 +835,11 @@ impl WorktreeState {
                 }
             }
             Err(failure) => {
-                let pause = self.store_pause(failure.retry_after);
-                self.rest_is_ordered = failure.retry_after.is_some();
-                self.tries = self.tries.saturating_add(1);
-                self.store_rests_until = Some(now + pause);
-                self.store_failed_at = Some(now);
+                if failure.scope == Scope::Version {
+                    self.refuse(&observation.version, &failure.reason, now);
+                } else {
+                    self.rest(&failure, now);
+                }
                 if is_last {
                     for waiter in &mut self.waiters {
                         waiter.store_failed |= waiter.covered;
@@ -771,6 +851,30 @@ impl WorktreeState {
                 }
             }
         }
+    }
+
+    fn rest(&mut self, failure: &StoreFailure, now: Instant) {
+        let pause = self.store_pause(failure.retry_after);
+        self.ordered_rest = failure.retry_after.map(|_| failure.clone());
+        self.tries = self.tries.saturating_add(1);
+        self.store_rests_until = Some(now + pause);
+        self.store_failed_at = Some(now);
+    }
+
+    /// The store answers: only this version rests, longer each time.
+    fn refuse(&mut self, version: &VersionKey, reason: &str, now: Instant) {
+        self.tries = 0;
+        self.store_rests_until = None;
+        self.ordered_rest = None;
+        self.owed_rest_until = Some(now + OWED_PAUSE);
+        let tries = self.refused.get(version).map_or(0, |known| known.tries);
+        let pause = REFUSED_PAUSE.0.saturating_mul(1 << tries.min(7));
+        let refusal = Refusal {
+            reason: reason.to_owned(),
+            tries: tries.saturating_add(1),
+            rests_until: now + pause.min(REFUSED_PAUSE.1),
+        };
+        self.refused.insert(version.clone(), refusal);
     }
 
     /// Between half and the whole of a time that doubles with each failure, longer where the store asks for it, never
@@ -823,7 +927,7 @@ impl WorktreeState {
         self.begin_pass(now, effects);
         self.hurry_for_waiters(now);
         self.publish(effects);
-        if self.recall == Recall::Due && self.owed.is_empty() {
+        if self.recall == Recall::Due && self.holds_only_refused() {
             self.recall = Recall::Asked;
             effects.push(Effect::Recall);
         }
@@ -867,14 +971,18 @@ impl WorktreeState {
             Progress::Known(_) => return,
         }
         self.asked_for.insert(last.version.clone());
+        if let Some(refusal) = self.refused.get_mut(&last.version) {
+            refusal.rests_until = now;
+        }
         let resting = self.store_rests_until.is_some_and(|until| until > now);
-        if self.rest_is_ordered && resting && self.failure.is_some() {
+        if let Some(order) = self.ordered_rest.as_ref().filter(|_| resting) {
+            self.failure = Some(order.clone());
             for waiter in &mut self.waiters {
                 waiter.store_failed |= waiter.covered;
             }
         } else if self.resolving.is_none() {
             self.store_rests_until = None;
-            self.rest_is_ordered = false;
+            self.ordered_rest = None;
         }
     }
 
@@ -883,7 +991,8 @@ impl WorktreeState {
         if self.resolving.is_some() || resting {
             return;
         }
-        let due = matches!(self.progress, Progress::Due(at) if at <= now);
+        let due = matches!(self.progress, Progress::Due(at) if at <= now)
+            && self.last_rests_until().is_none_or(|until| until <= now);
         let next = match &self.last {
             Some(last) if due => {
                 self.first_touch = None;
@@ -899,17 +1008,32 @@ impl WorktreeState {
                 Some(last.clone())
             }
             _ if !self.may_pay() || self.owed_rest_until.is_some_and(|until| until > now) => None,
-            _ => self.owed.pop_front(),
+            _ => self.take_owed(now),
         };
         if let Some(observation) = next {
             let owed = self.may_owe(&observation);
             self.last_is_owed |= due && owed;
             self.resolving = Some(observation.clone());
+            self.resolving_since = Some(now);
             effects.push(Effect::Resolve {
                 observation: Box::new(observation),
                 owed,
             });
         }
+    }
+
+    fn holds_only_refused(&self) -> bool {
+        let mut owed = self.owed.iter();
+        self.owed.len() < OWED_MAX && owed.all(|owed| self.refused.contains_key(&owed.version))
+    }
+
+    fn take_owed(&mut self, now: Instant) -> Option<Observation> {
+        let mut owed = self.owed.iter();
+        let next = owed.position(|owed| {
+            let ends = self.refusal_ends(&owed.version);
+            ends.is_none_or(|until| until <= now)
+        })?;
+        self.owed.remove(next)
     }
 
     /// What is on disk comes first, also when it has not been read yet.
@@ -965,7 +1089,7 @@ impl WorktreeState {
             Progress::Known(model) => self.is_verified(&model.model_id, now),
             Progress::Unwanted | Progress::Due(_) => false,
         };
-        let publication = self.publication();
+        let publication = self.publication_at(now);
         let broken = self.broken.is_some();
         self.waiters.retain(|waiter| {
             let answered = waiter.covered && (settled || waiter.store_failed);

@@ -56,7 +56,8 @@ pub(super) fn resolve_once(context: &Context, wait: Duration) -> Result<Active, 
     once::resolve(context, &worktree, &over_kept(asked, kept), wait)
 }
 
-/// Asks until there is a model id that is sure to be right, or until the time is over.
+/// Asks until there is a model id that is sure to be right, until the store answers what waiting cannot mend, or until
+/// the time is over.
 pub(super) fn wait_for(
     context: &Context,
     worktree: &Worktree,
@@ -68,7 +69,7 @@ pub(super) fn wait_for(
         let left = deadline.saturating_duration_since(Instant::now());
         let active = ask(context, worktree, record, left)?;
         let done = active.model_id.is_some() && active.fresh;
-        if done || Instant::now() + RETRY >= deadline {
+        if done || active.lasting || Instant::now() + RETRY >= deadline {
             return Ok(active);
         }
         std::thread::sleep(RETRY);

@@ -124,6 +124,7 @@ fn describe(session: &Session, observation: &Observation, model: &ActiveModel) -
         worktree: session.worktree.root.to_string_lossy().into_owned(),
         state: "active".to_owned(),
         waiting_for: None,
+        lasting: false,
         model_id: Some(model.model_id.to_string()),
         name: Some(observation.version.name.clone()),
         content: Some(reading.content.to_string()),

@@ -64,6 +64,8 @@ fn without_daemon(context: &Context) -> Result<Status, Failure> {
             .as_ref()
             .and_then(|ledger| ledger.count_owed(&record.root.to_string_lossy()).ok())
             .unwrap_or(0),
+        refused: 0,
+        refusal: None,
         duplicate: None,
         last_error: None,
         last_error_ms: None,
@@ -162,6 +164,13 @@ fn worktree_text(worktree: &WorktreeStatus) -> String {
             many => format!("{many} versions wait for the store"),
         };
         row("owed", &owed);
+    }
+    if let Some(refusal) = &worktree.refusal {
+        let count = match worktree.refused {
+            1 => "1 version is refused".to_owned(),
+            many => format!("{many} versions are refused"),
+        };
+        row("refused", &format!("{count}: {refusal}"));
     }
     row("twin", worktree.duplicate.as_deref().unwrap_or_default());
     row("error", &error_text(worktree));

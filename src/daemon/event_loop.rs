@@ -2,6 +2,7 @@
 //!
 //! Nothing else changes state. Work runs in tasks of one set and comes back as events.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -23,15 +24,15 @@ use crate::env_file;
 use crate::identity::reader::Passes;
 use crate::ids::ModelId;
 use crate::ledger::VersionKey;
-use crate::mlflow::Connection;
+use crate::mlflow::{Connection, stop_waiting};
 use crate::protocol::{API, Active, DaemonInfo, Status, WorktreeStatus};
 use crate::repository::Worktree;
-use crate::session::{Resolved, Review, Session, choice_text, reader_of};
+use crate::session::{ResolveError, Resolved, Review, Session, choice_text, reader_of};
 use crate::version::{ActiveModel, Observation};
 use crate::watch::{Watch, WatchError};
 use crate::worktree_state::{
-    Depth, Effect, Input, Memory, OWED_MAX, PassFailure, Pending, Policy, Publication, Seen, State,
-    StoreFailure, Verdict, WaiterId, WorktreeState,
+    Depth, Effect, Input, Memory, OWED_MAX, PassFailure, Pending, Policy, Publication, Scope, Seen,
+    State, StoreFailure, Verdict, WaiterId, WorktreeState,
 };
 
 /// How long a question waits at most for the word that a known LoggedModel still exists.
@@ -461,11 +462,7 @@ impl EventLoop {
             let outcome = session
                 .resolve(&observation, owed)
                 .await
-                .map_err(|error| StoreFailure {
-                    reason: error.to_string(),
-                    hint: error.hint(),
-                    retry_after: error.retry_after(),
-                });
+                .map_err(|error| store_failure(&error));
             Event::Resolved(id, session, observation, outcome.map(Box::new))
         });
     }
@@ -893,6 +890,7 @@ impl EventLoop {
     /// Leaves no env file with an id that nobody watches over, and gives running work a moment.
     async fn stop(mut self) {
         notify_systemd(&[NotifyState::Stopping]);
+        stop_waiting();
         let worktrees: Vec<_> = self
             .entries
             .values()
@@ -922,6 +920,21 @@ fn keep_code(work: &mut JoinSet<Event>, session: &Arc<Session>, observation: Box
         session.keep_code(&observation);
         Event::Finished
     });
+}
+
+fn store_failure(failed: &ResolveError) -> StoreFailure {
+    let error = &failed.error;
+    StoreFailure {
+        reason: error.to_string(),
+        hint: error.hint(),
+        retry_after: error.retry_after(),
+        scope: if failed.of_version {
+            Scope::Version
+        } else {
+            Scope::Store
+        },
+        lasting: error.is_lasting(),
+    }
 }
 
 async fn sleep_until(at: Option<Instant>) {
@@ -1001,19 +1014,21 @@ fn refuse(request: Request, path: Option<PathBuf>) {
 struct Said<'a> {
     state: &'static str,
     waiting_for: Option<&'static str>,
+    lasting: bool,
     model: Option<&'a ActiveModel>,
-    reason: Option<&'a str>,
-    hint: Option<&'a str>,
+    reason: Option<Cow<'a, str>>,
+    hint: Option<Cow<'a, str>>,
 }
 
 impl<'a> Said<'a> {
     fn of(state: &'a State) -> Self {
-        let pending = |waiting_for, reason, hint| Self {
+        let pending = |waiting_for, reason: &'a str, hint: &'a str| Self {
             state: "pending",
             waiting_for: Some(waiting_for),
+            lasting: false,
             model: None,
-            reason: Some(reason),
-            hint: Some(hint),
+            reason: Some(reason.into()),
+            hint: Some(hint.into()),
         };
         let again = "ask again in a moment";
         match state {
@@ -1036,13 +1051,16 @@ impl<'a> Said<'a> {
                 "a program writes the code: created only when asked for, until the next commit",
                 "tracemark active",
             ),
-            State::Pending(Pending::Store(failure)) => {
-                pending("store", &failure.reason, &failure.hint)
-            }
+            State::Pending(Pending::Store(failure)) => Self {
+                lasting: failure.lasting,
+                ..pending("store", &failure.reason, &failure.hint)
+            },
+            // In the words of Entry::silence.
+            State::Pending(Pending::Silent(_)) => pending("store", "", ""),
             State::Broken(reason) => Self {
                 state: "broken",
-                reason: Some(reason),
-                hint: Some("correct that, then tracemark up"),
+                reason: Some(reason.into()),
+                hint: Some("correct that, then tracemark up".into()),
                 ..Self::default()
             },
         }
@@ -1097,8 +1115,11 @@ impl Entry {
         let observation = publication.observation.as_ref();
         let mut said = Said::of(&publication.state);
         if let (State::Pending(Pending::Flood), Some(advice)) = (&publication.state, &self.advice) {
-            said.reason = Some(&advice.reason);
-            said.hint = Some(&advice.hint);
+            said.reason = Some((&advice.reason).into());
+            said.hint = Some((&advice.hint).into());
+        }
+        if let State::Pending(Pending::Silent(seconds)) = publication.state {
+            (said.reason, said.hint) = self.silence(seconds);
         }
         Active {
             api: API,
@@ -1106,6 +1127,7 @@ impl Entry {
             worktree: self.worktree.root.to_string_lossy().into_owned(),
             state: said.state.to_owned(),
             waiting_for: said.waiting_for.map(str::to_owned),
+            lasting: said.lasting,
             model_id: said.model.map(|model| model.model_id.to_string()),
             name: observation.map(|seen| seen.version.name.clone()),
             content: observation.map(|seen| seen.reading.content.to_string()),
@@ -1120,8 +1142,8 @@ impl Entry {
             fresh,
             why_not_fresh: (!fresh).then(|| self.why_not_fresh().to_owned()),
             generation: publication.generation,
-            reason: said.reason.map(str::to_owned),
-            hint: said.hint.map(str::to_owned),
+            reason: said.reason.map(Cow::into_owned),
+            hint: said.hint.map(Cow::into_owned),
             note: observation.and_then(|seen| seen.note.clone()),
             pinned: self
                 .session
@@ -1147,8 +1169,28 @@ impl Entry {
         server.map(|session| &session.settings.connection)
     }
 
+    /// What is said, and to be done, of a store that does not answer.
+    fn silence(&self, seconds: u64) -> (Option<Cow<'static, str>>, Option<Cow<'static, str>>) {
+        let session = self.session.as_ref().ok();
+        let (reason, hint) = match session.and_then(|session| session.store_file()) {
+            Some(file) => (
+                format!(
+                    "{} has been locked by another program for {seconds} s",
+                    file.display()
+                ),
+                "wait, or end the program that keeps it locked",
+            ),
+            None => (
+                format!("{} has not answered for {seconds} s", self.store_text()),
+                "look at the MLflow server; it is asked again",
+            ),
+        };
+        (Some(reason.into()), Some(hint.into()))
+    }
+
     fn status(&self) -> WorktreeStatus {
-        let active = self.describe(&self.state.publication(), false);
+        let active = self.describe(&self.state.publication_at(Instant::now()), false);
+        let refused = self.state.refused();
         let watching = self.mode_note.is_none();
         let (experiment_id, experiment_url) = self.experiment_page();
         let last_error = self.last_error.as_ref();
@@ -1167,6 +1209,8 @@ impl Entry {
                 .session
                 .as_ref()
                 .map_or(0, |session| session.count_owed()),
+            refused: refused.map_or(0, |(count, _)| u64::try_from(count).unwrap_or(u64::MAX)),
+            refusal: refused.map(|(_, reason)| reason.to_owned()),
             duplicate: duplicate
                 .map(|(later, earlier)| format!("{later} is a later duplicate of {earlier}")),
             last_error: last_error.map(|(reason, _)| reason.clone()),

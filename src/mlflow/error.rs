@@ -219,6 +219,20 @@ impl StoreError {
         }
     }
 
+    /// Returns whether a store that answers refuses what it was sent, so that it may take something else.
+    pub fn is_rejection(&self) -> bool {
+        matches!(self, Self::Rejected { .. } | Self::UnusableName { .. })
+    }
+
+    /// Returns whether waiting cannot mend it: somebody has to change something first.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            // A server or a way there that is being put right.
+            Self::Server { .. } | Self::NotFound { .. } | Self::Database { .. } => false,
+            other => !other.is_transient(),
+        }
+    }
+
     /// Returns how long the server itself asks to wait before the next request (`Retry-After`).
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

@@ -353,8 +353,10 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
 /// `Retry-After` is a number of seconds or a date (RFC 9110, section 10.2.3).
 fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
     let text = text.trim();
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let pause = match text.parse() {
         Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) if is_number => RETRY_AFTER_MAX,
         Err(_) => httpdate::parse_http_date(text)
             .ok()?
             .duration_since(now)
@@ -405,6 +407,31 @@ fn looks_like_html(body: &[u8]) -> bool {
     body.trim_ascii_start().starts_with(b"<")
 }
 
+/// What is shown of a refusal: known words, as the text may repeat a part of a password or token.
+fn known_refusal(code: &str, message: &str) -> String {
+    let mut known = REFUSALS.iter();
+    let words = known.find(|words| code == **words || message.starts_with(**words));
+    words
+        .copied()
+        .unwrap_or("its text is not shown, as it may repeat a token")
+        .to_owned()
+}
+
+/// How refusals begin, or their `error_code`: MLflow 3.17.2 (`mlflow/server/auth/__init__.py`,
+/// `mlflow/server/security_utils.py`), Databricks' REST API.
+const REFUSALS: [&str; 10] = [
+    "(a web page)",
+    "You are not authenticated",
+    "Permission denied",
+    "Invalid Host header",
+    "Cross-origin request blocked",
+    "PERMISSION_DENIED",
+    "UNAUTHENTICATED",
+    "UNAUTHORIZED",
+    "INVALID_ACCESS_TOKEN",
+    "CUSTOMER_UNAUTHORIZED",
+];
+
 /// Returns what an answer outside 2xx means: by status first, as some answers of MLflow 3.17.2 are no JSON
 /// (404 and 405 of unknown routes are HTML, 401 and 403 plain text), by `error_code` second.
 fn classify(status: u16, location: Option<&str>, body: &[u8]) -> StoreError {
@@ -422,7 +449,10 @@ fn classify(status: u16, location: Option<&str>, body: &[u8]) -> StoreError {
         300..=399 => StoreError::Redirected {
             target: clean(location.unwrap_or("an unnamed address")),
         },
-        401 | 403 | 407 => StoreError::Refused { status, message },
+        401 | 403 | 407 => StoreError::Refused {
+            status,
+            message: known_refusal(&code, &message),
+        },
         404 if code == "RESOURCE_DOES_NOT_EXIST" => StoreError::NotFound { message },
         404 | 405 | 501 => StoreError::Unsuitable {
             reason: format!("the server has no LoggedModel API at this address (HTTP {status})"),
@@ -452,7 +482,9 @@ mod tests {
         assert_eq!(pause("Mon, 23 Nov 2026 12:00:30 GMT"), Some(30));
         assert_eq!(pause("Mon, 23 Nov 2026 11:00:00 GMT"), Some(0));
         assert_eq!(pause("86400"), Some(3600));
+        assert_eq!(pause("99999999999999999999999"), Some(3600));
         assert_eq!(pause("soon"), None);
+        assert_eq!(pause("-5"), None);
     }
 
     #[test]
@@ -517,6 +549,14 @@ mod tests {
         assert!(matches!(
             classify(401, None, b"You are not authenticated"),
             StoreError::Refused { .. }
+        ));
+        assert!(matches!(
+            classify(401, None, b"bad token: Bearer s3cretTok"),
+            StoreError::Refused { message, .. } if !message.contains("s3cret")
+        ));
+        assert!(matches!(
+            classify(403, None, br#"{"error_code":"PERMISSION_DENIED","message":"s3cretTok may not"}"#),
+            StoreError::Refused { message, .. } if message == "PERMISSION_DENIED"
         ));
         assert!(matches!(
             classify(429, None, b""),

@@ -30,6 +30,7 @@ pub use mlmodel::utc;
 pub use past::{ModelRow, References, TraceLink};
 pub use retries::{Retries, RetriesError, truth};
 pub use secret::Secret;
+pub use sqlite::stop_waiting;
 pub use uri::{StoreUri, StoreUriError};
 
 const TAG_CONTENT: &str = "tracemark.content";

@@ -7,6 +7,7 @@ mod past;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -24,6 +25,8 @@ use crate::ids::{ExperimentId, ModelId};
 
 /// What MLflow itself sets (3.17.2, `mlflow/store/db/utils.py`).
 const BUSY_TIMEOUT: Duration = Duration::from_secs(20);
+/// The pause before a lock is tried again.
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
 /// A migration commits step by step, with less than this between two steps (observed with MLflow 3.17.2).
 const SETTLING: Duration = Duration::from_secs(1);
 /// A table that is missing from a file as young as this may still be on its way.
@@ -67,6 +70,24 @@ const TABLES: &[(&str, &[&str])] = &[
         &["model_id", "experiment_id", "param_key", "param_value"],
     ),
 ];
+
+/// Nobody waits for a lock any more. One for the process: SQLite's handler is a plain function.
+static NO_MORE_WAITING: AtomicBool = AtomicBool::new(false);
+
+/// Ends every wait for a locked file, now and from now on: a process that is to end does not wait for others.
+pub fn stop_waiting() {
+    NO_MORE_WAITING.store(true, Ordering::Relaxed);
+}
+
+/// Waits a moment for a lock that another process holds; `tries` were made. False when it is given up.
+fn wait_for_lock(tries: i32) -> bool {
+    let waited = BUSY_PAUSE.saturating_mul(u32::try_from(tries).unwrap_or(u32::MAX));
+    if waited >= BUSY_TIMEOUT || NO_MORE_WAITING.load(Ordering::Relaxed) {
+        return false;
+    }
+    std::thread::sleep(BUSY_PAUSE);
+    true
+}
 
 #[derive(Debug, Clone)]
 pub(super) struct Sqlite {
@@ -265,8 +286,8 @@ impl Sqlite {
             }
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&self.path, flags)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
+        let mut connection = Connection::open_with_flags(&self.path, flags)?;
+        connection.busy_handler(Some(wait_for_lock))?;
         connection.pragma_update(None, "foreign_keys", true)?;
         Ok(connection)
     }

@@ -10,8 +10,8 @@ use tracemark::ids::ModelId;
 use tracemark::ledger::VersionKey;
 use tracemark::version::{ActiveModel, Observation};
 use tracemark::worktree_state::{
-    Depth, Effect, Input, Memory, OWED_MAX, PassFailure, Pending, Policy, Publication, Seen, State,
-    StoreFailure, Verdict, WorktreeState,
+    Depth, Effect, Input, Memory, OWED_MAX, PassFailure, Pending, Policy, Publication, Scope, Seen,
+    State, StoreFailure, Verdict, WorktreeState,
 };
 
 const SETTLE: Duration = Duration::from_millis(500);
@@ -176,6 +176,8 @@ impl Play {
                     reason: "away".into(),
                     hint: "wait".into(),
                     retry_after: None,
+                    scope: Scope::Store,
+                    lasting: false,
                 })
             };
             self.give(Input::Resolved(observation, outcome));
@@ -512,6 +514,8 @@ fn a_store_that_asks_to_be_left_alone_is_left_alone_also_by_questions() {
         reason: "busy".into(),
         hint: "wait".into(),
         retry_after: Some(Duration::from_secs(20)),
+        scope: Scope::Store,
+        lasting: false,
     };
     play.give(Input::Resolved(observation, Err(failure)));
     let deadline = play.now + Duration::from_secs(10);
@@ -525,10 +529,76 @@ fn a_store_that_asks_to_be_left_alone_is_left_alone_also_by_questions() {
     assert!(
         matches!(&publication.state, State::Pending(Pending::Store(said)) if said.reason == "busy")
     );
-    play.wait(Duration::from_secs(19));
+    play.edit();
+    play.wait(SETTLE * 2);
+    play.finish_pass();
+    play.give(Input::Asked {
+        waiter: 2,
+        deadline,
+    });
+    play.finish_pass();
+    assert!(play.resolving.is_none());
+    let (_, publication, _) = &play.answered[1];
+    assert!(
+        matches!(&publication.state, State::Pending(Pending::Store(said)) if said.reason == "busy")
+    );
+    play.wait(Duration::from_secs(18));
     assert!(play.resolving.is_none());
     play.wait(Duration::from_secs(1));
     assert!(play.resolving.is_some());
+}
+
+#[test]
+fn a_version_that_the_store_refuses_rests_alone() {
+    let mut play = settled(Create::Settled);
+    play.commit();
+    play.finish_pass();
+    let refused = play.resolving.take().unwrap();
+    let failure = StoreFailure {
+        reason: "too large".into(),
+        hint: "make it smaller".into(),
+        retry_after: None,
+        scope: Scope::Version,
+        lasting: true,
+    };
+    let refusal = || Err(failure.clone());
+    play.give(Input::Resolved(refused.clone(), refusal()));
+    assert_eq!(play.state.refused(), Some((1, "too large")));
+    for tries in 0..2 {
+        play.wait(Duration::from_mins(2));
+        assert_eq!(play.resolving.take().as_ref(), Some(&refused), "{tries}");
+        play.give(Input::Resolved(refused.clone(), refusal()));
+        assert!(play.resolving.is_none());
+    }
+    play.commit();
+    play.finish_pass();
+    assert_ne!(play.resolving.as_ref(), Some(&refused));
+    play.finish_resolve(true);
+    assert!(matches!(play.last(), State::Active(_)));
+    assert!(play.ledger.iter().any(|owed| *owed == *refused));
+    play.wait(Duration::from_mins(3));
+    assert_eq!(play.resolving.as_ref(), Some(&refused));
+    play.finish_resolve(true);
+    assert_eq!(play.state.refused(), None);
+    assert!(play.ledger.is_empty());
+}
+
+#[test]
+fn a_question_that_ends_while_the_store_does_not_answer_says_so() {
+    let mut play = settled(Create::Settled);
+    play.commit();
+    play.finish_pass();
+    assert!(play.resolving.is_some());
+    let deadline = play.now + Duration::from_secs(8);
+    play.give(Input::Asked {
+        waiter: 1,
+        deadline,
+    });
+    play.finish_pass();
+    assert!(play.answered.is_empty());
+    play.wait(Duration::from_secs(8));
+    let (_, publication, _) = &play.answered[0];
+    assert_eq!(publication.state, State::Pending(Pending::Silent(8)));
 }
 
 #[test]

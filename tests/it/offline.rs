@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::proxy::{Exchange, Proxy, rest};
 use crate::python::{free_port, look, server, sqlite_store};
-use crate::world::{World, wait_until};
+use crate::world::{World, is_alive, wait_until};
 
 /// A repository of one commit, tracked in an experiment of its own behind a proxy.
 fn behind_proxy(experiment: &str) -> (World, Proxy) {
@@ -231,6 +231,46 @@ fn a_database_that_may_only_be_read_is_told_and_known_versions_stay() {
     world
         .tracemark(&["up", "--store", &store])
         .failed(6, "cannot be written");
+}
+
+/// Keeps a database locked until its standard input is closed.
+const LOCK: &str = "import sqlite3,sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute('BEGIN IMMEDIATE')
+print('locked', flush=True)
+sys.stdin.read()";
+
+#[test]
+fn a_database_that_another_program_keeps_locked_is_named_and_delays_no_stop() {
+    use std::io::BufRead as _;
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    let mut lock = world
+        .command("python3")
+        .args(["-c", LOCK])
+        .arg(world.base().join("mlflow.db"))
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    let output = lock.stdout.take().unwrap();
+    std::io::BufReader::new(output)
+        .read_line(&mut said)
+        .unwrap();
+    assert_eq!(said, "locked\n");
+    world.write("app.py", "print(2)\n");
+    world
+        .tracemark(&["active", "--timeout", "4"])
+        .failed(6, "mlflow.db has been locked by another program for");
+    let began = std::time::Instant::now();
+    let pid = world.signal_daemon(rustix::process::Signal::TERM).unwrap();
+    wait_until("the daemon has ended", || (!is_alive(pid)).then_some(()));
+    assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
+    drop(lock.stdin.take());
+    lock.wait().unwrap();
+    world.tracemark(&["active", "--timeout", "60"]).ok();
 }
 
 #[test]

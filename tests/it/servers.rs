@@ -89,6 +89,20 @@ fn the_hosts_entry_in_netrc_signs_where_nothing_else_does() {
 }
 
 #[test]
+fn a_refused_password_is_not_sent_again_while_a_question_waits() {
+    let stub = Stub::new(&signed_by(&format!("Bearer {CANARY}")));
+    let world = world_with_token(&stub);
+    world.tracemark(&["up"]).ok();
+    stub.control(&signed_by("Bearer another"));
+    world.write("app.py", "print(2)\n");
+    let before = stub.asked().len();
+    world
+        .tracemark(&["active", "--timeout", "30"])
+        .failed(6, "HTTP 401");
+    assert!(stub.asked().len() < before + 8, "{:?}", stub.asked());
+}
+
+#[test]
 fn a_token_that_is_for_another_server_is_not_sent() {
     let (theirs, other) = (Stub::new(&json!({})), Stub::new(&json!({})));
     let world = world_with_token(&theirs);
