@@ -289,9 +289,11 @@ fn a_new_version_takes_three_requests_in_a_row_and_a_known_one_none() {
         (model["status"] == "READY").then_some(())
     });
     let asked = of_models(&proxy.exchanges()[before..]);
-    let words: Vec<_> = asked.iter().map(in_words).collect();
-    let expected = ["search", "create", "search", "upload", "finalize"];
-    assert_eq!(words, expected, "{asked:?}");
+    let mut words: Vec<_> = asked.iter().map(in_words).collect();
+    assert_eq!(words[..3], ["search", "create", "search"], "{asked:?}");
+    // Whether the code is kept may be known only after the row is made, and is told then.
+    words.retain(|word| *word != "tag");
+    assert_eq!(words[3..], ["upload", "finalize"], "{asked:?}");
     for pair in asked.windows(2) {
         assert!(pair[0].ended <= pair[1].began, "{pair:?}");
     }
@@ -322,6 +324,7 @@ fn in_words(exchange: &Exchange) -> &'static str {
         "POST" if path.ends_with("/logged-models/search") => "search",
         "POST" if path.ends_with("/logged-models") => "create",
         "PUT" if path.ends_with("/MLmodel") => "upload",
+        "PATCH" if path.ends_with("/tags") => "tag",
         "PATCH" if path.contains("/logged-models/m-") => "finalize",
         _ => "other",
     }
