@@ -290,6 +290,13 @@ fn a_new_version_takes_three_requests_in_a_row_and_a_known_one_none() {
     });
     let asked = of_models(&proxy.exchanges()[before..]);
     let mut words: Vec<_> = asked.iter().map(in_words).collect();
+    // The known version may be looked up once more just before.
+    let made = words.iter().position(|word| *word == "create").unwrap();
+    assert!(
+        made <= 2 && words[..made].iter().all(|word| *word == "search"),
+        "{asked:?}"
+    );
+    words.drain(..made - 1);
     assert_eq!(words[..3], ["search", "create", "search"], "{asked:?}");
     // Whether the code is kept may be known only after the row is made, and is told then.
     words.retain(|word| *word != "tag");
