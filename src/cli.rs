@@ -18,7 +18,8 @@ use crate::identity::Naming;
     name = "tracemark",
     version,
     arg_required_else_help = true,
-    after_help = "Begin with:\n  tracemark up                        in the repository of your app\n  tracemark exec -- python app.py     runs the app linked to its code\n\nExit codes: 0 done, 1 negative answer, 2 usage, 3 configuration, 4 not a repository or not tracked, 5 no daemon,\n6 store unreachable or refused, 70 a bug"
+    before_help = "Begin with:\n  tracemark up                        in the repository of your app\n  tracemark exec -- python app.py     runs the app linked to its code",
+    after_help = "Exit codes: 0 done, 1 negative answer, 2 usage, 3 configuration, 4 not a repository or not tracked, 5 no daemon,\n6 store unreachable or refused, 70 a bug"
 )]
 pub struct Cli {
     /// The daemon's socket, instead of looking for it
@@ -29,47 +30,137 @@ pub struct Cli {
     pub command: Command,
 }
 
+impl Cli {
+    /// Returns the completions for a shell, made from these definitions.
+    pub fn completions(shell: clap_complete::Shell) -> Vec<u8> {
+        let mut text = Vec::new();
+        clap_complete::generate(
+            shell,
+            &mut <Self as clap::CommandFactory>::command(),
+            "tracemark",
+            &mut text,
+        );
+        text
+    }
+
+    /// Returns the manual page of every command, by its file name.
+    ///
+    /// # Errors
+    /// When a page cannot be written into memory.
+    pub fn man_pages() -> std::io::Result<Vec<(String, Vec<u8>)>> {
+        let mut root = <Self as clap::CommandFactory>::command();
+        root.build();
+        let mut pages = Vec::new();
+        add_pages(&root, "tracemark", &mut pages)?;
+        Ok(pages)
+    }
+}
+
+fn add_pages(
+    command: &clap::Command,
+    name: &str,
+    pages: &mut Vec<(String, Vec<u8>)>,
+) -> std::io::Result<()> {
+    let shown = command.get_subcommands().filter(|one| !one.is_hide_set());
+    for one in shown.filter(|one| one.get_name() != "help") {
+        add_pages(one, &format!("{name}-{}", one.get_name()), pages)?;
+    }
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command.clone())
+        .title(name.to_uppercase())
+        .render(&mut page)?;
+    pages.push((format!("{name}.1"), page));
+    Ok(())
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Track this repository: checks, hooks, daemon, first version
+    #[command(
+        before_help = "Example:\n  tracemark up --store http://localhost:5000 --experiment support"
+    )]
     Up(UpArgs),
     /// Stop tracking this repository and take everything back
+    #[command(
+        before_help = "Example:\n  tracemark down --purge     everything that tracemark ever wrote on this machine"
+    )]
     Down(DownArgs),
     /// Show daemon, store and every tracked worktree
+    #[command(before_help = "Example:\n  tracemark status --json | jq .worktrees[0].model_id")]
     Status(JsonArgs),
     /// Print the repository hash; needs no daemon, no store, no network
+    #[command(before_help = "Example:\n  tracemark hash --explain")]
     Hash(HashArgs),
     /// Print the model id of the code on disk now
+    #[command(before_help = "Example:\n  MLFLOW_ACTIVE_MODEL_ID=$(tracemark active) python app.py")]
     Active(ActiveArgs),
     /// Print the variables for `eval "$(tracemark env)"`
+    #[command(before_help = "Example:\n  eval \"$(tracemark env)\"")]
     Env(EnvArgs),
     /// Run a command with the right model id in its environment
+    #[command(before_help = "Example:\n  tracemark exec -- python app.py")]
     Exec(ExecArgs),
     /// Show or change the parameters of versions
+    #[command(before_help = "Example:\n  tracemark params set llm=gpt-4o-mini temperature=0.7")]
     Params(ParamsArgs),
     /// Use one version, found by its name, whatever the code
+    #[command(before_help = "Example:\n  tracemark pin release-candidate")]
     Pin(PinArgs),
     /// Go back to the version of the code
+    #[command(before_help = "Example:\n  tracemark unpin")]
     Unpin,
     /// Bring the exact code of a version back, into a new directory
+    #[command(
+        before_help = "Example:\n  tracemark restore tr-0123456789abcdef0123456789abcdef ../then"
+    )]
     Restore(RestoreArgs),
     /// Show one version, or one file of it
+    #[command(
+        before_help = "Example:\n  tracemark show tr-0123456789abcdef0123456789abcdef:app.py"
+    )]
     Show(ShowArgs),
     /// Show the code between two versions
+    #[command(before_help = "Example:\n  tracemark diff HEAD @ -- prompts/")]
     Diff(DiffArgs),
     /// List the versions of this repository, newest first
+    #[command(before_help = "Example:\n  tracemark log -n 5")]
     Log(LogArgs),
     /// Remove versions that nothing refers to; shows them first
+    #[command(before_help = "Example:\n  tracemark gc --keep 14d")]
     Gc(GcArgs),
     /// A guided tour on a throw-away repository
+    #[command(before_help = "Example:\n  tracemark demo --clean")]
     Demo(DemoArgs),
     /// Run the daemon in the foreground
+    #[command(before_help = "Example:\n  TRACEMARK_LOG=tracemark=debug tracemark daemon")]
     Daemon(DaemonArgs),
     /// Have systemd run the daemon: at login, and again after a crash
+    #[command(before_help = "Example:\n  tracemark service install")]
     Service(ServiceArgs),
+    /// Look for every known trouble, and say what to type
+    #[command(before_help = "Example:\n  tracemark doctor")]
+    Doctor(JsonArgs),
+    /// Show the settings, and where each comes from
+    #[command(before_help = "Example:\n  tracemark config show --origin")]
+    Config(ConfigArgs),
+    /// Follow this worktree: version, changed files, model id, as one edits
+    #[command(before_help = "Example:\n  tracemark watch")]
+    Watch(WatchArgs),
+    /// Print a few letters for a shell's prompt, at once; nothing where nothing is tracked
+    #[command(before_help = "Example:\n  PS1='$(tracemark prompt) \\$ '")]
+    Prompt,
+    /// Print the completions for a shell
+    #[command(
+        before_help = "Example:\n  tracemark completions bash > ~/.local/share/bash-completion/completions/tracemark"
+    )]
+    Completions(CompletionsArgs),
+    /// Print a manual page
+    #[command(before_help = "Example:\n  tracemark man exec | man -l -")]
+    Man(ManArgs),
     /// Called by git's hooks
     #[command(hide = true)]
+    #[command(before_help = "Example:\n  tracemark hook post-commit")]
     Hook(HookArgs),
 }
 
@@ -118,6 +209,12 @@ pub struct UpArgs {
     /// Answer every question with yes
     #[arg(long, short)]
     pub yes: bool,
+    /// Say what would be written where, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Track a repository that is the home directory, or /
+    #[arg(long)]
+    pub allow_home: bool,
 }
 
 /// `tracemark down`
@@ -126,6 +223,11 @@ pub struct DownArgs {
     /// Only this worktree
     #[arg(long)]
     pub only_this: bool,
+    /// Remove everything that tracemark ever wrote on this machine, in every repository
+    #[arg(long, conflicts_with_all = ["only_this", "path"])]
+    pub purge: bool,
+    /// A worktree, also one that is gone [default: this one]
+    pub path: Option<PathBuf>,
 }
 
 /// A command with a machine-readable form.
@@ -236,6 +338,7 @@ pub struct ParamsArgs {
 #[derive(Debug, Subcommand)]
 pub enum ParamsAction {
     /// Set parameters for the versions of this repository
+    #[command(before_help = "Example:\n  tracemark params set llm=gpt-4o-mini temperature=0.7")]
     Set {
         /// Such as llm=gpt-4o-mini
         #[arg(required = true, value_name = "KEY=VALUE")]
@@ -245,6 +348,7 @@ pub enum ParamsAction {
         new_version: bool,
     },
     /// Take parameters back that were set with tracemark params
+    #[command(before_help = "Example:\n  tracemark params unset llm")]
     Unset {
         /// Their names
         #[arg(required = true, value_name = "KEY")]
@@ -254,6 +358,7 @@ pub enum ParamsAction {
         new_version: bool,
     },
     /// Show the parameters, and what the version of the code on disk has
+    #[command(before_help = "Example:\n  tracemark params show --json")]
     Show {
         /// One JSON document instead of text
         #[arg(long)]
@@ -372,11 +477,72 @@ pub struct ServiceArgs {
 #[derive(Debug, Subcommand)]
 pub enum ServiceAction {
     /// Write the user units for this program, enable and start them
+    #[command(before_help = "Example:\n  tracemark service install")]
     Install,
     /// Stop and remove the user units
+    #[command(before_help = "Example:\n  tracemark service uninstall")]
     Uninstall,
     /// Show whether systemd runs the daemon
+    #[command(before_help = "Example:\n  tracemark service status")]
     Status(JsonArgs),
+}
+
+/// `tracemark watch`
+#[derive(Debug, Args)]
+pub struct WatchArgs {
+    /// One JSON document a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `tracemark completions`
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+/// `tracemark man`
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// The command that the page is about, in words: service install [default: tracemark itself]
+    #[arg(conflicts_with = "dir")]
+    pub command: Vec<String>,
+    /// Write the pages of all commands there
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+/// `tracemark config`
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: ConfigAction,
+}
+
+/// What `tracemark config` does.
+#[derive(Debug, Subcommand)]
+pub enum ConfigAction {
+    /// Show every setting that has a value here
+    #[command(before_help = "Example:\n  tracemark config show --origin")]
+    Show(ConfigShowArgs),
+    /// Print the defaults as a file, with what each setting is for
+    #[command(
+        before_help = "Example:\n  tracemark config default > ~/.config/tracemark/config.toml"
+    )]
+    Default,
+}
+
+/// `tracemark config show`
+#[derive(Debug, Args)]
+pub struct ConfigShowArgs {
+    /// Say where each value comes from
+    #[arg(long)]
+    pub origin: bool,
+    /// One JSON document instead of text, with the origins
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `tracemark hook`

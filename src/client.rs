@@ -1,6 +1,6 @@
 //! Talks to the daemon over its socket: blocking, with deadlines, without a runtime.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -182,6 +182,55 @@ impl Client {
         self.act("POST", "/v1/touch", path, patience)
     }
 
+    /// Hands the state of a worktree to `each`, now and after every change, until it returns false or the daemon ends.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the daemon cannot be reached or does not know the worktree.
+    pub fn follow(
+        &self,
+        worktree: &Path,
+        each: &mut dyn FnMut(Active) -> bool,
+    ) -> Result<(), ClientError> {
+        let unreachable = |source| ClientError::Unreachable {
+            socket: self.socket.clone(),
+            source,
+        };
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("worktree", &worktree.to_string_lossy())
+            .finish();
+        let mut stream =
+            local_socket::connect(&self.socket, CONNECT_PATIENCE).map_err(unreachable)?;
+        let me = rustix::process::geteuid().as_raw();
+        if local_socket::listener_uid(&stream).is_some_and(|owner| owner != me && owner != 0) {
+            return Err(ClientError::Foreign(self.socket.clone()));
+        }
+        // HTTP/1.0 is answered as it is, without chunks (RFC 9112, 6.1).
+        let request = format!("GET /v1/events?{query} HTTP/1.0\r\nHost: localhost\r\n\r\n");
+        stream.write_all(request.as_bytes()).map_err(unreachable)?;
+        for line in BufReader::new(stream).lines() {
+            let line = line.map_err(unreachable)?;
+            if !line.starts_with('{') {
+                continue;
+            }
+            match serde_json::from_str::<Active>(&line) {
+                Ok(active) => {
+                    if !each(active) {
+                        return Ok(());
+                    }
+                }
+                Err(_) => return Err(self.refusal(&line)),
+            }
+        }
+        Ok(())
+    }
+
+    fn refusal(&self, line: &str) -> ClientError {
+        match serde_json::from_str::<Problem>(line) {
+            Ok(problem) => ClientError::Refused(problem.error),
+            Err(error) => self.not_understood(&error.to_string()),
+        }
+    }
+
     fn act(
         &self,
         method: &str,
@@ -232,8 +281,6 @@ impl Client {
             socket: self.socket.clone(),
             source,
         };
-        let me = rustix::process::geteuid().as_raw();
-        let is_foreign = |owner: u32| owner != me && owner != 0;
         let mut stream = local_socket::connect(&self.socket, patience.min(CONNECT_PATIENCE))
             .map_err(unreachable)?;
         let owner = self.socket.symlink_metadata().map_err(unreachable)?.uid();
@@ -296,12 +343,17 @@ impl Client {
     }
 }
 
-/// A daemon that is stopped or overwhelmed is somebody; a socket file that was left over is nobody.
+/// A daemon that is stopped or overwhelmed is somebody; a socket file that was left over is nobody, and so is another user,
+/// whose socket a shell may name after su(1).
 fn is_listened_on(socket: &Path) -> bool {
     match local_socket::connect(socket, CONNECT_PATIENCE) {
-        Ok(_) => true,
+        Ok(stream) => !local_socket::listener_uid(&stream).is_some_and(is_foreign),
         Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
     }
+}
+
+fn is_foreign(owner: u32) -> bool {
+    owner != rustix::process::geteuid().as_raw() && owner != 0
 }
 
 fn is_same_dir(one: &Path, other: &Path) -> bool {

@@ -4,6 +4,9 @@
 //! user's `config.toml`, which beats the defaults. The repository's file is data from strangers: what chooses a server
 //! is never read from it.
 
+mod keys;
+mod origin;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,6 +18,9 @@ use crate::identity::Naming;
 use crate::ids::ExperimentId;
 use crate::mlflow::{Connection, DatabricksPlace, ExperimentChoice};
 use crate::retention::{GcLayer, Retention, SnapshotLayer};
+
+use keys::Reader;
+pub use origin::{DEFAULT_FILE, Origin, Origins, Setting};
 
 /// The name of the repository's own settings file.
 pub const REPOSITORY_FILE: &str = ".tracemark.toml";
@@ -37,6 +43,49 @@ pub enum ConfigError {
         /// What is wrong, with the place.
         message: String,
     },
+}
+
+/// What is wrong in a settings file and does not keep it from being read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigWarning {
+    /// There is no such key.
+    #[error("there is no setting {key}")]
+    Unknown {
+        /// The name, tables and key joined by dots.
+        key: String,
+        /// The key that was most likely meant.
+        nearest: Option<String>,
+    },
+    /// There is such a key, and this file may not set it.
+    #[error("{key} is not read from this file")]
+    NotHere {
+        /// The name, tables and key joined by dots.
+        key: String,
+        /// Whether only commands set it.
+        is_commands: bool,
+    },
+}
+
+impl ConfigWarning {
+    /// Returns what to do about it; `user_file` is where a user's own settings are.
+    pub fn hint(&self, user_file: &Path) -> String {
+        match self {
+            Self::Unknown {
+                nearest: Some(nearest),
+                ..
+            } => format!("{nearest}, if that was meant"),
+            Self::Unknown { nearest: None, .. } => "tracemark config default".to_owned(),
+            Self::NotHere {
+                key,
+                is_commands: false,
+            } => format!(
+                "a repository's file is data from strangers; put {key} into {}",
+                user_file.display()
+            ),
+            Self::NotHere { key, .. } if key == "pin" => "tracemark pin NAME".to_owned(),
+            Self::NotHere { .. } => "take it out".to_owned(),
+        }
+    }
 }
 
 /// When a LoggedModel is created without anybody asking.
@@ -277,12 +326,8 @@ impl Settings {
     /// [`ConfigError`] naming the file and what is wrong in it.
     pub fn load(private: &Layer, root: &Path, user_file: &Path) -> Result<Self, ConfigError> {
         let repository_file = root.join(REPOSITORY_FILE);
-        let mut repository = Layer::read(&repository_file)?;
-        if !repository.store.is_empty() {
-            tracing::warn!(file = %repository_file.display(), "[store] in a repository's file is not read");
-            repository.store = StoreLayer::default();
-        }
-        let user = Layer::read(user_file)?;
+        let repository = Layer::read(&repository_file, Reader::Repository)?.0;
+        let user = Layer::read(user_file, Reader::User)?.0;
         let sources = [
             (
                 private,
@@ -442,20 +487,24 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 impl Layer {
-    /// Reads a settings file; one that does not exist says nothing.
-    ///
-    /// # Errors
-    /// [`ConfigError`] naming the file and what is wrong in it.
-    pub fn read(file: &Path) -> Result<Self, ConfigError> {
+    /// Reads a settings file; one that does not exist says nothing. What is no setting, or none of this file, is left out.
+    fn read(file: &Path, reader: Reader) -> Result<(Self, Vec<ConfigWarning>), ConfigError> {
         let Some(bytes) = read_if_exists(file)? else {
-            return Ok(Self::default());
+            return Ok((Self::default(), Vec::new()));
         };
-        let invalid = |message: String| ConfigError::Invalid {
+        let invalid = |message: &str| ConfigError::Invalid {
             file: file.to_owned(),
-            message,
+            message: message.to_owned(),
         };
-        let text = String::from_utf8(bytes).map_err(|_| invalid("not UTF-8".to_owned()))?;
-        toml::from_str(&text).map_err(|error| invalid(error.message().to_owned()))
+        let text = String::from_utf8(bytes).map_err(|_| invalid("not UTF-8"))?;
+        let mut table: toml::Table =
+            toml::from_str(&text).map_err(|error| invalid(error.message()))?;
+        let warnings = keys::sort_out(&mut table, reader);
+        for warning in &warnings {
+            tracing::debug!(%warning, file = %file.display(), "left out");
+        }
+        let layer = Self::deserialize(table).map_err(|error| invalid(error.message()))?;
+        Ok((layer, warnings))
     }
 }
 
@@ -529,8 +578,20 @@ mod tests {
     }
 
     #[test]
-    fn a_mistyped_key_is_named() {
-        let error = load(&Layer::default(), "namming = 'tree'", "").unwrap_err();
-        assert!(error.to_string().contains("namming"), "{error}");
+    fn a_mistyped_key_is_left_out_and_a_value_of_the_wrong_kind_is_an_error() {
+        let settings = load(&Layer::default(), "namming = 'tree'", "env_copy = true").unwrap();
+        assert!(settings.env_copy && settings.naming == Naming::GitHash);
+        let error = load(&Layer::default(), "env_copy = 3", "").unwrap_err();
+        assert!(error.to_string().contains(REPOSITORY_FILE), "{error}");
+    }
+
+    #[test]
+    fn a_repository_has_no_say_in_what_is_kept_on_this_machine() {
+        let file = "[snapshots]\nenabled = false\n[gc]\nkeep = '1s'";
+        let settings = load(&Layer::default(), file, "").unwrap();
+        assert_eq!(
+            settings.retention,
+            load(&Layer::default(), "", "").unwrap().retention
+        );
     }
 }

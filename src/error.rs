@@ -1,5 +1,7 @@
 //! What a command says when it fails: one line of cause, one line of what to type, and an exit code by meaning.
 
+use std::io::ErrorKind;
+
 use crate::daemon::StartError;
 use crate::fs_util::{PathError, printable};
 use crate::git::GitError;
@@ -126,7 +128,13 @@ impl From<GitError> for Failure {
 
 impl From<PathError> for Failure {
     fn from(error: PathError) -> Self {
-        let hint = format!("check the owner and mode of {}", error.path.display());
+        let path = error.path.display();
+        let hint = match error.source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                format!("make room where {path} lies (df {path})")
+            }
+            _ => format!("check the owner and mode of {path}"),
+        };
         Self::new(FailureKind::Configuration, &chain(&error)).hint(&hint)
     }
 }
@@ -201,6 +209,9 @@ impl From<StartError> for Failure {
         match error {
             StartError::AlreadyRunning => failure.hint("tracemark status"),
             StartError::StateLost(_) => failure.hint("tracemark up"),
+            StartError::SocketPathTooLong {
+                is_separate: true, ..
+            } => failure.hint("set TRACEMARK_STATE_DIR to a shorter path"),
             StartError::SocketPathTooLong { .. } => {
                 failure.hint("set XDG_RUNTIME_DIR to a shorter directory of yours, mode 0700")
             }

@@ -1,6 +1,7 @@
 //! What running an app leaves in its worktree and git does not ignore: a marked block in `info/exclude`, so that git, the
 //! guide's helper and tracemark agree that it is no code.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::fs_util::{PathError, read_if_exists, remove_if_exists, replace};
@@ -49,7 +50,9 @@ pub fn missing(worktree: &Worktree, store: Option<&Path>) -> Vec<String> {
 /// Returns whether git tracks the file at `path`.
 pub fn is_tracked(worktree: &Worktree, path: &Path) -> bool {
     path.strip_prefix(&worktree.root).is_ok_and(|path| {
-        let git = Git::at(&worktree.root).with_var("GIT_LITERAL_PATHSPECS", "1");
+        let git = Git::at(&worktree.root)
+            .with_var("GIT_LITERAL_PATHSPECS", "1")
+            .with_config(&["core.fsmonitor=false"]);
         let arguments = ["ls-files", "--error-unmatch", "--"].map(std::ffi::OsStr::new);
         git.run(&[&arguments[..], &[path.as_os_str()]].concat())
             .is_ok()
@@ -66,17 +69,17 @@ pub fn pattern(path: &str) -> String {
         .collect()
 }
 
-fn file(common_dir: &Path) -> PathBuf {
+/// Returns the file that the block is in.
+pub fn file(common_dir: &Path) -> PathBuf {
     common_dir.join("info/exclude")
 }
 
-/// Adds a block with `patterns`, or adds them to the block that is there.
+/// Returns the file's text with a block of `patterns`, or with them in the block that is there. Nothing is written.
 ///
 /// # Errors
-/// [`PathError`] when the file cannot be written.
-pub fn add(common_dir: &Path, patterns: &[String]) -> Result<(), PathError> {
-    let path = file(common_dir);
-    let before = read_if_exists(&path)?.unwrap_or_default();
+/// [`PathError`] when the file cannot be read.
+pub fn with_patterns(common_dir: &Path, patterns: &[String]) -> Result<Vec<u8>, PathError> {
+    let before = read_if_exists(&file(common_dir))?.unwrap_or_default();
     let mut text = MARKS.without_block(&before);
     let kept = MARKS.lines_inside(&before);
     let added = patterns.iter().filter(|pattern| !kept.contains(pattern));
@@ -89,9 +92,27 @@ pub fn add(common_dir: &Path, patterns: &[String]) -> Result<(), PathError> {
         text.push(b'\n');
     }
     text.extend_from_slice(block.as_bytes());
+    Ok(text)
+}
+
+/// Adds a block with `patterns`, or adds them to the block that is there.
+///
+/// # Errors
+/// [`PathError`] when the file cannot be written.
+pub fn add(common_dir: &Path, patterns: &[String]) -> Result<(), PathError> {
+    let text = with_patterns(common_dir, patterns)?;
     let info = common_dir.join("info");
     std::fs::create_dir_all(&info).map_err(PathError::of("create", &info))?;
-    replace(&path, &text, 0o644)
+    write(&file(common_dir), &text)
+}
+
+/// Keeps the mode of a file that is there; a link stays a link.
+fn write(path: &Path, text: &[u8]) -> Result<(), PathError> {
+    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let mode = target
+        .metadata()
+        .map_or(0o644, |metadata| metadata.permissions().mode() & 0o7777);
+    replace(&target, text, mode)
 }
 
 /// Removes the block; a file that held nothing else is removed.
@@ -111,7 +132,7 @@ pub fn remove(common_dir: &Path) -> Result<(), PathError> {
     if text == before {
         return Ok(());
     }
-    replace(&path, &text, 0o644)
+    write(&path, &text)
 }
 
 #[cfg(test)]

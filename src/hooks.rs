@@ -57,32 +57,57 @@ pub enum Installed {
     },
 }
 
-/// Puts the block into each hook of the repository; a block that is there is brought up to date.
+/// What installing would do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The hooks to write, and their text.
+    pub writes: Vec<(PathBuf, Vec<u8>)>,
+    /// What becomes of the hooks.
+    pub outcome: Installed,
+}
+
+/// Says what [`install`] does, and writes nothing.
 ///
 /// # Errors
-/// [`HookError`] when the hooks directory cannot be written.
-pub fn install(worktree: &Worktree, program: &Path) -> Result<Installed, HookError> {
+/// [`HookError`] when a hook cannot be read.
+pub fn plan(worktree: &Worktree, program: &Path) -> Result<Plan, HookError> {
     let dir = hooks_dir(worktree)?;
     if !dir.starts_with(&worktree.common_dir) {
         let line = format!("{} hook post-commit &", quoted(program));
-        return Ok(Installed::Elsewhere { dir, line });
+        return Ok(Plan {
+            writes: Vec::new(),
+            outcome: Installed::Elsewhere { dir, line },
+        });
     }
-    std::fs::create_dir_all(&dir).map_err(PathError::of("create", &dir))?;
-    let mut left_alone = Vec::new();
+    let (mut writes, mut left_alone) = (Vec::new(), Vec::new());
     for event in EVENTS {
         let file = dir.join(event);
         let existing = read_if_exists(&file)?;
         match with_block(existing.as_deref(), &block(event, program)) {
             Some(text) if Some(&text) == existing.as_ref() => {}
-            Some(text) => write(&file, &text)?,
+            Some(text) => writes.push((file, text)),
             None => left_alone.push(file),
         }
     }
-    Ok(if left_alone.is_empty() {
+    let outcome = if left_alone.is_empty() {
         Installed::All
     } else {
         Installed::Except(left_alone)
-    })
+    };
+    Ok(Plan { writes, outcome })
+}
+
+/// Puts the block into each hook of the plan.
+///
+/// # Errors
+/// [`HookError`] when the hooks directory cannot be written.
+pub fn install(plan: Plan) -> Result<Installed, HookError> {
+    for (file, text) in &plan.writes {
+        let dir = file.parent().unwrap_or(file);
+        std::fs::create_dir_all(dir).map_err(PathError::of("create", dir))?;
+        write(file, text)?;
+    }
+    Ok(plan.outcome)
 }
 
 /// Removes the block from each hook; a hook that held nothing else is removed.

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use crate::ids::{ExperimentId, ModelId};
 
 /// What brings a file from one version of its layout, kept in `user_version`, to the next; the first makes it.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     "CREATE TABLE versions (
          store TEXT NOT NULL, experiment_id TEXT NOT NULL, name TEXT NOT NULL, key TEXT NOT NULL,
          model_id TEXT NOT NULL, PRIMARY KEY (store, experiment_id, name, key)) STRICT;
@@ -32,6 +32,7 @@ const MIGRATIONS: [&str; 3] = [
          dirty INTEGER NOT NULL, at_ms INTEGER NOT NULL, nonce TEXT NOT NULL,
          UNIQUE (store, model_id)) STRICT;
      CREATE INDEX history_of_a_repository ON history (repository, id);",
+    "CREATE TABLE heads (worktree TEXT PRIMARY KEY, mark TEXT NOT NULL) STRICT;",
 ];
 /// How long a write waits for another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -168,6 +169,38 @@ impl Ledger {
         Ok(text.and_then(|text| text.parse().ok()))
     }
 
+    /// Returns a version other than `version` of `experiment` that a LoggedModel is remembered for, with its experiment.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when SQLite refuses.
+    pub fn other_version_of(
+        &self,
+        store: &str,
+        model: &ModelId,
+        experiment: &ExperimentId,
+        version: &VersionKey,
+    ) -> Result<Option<(ExperimentId, VersionKey)>, LedgerError> {
+        let found: Option<(String, VersionKey)> = self
+            .lock()
+            .query_row(
+                "SELECT experiment_id, name, key FROM versions WHERE store = ?1 AND model_id = ?2 \
+                 AND NOT (experiment_id = ?3 AND name = ?4 AND key = ?5) LIMIT 1",
+                params![
+                    store,
+                    model.as_str(),
+                    experiment.as_str(),
+                    version.name,
+                    version.key
+                ],
+                |row| {
+                    let (name, key) = (row.get(1)?, row.get(2)?);
+                    Ok((row.get(0)?, VersionKey { name, key }))
+                },
+            )
+            .optional()?;
+        Ok(found.and_then(|(experiment, version)| Some((experiment.parse().ok()?, version))))
+    }
+
     /// Remembers the LoggedModel that stands for a version.
     ///
     /// # Errors
@@ -249,17 +282,25 @@ impl Ledger {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Returns how many versions a worktree owes, to whichever store.
+    /// Returns how many versions a worktree owes to each experiment of each store, the one that waits longest first.
     ///
     /// # Errors
     /// [`LedgerError`] when SQLite refuses.
-    pub fn count_owed(&self, worktree: &str) -> Result<u64, LedgerError> {
-        let count: i64 = self.lock().query_row(
-            "SELECT count(*) FROM owed WHERE worktree = ?1",
-            [worktree],
-            |row| row.get(0),
+    pub fn count_owed(&self, worktree: &str) -> Result<Vec<(Account, u64)>, LedgerError> {
+        let connection = self.lock();
+        let mut statement = connection.prepare(
+            "SELECT store, choice, count(*) FROM owed WHERE worktree = ?1 GROUP BY store, choice ORDER BY min(id)",
         )?;
-        Ok(u64::try_from(count).unwrap_or(0))
+        let rows = statement.query_map([worktree], |row| {
+            let account = Account {
+                worktree: worktree.to_owned(),
+                store: row.get(0)?,
+                choice: row.get(1)?,
+            };
+            let count: i64 = row.get(2)?;
+            Ok((account, u64::try_from(count).unwrap_or(0)))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Remembers the LoggedModel of a version, which is then owed no longer: both or neither.
@@ -329,26 +370,67 @@ impl Ledger {
         Ok(history)
     }
 
-    /// Forgets a LoggedModel that was removed, and that there ever was one.
+    /// Forgets LoggedModels that were removed, and that there ever were any.
     ///
     /// # Errors
-    /// [`LedgerError`] when SQLite refuses.
-    pub fn erase(&self, store: &str, model: &ModelId) -> Result<(), LedgerError> {
-        self.forget(store, model)?;
-        self.lock().execute(
-            "DELETE FROM history WHERE store = ?1 AND model_id = ?2",
-            params![store, model.as_str()],
-        )?;
-        Ok(())
+    /// [`LedgerError`] when SQLite refuses; nothing is forgotten then.
+    pub fn erase(&self, store: &str, models: &[ModelId]) -> Result<(), LedgerError> {
+        self.forget_all(store, models)?;
+        let query = "DELETE FROM history WHERE store = ?1 AND model_id = ?2";
+        self.for_each(query, store, models)
     }
 
-    /// Lets go of everything that a worktree owes: it is no longer tracked.
+    /// Forgets LoggedModels that are about to be removed.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when SQLite refuses; nothing is forgotten then.
+    pub fn forget_all(&self, store: &str, models: &[ModelId]) -> Result<(), LedgerError> {
+        let query = "DELETE FROM versions WHERE store = ?1 AND model_id = ?2";
+        self.for_each(query, store, models)
+    }
+
+    fn for_each(&self, query: &str, store: &str, models: &[ModelId]) -> Result<(), LedgerError> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction()?;
+        for model in models {
+            transaction.execute(query, params![store, model.as_str()])?;
+        }
+        Ok(transaction.commit()?)
+    }
+
+    /// Lets go of everything that a worktree owes, and of how far its HEAD was followed: it is no longer tracked.
     ///
     /// # Errors
     /// [`LedgerError`] when SQLite refuses.
     pub fn forgive(&self, worktree: &str) -> Result<(), LedgerError> {
-        self.lock()
-            .execute("DELETE FROM owed WHERE worktree = ?1", [worktree])?;
+        let connection = self.lock();
+        connection.execute("DELETE FROM owed WHERE worktree = ?1", [worktree])?;
+        connection.execute("DELETE FROM heads WHERE worktree = ?1", [worktree])?;
+        Ok(())
+    }
+
+    /// Returns how far the moves of a worktree's HEAD were followed, as [`Ledger::follow`] was told.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when SQLite refuses.
+    pub fn followed(&self, worktree: &str) -> Result<Option<String>, LedgerError> {
+        let query = "SELECT mark FROM heads WHERE worktree = ?1";
+        let connection = self.lock();
+        Ok(connection
+            .query_row(query, [worktree], |row| row.get(0))
+            .optional()?)
+    }
+
+    /// Writes down how far the moves of a worktree's HEAD were followed: every commit up to there that is owed its
+    /// LoggedModel is written down as such, or has it.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when SQLite refuses.
+    pub fn follow(&self, worktree: &str, mark: &str) -> Result<(), LedgerError> {
+        self.lock().execute(
+            "INSERT OR REPLACE INTO heads (worktree, mark) VALUES (?1, ?2)",
+            params![worktree, mark],
+        )?;
         Ok(())
     }
 
@@ -357,11 +439,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`] when SQLite refuses.
     pub fn forget(&self, store: &str, model: &ModelId) -> Result<(), LedgerError> {
-        self.lock().execute(
-            "DELETE FROM versions WHERE store = ?1 AND model_id = ?2",
-            params![store, model.as_str()],
-        )?;
-        Ok(())
+        self.forget_all(store, std::slice::from_ref(model))
     }
 
     /// Returns when a content was first seen here, in Unix milliseconds, which is `now_ms` the first time.
@@ -512,6 +590,19 @@ mod tests {
             Some(model)
         );
         assert_eq!(ledger.model_of("t", &experiment, &version).unwrap(), None);
+        let model = "m-1".parse().unwrap();
+        let other = |store, version: &VersionKey| {
+            ledger
+                .other_version_of(store, &model, &experiment, version)
+                .unwrap()
+        };
+        assert_eq!(other("s", &version), None);
+        let second = VersionKey {
+            name: "second".into(),
+            key: "c".into(),
+        };
+        assert_eq!(other("s", &second), Some((experiment.clone(), version)));
+        assert_eq!(other("t", &second), None);
     }
 
     fn account() -> Account {
@@ -602,7 +693,9 @@ mod tests {
         );
         assert_eq!(ledger.history("/other/.git").unwrap(), []);
         assert_eq!(ledger.owed(&account(), 9).unwrap().len(), 1);
-        ledger.erase("s", &chapter.model).unwrap();
+        ledger
+            .erase("s", std::slice::from_ref(&chapter.model))
+            .unwrap();
         assert_eq!(ledger.history("/repo/.git").unwrap(), []);
     }
 
@@ -647,9 +740,33 @@ mod tests {
             ledger.model_of("s", &experiment, &one).unwrap(),
             Some(model)
         );
-        assert_eq!(ledger.count_owed("/repo").unwrap(), 1);
+        ledger.owe(&elsewhere, &two, "second").unwrap();
+        ledger.owe(&elsewhere, &one, "third").unwrap();
+        assert_eq!(
+            ledger.count_owed("/repo").unwrap(),
+            [(mine, 1), (elsewhere, 2)]
+        );
         ledger.forgive("/repo").unwrap();
-        assert_eq!(ledger.count_owed("/repo").unwrap(), 0);
+        assert_eq!(ledger.count_owed("/repo").unwrap(), []);
+    }
+
+    #[test]
+    fn how_far_head_was_followed_is_known_until_the_worktree_is_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.sqlite");
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(FIRST_LAYOUT).unwrap();
+        old.execute_batch(MIGRATIONS[1]).unwrap();
+        old.execute_batch(MIGRATIONS[2]).unwrap();
+        old.execute_batch("PRAGMA user_version = 3").unwrap();
+        drop(old);
+        let ledger = Ledger::open(&path).unwrap();
+        assert_eq!(ledger.followed("/repo").unwrap(), None);
+        ledger.follow("/repo", "one").unwrap();
+        ledger.follow("/repo", "two").unwrap();
+        assert_eq!(ledger.followed("/repo").unwrap().as_deref(), Some("two"));
+        ledger.forgive("/repo").unwrap();
+        assert_eq!(ledger.followed("/repo").unwrap(), None);
     }
 
     #[test]

@@ -27,10 +27,13 @@ pub mod local_socket;
 pub mod log_file;
 pub mod mlflow;
 pub mod paths;
+pub mod reflog;
 pub mod registry;
 pub mod repository;
 pub mod snapshot;
+pub mod trust;
 pub mod watch;
+pub mod written;
 
 // What brings them together.
 pub mod client;

@@ -154,9 +154,19 @@ pub struct WorktreeStatus {
     /// Whether `tracemark pin` chose the version, whatever the code.
     #[serde(default)]
     pub pinned: bool,
-    /// How many versions that were asked for or committed wait for the store.
+    /// Whether the code of the version on disk can be brought back: `true`, `partial`, `false`; null where it was not to be
+    /// kept yet.
+    #[serde(default)]
+    pub restorable: Option<String>,
+    /// What of it is not kept, and why.
+    #[serde(default)]
+    pub not_kept: Option<String>,
+    /// How many versions that were asked for or committed wait for a store.
     #[serde(default)]
     pub owed: u64,
+    /// How many of them wait for which store.
+    #[serde(default)]
+    pub owed_to: Vec<OwedTo>,
     /// How many versions the store refuses while it takes others.
     #[serde(default)]
     pub refused: u64,
@@ -200,6 +210,19 @@ pub struct WorktreeStatus {
     /// Requests to the store since the daemon took up these settings; statements to a SQLite file are not counted.
     #[serde(default)]
     pub store_requests: u64,
+}
+
+/// Versions that were asked for or committed and wait for one experiment of one store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwedTo {
+    /// The address of the store, with the MLflow workspace where there is one.
+    pub store: String,
+    /// The experiment as it was configured.
+    pub experiment: String,
+    /// How many.
+    pub owed: u64,
+    /// Whether that is where versions are made now; others wait until `tracemark up` names their store again.
+    pub current: bool,
 }
 
 /// The answer to a request that cannot be answered otherwise.

@@ -2,6 +2,7 @@
 //!
 //! Nothing is ever run in a repository without a record here.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,10 @@ pub struct Record {
     /// User-private settings.
     #[serde(default)]
     pub settings: Layer,
+    /// The settings of the repository's own git configuration that named programs when `up` saw them; absent in records
+    /// of versions that did not look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trusted: Option<BTreeMap<String, Vec<String>>>,
     /// Whether `up` made the block in `info/exclude`.
     #[serde(default)]
     pub excluded: bool,
@@ -71,6 +76,7 @@ impl Record {
             root: worktree.root.clone(),
             only: Vec::new(),
             settings: Layer::default(),
+            trusted: None,
             excluded: false,
         })
     }
@@ -112,7 +118,8 @@ impl Registry {
         Self { dir }
     }
 
-    fn file(&self, common_dir: &Path) -> PathBuf {
+    /// Returns where the record of a repository lies, or would.
+    pub fn file(&self, common_dir: &Path) -> PathBuf {
         use std::os::unix::ffi::OsStrExt as _;
         let digest = hex(&Sha256::digest(common_dir.as_os_str().as_bytes()));
         self.dir
@@ -134,6 +141,17 @@ impl Registry {
     /// # Errors
     /// [`RegistryError`] when the directory cannot be listed.
     pub fn all(&self) -> Result<Vec<Record>, RegistryError> {
+        let mut records = self.records()?;
+        records.retain(Record::is_about_what_is_there);
+        Ok(records)
+    }
+
+    /// Returns every record that can be read, also of repositories that were moved or are gone.
+    pub fn every(&self) -> Vec<Record> {
+        self.records().unwrap_or_default()
+    }
+
+    fn records(&self) -> Result<Vec<Record>, RegistryError> {
         let entries = match std::fs::read_dir(&self.dir) {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -151,7 +169,7 @@ impl Registry {
         Ok(files
             .iter()
             .filter_map(|file| match read_record(file) {
-                Ok(record) => record.filter(Record::is_about_what_is_there),
+                Ok(record) => record,
                 Err(error) => {
                     tracing::warn!(%error, "a record is left out");
                     None

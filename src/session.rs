@@ -10,20 +10,22 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::task::JoinHandle;
 
-use crate::config::{ConfigError, Layer, Settings};
+use crate::config::{ConfigError, Create, Layer, Settings};
 use crate::debt::Debt;
+use crate::git::Git;
 use crate::identity::files::Files;
 use crate::identity::reader::WorktreeReader;
 use crate::identity::{Reading, sanitize_app};
-use crate::ids::{ContentId, ExperimentId, ModelId};
+use crate::ids::{ContentId, ExperimentId, ModelId, ObjectId};
 use crate::ledger::{Account, Chapter, Ledger, LedgerError, VersionKey};
 use crate::mlflow::{
-    Access, AccessError, Experiment, ExperimentChoice, Found, Keys, ModelFile, RetriesError,
-    Standing, Store, StoreError, StoreUri, StoreUriError, Wanted, truth,
+    Access, AccessError, Experiment, ExperimentChoice, Found, Keys, ModelFile, ModelRow,
+    RetriesError, Standing, Store, StoreError, StoreUri, StoreUriError, Wanted, truth,
 };
 use crate::paths::Paths;
+use crate::reflog::{self, Made};
 use crate::repository::Worktree;
-use crate::snapshot::{Limits, Occasion, SnapshotError, Snapshots};
+use crate::snapshot::{Limits, Occasion, Record, SnapshotError, Snapshots};
 use crate::version::{ActiveModel, Observation, Surroundings, TAG_RESTORABLE, sought, wanted};
 
 /// How long an experiment is taken to be what its server said it was.
@@ -77,6 +79,57 @@ pub struct Session {
     seen: Mutex<Option<(ContentId, Option<Files>)>>,
     /// Held while code is kept: whoever comes second finds it done.
     keeping: Mutex<()>,
+    /// Held while HEAD's moves are followed, one reading after the other.
+    following: Mutex<()>,
+    /// How the code of the last version was kept. A mutex as several threads keep code; held for a copy.
+    kept: Mutex<Option<Kept>>,
+    /// LoggedModels that do not say yet how their code is kept. A mutex as telling runs side by side; held for a copy.
+    untold: Mutex<BTreeMap<ModelId, Restorable>>,
+}
+
+/// How the code of a version is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The version.
+    pub version: VersionKey,
+    /// Whether it can be brought back.
+    pub restorable: Restorable,
+    /// What is missing and why, where it is not all kept.
+    pub why: Option<String>,
+    /// A snapshot was made just now, of a version that may long have its LoggedModel.
+    is_new: bool,
+}
+
+impl Kept {
+    fn of(version: &VersionKey, record: &Record, at_ms: u64) -> Self {
+        let first = record.left_out.first();
+        let why = first.map(|first| {
+            let count = match record.left_out.len() {
+                1 => "1 file is not kept".to_owned(),
+                many => format!("{many} files are not kept"),
+            };
+            format!("{count}: {} ({})", first.path, first.why.as_str())
+        });
+        Self {
+            version: version.clone(),
+            restorable: if why.is_none() {
+                Restorable::Whole
+            } else {
+                Restorable::Partly
+            },
+            why,
+            is_new: record.at_ms == at_ms,
+        }
+    }
+
+    fn not(version: &VersionKey, why: String) -> Self {
+        Self {
+            version: version.clone(),
+            restorable: Restorable::No,
+            why: Some(why),
+            is_new: false,
+        }
+    }
 }
 
 /// Which file lies at a path: device and inode.
@@ -151,8 +204,17 @@ pub struct Resolved {
     raced: bool,
     /// What the row says of its code being kept.
     said: Restorable,
-    /// Still at it when the row was made. A mutex as whoever finishes takes it.
-    keeping: Mutex<Option<JoinHandle<Restorable>>>,
+    /// A mutex as whoever finishes takes it.
+    keeping: Mutex<Keeping>,
+}
+
+/// How far the keeping of code was when a row was found or made.
+#[derive(Debug)]
+enum Keeping {
+    Under(JoinHandle<Kept>),
+    Done(Kept),
+    /// There is nothing more to say of it.
+    Told,
 }
 
 /// Whether the code of a version can be brought back on this machine.
@@ -224,6 +286,9 @@ impl Session {
             snapshots: Snapshots::of(&worktree.common_dir),
             seen: Mutex::new(None),
             keeping: Mutex::new(()),
+            following: Mutex::new(()),
+            kept: Mutex::new(None),
+            untold: Mutex::new(BTreeMap::new()),
         })
     }
 
@@ -268,52 +333,164 @@ impl Session {
     /// Keeps the code of an observation, if it is the one that was seen last or was kept before. Makes its caller wait for
     /// the disk.
     pub fn keep_code(&self, observation: &Observation) -> Restorable {
-        if !self.settings.retention.snapshots || self.settings.pin.is_some() {
-            return Restorable::No;
-        }
-        let _alone = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
-        self.keep_code_alone(observation).unwrap_or_else(|error| {
-            let name = &observation.version.name;
-            tracing::warn!(%error, name, "the code of this version is not kept");
-            Restorable::No
-        })
+        self.keep_and_say(observation).restorable
     }
 
-    fn keep_code_alone(&self, observation: &Observation) -> Result<Restorable, SnapshotError> {
+    /// Keeps the code of a version that has its LoggedModel, and has that say so where this was the first time that it
+    /// could be kept.
+    pub async fn keep_code_of(self: &Arc<Self>, observation: Box<Observation>, model: &ModelId) {
+        let session = Arc::clone(self);
+        let kept = tokio::task::spawn_blocking(move || session.keep_and_say(&observation)).await;
+        if let Ok(kept) = kept
+            && kept.is_new
+        {
+            self.untold().insert(model.clone(), kept.restorable);
+            self.tell_restorable().await;
+        }
+    }
+
+    /// Returns how the code of the last version was kept that was to be kept.
+    pub fn kept(&self) -> Option<Kept> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.clone()
+    }
+
+    fn keep_and_say(&self, observation: &Observation) -> Kept {
+        let version = &observation.version;
+        if self.settings.pin.is_some() {
+            return Kept::not(version, "a pinned version says nothing of code".to_owned());
+        }
+        let _alone = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = if self.settings.retention.snapshots {
+            self.keep_code_alone(observation)
+        } else {
+            Ok(Kept::not(version, "snapshots.enabled is false".to_owned()))
+        };
+        let kept = kept.unwrap_or_else(|error| {
+            tracing::warn!(%error, name = version.name, "the code of this version is not kept");
+            Kept::not(version, error.to_string())
+        });
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept.clone());
+        kept
+    }
+
+    fn keep_code_alone(&self, observation: &Observation) -> Result<Kept, SnapshotError> {
         let (reading, version) = (&observation.reading, &observation.version);
         let head = reading.head.as_ref().map(ToString::to_string);
         let seen = {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             seen.take_if(|(content, _)| *content == reading.content)
         };
-        let record = match seen {
-            None => self
-                .snapshots
-                .find(&version.name, &version.key, head.as_deref())?,
-            Some((_, files)) => {
-                let files = match files {
-                    Some(files) => files,
-                    None => self.read_files(&reading.content)?,
-                };
-                let branch = self.worktree.branch();
-                let occasion = Occasion {
-                    root: &self.worktree.root,
-                    name: &version.name,
-                    key: &version.key,
-                    content: reading.content.as_str(),
-                    head: head.as_deref(),
-                    branch: branch.as_deref(),
-                    dirty: reading.dirty,
-                    at_ms: u64::try_from(now_ms()).unwrap_or(0),
-                };
-                Some(self.snapshots.keep(&occasion, &files, &self.limits())?)
-            }
+        let Some((_, files)) = seen else {
+            return self.keep_unseen(observation);
         };
-        Ok(match record {
-            Some(record) if record.is_whole() => Restorable::Whole,
-            Some(_) => Restorable::Partly,
-            None => Restorable::No,
-        })
+        let files = match files {
+            Some(files) => Ok(files),
+            None => self.read_files(&reading.content),
+        };
+        let branch = self.worktree.branch();
+        let occasion = self.occasion(observation, head.as_deref(), branch.as_deref());
+        let limits = self.limits();
+        let record = files.and_then(|files| self.snapshots.keep(&occasion, &files, &limits));
+        let record = match record {
+            Err(SnapshotError::Changed(_)) if !reading.dirty => {
+                self.snapshots.keep_commit(&occasion, &limits)?
+            }
+            record => record?,
+        };
+        Ok(Kept::of(version, &record, occasion.at_ms))
+    }
+
+    /// What is not on the disk any more may have been kept before, or be in the repository.
+    fn keep_unseen(&self, observation: &Observation) -> Result<Kept, SnapshotError> {
+        let (reading, version) = (&observation.reading, &observation.version);
+        let head = reading.head.as_ref().map(ToString::to_string);
+        let (name, key) = (&version.name, &version.key);
+        if let Some(record) = self.snapshots.find(name, key, head.as_deref())? {
+            return Ok(Kept::of(version, &record, u64::MAX));
+        }
+        if !reading.dirty && head.is_some() {
+            let branch = self.branch_of_debt(version);
+            let occasion = self.occasion(observation, head.as_deref(), branch.as_deref());
+            let record = self.snapshots.keep_commit(&occasion, &self.limits())?;
+            return Ok(Kept::of(version, &record, occasion.at_ms));
+        }
+        // Why it could not be kept when it was seen.
+        let before = self.kept().filter(|kept| kept.version == *version);
+        let gone = || Kept::not(version, "it changed before it was kept".to_owned());
+        Ok(before.unwrap_or_else(gone))
+    }
+
+    fn occasion<'a>(
+        &'a self,
+        observation: &'a Observation,
+        head: Option<&'a str>,
+        branch: Option<&'a str>,
+    ) -> Occasion<'a> {
+        Occasion {
+            root: &self.worktree.root,
+            name: &observation.version.name,
+            key: &observation.version.key,
+            content: observation.reading.content.as_str(),
+            head,
+            branch,
+            dirty: observation.reading.dirty,
+            at_ms: u64::try_from(now_ms()).unwrap_or(0),
+        }
+    }
+
+    fn branch_of_debt(&self, version: &VersionKey) -> Option<String> {
+        let owed = self.ledger.debt_for(&self.account(), version).ok()??;
+        let debt = Debt::from_text(version, &owed)?;
+        debt.wanted.tags.get("mlflow.source.git.branch").cloned()
+    }
+
+    fn untold(&self) -> MutexGuard<'_, BTreeMap<ModelId, Restorable>> {
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has LoggedModels that were made here say how their code is kept by now; those that cannot be told are told later.
+    async fn tell_restorable(&self) {
+        let untold = self.untold().clone();
+        if untold.is_empty() {
+            return;
+        }
+        let repository = self.worktree.common_dir.to_string_lossy();
+        let history = self.ledger.history(&repository).unwrap_or_default();
+        for (model_id, restorable) in untold {
+            let chapter = history.iter().find(|chapter| chapter.model == model_id);
+            let told = match chapter {
+                Some(chapter) => self.say_kept(chapter, restorable).await,
+                None => Ok(()),
+            };
+            match told {
+                Ok(()) => {
+                    self.untold().remove(&model_id);
+                }
+                Err(error) => {
+                    tracing::debug!(%error, %model_id, "the LoggedModel does not say yet how its code is kept");
+                }
+            }
+        }
+    }
+
+    /// Has a LoggedModel say how its code is kept on this machine, if it was made here.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store gives no answer.
+    pub async fn say_kept(
+        &self,
+        chapter: &Chapter,
+        restorable: Restorable,
+    ) -> Result<(), StoreError> {
+        let row = self.store.model(&chapter.model).await?;
+        let is_ours = |row: &ModelRow| row.nonce() == Some(chapter.nonce.as_str());
+        let differs = |row: &ModelRow| row.tag(TAG_RESTORABLE) != Some(restorable.as_str());
+        if !row.is_some_and(|row| is_ours(&row) && differs(&row)) {
+            return Ok(());
+        }
+        let tags = BTreeMap::from([(TAG_RESTORABLE.to_owned(), restorable.as_str().to_owned())]);
+        self.store.set_tags(&chapter.model, &tags).await
     }
 
     fn limits(&self) -> Limits {
@@ -334,10 +511,13 @@ impl Session {
         }
     }
 
-    /// True while the settings files say what this session was opened with.
-    pub fn has_current_settings(&self) -> bool {
-        Settings::load(&self.private, &self.worktree.root, &self.user_config)
-            .is_ok_and(|settings| settings == self.settings)
+    /// Returns whether the settings files say what this session was opened with.
+    ///
+    /// # Errors
+    /// [`ConfigError`] where they say nothing that can be used.
+    pub fn has_current_settings(&self) -> Result<bool, ConfigError> {
+        let now = Settings::load(&self.private, &self.worktree.root, &self.user_config)?;
+        Ok(now == self.settings)
     }
 
     /// True while the store is the one that last answered: its file was neither replaced nor removed.
@@ -422,6 +602,117 @@ impl Session {
         self.debt(observation, true).map(drop)
     }
 
+    /// Writes down that commits are owed their LoggedModel that were made in this worktree since the last call, also by
+    /// another process, and not seen on the disk. Returns whether there are any. What `reading` saw is on the disk.
+    pub fn owe_commits(&self, reading: &Reading) -> bool {
+        let _alone = self
+            .following
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let owed = self.follow_head(reading).unwrap_or_else(|error| {
+            tracing::error!(%error, "which commits were made is not written down");
+            Vec::new()
+        });
+        self.keep_owed(&owed);
+        !owed.is_empty()
+    }
+
+    /// The commits may go from the repository before the store answers.
+    fn keep_owed(&self, owed: &[Observation]) {
+        if !self.settings.retention.snapshots {
+            return;
+        }
+        for observation in owed {
+            let _alone = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Err(error) = self.keep_unseen(observation) {
+                let name = &observation.version.name;
+                tracing::warn!(%error, name, "the code of this version is not kept yet");
+            }
+        }
+    }
+
+    /// HEAD's own commit is left to the next call while it is what lies on the disk: until then it gets its LoggedModel
+    /// the ordinary way, and if not, it is owed it then.
+    fn follow_head(&self, reading: &Reading) -> Result<Vec<Observation>, LedgerError> {
+        let worktree = self.account().worktree;
+        let moves = reflog::read(&self.worktree.git_dir);
+        let Some(last) = moves.last() else {
+            return Ok(Vec::new());
+        };
+        let known = self.ledger.followed(&worktree)?;
+        let Some(before) = known.and_then(|mark| reflog::position(&moves, &mark)) else {
+            self.ledger.follow(&worktree, &last.mark())?;
+            return Ok(Vec::new());
+        };
+        let has_passed = reading.dirty && reading.head.as_ref() == Some(&last.new);
+        let end = moves.len() - usize::from(!has_passed);
+        let Some(followed) = moves.get(before + 1..end).and_then(<[_]>::last) else {
+            return Ok(Vec::new());
+        };
+        let is_wanted = self.settings.create != Create::Asked && self.settings.pin.is_none();
+        let made = if is_wanted {
+            reflog::made(&moves, &(before + 1..end), self.worktree.branch())
+        } else {
+            Vec::new()
+        };
+        let owed = self.owe_each(&made)?;
+        self.ledger.follow(&worktree, &followed.mark())?;
+        Ok(owed)
+    }
+
+    /// Returns what is owed from now on.
+    fn owe_each(&self, made: &[Made]) -> Result<Vec<Observation>, LedgerError> {
+        let mut owed = Vec::new();
+        let around = self.surroundings();
+        for (made, tree) in made.iter().zip(self.trees_of(made)) {
+            let Some(content) = tree else { continue };
+            let reading = Reading {
+                head: Some(made.commit.clone()),
+                git_hash: Ok(made.commit.to_string()),
+                content,
+                dirty: false,
+            };
+            let observation = Observation::of(reading, &self.settings, &self.app);
+            let (account, version) = (self.account(), &observation.version);
+            let is_known = self.remembered(&observation).is_some();
+            if is_known || self.ledger.debt_for(&account, version)?.is_some() {
+                continue;
+            }
+            let around = Surroundings {
+                branch: made.branch.clone(),
+                ..around.clone()
+            };
+            let debt = self.new_debt_around(&observation, &around);
+            self.ledger.owe(&account, version, &debt.to_text())?;
+            owed.push(observation);
+        }
+        Ok(owed)
+    }
+
+    /// The tree of each commit, which is what its worktree holds where nothing is changed; `None` for one that is gone.
+    fn trees_of(&self, made: &[Made]) -> Vec<Option<ContentId>> {
+        if made.is_empty() {
+            return Vec::new();
+        }
+        let names: String = made
+            .iter()
+            .map(|made| format!("{}^{{tree}}\n", made.commit))
+            .collect();
+        let git = Git::at(&self.worktree.root).with_var("GIT_NO_LAZY_FETCH", "1");
+        let arguments = ["cat-file", "--batch-check=%(objectname)"];
+        let answer = git.run_with_input(&arguments, Some(names.into_bytes()));
+        let answer = answer.map_or_else(
+            |error| {
+                tracing::warn!(%error, "the trees of commits cannot be read");
+                Vec::new()
+            },
+            |answer| answer.stdout,
+        );
+        let lines = String::from_utf8_lossy(&answer);
+        let tree = |line: &str| line.parse::<ObjectId>().ok()?.as_str().parse().ok();
+        lines.lines().map(tree).collect()
+    }
+
     /// Returns versions that are owed their LoggedModel, the oldest first, at most `limit`.
     pub fn owed(&self, limit: usize) -> Vec<Observation> {
         let owed = self.ledger.owed(&self.account(), limit);
@@ -435,17 +726,18 @@ impl Session {
             .collect()
     }
 
-    /// Returns how many versions of this worktree are owed their LoggedModel.
-    pub fn count_owed(&self) -> u64 {
+    /// Returns how many versions of this worktree are owed their LoggedModel, by store and experiment.
+    pub fn count_owed(&self) -> Vec<(Account, u64)> {
         self.ledger
             .count_owed(&self.account().worktree)
             .unwrap_or_else(|error| {
                 tracing::warn!(%error, "the ledger cannot be read");
-                0
+                Vec::new()
             })
     }
 
-    fn account(&self) -> Account {
+    /// Returns to whom versions are owed that are asked for or committed from now on.
+    pub fn account(&self) -> Account {
         Account {
             worktree: self.worktree.root.to_string_lossy().into_owned(),
             store: self.store_key.clone(),
@@ -486,13 +778,16 @@ impl Session {
     }
 
     fn new_debt(&self, observation: &Observation) -> Debt {
+        self.new_debt_around(observation, &self.surroundings())
+    }
+
+    fn new_debt_around(&self, observation: &Observation, around: &Surroundings) -> Debt {
         let nonce = uuid::Uuid::new_v4().simple().to_string();
         let first_seen = self
             .first_seen(observation.reading.content.as_str())
             .unwrap_or_else(|_| now_ms());
-        let around = self.surroundings();
         Debt {
-            wanted: wanted(observation, &self.settings, &around, &nonce, first_seen),
+            wanted: wanted(observation, &self.settings, around, &nonce, first_seen),
             observation: observation.clone(),
         }
     }
@@ -508,19 +803,21 @@ impl Session {
         keep: bool,
     ) -> Result<Resolved, ResolveError> {
         let (session, seen) = (Arc::clone(self), observation.clone());
-        let mut keeping = tokio::task::spawn_blocking(move || session.keep_code(&seen));
+        let mut keeping = tokio::task::spawn_blocking(move || session.keep_and_say(&seen));
         let mut wanted = self.debt_aside(observation, keep).await.wanted;
         let kept = tokio::time::timeout(KEEP_PATIENCE, &mut keeping).await;
-        let keeping = kept.is_err().then_some(keeping);
-        let said = match kept {
-            Ok(Ok(kept)) => kept,
-            Ok(Err(_)) | Err(_) => Restorable::No,
+        let (said, keeping) = match kept {
+            Ok(Ok(kept)) => (kept.restorable, Keeping::Done(kept)),
+            Ok(Err(_)) => (Restorable::No, Keeping::Told),
+            Err(_) => (Restorable::No, Keeping::Under(keeping)),
         };
         wanted
             .tags
             .insert(TAG_RESTORABLE.to_owned(), said.as_str().to_owned());
         let file = self.store_file().and_then(FileIdentity::of);
         let (experiment, found) = self.find_or_create(&wanted).await?;
+        self.refuse_shared(&experiment, &found, &observation.version)
+            .await?;
         *self.trusted() = file;
         let chapter = self.chapter(observation, &wanted, &experiment, &found);
         let resolved = Resolved {
@@ -537,6 +834,45 @@ impl Session {
         };
         self.settle(&resolved, chapter).await;
         Ok(resolved)
+    }
+
+    /// A LoggedModel stands for one version: one that the store shows for another too is not handed out. What is only
+    /// remembered, and no longer so in the store (its database was made anew), counts for nothing.
+    async fn refuse_shared(
+        &self,
+        experiment: &Experiment,
+        found: &Found,
+        version: &VersionKey,
+    ) -> Result<(), StoreError> {
+        let id = &found.model_id;
+        let known = self
+            .ledger
+            .other_version_of(&self.store_key, id, &experiment.id, version);
+        let known = known.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the ledger cannot be read");
+            None
+        });
+        let Some((elsewhere, other)) = known else {
+            return Ok(());
+        };
+        let place = Experiment {
+            id: elsewhere,
+            name: String::new(),
+            artifact_location: None,
+        };
+        if let Some(sought) = sought(&other, &self.settings)
+            && self.store.review(&place, &sought, id).await? != Standing::Gone
+        {
+            let what = format!(
+                "LoggedModel {id} already stands for the version {}",
+                other.name
+            );
+            return Err(StoreError::InvalidAnswer(what));
+        }
+        if let Err(error) = self.ledger.forget(&self.store_key, id) {
+            tracing::warn!(%error, "the ledger cannot be written");
+        }
+        Ok(())
     }
 
     /// The ledger may make its caller wait for the disk.
@@ -672,22 +1008,30 @@ impl Session {
 
     /// A row that was made before its code was kept says so once it is.
     async fn say_restorable(&self, resolved: &Resolved) {
-        let keeping = resolved
-            .keeping
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        let Some(keeping) = keeping else {
+        let keeping = {
+            let mut keeping = resolved
+                .keeping
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *keeping, Keeping::Told)
+        };
+        let kept = match keeping {
+            Keeping::Under(keeping) => keeping.await.ok(),
+            Keeping::Done(kept) => Some(kept),
+            Keeping::Told => None,
+        };
+        let Some(kept) = kept else {
             return;
         };
-        let kept = keeping.await.unwrap_or(Restorable::No);
-        if kept == resolved.said || !resolved.found.created {
-            return;
-        }
-        let tags = BTreeMap::from([(TAG_RESTORABLE.to_owned(), kept.as_str().to_owned())]);
-        let model_id: &ModelId = &resolved.model.model_id;
-        if let Err(error) = self.store.set_tags(model_id, &tags).await {
-            tracing::warn!(%error, %model_id, "the LoggedModel does not say that its code is kept");
+        let is_said = if resolved.found.created {
+            kept.restorable == resolved.said
+        } else {
+            !kept.is_new
+        };
+        if !is_said {
+            let model_id = resolved.model.model_id.clone();
+            self.untold().insert(model_id, kept.restorable);
+            self.tell_restorable().await;
         }
     }
 
@@ -723,6 +1067,7 @@ impl Session {
         {
             tracing::warn!(%error, "the ledger cannot be written");
         }
+        self.tell_restorable().await;
         Ok(self.after(&experiment, version, &standing).await)
     }
 
@@ -798,6 +1143,11 @@ impl Session {
             StoreUri::Databricks { .. } => Some(format!("{}/ml/experiments/{id}", self.store_key)),
             StoreUri::Sqlite(_) => None,
         }
+    }
+
+    /// True when certificates matter on the way to the store.
+    pub fn uses_tls(&self) -> bool {
+        self.store_file().is_none() && self.store_key.starts_with("https://")
     }
 
     /// Returns the file that the store waits for, where it is a file.

@@ -38,6 +38,16 @@ impl Touched {
             }
         }
     }
+
+    /// Returns what was touched before or after.
+    #[must_use]
+    pub fn with(mut self, later: Self) -> Self {
+        match later {
+            Self::Paths(paths) => paths.into_iter().for_each(|path| self.add(path)),
+            Self::Everything => self = Self::Everything,
+        }
+        self
+    }
 }
 
 #[cfg(test)]
@@ -51,5 +61,13 @@ mod tests {
             touched.add(PathBuf::from(n.to_string()));
         }
         assert_eq!(touched, Touched::Everything);
+    }
+
+    #[test]
+    fn what_was_touched_before_counts_with_what_was_touched_after() {
+        let of = |paths: &[&str]| Touched::Paths(paths.iter().map(Into::into).collect());
+        assert_eq!(of(&["a"]).with(of(&["b", "a"])), of(&["a", "b"]));
+        assert_eq!(of(&["a"]).with(Touched::Everything), Touched::Everything);
+        assert_eq!(Touched::Everything.with(of(&["a"])), Touched::Everything);
     }
 }

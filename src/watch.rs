@@ -602,4 +602,36 @@ mod tests {
             assert!(filter.matters(Path::new(loud)), "{loud}");
         }
     }
+
+    #[test]
+    fn a_directory_is_told_of_under_its_own_name_also_where_a_link_leads_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let git = Git::at(&root);
+        git.run(&["init", "-q"]).unwrap();
+        for name in ["one", "two"] {
+            std::fs::create_dir(root.join(name)).unwrap();
+            std::fs::write(root.join(name).join("a.py"), name).unwrap();
+        }
+        git.run(&["add", "."]).unwrap();
+        std::fs::remove_dir_all(root.join("one")).unwrap();
+        std::os::unix::fs::symlink("two", root.join("one")).unwrap();
+        let worktree = Worktree::discover(&root).unwrap();
+        std::fs::create_dir(worktree.private_dir()).unwrap();
+        let mut watch = Watch::new(&worktree, None, || ()).unwrap();
+        watch.watch_everything().unwrap();
+        let mut touched_by = |change: &dyn Fn()| {
+            change();
+            assert!(watch.sync(Duration::from_mins(1)));
+            watch.take().unwrap()
+        };
+        // A new directory makes the watch look for directories of tracked files, of which `one` is one.
+        touched_by(&|| std::fs::create_dir(root.join("three")).unwrap());
+        let file = root.join("two/new.py");
+        let touched = touched_by(&|| std::fs::write(&file, "new").unwrap());
+        assert!(
+            matches!(&touched, Touched::Paths(paths) if paths.contains(&file)),
+            "{touched:?}"
+        );
+    }
 }

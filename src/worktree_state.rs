@@ -23,6 +23,9 @@ const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_se
 const TORN_PAUSE: Duration = Duration::from_millis(20);
 /// After the first change, everything is read again this much later, in case an event was lost.
 const SAFETY_PASS: Duration = Duration::from_mins(5);
+/// A change that is still being read after this (a filter that hangs, a file system that does not answer) takes the id away: nobody
+/// knows whether it is still the one of the code.
+const UNREAD_MAX: Duration = Duration::from_secs(2);
 /// How often a worktree that sends no events is read.
 const POLL: Duration = Duration::from_secs(2);
 /// The longest pause that follows a pass, which takes at most half of a core while files keep changing.
@@ -67,6 +70,8 @@ pub enum Input {
     Verified(ModelId, Verdict),
     /// The ledger said which versions are owed their LoggedModel: at most [`OWED_MAX`], the oldest first.
     Recalled(Vec<Observation>),
+    /// The ledger holds more versions that are owed their LoggedModel than it did.
+    Owed,
     /// Something that the store waits for may be there now (its file appeared).
     StoreMayBeBack,
     /// Events cannot be had for this worktree: it is read at intervals.
@@ -341,6 +346,11 @@ pub struct WorktreeState {
     has_begun: bool,
     waiters: Vec<Waiter>,
     pass_began: Option<Instant>,
+    /// The first change that the pass under way is to tell, and the first after it began.
+    reading_touch: Option<Instant>,
+    unread_touch: Option<Instant>,
+    /// A change takes too long to read: until it has been, what was read last is not published.
+    is_overdue: bool,
     pass_due: Option<Instant>,
     pass_everything: bool,
     pass_synced: bool,
@@ -388,6 +398,9 @@ impl WorktreeState {
             has_begun: false,
             waiters: Vec::new(),
             pass_began: None,
+            reading_touch: None,
+            unread_touch: None,
+            is_overdue: false,
             pass_due: Some(now),
             pass_everything: true,
             pass_synced: false,
@@ -437,6 +450,7 @@ impl WorktreeState {
             Input::Resolved(observation, outcome) => self.resolved(*observation, outcome, now),
             Input::Verified(model, verdict) => self.model_verified(&model, verdict, now),
             Input::Recalled(owed) => self.recalled(owed),
+            Input::Owed => self.recall = Recall::Due,
             Input::StoreMayBeBack => self.store_may_be_back(),
             Input::Polling => self.polling = true,
             Input::Watching => self.polling = false,
@@ -461,10 +475,17 @@ impl WorktreeState {
             .next_owed_at()
             .filter(|_| self.resolving.is_none() && self.may_pay());
         let waiters = self.waiters.iter().map(|waiter| waiter.deadline).min();
-        [pass, create, owed, waiters, self.safety_due]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            pass,
+            create,
+            owed,
+            waiters,
+            self.safety_due,
+            self.overdue_at(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Returns what is published now.
@@ -523,6 +544,7 @@ impl WorktreeState {
             self.first_touch = Some(now);
         }
         self.last_touch = Some(now);
+        self.unread_touch.get_or_insert(now);
         self.safety_due.get_or_insert(now + SAFETY_PASS);
         self.want_pass(self.pass_rest_until.map_or(now, |rest| rest.max(now)));
         self.put_off_creation(now);
@@ -556,6 +578,7 @@ impl WorktreeState {
             .pass_began
             .take()
             .map_or(Duration::ZERO, |began| now.saturating_duration_since(began));
+        self.reading_touch = None;
         self.pass_rest_until = Some(now + cost.min(PASS_PAUSE_MAX));
         if self.polling {
             self.pass_everything = true;
@@ -566,7 +589,7 @@ impl WorktreeState {
                 self.pass_everything = true;
                 self.want_pass(now);
             }
-            Ok(Seen::Same) => {}
+            Ok(Seen::Same) => self.is_overdue = false,
             Ok(Seen::Observed(observation, memory)) => {
                 for waiter in &mut self.waiters {
                     waiter.covered |= waiter.in_pass;
@@ -574,6 +597,7 @@ impl WorktreeState {
                 self.broken = None;
                 self.broken_tries = 0;
                 self.was_torn = false;
+                self.is_overdue = false;
                 self.observed(*observation, memory, now, effects);
             }
             Err(PassFailure::Torn) => self.torn(now, effects),
@@ -717,11 +741,12 @@ impl WorktreeState {
 
     /// What is on disk is no exception: it was asked for or committed before the daemon was started anew.
     fn recalled(&mut self, owed: Vec<Observation>) {
-        self.recall = if owed.len() < OWED_MAX {
-            Recall::Done
+        // More was written down meanwhile where it is due again.
+        if self.recall == Recall::Asked && owed.len() < OWED_MAX {
+            self.recall = Recall::Done;
         } else {
-            Recall::Due
-        };
+            self.recall = Recall::Due;
+        }
         for observation in owed {
             let version = &observation.version;
             self.asked_for.insert(version.clone());
@@ -925,6 +950,9 @@ impl WorktreeState {
             self.want_pass(now);
         }
         self.begin_pass(now, effects);
+        if self.overdue_at().is_some_and(|due| due <= now) {
+            self.is_overdue = true;
+        }
         self.hurry_for_waiters(now);
         self.publish(effects);
         if self.recall == Recall::Due && self.holds_only_refused() {
@@ -937,12 +965,25 @@ impl WorktreeState {
         self.answer(now, effects);
     }
 
+    /// When the change that is being read takes the id away.
+    fn overdue_at(&self) -> Option<Instant> {
+        self.pass_began.and(self.told())?;
+        let touch = self.reading_touch.or(self.unread_touch)?;
+        Some(touch + UNREAD_MAX)
+    }
+
+    /// What was read last, while it can be told to be what is there.
+    fn told(&self) -> Option<&Observation> {
+        self.last.as_ref().filter(|_| !self.is_overdue)
+    }
+
     fn begin_pass(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         if self.pass_began.is_some() || self.pass_due.is_none_or(|due| due > now) {
             return;
         }
         self.pass_due = None;
         self.pass_began = Some(now);
+        self.reading_touch = self.unread_touch.take();
         for waiter in &mut self.waiters {
             waiter.in_pass = true;
         }
@@ -1044,16 +1085,17 @@ impl WorktreeState {
     fn publish(&mut self, effects: &mut Vec<Effect>) {
         let state = self.state();
         let unchanged = self.published.as_ref().is_some_and(|published| {
-            published.state == state && published.observation == self.last
+            published.state == state && published.observation.as_ref() == self.told()
         });
-        let nothing_yet = self.published.is_none() && self.last.is_none() && self.broken.is_none();
+        let nothing_yet =
+            self.published.is_none() && self.told().is_none() && self.broken.is_none();
         if unchanged || nothing_yet {
             return;
         }
         let publication = Publication {
             generation: self.generation + 1,
             state,
-            observation: self.last.clone(),
+            observation: self.told().cloned(),
         };
         self.generation = publication.generation;
         self.published = Some(publication.clone());
@@ -1063,6 +1105,9 @@ impl WorktreeState {
     fn state(&self) -> State {
         if let Some(reason) = &self.broken {
             return State::Broken(reason.clone());
+        }
+        if self.is_overdue {
+            return State::Pending(Pending::Reading);
         }
         match (&self.progress, &self.failure) {
             (Progress::Known(model), _) => State::Active(model.clone()),
@@ -1086,6 +1131,7 @@ impl WorktreeState {
     fn answer(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         let settled = match &self.progress {
             _ if self.broken.is_some() => true,
+            _ if self.is_overdue => false,
             Progress::Known(model) => self.is_verified(&model.model_id, now),
             Progress::Unwanted | Progress::Due(_) => false,
         };

@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 use super::{Context, say, service};
 use crate::cli::DaemonArgs;
 use crate::client::{Client, ClientError, recorded};
+use crate::daemon::StartError;
 use crate::error::{Failure, FailureKind, chain};
-use crate::fs_util::{create_private_dir, printable};
+use crate::fs_util::{create_private_dir, printable, read_if_exists};
 use crate::mlflow::SECRET_VARIABLES;
 use crate::protocol::DaemonInfo;
+use crate::written::Written;
 
 /// How long a new daemon may take until it answers.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
@@ -33,11 +35,16 @@ const OF_OTHERS: [&str; 6] = [
 ];
 /// What a detached daemon prints before the socket's path.
 const READY: &str = "ready ";
+/// What it prints where another one runs already.
+const NOT_NEEDED: &str = "not needed";
+/// What it prints before the reason and, after a tab, what to type.
+const FAILED: &str = "failed ";
 
 pub(super) fn run(context: &Context, arguments: &DaemonArgs) -> Result<(), Failure> {
     if arguments.empty_env_files {
         return Ok(crate::daemon::empty_env_files(&context.paths)?);
     }
+    Written::begin(&context.paths)?;
     if arguments.detached {
         close_inherited_files();
     }
@@ -46,13 +53,24 @@ pub(super) fn run(context: &Context, arguments: &DaemonArgs) -> Result<(), Failu
     {
         tracing::debug!(%error, "already without a terminal");
     }
-    crate::daemon::run(&context.paths, |socket| {
+    let ended = crate::daemon::run(&context.paths, |socket| {
         tracing::debug!(socket, "listening");
         if arguments.detached {
-            report_ready(socket);
+            report(&format!("{READY}{socket}"));
         }
-    })?;
-    Ok(())
+    });
+    let is_needed = !matches!(ended, Err(StartError::AlreadyRunning));
+    ended.map_err(|error| {
+        let failure = Failure::from(error);
+        if arguments.detached && is_needed {
+            let hint = failure.hint.as_deref().unwrap_or_default();
+            let message = printable(&failure.message);
+            report(&format!("{FAILED}{message}\t{}", printable(hint)));
+        } else if arguments.detached {
+            report(NOT_NEEDED);
+        }
+        failure
+    })
 }
 
 /// A pipe that the starter's caller reads from must not stay open for as long as the daemon lives.
@@ -74,15 +92,15 @@ fn close_inherited_files() {
 }
 
 /// Whoever started us waits for one line; afterwards nobody listens any more.
-fn report_ready(socket: &str) {
+fn report(line: &str) {
     let mut stdout = std::io::stdout().lock();
-    let reported = writeln!(stdout, "{READY}{socket}").and_then(|()| stdout.flush());
+    let reported = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
     let silenced = File::options()
         .write(true)
         .open("/dev/null")
         .and_then(|null| Ok(rustix::stdio::dup2_stdout(&null)?));
     if let Err(error) = reported.and(silenced) {
-        tracing::debug!(%error, "nobody waits for readiness");
+        tracing::debug!(%error, "nobody waits for the outcome");
     }
 }
 
@@ -117,6 +135,7 @@ pub(super) fn ensure(context: &Context, store: Option<&str>) -> Result<Client, F
 fn refused(error: &ClientError) -> Failure {
     let hint = match error {
         ClientError::OtherProtocol { .. } => "tracemark up, which replaces the daemon",
+        ClientError::Foreign(_) => "the same without --socket",
         error if error.is_silence() => "tracemark status; end the daemon if it hangs",
         _ => "tracemark daemon",
     };
@@ -125,14 +144,32 @@ fn refused(error: &ClientError) -> Failure {
 
 /// Ends a daemon of another version, or one whose program was replaced, so that the next one is this program.
 pub(super) fn replace_outdated(context: &Context) -> Result<(), Failure> {
-    let running = match context.client().status() {
-        Ok(status) => status.daemon.filter(is_outdated),
-        Err(ClientError::OtherProtocol { .. }) => recorded(&context.paths),
-        Err(_) => None,
-    };
-    let Some(old) = running.filter(|_| context.socket.is_none()) else {
+    if context.socket.is_some() {
         return Ok(());
-    };
+    }
+    match context.client().status() {
+        Ok(status) => match status.daemon.filter(is_outdated) {
+            Some(old) => replace(context, &old),
+            None => Ok(()),
+        },
+        Err(ClientError::OtherProtocol { version, .. }) => recorded(&context.paths).map_or_else(
+            || replace_unknown(context, &version),
+            |old| replace(context, &old),
+        ),
+        Err(_) => Ok(()),
+    }
+}
+
+/// What it wrote about itself is in another format, too.
+fn replace_unknown(context: &Context, version: &str) -> Result<(), Failure> {
+    let version = printable(version);
+    say(&format!(
+        "The daemon runs tracemark {version}; it is replaced."
+    ));
+    end(context, None)
+}
+
+fn replace(context: &Context, old: &DaemonInfo) -> Result<(), Failure> {
     say(&format!(
         "The daemon runs tracemark {} of {}; it is replaced.",
         printable(&old.version),
@@ -141,7 +178,7 @@ pub(super) fn replace_outdated(context: &Context) -> Result<(), Failure> {
     if old.by_systemd {
         return service::restart(context);
     }
-    end(context, old.pid)
+    end(context, Some(old.pid))
 }
 
 pub(super) fn is_outdated(daemon: &DaemonInfo) -> bool {
@@ -151,27 +188,33 @@ pub(super) fn is_outdated(daemon: &DaemonInfo) -> bool {
 /// Ends the daemon that a command started, if one runs.
 pub(super) fn end_detached(context: &Context) -> Result<(), Failure> {
     match recorded(&context.paths).filter(|running| !running.by_systemd) {
-        Some(running) => end(context, running.pid),
+        Some(running) => end(context, Some(running.pid)),
         None => Ok(()),
     }
 }
 
-fn end(context: &Context, pid: u32) -> Result<(), Failure> {
-    let deadline = Instant::now() + END_TIMEOUT;
-    let mut runs = true;
-    if crate::daemon::ask_to_end(&context.paths) {
-        while runs && Instant::now() < deadline {
-            std::thread::sleep(LOOK_AGAIN);
-            runs = recorded(&context.paths).is_some_and(|now| now.pid == pid);
-        }
-    } else {
-        runs = context.client().status().is_ok();
+/// Ends the daemon that holds the lock, and waits until its record is gone or another's.
+fn end(context: &Context, pid: Option<u32>) -> Result<(), Failure> {
+    let record = || {
+        read_if_exists(&context.paths.daemon_record())
+            .ok()
+            .flatten()
+    };
+    let (before, deadline) = (record(), Instant::now() + END_TIMEOUT);
+    let asked = crate::daemon::ask_to_end(&context.paths);
+    while asked && record().is_some_and(|now| Some(now) == before) && Instant::now() < deadline {
+        std::thread::sleep(LOOK_AGAIN);
     }
-    if runs {
-        let message = format!("the daemon {pid} does not end");
-        return Err(Failure::new(FailureKind::NoDaemon, &message).hint(&format!("kill {pid}")));
+    let stays = before.is_some() && record() == before;
+    let answers = || !matches!(context.client().status(), Err(error) if error.is_over());
+    if !stays || !answers() {
+        return Ok(());
     }
-    Ok(())
+    let kill = match pid {
+        Some(pid) => format!("kill {pid}"),
+        None => format!("kill $(cat {})", context.paths.lock().display()),
+    };
+    Err(Failure::new(FailureKind::NoDaemon, "the daemon does not end").hint(&kill))
 }
 
 /// Starts systemd's unit, or where there is none a detached daemon, and waits until it answers or says why not. One that
@@ -185,6 +228,7 @@ fn start(context: &Context, store: Option<&str>) -> Result<(), Failure> {
             .hint("tracemark daemon")
     };
     let program = std::env::current_exe().map_err(|error| system("find this program", error))?;
+    Written::begin(&context.paths)?;
     create_private_dir(&context.paths.state)?;
     let log = crate::log_file::open(&context.paths.log())?;
     let mut command = Command::new(program);
@@ -212,15 +256,22 @@ fn start(context: &Context, store: Option<&str>) -> Result<(), Failure> {
         drop(sender.send(read.map(|_| line)));
     });
     match receiver.recv_timeout(START_TIMEOUT) {
-        Ok(Ok(line)) if line.starts_with(READY) => Ok(()),
-        Ok(_) => match child.wait() {
-            Ok(status) if status.code() == Some(i32::from(FailureKind::NoDaemon.exit_code())) => {
-                Ok(())
-            }
-            _ => Err(did_not_start(context)),
-        },
-        Err(_) => Err(did_not_start(context)),
+        Ok(Ok(line)) => outcome(context, line.trim_end_matches('\n')),
+        Ok(Err(_)) | Err(_) => Err(did_not_start(context)),
     }
+}
+
+/// What a detached daemon reported.
+fn outcome(context: &Context, line: &str) -> Result<(), Failure> {
+    if line.starts_with(READY) || line == NOT_NEEDED {
+        return Ok(());
+    }
+    let failed = line.strip_prefix(FAILED);
+    let (reason, hint) = failed
+        .and_then(|line| line.split_once('\t'))
+        .ok_or_else(|| did_not_start(context))?;
+    let message = format!("the daemon did not start: {reason}");
+    Err(Failure::new(FailureKind::NoDaemon, &message).hint(hint))
 }
 
 /// A daemon serves every repository of this user: what it inherits of passwords and tokens must be for one server.

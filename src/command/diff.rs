@@ -72,6 +72,7 @@ fn left_out(codes: &[&Code]) -> Vec<Vec<u8>> {
     let mut paths: Vec<_> = codes
         .iter()
         .flat_map(|code| &code.left_out)
+        .filter(|file| file.is_absent())
         .map(|file| path_bytes(&file.path))
         .collect();
     paths.sort_unstable();

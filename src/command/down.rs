@@ -1,59 +1,153 @@
-//! `tracemark down`: takes back everything that `up` did for this repository.
+//! `tracemark down`: takes back everything that `up` did for this repository, wherever it lies by now.
 
 use std::path::Path;
 
-use super::{Context, answer, here};
+use super::take_back::{self, Snapshot, remove_dir};
+use super::{Context, answer, here, purge};
 use crate::cli::DownArgs;
 use crate::error::{Failure, FailureKind};
-use crate::fs_util::PathError;
 use crate::ledger::Ledger;
-use crate::registry::Record;
+use crate::registry::{Record, Registry};
 use crate::repository::Worktree;
 use crate::snapshot::Snapshots;
-use crate::{exclude, hooks};
+use crate::written::{self, Entry, Written};
 
 pub(super) fn run(context: &Context, arguments: &DownArgs) -> Result<(), Failure> {
-    let worktree = here()?;
-    let registry = context.registry();
-    let Some(mut record) = registry.find(&worktree.common_dir)? else {
-        return Err(Failure::new(
-            FailureKind::NotTracked,
-            &format!("{} is not tracked", worktree.root.display()),
-        )
-        .hint("tracemark status"));
+    if arguments.purge {
+        return purge::run(context);
+    }
+    if let Some(dir) = &arguments.path
+        && !dir.exists()
+    {
+        return gone(context, dir);
+    }
+    let worktree = match &arguments.path {
+        Some(dir) => Worktree::discover(dir)?,
+        None => here()?,
     };
-    let (leaving, staying): (Vec<_>, Vec<_>) = record
+    let registry = context.registry();
+    match registry.find(&worktree.common_dir)? {
+        Some(record) if arguments.only_this => one(context, &registry, record, &worktree),
+        Some(record) => all(context, &registry, &record, &worktree),
+        None => moved(context, &registry, &worktree),
+    }
+}
+
+/// This worktree alone, as long as others stay.
+fn one(
+    context: &Context,
+    registry: &Registry,
+    mut record: Record,
+    worktree: &Worktree,
+) -> Result<(), Failure> {
+    let staying = record
         .worktrees()?
         .into_iter()
-        .partition(|one| !arguments.only_this || *one == worktree);
+        .filter(|one| one != worktree);
+    let staying: Vec<_> = staying.map(|one| one.root).collect();
     if staying.is_empty() {
-        hooks::remove(&worktree.common_dir).map_err(hook_failure)?;
-        if record.excluded {
-            exclude::remove(&worktree.common_dir)?;
+        return all(context, registry, &record, worktree);
+    }
+    record.only = staying;
+    registry.write(&record)?;
+    tell_daemon(context, worktree, &record);
+    let kept = Snapshots::place(&worktree.common_dir);
+    remove_dir(&worktree.private_dir(), Some(&kept))?;
+    crate::env_file::remove_copy(&worktree.root)?;
+    forgive(context, std::slice::from_ref(&worktree.root));
+    tell(&worktree.root)
+}
+
+fn all(
+    context: &Context,
+    registry: &Registry,
+    record: &Record,
+    worktree: &Worktree,
+) -> Result<(), Failure> {
+    let list = Written::of(&context.paths);
+    let leaving = record.worktrees().unwrap_or_default();
+    let roots: Vec<_> = leaving.into_iter().map(|one| one.root).collect();
+    registry.remove(&record.common_dir)?;
+    tell_daemon(context, worktree, record);
+    let mut entry = list.entry(record);
+    take_back::repository(&list, &mut entry, &record.common_dir, Snapshot::Kept)?;
+    forgive(context, &roots);
+    tell(&worktree.root)
+}
+
+/// A repository without a record at its place: one that was moved since `up`, or whose record was lost.
+fn moved(context: &Context, registry: &Registry, worktree: &Worktree) -> Result<(), Failure> {
+    let common_dir = &worktree.common_dir;
+    let list = Written::of(&context.paths);
+    let entries = list.entries(registry);
+    let known = entries.into_iter().find(|entry| entry.is_at(common_dir));
+    let is_ours = written::private_dirs(common_dir)
+        .iter()
+        .any(|dir| dir.join("env").exists());
+    let mut entry = match known {
+        Some(entry) => entry,
+        None if is_ours => Entry::new(&Record::new(worktree)?),
+        None => {
+            return Err(Failure::new(
+                FailureKind::NotTracked,
+                &format!("{} is not tracked", worktree.root.display()),
+            )
+            .hint("tracemark status"));
         }
-        registry.remove(&worktree.common_dir)?;
-    } else {
-        record.only = staying.iter().map(|one| one.root.clone()).collect();
-        registry.write(&record)?;
+    };
+    forget(context, registry, &entry)?;
+    take_back::repository(&list, &mut entry, common_dir, Snapshot::Kept)?;
+    tell(&worktree.root)
+}
+
+/// A repository that is no longer on the disk: what is kept of it elsewhere goes.
+fn gone(context: &Context, dir: &Path) -> Result<(), Failure> {
+    let registry = context.registry();
+    let list = Written::of(&context.paths);
+    let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    let is_it = |entry: &Entry| {
+        entry.roots.contains(&dir)
+            || entry.common_dir == dir
+            || entry.common_dir == dir.join(".git")
+    };
+    let Some(entry) = list.entries(&registry).into_iter().find(is_it) else {
+        let message = format!("{} is not tracked", dir.display());
+        return Err(Failure::new(FailureKind::NotTracked, &message).hint("tracemark status"));
+    };
+    forget(context, &registry, &entry)?;
+    list.remove(&entry)?;
+    tell(&dir)
+}
+
+fn forget(context: &Context, registry: &Registry, entry: &Entry) -> Result<(), Failure> {
+    registry.remove(&entry.common_dir)?;
+    for root in &entry.roots {
+        if let Err(error) = context.client().untrack(root) {
+            tracing::debug!(%error, root = %root.display(), "the daemon was not told");
+        }
     }
-    tell_daemon(context, &worktree, &record);
-    for one in &leaving {
-        remove_dir(&one.private_dir(), &Snapshots::place(&one.common_dir))?;
-        crate::env_file::remove_copy(&one.root)?;
-    }
-    forgive(context, &leaving);
+    let roots: Vec<_> = entry.roots.iter().cloned().collect();
+    forgive(context, &roots);
+    Ok(())
+}
+
+fn tell(root: &Path) -> Result<(), Failure> {
     answer(&format!(
         "{} is no longer tracked: hooks, env file and excludes are taken back; LoggedModels and traces stay in the store, snapshots in .git/tracemark/snapshots\n",
-        worktree.root.display()
+        crate::fs_util::printable(&root.to_string_lossy())
     ))
 }
 
 /// Nothing is made in the store any more for what is no longer tracked.
-fn forgive(context: &Context, leaving: &[Worktree]) {
-    let forgiven = Ledger::open(&context.paths.ledger()).and_then(|ledger| {
-        leaving
+fn forgive(context: &Context, roots: &[std::path::PathBuf]) {
+    let file = context.paths.ledger();
+    if !file.exists() {
+        return;
+    }
+    let forgiven = Ledger::open(&file).and_then(|ledger| {
+        roots
             .iter()
-            .try_for_each(|one| ledger.forgive(&one.root.to_string_lossy()))
+            .try_for_each(|root| ledger.forgive(&root.to_string_lossy()))
     });
     if let Err(error) = forgiven {
         tracing::warn!(%error, "the ledger cannot be written");
@@ -64,42 +158,5 @@ fn forgive(context: &Context, leaving: &[Worktree]) {
 fn tell_daemon(context: &Context, worktree: &Worktree, record: &Record) {
     if let Err(error) = context.client().untrack(&worktree.root) {
         tracing::debug!(%error, repository = %record.common_dir.display(), "the daemon was not told");
-    }
-}
-
-/// Removes a directory, all but what lies at `kept`: the only copy of code that traces refer to.
-fn remove_dir(dir: &Path, kept: &Path) -> Result<(), Failure> {
-    let is_gone = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
-    if !kept.starts_with(dir) || !kept.exists() {
-        return match std::fs::remove_dir_all(dir) {
-            Err(error) if !is_gone(&error) => Err(PathError::of("remove", dir)(error).into()),
-            _ => Ok(()),
-        };
-    }
-    let entries = std::fs::read_dir(dir).map_err(PathError::of("read", dir))?;
-    for path in entries
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path != kept)
-    {
-        let removed = if path.is_dir() && !path.is_symlink() {
-            std::fs::remove_dir_all(&path)
-        } else {
-            std::fs::remove_file(&path)
-        };
-        match removed {
-            Err(error) if !is_gone(&error) => {
-                return Err(PathError::of("remove", &path)(error).into());
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-pub(super) fn hook_failure(error: hooks::HookError) -> Failure {
-    match error {
-        hooks::HookError::Path(error) => error.into(),
-        hooks::HookError::Git(error) => error.into(),
     }
 }

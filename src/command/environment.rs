@@ -6,16 +6,32 @@ use crate::config::{ConnectionLayer, Layer};
 use crate::error::{Failure, FailureKind};
 use crate::mlflow::truth;
 
+/// Settings and the variables that make them.
+const VARIABLES: [(&str, &str); 5] = [
+    ("naming", "TRACEMARK_NAMING"),
+    ("app", "TRACEMARK_APP"),
+    ("store.uri", "MLFLOW_TRACKING_URI"),
+    ("store.experiment", "MLFLOW_EXPERIMENT_NAME"),
+    ("store.experiment_id", "MLFLOW_EXPERIMENT_ID"),
+];
+
+/// Returns the variable that makes a setting.
+pub(super) fn variable(key: &str) -> Option<&'static str> {
+    let found = VARIABLES.iter().find(|(made, _)| *made == key);
+    found.map(|(_, variable)| *variable)
+}
+
 /// Returns the settings that this shell's environment makes, but for the way to the server.
 pub(super) fn layer() -> Layer {
+    let of = |key: &str| variable(key).and_then(var);
     let mut layer = Layer {
-        naming: var("TRACEMARK_NAMING"),
-        app: var("TRACEMARK_APP"),
+        naming: of("naming"),
+        app: of("app"),
         ..Layer::default()
     };
-    layer.store.uri = var("MLFLOW_TRACKING_URI");
-    layer.store.experiment = var("MLFLOW_EXPERIMENT_NAME");
-    layer.store.experiment_id = var("MLFLOW_EXPERIMENT_ID");
+    layer.store.uri = of("store.uri");
+    layer.store.experiment = of("store.experiment");
+    layer.store.experiment_id = of("store.experiment_id");
     layer
 }
 

@@ -8,12 +8,15 @@ use std::time::Duration;
 
 use super::active::resolve_once;
 use super::app_variables::{check_workspace, connection, variables};
-use super::{Context, ask, here, mlflow_setup, pending_failure, warn};
+use super::{Context, ask, here, mlflow_setup, pending_failure, reloader, warn};
 use crate::cli::ExecArgs;
 use crate::error::{Failure, FailureKind};
 use crate::mlflow::{Connection, StoreUri};
 use crate::protocol::Active;
 use crate::repository::Worktree;
+
+/// What `tracemark._start` of the Python wheel reads.
+const SOCKET_VARIABLES: [&str; 3] = ["TRACEMARK_SOCKET", "TRACEMARK_WORKTREE", "TRACEMARK_STORE"];
 
 pub(super) fn run(context: &Context, arguments: &ExecArgs) -> Result<(), Failure> {
     let (program, rest) = arguments.command.split_first().ok_or_else(|| {
@@ -22,6 +25,10 @@ pub(super) fn run(context: &Context, arguments: &ExecArgs) -> Result<(), Failure
     let mut command = Command::new(program);
     command.args(rest);
     command.env("MLFLOW_ACTIVE_MODEL_ID", "");
+    // An `exec` around this one may have set them for another worktree.
+    for name in SOCKET_VARIABLES {
+        command.env_remove(name);
+    }
     let found = find(context, arguments, program).and_then(|active| {
         let connection = connection(context, &here()?);
         check_store(&active, &std::env::current_dir().unwrap_or_default())?;
@@ -30,10 +37,14 @@ pub(super) fn run(context: &Context, arguments: &ExecArgs) -> Result<(), Failure
             check_workspace(&connection, &active.store)?;
         }
         set_store(&mut command, &active, &connection);
+        if !arguments.once {
+            set_socket(&mut command, context, &active);
+            reloader::warn_without_wheel(&active, &arguments.command);
+        }
         checked(active)
     });
     match found {
-        Ok(active) => set_id(&mut command, context, arguments, &active),
+        Ok(active) => set_id(&mut command, &active),
         Err(failure) if arguments.require => {
             return Err(Failure {
                 kind: FailureKind::Exec(125),
@@ -108,13 +119,22 @@ fn check_store(active: &Active, cwd: &Path) -> Result<(), Failure> {
     .hint("unset MLFLOW_TRACKING_URI, or tracemark up to track it there"))
 }
 
-fn set_id(command: &mut Command, context: &Context, arguments: &ExecArgs, active: &Active) {
+fn set_id(command: &mut Command, active: &Active) {
     if let Some(id) = &active.model_id {
         command.env("MLFLOW_ACTIVE_MODEL_ID", id);
     }
-    if !arguments.once {
-        command.env("TRACEMARK_SOCKET", context.client().socket());
-    }
+}
+
+/// Tells interpreters below the command whom to ask about which worktree, and for which store an answer counts; also
+/// while the id is pending, as the next interpreter may find it.
+fn set_socket(command: &mut Command, context: &Context, active: &Active) {
+    let client = context.client();
+    let values = [
+        client.socket().as_os_str(),
+        active.worktree.as_ref(),
+        active.store.as_ref(),
+    ];
+    command.envs(SOCKET_VARIABLES.into_iter().zip(values));
 }
 
 /// Sends the command's traces where the version is or will be, unless this shell sends them somewhere itself.

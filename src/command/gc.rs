@@ -11,7 +11,8 @@ use crate::fs_util::printable;
 use crate::ledger::{Chapter, Ledger};
 use crate::mlflow::{ModelRow, References, StoreError};
 use crate::retention::{Retention, age};
-use crate::snapshot::{Pruned, Reason};
+use crate::session::Restorable;
+use crate::snapshot::{Pruned, Reason, Record};
 
 pub(super) fn run(context: &Context, arguments: &GcArgs) -> Result<(), Failure> {
     let (worktree, record) = context.tracked()?;
@@ -31,7 +32,7 @@ pub(super) fn run(context: &Context, arguments: &GcArgs) -> Result<(), Failure> 
         retention,
         now_ms: now_ms(),
     };
-    let (models, references, trouble) = match sweep.models() {
+    let (models, references, mut trouble) = match sweep.models() {
         Ok((models, references)) => (models, references, None),
         Err(failure) => (Vec::new(), References::default(), Some(failure)),
     };
@@ -39,11 +40,13 @@ pub(super) fn run(context: &Context, arguments: &GcArgs) -> Result<(), Failure> 
     answer(&list(&models, &snapshots, arguments.yes))?;
     if arguments.yes {
         let removed = sweep.remove_models(&models, &references)?;
-        sweep.versions.snapshots.prune(&snapshots)?;
+        let (gone, untold) = sweep.prune(&snapshots)?;
         answer(&format!(
-            "removed {removed} LoggedModels and {} snapshots\n",
-            snapshots.len()
+            "removed {removed} LoggedModels and {gone} snapshots\n"
         ))?;
+        if let (None, Some(failure)) = (&trouble, untold) {
+            trouble = Some(failure);
+        }
     } else if !models.is_empty() || !snapshots.is_empty() {
         answer("nothing was removed; tracemark gc --yes does\n")?;
     }
@@ -51,7 +54,7 @@ pub(super) fn run(context: &Context, arguments: &GcArgs) -> Result<(), Failure> 
         None => Ok(()),
         Some(failure) => {
             warn(
-                &format!("LoggedModels stay: {}", failure.message),
+                &format!("LoggedModels and their snapshots stay: {}", failure.message),
                 failure.hint.as_deref().unwrap_or("tracemark status"),
             );
             Err(failure)
@@ -62,11 +65,8 @@ pub(super) fn run(context: &Context, arguments: &GcArgs) -> Result<(), Failure> 
 /// A run that was started this long before the list was made is looked at again before each deletion.
 const LONG_RUN_MS: i64 = 24 * 3_600_000;
 
-/// A LoggedModel that goes, and what is known of it.
-struct Candidate {
-    row: ModelRow,
-    chapter: Chapter,
-}
+/// So many are removed before the daemon is asked again which are active.
+const TOGETHER: usize = 50;
 
 struct Sweep<'a> {
     context: &'a Context,
@@ -81,29 +81,27 @@ struct Sweep<'a> {
 
 impl Sweep<'_> {
     /// Returns the LoggedModels that were made here, for what is not a commit, and that nothing refers to.
-    fn models(&self) -> Result<(Vec<Candidate>, References), Failure> {
-        let mut candidates = Vec::new();
-        for chapter in self.made_here() {
-            let row = self.ask(self.store.session.store().model(&chapter.model))?;
-            let ours = row.filter(|row| is_ours(row, chapter) && row.use_by_itself().is_none());
-            candidates.extend(ours.map(|row| Candidate {
-                row,
-                chapter: chapter.clone(),
-            }));
-        }
-        let Some(since_ms) = candidates.iter().map(|one| one.row.created_ms).min() else {
+    fn models(&self) -> Result<(Vec<ModelRow>, References), Failure> {
+        let chapters: Vec<_> = self.made_here().collect();
+        let ids = chapters.iter().map(|chapter| chapter.model.clone());
+        let experiments = chapters.iter().map(|chapter| chapter.experiment.clone());
+        let store = self.store.session.store();
+        let mut rows = self.ask(store.models(&experiments.collect(), &ids.collect()))?;
+        let mut candidates: Vec<_> = chapters
+            .into_iter()
+            .filter_map(|chapter| {
+                let row = rows.remove(&chapter.model)?;
+                (is_ours(&row, chapter) && row.use_by_itself().is_none()).then_some(row)
+            })
+            .collect();
+        let Some(since_ms) = candidates.iter().map(|row| row.created_ms).min() else {
             return Ok((candidates, References::default()));
         };
-        let references = self.ask(self.store.session.store().references(since_ms))?;
-        candidates.retain(|one| references.count(&one.row.id) == 0);
-        let ids = candidates.iter().map(|one| one.row.id.clone()).collect();
-        let traces = self.ask(
-            self.store
-                .session
-                .store()
-                .count_traces(references.experiments(), &ids),
-        )?;
-        candidates.retain(|one| !traces.contains_key(&one.row.id));
+        let references = self.ask(store.references(since_ms, &References::default()))?;
+        candidates.retain(|row| references.count(&row.id) == 0);
+        let ids = candidates.iter().map(|row| row.id.clone()).collect();
+        let traced = self.ask(store.traced(references.experiments(), &ids))?;
+        candidates.retain(|row| !traced.contains(&row.id));
         Ok((candidates, references))
     }
 
@@ -135,39 +133,66 @@ impl Sweep<'_> {
         Ok(self.store.runtime.block_on(question)?)
     }
 
-    /// Asks again right before each deletion: an app may have begun to use it meanwhile. Runs that were started long
-    /// before the list was made were looked at then.
-    fn remove_models(
-        &self,
-        candidates: &[Candidate],
-        known: &References,
-    ) -> Result<usize, Failure> {
+    /// Asks again right before each deletion: an app may have begun to use it meanwhile. Runs that ended long before the
+    /// list was made were looked at then.
+    fn remove_models(&self, candidates: &[ModelRow], known: &References) -> Result<usize, Failure> {
         let since_ms = i64::try_from(self.now_ms).unwrap_or(0) - LONG_RUN_MS;
         let (store, key) = (self.store.session.store(), self.store.session.store_key());
-        let mut removed = 0;
-        for one in candidates {
-            let row = self.ask(store.model(&one.row.id))?;
-            let is_ours = row.is_some_and(|row| is_ours(&row, &one.chapter));
-            let became_active =
-                active(self.context).is_some_and(|ids| ids.contains(one.row.id.as_str()));
-            if !is_ours
-                || became_active
-                || self.ask(store.use_of(&one.row, known, since_ms))?.is_some()
-            {
-                continue;
-            }
+        let mut count = 0;
+        for some in candidates.chunks(TOGETHER) {
             // An id that the ledger still knows could be handed out while its row goes.
-            self.ledger.forget(key, &one.row.id)?;
-            self.ask(store.remove(&one.row.id))?;
-            self.ledger.erase(key, &one.row.id)?;
-            removed += 1;
+            let ids: Vec<_> = some.iter().map(|row| row.id.clone()).collect();
+            self.ledger.forget_all(key, &ids)?;
+            let active = active(self.context).unwrap_or_default();
+            let mut rows = some.to_vec();
+            rows.retain(|row| !active.contains(row.id.as_str()));
+            let mut removed = Vec::new();
+            let asked = self.ask(store.remove_unused(&rows, known, since_ms, &mut removed));
+            self.ledger.erase(key, &removed)?;
+            count += removed.len();
+            asked?;
         }
-        Ok(removed)
+        Ok(count)
+    }
+
+    /// Lets snapshots go once their LoggedModels say so; those stay whose LoggedModels cannot be told. Returns how many went.
+    fn prune(&self, snapshots: &[Pruned]) -> Result<(usize, Option<Failure>), Failure> {
+        let session = &self.store.session;
+        let mut trouble = None;
+        let mut goes = Vec::new();
+        for pruned in snapshots {
+            let chapter = self.versions.of_record(&pruned.record).chapter;
+            let chapter = chapter.filter(|chapter| {
+                let is_here = chapter.store == session.store_key();
+                is_here && !self.has_another(&pruned.record, snapshots)
+            });
+            let told = match (&chapter, &trouble) {
+                (None, _) => true,
+                (Some(_), Some(_)) => false,
+                (Some(chapter), None) => {
+                    let told = self.ask(session.say_kept(chapter, Restorable::No));
+                    trouble = told.err();
+                    trouble.is_none()
+                }
+            };
+            if told {
+                goes.push(pruned.clone());
+            }
+        }
+        self.versions.snapshots.prune(&goes)?;
+        Ok((goes.len(), trouble))
+    }
+
+    /// Whether the version keeps another snapshot: that of a commit has one for each of its states.
+    fn has_another(&self, record: &Record, going: &[Pruned]) -> bool {
+        let records = self.versions.records.iter();
+        let mut same = records.filter(|other| other.name == record.name && other.key == record.key);
+        same.any(|other| going.iter().all(|going| going.record != *other))
     }
 
     /// A snapshot whose LoggedModel is active stays.
     fn snapshots(&self) -> Result<Vec<Pruned>, Failure> {
-        let stays = |record: &crate::snapshot::Record| {
+        let stays = |record: &Record| {
             let version = self.versions.of_record(record);
             let model = version.model().map(ToString::to_string);
             model.is_some_and(|model| {
@@ -206,15 +231,15 @@ fn active(context: &Context) -> Option<BTreeSet<String>> {
     )
 }
 
-fn list(models: &[Candidate], snapshots: &[Pruned], yes: bool) -> String {
+fn list(models: &[ModelRow], snapshots: &[Pruned], yes: bool) -> String {
     let mut lines = Vec::new();
-    for one in models {
-        let at = u64::try_from(one.row.created_ms).unwrap_or(0);
+    for row in models {
+        let at = u64::try_from(row.created_ms).unwrap_or(0);
         lines.push(format!(
             "LoggedModel {}  {}  {}  no trace, run, metric or prompt refers to it",
-            one.row.id,
+            row.id,
             when(at),
-            one.row.name
+            row.name
         ));
     }
     for pruned in snapshots {

@@ -1,16 +1,18 @@
 //! `tracemark hash`: the repository hash alone, in the caller's own directory and environment, as the guide's helper.
 
 use super::environment::{self, laid_over};
-use super::{Context, answer, explain};
+use super::{Context, answer, explain, say};
 use crate::cli::{HashArgs, NamingArg};
 use crate::config::Settings;
 use crate::error::{Failure, FailureKind, chain};
+use crate::fs_util::printable;
 use crate::git::{Git, GitError};
 use crate::identity::git_hash::{self, GitHashError};
 use crate::identity::tree::{CapturedTree, TreeError};
 use crate::identity::{commit_name, sanitize_app, tree_name};
 use crate::ids::ObjectId;
 use crate::repository::Worktree;
+use crate::trust;
 
 const SCRATCH_HINT: &str = "export TMPDIR=/tmp, or another directory that you can write";
 
@@ -27,11 +29,38 @@ pub(super) fn run(context: &Context, arguments: &HashArgs) -> Result<(), Failure
     } else {
         Git::inherited()
     };
+    if !arguments.safe {
+        warn_of_strangers(context);
+    }
     if arguments.explain {
         return explain::run(context, arguments, naming, &git).map_err(Failure::in_one_line);
     }
     let text = text(context, arguments, naming, &git).map_err(Failure::in_one_line)?;
     answer(&format!("{text}\n"))
+}
+
+/// Git runs what a repository names, also one that came from elsewhere with its `.git` directory. Costs no git where its
+/// configuration holds no word that could name a program.
+fn warn_of_strangers(context: &Context) {
+    let cwd = std::env::current_dir().unwrap_or_default();
+    if !super::prompt::may_name_programs(&cwd) {
+        return;
+    }
+    let Ok(worktree) = Worktree::discover(&cwd) else {
+        return;
+    };
+    let is_tracked = context.registry().find(&worktree.common_dir);
+    if is_tracked.is_ok_and(|record| record.is_some()) {
+        return;
+    }
+    let programs = trust::programs(&worktree).unwrap_or_default();
+    let names: Vec<&str> = programs.keys().map(String::as_str).collect();
+    if !names.is_empty() {
+        say(&printable(&format!(
+            "tracemark: git may run what this repository's configuration names ({}), and it is not one that you track; try: tracemark hash --safe",
+            names.join(", ")
+        )));
+    }
 }
 
 /// The git-hash is what git says with every program that is configured; safe is the tree id.

@@ -7,7 +7,7 @@ use super::{Context, answer, json};
 use crate::cli::LogArgs;
 use crate::error::Failure;
 use crate::fs_util::printable;
-use crate::ids::ModelId;
+use crate::mlflow::TraceCounts;
 use crate::snapshot::Changes;
 
 /// So many paths of a change are named.
@@ -61,16 +61,16 @@ fn active(context: &Context, versions: &Versions) -> BTreeSet<String> {
 }
 
 /// How many traces each version has, as far as the store says so quickly.
-fn traces(context: &Context, versions: &Versions, all: &[Version]) -> BTreeMap<ModelId, u64> {
+fn traces(context: &Context, versions: &Versions, all: &[Version]) -> TraceCounts {
     let models: BTreeSet<_> = all.iter().filter_map(|one| one.model().cloned()).collect();
     if models.is_empty() {
-        return BTreeMap::new();
+        return TraceCounts::default();
     }
     let store = versions.store(context);
     let counted = store.and_then(|store| store.traces_quickly(all, &models));
     counted.unwrap_or_else(|failure| {
         tracing::debug!(message = failure.message, "traces are not counted");
-        BTreeMap::new()
+        TraceCounts::default()
     })
 }
 
@@ -78,7 +78,7 @@ fn line(
     subjects: &BTreeMap<String, String>,
     version: &Version,
     active: &BTreeSet<String>,
-    traces: &BTreeMap<ModelId, u64>,
+    traces: &TraceCounts,
 ) -> String {
     let model = version.model();
     let mark = if model.is_some_and(|id| active.contains(id.as_str())) {
@@ -101,13 +101,11 @@ fn line(
     if let Some(record) = &version.record {
         parts.extend(record.changes.as_ref().and_then(change));
     }
-    let count = model.and_then(|id| traces.get(id));
-    parts.extend(count.map(|count| {
-        if *count == 1 {
-            "1 trace".to_owned()
-        } else {
-            format!("{count} traces")
-        }
+    let count = model.and_then(|id| traces.counts.get(id));
+    parts.extend(count.map(|count| match (count, traces.are_all) {
+        (1, true) => "1 trace".to_owned(),
+        (count, true) => format!("{count} traces"),
+        (count, false) => format!("{count}+ traces"),
     }));
     let kept = match &version.record {
         None => Some("not kept"),
@@ -146,7 +144,7 @@ fn change(changes: &Changes) -> Option<String> {
 fn document(
     version: &Version,
     active: &BTreeSet<String>,
-    traces: &BTreeMap<ModelId, u64>,
+    traces: &TraceCounts,
 ) -> serde_json::Value {
     let model = version.model();
     let record = version.record.as_ref();
@@ -164,7 +162,11 @@ fn document(
         "at_ms": version.at_ms(None),
         "active": model.is_some_and(|id| active.contains(id.as_str())),
         "changes": record.and_then(|record| record.changes.as_ref()),
-        "traces": model.and_then(|id| traces.get(id)),
+        "traces": model.and_then(|id| {
+            let none = traces.are_all.then_some(0);
+            traces.counts.get(id).copied().or(none)
+        }),
+        "traces_are_all": traces.are_all,
         "restorable": restorable,
     })
 }

@@ -12,7 +12,7 @@ use crate::mlflow::StoreUri;
 /// Any read through the tracking store makes MLflow create and fill the database (MLflow 3.17.2).
 const MAKE: &str = "import mlflow; mlflow.search_experiments()";
 /// Where virtual environments are kept, relative to the repository's root.
-const ENVIRONMENTS: [&str; 3] = [".venv", "venv", "env"];
+pub(super) const ENVIRONMENTS: [&str; 3] = [".venv", "venv", "env"];
 
 /// Has the file made when it is missing and `yes`, or when a person at the terminal agrees. Returns false while it is
 /// missing afterwards.
@@ -68,7 +68,7 @@ pub(super) fn offer(uri: &StoreUri, root: &Path, command: Option<&OsStr>, yes: b
 }
 
 /// The interpreter that runs the command, else that of a virtual environment in the repository or of this shell.
-fn interpreter(root: &Path, command: Option<&OsStr>) -> Option<PathBuf> {
+pub(super) fn interpreter(root: &Path, command: Option<&OsStr>) -> Option<PathBuf> {
     let of_command = command.and_then(found_on_path).and_then(|program| {
         let is_python = program
             .file_name()
@@ -94,7 +94,7 @@ fn interpreter(root: &Path, command: Option<&OsStr>) -> Option<PathBuf> {
         .find(|python| has_mlflow(python))
 }
 
-fn found_on_path(program: &OsStr) -> Option<PathBuf> {
+pub(super) fn found_on_path(program: &OsStr) -> Option<PathBuf> {
     let path = Path::new(program);
     if path.components().count() > 1 {
         return path

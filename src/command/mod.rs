@@ -2,15 +2,19 @@
 
 mod active;
 mod app_variables;
+mod checks;
+mod config;
 mod daemon;
 mod demo;
 mod diff;
+mod doctor;
 mod down;
 mod env;
 mod environment;
 mod exec;
 mod explain;
 mod gc;
+mod generated;
 mod hash;
 mod hook;
 mod log;
@@ -18,14 +22,21 @@ mod mlflow_setup;
 mod once;
 mod params;
 mod pin;
+mod prompt;
+mod purge;
+mod reloader;
 mod restore;
 mod service;
 mod show;
 mod status;
+mod steps;
 mod systemctl;
+mod take_back;
 mod unit_text;
 mod up;
+mod up_plan;
 mod versions;
+mod watch;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -78,6 +89,12 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Demo(arguments) => demo::run(&context, &arguments),
         Command::Daemon(arguments) => daemon::run(&context, &arguments),
         Command::Service(arguments) => service::run(&context, &arguments),
+        Command::Watch(arguments) => watch::run(&context, &arguments),
+        Command::Prompt => prompt::run(),
+        Command::Completions(arguments) => generated::completions(&arguments),
+        Command::Man(arguments) => generated::man(&arguments),
+        Command::Doctor(arguments) => doctor::run(&context, &arguments),
+        Command::Config(arguments) => config::run(&context, &arguments),
         Command::Hook(arguments) => {
             hook::run(&context, &arguments);
             Ok(())
@@ -129,6 +146,17 @@ fn here() -> Result<Worktree, Failure> {
         .hint("cd to the repository of your app")
     })?;
     Ok(Worktree::discover(&cwd)?)
+}
+
+/// Returns the path of this program, for whoever is to run it later.
+fn this_program() -> Result<std::path::PathBuf, Failure> {
+    std::env::current_exe().map_err(|error| {
+        Failure::new(
+            FailureKind::Configuration,
+            &format!("cannot find this program: {error}"),
+        )
+        .hint("run it by its full path")
+    })
 }
 
 /// Writes an answer to standard output. A reader that went away is no failure.
@@ -238,8 +266,10 @@ fn client_failure(error: &ClientError) -> Failure {
             };
             Failure::new(kind, &problem.message).hint(&problem.hint)
         }
+        ClientError::Foreign(_) => {
+            Failure::new(FailureKind::NoDaemon, &chain(error)).hint("the same without --socket")
+        }
         ClientError::Unreachable { .. }
-        | ClientError::Foreign(_)
         | ClientError::OtherProtocol { .. }
         | ClientError::NotUnderstood { .. } => {
             Failure::new(FailureKind::NoDaemon, &chain(error)).hint("tracemark up")

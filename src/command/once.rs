@@ -7,16 +7,23 @@ use super::Context;
 use crate::config::Layer;
 use crate::error::{Failure, FailureKind, chain};
 use crate::identity::ReadError;
+use crate::identity::reader::Doubt;
 use crate::ledger::Ledger;
-use crate::mlflow::{Retries, StoreError};
+use crate::mlflow::{Retries, StoreError, stop_waiting};
 use crate::protocol::{API, Active};
 use crate::repository::Worktree;
 use crate::session::{Review, Session, choice_text, reader_of};
 use crate::touched::Touched;
+use crate::trust;
 use crate::version::{ActiveModel, Observation};
+use crate::written::Written;
 
 /// How often a reading is tried while files keep changing.
 const READINGS_MAX: u32 = 20;
+/// How long a store is asked where nobody wants to wait.
+const ONE_TRY: Duration = Duration::from_secs(5);
+/// How long it may take to let go of a lock.
+const GIVING_UP: Duration = Duration::from_millis(300);
 
 /// Reads the worktree and finds or creates its LoggedModel.
 pub(super) fn resolve(
@@ -25,28 +32,37 @@ pub(super) fn resolve(
     settings: &Layer,
     wait: Duration,
 ) -> Result<Active, Failure> {
+    Written::begin(&context.paths)?;
     let ledger = Arc::new(Ledger::open(&context.paths.ledger())?);
     let session = Arc::new(Session::open(worktree, settings, &context.paths, ledger)?);
     let observation = observe(
+        context,
         &session,
         context.registry().find(&worktree.common_dir)?.is_some(),
     )?;
-    let model = runtime()?.block_on(persist(&session, &observation, Instant::now() + wait))?;
-    Ok(describe(&session, &observation, &model))
+    let limit = if wait.is_zero() { ONE_TRY } else { wait };
+    let runtime = runtime()?;
+    let model = runtime.block_on(persist(&session, &observation, Instant::now(), limit));
+    // What hangs in another thread is not waited for.
+    runtime.shutdown_background();
+    Ok(describe(&session, &observation, &model?))
 }
 
 /// Asks again at the pauses of MLflow's own client where the store may answer later, until the time is over.
 async fn persist(
     session: &Arc<Session>,
     observation: &Observation,
-    deadline: Instant,
+    began: Instant,
+    limit: Duration,
 ) -> Result<ActiveModel, Failure> {
     let retries = Retries::new(|name| std::env::var(name).ok())?;
+    let deadline = began + limit;
     let mut failed = 0;
     loop {
-        let error = match find(session, observation).await {
-            Ok(model) => return Ok(model),
-            Err(error) => error,
+        let error = match find_until(session, observation, deadline).await {
+            Some(Ok(model)) => return Ok(model),
+            Some(Err(error)) => error,
+            None => return Err(no_answer(session, limit)),
         };
         failed += 1;
         let pause = retries
@@ -58,6 +74,32 @@ async fn persist(
         tracing::info!(%error, ?pause, "the store is asked again");
         tokio::time::sleep(pause).await;
     }
+}
+
+/// A lock is given up at the deadline, so that its error says what was waited for; `None` where nothing is known of what
+/// takes so long.
+async fn find_until(
+    session: &Arc<Session>,
+    observation: &Observation,
+    deadline: Instant,
+) -> Option<Result<ActiveModel, StoreError>> {
+    let asking = find(session, observation);
+    tokio::pin!(asking);
+    if let Ok(found) = tokio::time::timeout_at(deadline.into(), &mut asking).await {
+        return Some(found);
+    }
+    stop_waiting();
+    tokio::time::timeout(GIVING_UP, asking).await.ok()
+}
+
+fn no_answer(session: &Session, limit: Duration) -> Failure {
+    let message = format!(
+        "no answer from {} within {} s",
+        session.uri.to_tracking_uri(),
+        limit.as_secs()
+    );
+    Failure::new(FailureKind::Store, &message)
+        .hint("give it longer with --timeout, or look at the MLflow server")
 }
 
 async fn find(
@@ -97,13 +139,19 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 }
 
 /// Reads the code; where it is `tracked` it can be kept afterwards.
-pub(super) fn observe(session: &Session, tracked: bool) -> Result<Observation, Failure> {
-    let mut reader = reader_of(&session.worktree);
+pub(super) fn observe(
+    context: &Context,
+    session: &Session,
+    tracked: bool,
+) -> Result<Observation, Failure> {
+    let (registry, worktree) = (context.registry(), session.worktree.clone());
+    let doubt = Doubt::new(move || trust::doubt(&registry, &worktree));
+    let mut reader = reader_of(&session.worktree).doubting(doubt);
     let mut readings = 1;
     loop {
         match reader.read(&Touched::Everything) {
             Ok(reading) => {
-                if tracked {
+                if tracked && !reader.is_doubted() {
                     session.saw(&reading.content, reader.files());
                 }
                 return Ok(session.observed(reading));

@@ -1,5 +1,6 @@
 //! `tracemark params`: parameters of the versions of this repository, and what the version of now has.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,8 @@ use crate::version::ActiveModel;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest key of a param (MLflow 3.17.2, the column's width).
 const KEY_MAX: usize = 255;
+/// How many characters of a value are shown; `--json` has all of it.
+const VALUE_SHOWN: usize = 200;
 
 pub(super) fn run(context: &Context, arguments: &ParamsArgs) -> Result<(), Failure> {
     let (worktree, mut record) = context.tracked()?;
@@ -57,8 +60,11 @@ fn parse(text: &str) -> Result<(String, String), Failure> {
     });
     pair.map(|(key, value)| (key.to_owned(), value.to_owned()))
         .ok_or_else(|| {
-            Failure::new(FailureKind::Usage, &format!("{text:?} is not KEY=VALUE"))
-                .hint("tracemark params set llm=gpt-4o-mini temperature=0.7")
+            Failure::new(
+                FailureKind::Usage,
+                &format!("{:?} is not KEY=VALUE", shown(text)),
+            )
+            .hint("tracemark params set llm=gpt-4o-mini temperature=0.7")
         })
 }
 
@@ -75,7 +81,7 @@ fn unset(
     let in_a_file = settings.is_ok_and(|settings| settings.params.contains_key(key));
     let failure = Failure::new(
         FailureKind::Negative,
-        &format!("{key:?} was not set with tracemark params"),
+        &format!("{:?} was not set with tracemark params", shown(key)),
     );
     Err(if in_a_file {
         failure.hint("take it out of [params] in .tracemark.toml or in your config.toml")
@@ -157,7 +163,7 @@ fn complete(
     };
     let ledger = Arc::new(Ledger::open(&context.paths.ledger())?);
     let session = Session::open(worktree, &record.settings, &context.paths, ledger)?;
-    let version = once::observe(&session, false)?.version;
+    let version = once::observe(context, &session, false)?.version;
     match once::runtime()?.block_on(session.review(&model, &version))? {
         Review::Stands { params } => Ok((model.model_id.to_string(), params)),
         Review::Later(_) | Review::Gone => Err(Failure::new(
@@ -165,6 +171,17 @@ fn complete(
             "the code or its LoggedModel changed meanwhile",
         )
         .hint("tracemark params show")),
+    }
+}
+
+/// A value that is long is cut, with its length.
+fn shown(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(VALUE_SHOWN) {
+        None => text.into(),
+        Some((end, _)) => {
+            let kept = text.get(..end).unwrap_or_default();
+            format!("{kept}… ({} characters)", text.chars().count()).into()
+        }
     }
 }
 
@@ -177,19 +194,29 @@ fn text(settings: &Settings, present: Option<&BTreeMap<String, String>>) -> Stri
         let kept = present
             .and_then(|present| present.get(key))
             .filter(|kept| *kept != value);
-        lines += &printable(&format!("{key} = {value}"));
+        lines += &printable(&format!("{} = {}", shown(key), shown(value)));
         lines += "\n";
         if let Some(kept) = kept {
             lines += &printable(&format!(
-                "  this version keeps {kept}, as MLflow never changes a param that is set; {value} is for versions to come"
+                "  this version keeps {}, as MLflow never changes a param that is set; {} is for versions to come",
+                shown(kept),
+                shown(value)
             ));
-            let again = shell_quoted(&format!("{key}={value}"));
+            let again = if value.chars().count() > VALUE_SHOWN {
+                format!("{}=…", shell_quoted(key))
+            } else {
+                shell_quoted(&format!("{key}={value}"))
+            };
             lines += &format!("\n  try: tracemark params set {again} --new-version\n");
         }
     }
     let others = present.into_iter().flatten();
     for (key, value) in others.filter(|(key, _)| !settings.params.contains_key(*key)) {
-        lines += &printable(&format!("{key} = {value} (only on this version)"));
+        lines += &printable(&format!(
+            "{} = {} (only on this version)",
+            shown(key),
+            shown(value)
+        ));
         lines += "\n";
     }
     if lines.is_empty() {

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use super::versions::{Version, Versions};
+use super::versions::Versions;
 use super::{Context, answer, warn};
 use crate::cli::RestoreArgs;
 use crate::error::{Failure, FailureKind};
 use crate::fs_util::{printable, shell_quoted};
 use crate::repository::Worktree;
-use crate::snapshot::{Record, RestoreError, Restored};
+use crate::snapshot::{Record, RestoreError, Restored, Snapshots};
 
 pub(super) fn run(context: &Context, arguments: &RestoreArgs) -> Result<(), Failure> {
     let dir = std::path::absolute(&arguments.dir).map_err(|error| {
@@ -21,20 +21,35 @@ pub(super) fn run(context: &Context, arguments: &RestoreArgs) -> Result<(), Fail
     let versions = Versions::here(context)?;
     refuse_inside(&versions.worktree, &dir)?;
     let version = versions.find(context, &arguments.id)?;
-    let Some(record) = &version.record else {
-        return Err(not_kept(&arguments.id, &version, &dir));
+    let root = &versions.worktree.root;
+    let (record, restored) = match (&version.record, &version.committed) {
+        (Some(record), _) => {
+            let snapshots = &versions.snapshots;
+            let restored = snapshots.restore(record, root, &dir, arguments.plain);
+            (record.clone(), restored)
+        }
+        (None, Some(committed)) => {
+            let record = committed.record(root)?;
+            let restored = Snapshots::restore_committed(&record, root, &dir, arguments.plain);
+            (record, restored)
+        }
+        (None, None) => return Err(not_kept(&arguments.id)),
     };
-    let restored = versions
-        .snapshots
-        .restore(record, &versions.worktree.root, &dir, arguments.plain)
-        .map_err(|error| failure(error, &dir))?;
-    answer(&text(record, &restored, &arguments.dir))?;
-    if !restored.left_out.is_empty() {
-        let count = restored.left_out.len();
+    let restored = restored.map_err(|error| failure(error, &dir))?;
+    answer(&text(&record, &restored, &arguments.dir))?;
+    let absent = restored.left_out.iter().filter(|file| file.is_absent());
+    let absent = absent.count();
+    let show = format!("tracemark show {}", shell_quoted(&arguments.id));
+    if absent > 0 {
         warn(
-            &format!("{count} files were not kept and are not there"),
-            &format!("tracemark show {}", shell_quoted(&arguments.id)),
+            &format!("{absent} files were not kept and are not there"),
+            &show,
         );
+    }
+    let converted = restored.left_out.len() - absent;
+    if converted > 0 {
+        let what = "are as git stores them: their bytes on the disk were not seen";
+        warn(&format!("{converted} files {what}"), &show);
     }
     Ok(())
 }
@@ -63,20 +78,7 @@ fn refuse_inside(worktree: &Worktree, dir: &Path) -> Result<(), Failure> {
     }
 }
 
-fn not_kept(id: &str, version: &Version, dir: &Path) -> Failure {
-    if let Some(commit) = &version.commit {
-        return Failure::new(
-            FailureKind::Negative,
-            &format!(
-                "no version stands for commit {}",
-                commit.get(..12).unwrap_or(commit)
-            ),
-        )
-        .hint(&format!(
-            "git worktree add --detach {} {commit}",
-            shell_quoted(&dir.to_string_lossy())
-        ));
-    }
+fn not_kept(id: &str) -> Failure {
     Failure::new(
         FailureKind::Negative,
         &format!("the code of {id:?} is not kept on this machine"),
@@ -113,6 +115,10 @@ fn text(record: &Record, restored: &Restored, dir: &Path) -> String {
         kind,
         restored.files
     );
+    if record.worktree.is_empty() {
+        text +=
+            "  no snapshot holds it: the bytes are those that git stores, before any conversion\n";
+    }
     for inside in &record.inside {
         let head = inside
             .head

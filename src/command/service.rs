@@ -12,6 +12,7 @@ use crate::cli::{JsonArgs, ServiceAction, ServiceArgs};
 use crate::error::{Failure, FailureKind};
 use crate::fs_util::{self, PathError, printable, shell_quoted};
 use crate::paths::Paths;
+use crate::written::Written;
 
 pub(super) const SERVICE: &str = "tracemark.service";
 pub(super) const SOCKET: &str = "tracemark.socket";
@@ -67,15 +68,9 @@ fn install(context: &Context) -> Result<(), Failure> {
         return Err(Failure::new(FailureKind::NoDaemon, message)
             .hint("tracemark up, which starts the daemon without systemd"));
     }
-    let program = std::env::current_exe().map_err(|error| {
-        Failure::new(
-            FailureKind::Configuration,
-            &format!("cannot find this program: {error}"),
-        )
-        .hint("run it by its full path")
-    })?;
+    let program = super::this_program()?;
     let dir = unit_dir(&context.paths);
-    write_units(&dir, &program)?;
+    write_units(context, &dir, &program)?;
     daemon::end_detached(context)?;
     systemctl(&context.paths, &["daemon-reload"], JOB_LIMIT)?;
     systemctl(&context.paths, &["enable", SOCKET, SERVICE], JOB_LIMIT)?;
@@ -92,9 +87,13 @@ fn install(context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-fn write_units(dir: &Path, program: &Path) -> Result<(), Failure> {
+fn write_units(context: &Context, dir: &Path, program: &Path) -> Result<(), Failure> {
     for (unit, _) in UNITS {
         check_ours(&dir.join(unit))?;
+    }
+    let list = Written::of(&context.paths);
+    for (_, wants) in UNITS {
+        list.note_dir(&dir.join(wants))?;
     }
     fs_util::create_private_dir(dir)?;
     let environment = unit_text::environment(|name| std::env::var(name).ok());
@@ -126,9 +125,17 @@ fn check_ours(file: &Path) -> Result<bool, Failure> {
 }
 
 fn uninstall(context: &Context) -> Result<(), Failure> {
-    let Some(dir) = installed(&context.paths) else {
+    if !remove_units(context)? {
         let message = "no units of tracemark are installed";
         return Err(Failure::new(FailureKind::Negative, message).hint("tracemark service install"));
+    }
+    answer("systemd no longer runs tracemark; the first command that needs the daemon starts it\n")
+}
+
+/// Stops and removes the units, and returns whether there were any of the user's own instance.
+pub(super) fn remove_units(context: &Context) -> Result<bool, Failure> {
+    let Some(dir) = installed(&context.paths).filter(|_| !context.paths.is_separate) else {
+        return Ok(false);
     };
     for (unit, _) in UNITS {
         check_ours(&dir.join(unit))?;
@@ -154,7 +161,7 @@ fn uninstall(context: &Context) -> Result<(), Failure> {
             JOB_LIMIT,
         ));
     }
-    answer("systemd no longer runs tracemark; the first command that needs the daemon starts it\n")
+    Ok(true)
 }
 
 fn remove_link(link: &Path) -> Result<(), PathError> {
@@ -336,6 +343,17 @@ fn text(report: &Report) -> String {
         None => {}
     }
     text
+}
+
+/// What is wrong with the units, and what to type.
+pub(super) fn problem(paths: &Paths) -> Option<(String, String)> {
+    let report = look(paths);
+    report.problem.zip(report.hint)
+}
+
+/// Whether systemd is to run the daemon of this instance.
+pub(super) fn is_installed(paths: &Paths) -> bool {
+    !paths.is_separate && installed(paths).is_some()
 }
 
 /// The directory with our unit, among those where user units are looked for (systemd.unit(5)).

@@ -10,7 +10,7 @@ use crate::error::{Failure, FailureKind};
 use crate::fs_util::printable;
 use crate::git::{Git, records};
 use crate::mlflow::ModelRow;
-use crate::snapshot::path_text;
+use crate::snapshot::{Record, commits_with, path_text};
 
 /// So many paths are named.
 const NAMED_MAX: usize = 12;
@@ -51,7 +51,10 @@ fn split(text: &str) -> Option<(&str, &str)> {
 
 fn file(context: &Context, versions: &Versions, id: &str, path: &str) -> Result<(), Failure> {
     let code = versions.code(context, id)?;
-    let absent = code.left_out.iter().find(|file| file.path == path);
+    let absent = code
+        .left_out
+        .iter()
+        .find(|file| file.is_absent() && file.path == path);
     if let Some(file) = absent {
         return Err(Failure::new(
             FailureKind::Negative,
@@ -93,13 +96,20 @@ struct Facts {
     runs: Option<u64>,
     trouble: Option<String>,
     subject: Option<String>,
+    /// How its code is kept, or lies in the repository.
+    code: Option<Record>,
     dirty_files: Vec<String>,
     also: Vec<String>,
 }
 
 impl Facts {
     fn of(versions: &Versions, version: &Version, store: Option<&Store>) -> Self {
+        let in_repository = || {
+            let committed = version.committed.as_ref()?;
+            committed.record(&versions.worktree.root).ok()
+        };
         let mut facts = Self {
+            code: version.record.clone().or_else(in_repository),
             row: version.row.clone(),
             link: None,
             traces: None,
@@ -165,22 +175,22 @@ impl Facts {
             (Some(traces), None) => line("used by", &format!("{traces} traces")),
             _ => {}
         }
-        match &version.record {
+        let here = match version.committed {
+            Some(_) => ", from the commits of this repository",
+            None => "",
+        };
+        let left_out = self.code.as_ref().map(|code| &code.left_out[..]);
+        match left_out {
             None => line("restorable", "no: its code is not kept on this machine"),
-            Some(record) if record.is_whole() => line("restorable", "yes, every file"),
-            Some(record) => {
-                line(
-                    "restorable",
-                    &format!("partly, without {} files", record.left_out.len()),
-                );
-                for file in record.left_out.iter().take(NAMED_MAX) {
+            Some([]) => line("restorable", &format!("yes, every file{here}")),
+            Some(files) => {
+                let without = format!("partly, without {} files{here}", files.len());
+                line("restorable", &without);
+                for file in files.iter().take(NAMED_MAX) {
                     line("", &format!("{} ({})", file.path, file.why.as_str()));
                 }
-                if record.left_out.len() > NAMED_MAX {
-                    line(
-                        "",
-                        &format!("and {} more", record.left_out.len() - NAMED_MAX),
-                    );
+                if files.len() > NAMED_MAX {
+                    line("", &format!("and {} more", files.len() - NAMED_MAX));
                 }
             }
         }
@@ -198,7 +208,7 @@ impl Facts {
     }
 
     fn document(&self, version: &Version) -> serde_json::Value {
-        let record = version.record.as_ref();
+        let record = self.code.as_ref();
         let restorable = record.map_or(
             "false",
             |record| if record.is_whole() { "true" } else { "partial" },
@@ -226,22 +236,18 @@ impl Facts {
 
 /// What is not as in its commit: `M app.py`.
 fn dirty_files(versions: &Versions, version: &Version) -> Vec<String> {
-    let Some(record) = version.record.as_ref().filter(|record| record.dirty) else {
+    let (git, tree) = match (&version.record, &version.committed) {
+        (Some(record), _) => (versions.snapshots.git(), &record.tree),
+        (None, Some(code)) => (Git::at(&versions.worktree.root).distrusting(), &code.tree),
+        (None, None) => return Vec::new(),
+    };
+    let Some(head) = version.head().filter(|_| version.is_dirty()) else {
         return Vec::new();
     };
-    let Some(head) = &record.head else {
-        return Vec::new();
-    };
-    let arguments = [
-        "diff-tree",
-        "-r",
-        "-z",
-        "--name-status",
-        "--no-renames",
-        head,
-        &record.tree,
-    ];
-    let Ok(listed) = versions.snapshots.git().run(&arguments) else {
+    let names = ["diff-tree", "-r", "-z", "--name-status", "--no-renames"];
+    // The head of a row in the store is text from elsewhere.
+    let arguments = [&names[..], &["--end-of-options", head, tree]].concat();
+    let Ok(listed) = git.run(&arguments) else {
         return Vec::new();
     };
     let mut fields = records(&listed.stdout);
@@ -266,34 +272,29 @@ fn dirty_files(versions: &Versions, version: &Version) -> Vec<String> {
 
 /// Commits and other versions of the same code.
 fn also(versions: &Versions, version: &Version) -> Vec<String> {
-    let Some(record) = &version.record else {
+    let committed = version.committed.as_ref().map(|code| &code.tree);
+    let Some(tree) = version
+        .record
+        .as_ref()
+        .map(|record| &record.tree)
+        .or(committed)
+    else {
         return Vec::new();
     };
     let mut also = Vec::new();
     let others = versions
         .records
         .iter()
-        .filter(|other| other.tree == record.tree && other.name != record.name);
+        .filter(|other| other.tree == *tree && other.name != version.name(None));
     for other in others.take(NAMED_MAX) {
         also.push(format!("version {}", other.name));
     }
-    let arguments = ["log", "--all", "--format=%H %T %s", "--no-show-signature"];
-    let listed = Git::at(&versions.worktree.root)
-        .run(&arguments)
-        .unwrap_or_default()
-        .stdout;
-    let listed = String::from_utf8_lossy(&listed);
-    let own = record.head.as_deref().filter(|_| !record.dirty);
-    for line in listed.lines() {
-        let mut words = line.splitn(3, ' ');
-        let (commit, tree) = (words.next().unwrap_or_default(), words.next());
-        if tree == Some(record.tree.as_str()) && own != Some(commit) && also.len() < 2 * NAMED_MAX {
-            let short = commit.get(..12).unwrap_or(commit);
-            also.push(format!(
-                "commit {short} {}",
-                words.next().unwrap_or_default()
-            ));
-        }
+    let own = version.head().filter(|_| !version.is_dirty());
+    let commits = commits_with(&versions.worktree.root, tree);
+    let others = commits.iter().filter(|(commit, _)| own != Some(commit));
+    for (commit, subject) in others.take(NAMED_MAX) {
+        let short = commit.get(..12).unwrap_or(commit);
+        also.push(format!("commit {short} {subject}"));
     }
     also
 }

@@ -7,7 +7,7 @@ use crate::config::ConnectionLayer;
 use crate::error::Failure;
 use crate::fs_util::printable;
 use crate::ledger::Ledger;
-use crate::protocol::{API, DaemonInfo, Status, WorktreeStatus};
+use crate::protocol::{API, DaemonInfo, OwedTo, Status, WorktreeStatus};
 use crate::registry::Record;
 
 pub(super) fn run(context: &Context, arguments: &JsonArgs) -> Result<(), Failure> {
@@ -53,17 +53,21 @@ fn without_daemon(context: &Context) -> Result<Status, Failure> {
         experiment: String::new(),
         experiment_id: None,
         experiment_url: None,
-        insecure_tls: way(record).insecure_tls == Some(true),
+        insecure_tls: uses_tls(record) && way(record).insecure_tls == Some(true),
         allow_http_credentials: way(record).allow_http_credentials == Some(true),
         server_cert: way(record)
             .server_cert
             .as_ref()
+            .filter(|_| uses_tls(record))
             .map(|file| file.to_string_lossy().into_owned()),
         pinned: record.settings.pin.is_some(),
-        owed: ledger
-            .as_ref()
-            .and_then(|ledger| ledger.count_owed(&record.root.to_string_lossy()).ok())
-            .unwrap_or(0),
+        restorable: None,
+        not_kept: None,
+        owed: owed_to(ledger.as_ref(), record)
+            .iter()
+            .map(|to| to.owed)
+            .sum(),
+        owed_to: owed_to(ledger.as_ref(), record),
         refused: 0,
         refusal: None,
         duplicate: None,
@@ -89,6 +93,25 @@ fn without_daemon(context: &Context) -> Result<Status, Failure> {
         daemon: None,
         worktrees: worktrees.collect(),
     })
+}
+
+/// Which of them is current only a daemon knows.
+fn owed_to(ledger: Option<&Ledger>, record: &Record) -> Vec<OwedTo> {
+    let owed = ledger.and_then(|ledger| ledger.count_owed(&record.root.to_string_lossy()).ok());
+    let owed = owed.unwrap_or_default().into_iter();
+    owed.map(|(account, owed)| OwedTo {
+        store: account.store,
+        experiment: account.choice,
+        owed,
+        current: false,
+    })
+    .collect()
+}
+
+/// A workspace of Databricks is asked over TLS.
+fn uses_tls(record: &Record) -> bool {
+    let uri = record.settings.store.uri.as_deref().unwrap_or_default();
+    uri.starts_with("https://") || uri.starts_with("databricks")
 }
 
 fn way(record: &Record) -> &ConnectionLayer {
@@ -154,16 +177,13 @@ fn worktree_text(worktree: &WorktreeStatus) -> String {
     row("way", &way_text(worktree));
     row("in", &experiment_text(worktree));
     row("env", &worktree.env_file);
+    row("kept", &kept_text(worktree));
     row("last", worktree.cause.as_deref().unwrap_or_default());
     if worktree.mode != "watch" {
         row("mode", &worktree.mode);
     }
-    if worktree.owed > 0 {
-        let owed = match worktree.owed {
-            1 => "1 version waits for the store".to_owned(),
-            many => format!("{many} versions wait for the store"),
-        };
-        row("owed", &owed);
+    for to in &worktree.owed_to {
+        row("owed", &owed_text(to));
     }
     if let Some(refusal) = &worktree.refusal {
         let count = match worktree.refused {
@@ -178,6 +198,30 @@ fn worktree_text(worktree: &WorktreeStatus) -> String {
     row("why", worktree.reason.as_deref().unwrap_or_default());
     row("try", worktree.hint.as_deref().unwrap_or_default());
     text
+}
+
+fn owed_text(to: &OwedTo) -> String {
+    let who = match to.owed {
+        1 => "1 version waits for".to_owned(),
+        many => format!("{many} versions wait for"),
+    };
+    if to.current {
+        return format!("{who} the store");
+    }
+    let experiment = to.experiment.strip_prefix("name:");
+    let experiment = experiment.map_or_else(String::new, |name| format!(", experiment {name}"));
+    format!("{who} {}{experiment}", to.store)
+}
+
+/// Nothing where all of the code is kept.
+fn kept_text(worktree: &WorktreeStatus) -> String {
+    let kind = match worktree.restorable.as_deref() {
+        Some("partial") => "in part",
+        Some("false") => "no",
+        _ => return String::new(),
+    };
+    let why = worktree.not_kept.as_deref().unwrap_or_default();
+    format!("{kind}: {why}")
 }
 
 /// What was given up on the way to the store, and who is trusted there.

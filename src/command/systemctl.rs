@@ -32,13 +32,17 @@ pub(super) fn user_manager_answers(paths: &Paths) -> bool {
     systemctl(paths, &["show", "--property=Version"], QUICK).is_ok()
 }
 
-/// What logind says of this user's lingering, `None` where it is not asked or does not answer.
+/// What logind says of this user's lingering, `None` where it is not asked or does not answer. A user that it does not know
+/// has no login and does not linger.
 pub(super) fn loginctl(paths: &Paths) -> Option<String> {
     let uid = rustix::process::geteuid().as_raw().to_string();
     let mut command = Command::new("loginctl");
     command.args(["show-user", "--property=Linger", "--value", &uid]);
-    let said = run(paths, command, QUICK).ok()?;
-    Some(said.trim().to_owned())
+    match run(paths, command, QUICK) {
+        Ok(said) => Some(said.trim().to_owned()),
+        Err(why) if why.contains("not logged in or lingering") => Some("no".to_owned()),
+        Err(_) => None,
+    }
 }
 
 /// A cron job or `su` has no `XDG_RUNTIME_DIR`, through which the manager is found.

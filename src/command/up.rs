@@ -4,30 +4,35 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::down::hook_failure;
 use super::environment::{laid_over, layer_for, over_kept};
+use super::steps::Steps;
+use super::take_back::hook_failure;
 use super::{
-    Context, answer, ask_client, client_failure, daemon, here, mlflow_setup, once, say, warn,
+    Context, answer, ask_client, checks, client_failure, config, daemon, here, mlflow_setup, once,
+    say, up_plan, warn,
 };
 use crate::cli::UpArgs;
 use crate::config::{ConnectionLayer, Layer, StoreLayer};
 use crate::error::{Failure, FailureKind};
 use crate::exclude;
 use crate::fs_util::{PathError, create_private_dir, printable, shell_quoted};
-use crate::hooks::{self, Installed};
+use crate::hooks::{self, Installed, Plan};
 use crate::identity::Naming;
 use crate::ledger::Ledger;
 use crate::protocol::Active;
 use crate::registry::Record;
 use crate::repository::Worktree;
 use crate::session::{Session, choice_text, credentials_seen};
+use crate::trust;
+use crate::written::{Entry, Written};
 
 /// How long the first version may take.
 const FIRST_VERSION: Duration = Duration::from_secs(20);
 
 pub(super) fn run(context: &Context, arguments: &UpArgs) -> Result<(), Failure> {
     let worktree = here()?;
-    check_writable(&worktree)?;
+    refuse_everything(context, &worktree, arguments)?;
+    check_owner(&worktree)?;
     let registry = context.registry();
     let known = registry.find(&worktree.common_dir)?;
     let mut record = match known {
@@ -37,26 +42,82 @@ pub(super) fn run(context: &Context, arguments: &UpArgs) -> Result<(), Failure> 
     record.settings = over_kept(asked_for(arguments)?, record.settings);
     limit(&mut record, &worktree, arguments.only_this);
 
+    if arguments.dry_run {
+        return dry_run(context, &worktree, record, arguments);
+    }
+    check_writable(&worktree)?;
+    let steps = Steps::new();
+    Written::begin(&context.paths)?;
     let ledger = Arc::new(Ledger::open(&context.paths.ledger())?);
     let session = Session::open(&worktree, &record.settings, &context.paths, ledger)?;
     refuse_tracked_store(&worktree, session.store_file())?;
     mlflow_setup::offer(&session.uri, &worktree.root, None, arguments.yes);
     check_store(&session)?;
+    steps.done("store", &session.uri.to_tracking_uri());
     note_credentials(context, &session, &mut record)?;
 
+    record.trusted = Some(trust::programs(&worktree)?);
+    let list = Written::of(&context.paths);
+    let mut entry = list.entry(&record);
+    let plan = hooks::plan(&worktree, &super::this_program()?).map_err(hook_failure)?;
+    note(&list, &mut entry, &plan)?;
     keep_out(&worktree, session.store_file(), &mut record)?;
     create_private_dir(&worktree.private_dir())?;
     registry.write(&record)?;
-    install_hooks(&worktree)?;
+    let hooks = plan.writes.len();
+    install_hooks(plan)?;
+    steps.done("hooks", &format!("{hooks} written"));
     daemon::replace_outdated(context)?;
     let client = daemon::ensure(context, session.settings.store_uri.as_deref())?;
     client
         .track(&worktree.root)
         .map_err(|error| client_failure(&error))?;
+    steps.done(
+        "daemon",
+        &format!("answers on {}", client.socket().display()),
+    );
+    steps.done("code", "is read, and its version found or made …");
     let active = ask_client(&client, &worktree.root, FIRST_VERSION)?;
     answer(&summary(&worktree, &session, &active))?;
-    warn_of_shell(&active);
+    notice(context, &worktree, &session, active.model_id.as_deref())?;
     verdict(&active)
+}
+
+/// What would make tracking useless, with its cure.
+fn notice(
+    context: &Context,
+    worktree: &Worktree,
+    session: &Session,
+    active: Option<&str>,
+) -> Result<(), Failure> {
+    config::tell(context, &config::read(context, Some(worktree))?);
+    let of_app = checks::app::env_files(session).into_iter();
+    let findings = checks::here::exported_id(active)
+        .into_iter()
+        .chain(checks::here::no_commit(worktree))
+        .chain(checks::app::old_mlflow(&worktree.root))
+        .chain(checks::app::other_experiment(session))
+        .chain(checks::app::other_store(session))
+        .chain(of_app);
+    for finding in findings {
+        warn(&finding.problem, &finding.cure);
+    }
+    Ok(())
+}
+
+fn dry_run(
+    context: &Context,
+    worktree: &Worktree,
+    mut record: Record,
+    arguments: &UpArgs,
+) -> Result<(), Failure> {
+    let session = up_plan::session(context, worktree, &record)?;
+    refuse_tracked_store(worktree, session.store_file())?;
+    note_credentials(context, &session, &mut record)?;
+    record.trusted = Some(trust::programs(worktree)?);
+    record.excluded |= !exclude::missing(worktree, session.store_file()).is_empty();
+    up_plan::show(context, worktree, &session, &record, arguments)?;
+    notice(context, worktree, &session, None)
 }
 
 /// Flags over this shell's environment.
@@ -108,8 +169,27 @@ fn limit(record: &mut Record, worktree: &Worktree, only_this: bool) {
     }
 }
 
-/// Fails before anything is written where the git directory cannot be written or belongs to somebody else.
-fn check_writable(worktree: &Worktree) -> Result<(), Failure> {
+/// A repository of everything that one has would make every file on the machine code.
+fn refuse_everything(
+    context: &Context,
+    worktree: &Worktree,
+    arguments: &UpArgs,
+) -> Result<(), Failure> {
+    let home = context.paths.home.canonicalize();
+    let is_home = home.is_ok_and(|home| home == worktree.root);
+    if arguments.allow_home || !(is_home || worktree.root == Path::new("/")) {
+        return Ok(());
+    }
+    let message = format!(
+        "{} is a repository of everything: each file that any program writes there would be a change of the code",
+        worktree.root.display()
+    );
+    Err(Failure::new(FailureKind::Configuration, &message)
+        .hint("git init in the directory of your app, or tracemark up --allow-home"))
+}
+
+/// Fails before anything is written where the repository belongs to somebody else.
+fn check_owner(worktree: &Worktree) -> Result<(), Failure> {
     use std::os::unix::fs::MetadataExt as _;
     let owner = worktree
         .common_dir
@@ -123,6 +203,10 @@ fn check_writable(worktree: &Worktree) -> Result<(), Failure> {
         )
         .hint("run tracemark up as its owner"));
     }
+    Ok(())
+}
+
+fn check_writable(worktree: &Worktree) -> Result<(), Failure> {
     let private = worktree.private_dir();
     let place = if private.exists() {
         &private
@@ -174,15 +258,17 @@ fn keep_out(worktree: &Worktree, store: Option<&Path>, record: &mut Record) -> R
     Ok(())
 }
 
-fn install_hooks(worktree: &Worktree) -> Result<(), Failure> {
-    let program = std::env::current_exe().map_err(|error| {
-        Failure::new(
-            FailureKind::Configuration,
-            &format!("cannot find this program: {error}"),
-        )
-        .hint("run it by its full path")
-    })?;
-    match hooks::install(worktree, &program).map_err(hook_failure)? {
+/// Lists what is about to be written in the repository, before it is.
+fn note(list: &Written, entry: &mut Entry, plan: &Plan) -> Result<(), Failure> {
+    entry.note(&exclude::file(&entry.common_dir.clone()))?;
+    for (file, _) in &plan.writes {
+        entry.note(file)?;
+    }
+    Ok(list.write(entry)?)
+}
+
+fn install_hooks(plan: Plan) -> Result<(), Failure> {
+    match hooks::install(plan).map_err(hook_failure)? {
         Installed::All => {}
         Installed::Except(files) => {
             for file in files {
@@ -247,21 +333,11 @@ fn summary(worktree: &Worktree, session: &Session, active: &Active) -> String {
 /// What was given up on the way to the store is said each time.
 fn caution(session: &Session) -> &'static str {
     let connection = &session.settings.connection;
-    match (connection.insecure_tls, connection.allow_http_credentials) {
+    let unchecked = connection.insecure_tls && session.uses_tls();
+    match (unchecked, connection.allow_http_credentials) {
         (true, _) => " (its certificate is not checked)",
         (false, true) => " (credentials over plain http allowed)",
         (false, false) => "",
-    }
-}
-
-/// Readers of env files do not override what a shell exported.
-fn warn_of_shell(active: &Active) {
-    let exported = std::env::var("MLFLOW_ACTIVE_MODEL_ID").unwrap_or_default();
-    if !exported.is_empty() && Some(&exported) != active.model_id.as_ref() {
-        warn(
-            "this shell exports MLFLOW_ACTIVE_MODEL_ID, which apps started here would use instead",
-            "unset MLFLOW_ACTIVE_MODEL_ID",
-        );
     }
 }
 

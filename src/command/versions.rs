@@ -11,10 +11,10 @@ use crate::git::Git;
 use crate::identity::files::Files;
 use crate::ids::{ExperimentId, ModelId};
 use crate::ledger::{Chapter, Ledger};
-use crate::mlflow::{ModelRow, StoreError, TraceLink};
+use crate::mlflow::{ModelRow, References, StoreError, TraceCounts, TraceLink};
 use crate::repository::Worktree;
 use crate::session::Session;
-use crate::snapshot::{LeftOut, Limits, Record, SnapshotError, Snapshots};
+use crate::snapshot::{Committed, LeftOut, Limits, Record, SnapshotError, Snapshots};
 
 /// Fewer digits than this are no abbreviation.
 const DIGITS_MIN: usize = 4;
@@ -29,7 +29,7 @@ pub(super) struct Versions {
 
 /// The code of a version as objects.
 pub(super) struct Code {
-    /// A tree, or a commit of the repository.
+    /// The tree as git takes files in.
     pub(super) tree: String,
     /// The tree with the bytes of the disk.
     pub(super) disk: String,
@@ -46,8 +46,8 @@ pub(super) struct Version {
     pub(super) record: Option<Record>,
     /// Its LoggedModel, as far as the ledger knows.
     pub(super) chapter: Option<Chapter>,
-    /// A commit of the repository that no version stands for.
-    pub(super) commit: Option<String>,
+    /// Its code in the repository itself, where no snapshot holds it.
+    pub(super) committed: Option<Committed>,
     /// Its LoggedModel as the store has it, where the store was asked.
     pub(super) row: Option<ModelRow>,
 }
@@ -89,7 +89,11 @@ impl Version {
             .as_ref()
             .and_then(|chapter| chapter.head.as_deref());
         let said = self.row.as_ref().and_then(|row| row.tag("tracemark.head"));
-        kept.or(known).or(said).or(self.commit.as_deref())
+        kept.or(known).or(said).or(self.commit())
+    }
+
+    fn commit(&self) -> Option<&str> {
+        self.committed.as_ref()?.head.as_deref()
     }
 
     /// Returns the id of its LoggedModel.
@@ -102,10 +106,7 @@ impl Version {
     pub(super) fn name<'a>(&'a self, row: Option<&'a ModelRow>) -> &'a str {
         let named = row.or(self.row.as_ref()).map(|row| row.name.as_str());
         let kept = Some(self.place().0).filter(|name| !name.is_empty());
-        named
-            .or(kept)
-            .or(self.commit.as_deref())
-            .unwrap_or_default()
+        named.or(kept).or(self.commit()).unwrap_or_default()
     }
 
     /// Returns its content id.
@@ -144,7 +145,8 @@ impl Version {
     pub(super) fn is_dirty(&self) -> bool {
         let kept = self.record.as_ref().map(|record| record.dirty);
         let known = self.chapter.as_ref().map(|chapter| chapter.dirty);
-        kept.or(known).unwrap_or(false)
+        let said = || Some(self.row.as_ref()?.tag("tracemark.dirty")? == "true");
+        kept.or(known).or_else(said).unwrap_or(false)
     }
 }
 
@@ -209,7 +211,7 @@ impl Versions {
         {
             return Ok(self.of_chapter(chapter));
         }
-        let row = store.model(&model)?.ok_or_else(|| unknown(id))?;
+        let row = store.model(&model)?.ok_or_else(|| gone(id, &model))?;
         Ok(self.of_row(row))
     }
 
@@ -236,18 +238,15 @@ impl Versions {
             }
             (None, None) => None,
         };
-        let has_commit = |head: &&str| {
-            let text = format!("{head}^{{commit}}");
-            Git::at(&self.worktree.root)
-                .run(&["cat-file", "-e", &text])
-                .is_ok()
+        let root = &self.worktree.root;
+        let committed = match (content, head) {
+            _ if record.is_some() => None,
+            (Some(content), head) => Committed::of_content(root, content, head),
+            (None, Some(head)) if is_clean(&row, head) => Committed::of_commit(root, head),
+            (None, _) => None,
         };
-        let is_clean = row.tag("tracemark.dirty") != Some("true");
-        let commit = head
-            .filter(|_| record.is_none() && is_clean)
-            .filter(has_commit);
         Version {
-            commit: commit.map(str::to_owned),
+            committed,
             record,
             chapter: None,
             row: Some(row),
@@ -268,12 +267,13 @@ impl Versions {
                 left_out: record.left_out,
             });
         }
-        if let Some(commit) = version.commit {
+        if let Some(committed) = version.committed {
+            let record = committed.record(&self.worktree.root)?;
             return Ok(Code {
-                tree: commit.clone(),
-                disk: commit,
+                disk: record.tree.clone(),
+                tree: record.tree,
                 in_repository: true,
-                left_out: Vec::new(),
+                left_out: record.left_out,
             });
         }
         Err(Failure::new(
@@ -511,7 +511,7 @@ impl Versions {
         let known = self.matching(&commit);
         if known.is_empty() {
             vec![Version {
-                commit: Some(commit),
+                committed: Committed::of_commit(&self.worktree.root, &commit),
                 ..Version::default()
             }]
         } else {
@@ -536,8 +536,6 @@ pub(super) struct Uses {
 
 /// How long a count beside a list may take.
 const QUICKLY: Duration = Duration::from_secs(1);
-/// Where each count is a request, only so many are asked for.
-const COUNTS_MAX: usize = 20;
 
 impl Store {
     fn model(&self, id: &ModelId) -> Result<Option<ModelRow>, Failure> {
@@ -565,7 +563,9 @@ impl Store {
                 return Ok(None);
             };
             let one = BTreeSet::from([id.clone()]);
-            let references = store.references(row.created_ms).await;
+            let references = store
+                .references(row.created_ms, &References::default())
+                .await;
             let experiments = match &references {
                 Ok(references) => references.experiments().to_vec(),
                 Err(_) => vec![row.experiment.clone()],
@@ -586,31 +586,25 @@ impl Store {
         })
     }
 
-    /// Counts traces where that is one question; of the first few where each count is one.
+    /// Counts traces as far as that is one question.
     pub(super) fn traces_quickly(
         &self,
         all: &[Version],
         models: &BTreeSet<ModelId>,
-    ) -> Result<BTreeMap<ModelId, u64>, Failure> {
+    ) -> Result<TraceCounts, Failure> {
         let store = self.session.store();
-        let first: BTreeSet<ModelId> = all
-            .iter()
-            .filter_map(Version::model)
-            .take(COUNTS_MAX)
-            .cloned()
-            .collect();
-        let is_file = self.session.store_file().is_some();
-        let asked = if is_file { models } else { &first };
         let experiments: BTreeSet<ExperimentId> = all
             .iter()
             .filter_map(|version| Some(version.chapter.as_ref()?.experiment.clone()))
             .collect();
         let experiments: Vec<_> = experiments.into_iter().collect();
-        let counted =
-            async { tokio::time::timeout(QUICKLY, store.count_traces(&experiments, asked)).await };
+        let counted = async {
+            let asked = store.count_traces_quickly(&experiments, models);
+            tokio::time::timeout(QUICKLY, asked).await
+        };
         match self.runtime.block_on(counted) {
             Ok(counts) => Ok(counts?),
-            Err(_) => Ok(BTreeMap::new()),
+            Err(_) => Ok(TraceCounts::default()),
         }
     }
 }
@@ -622,12 +616,28 @@ pub(super) fn when(ms: u64) -> String {
     format!("{}Z", text.get(..19).unwrap_or(&text))
 }
 
+/// What made the row may have been this program, MLflow's own versioning by git (3.17.2), or the helper of its guide, which
+/// names it after a commit.
+fn is_clean(row: &ModelRow, head: &str) -> bool {
+    let dirty = ["tracemark.dirty", "mlflow.source.git.dirty"];
+    let said = dirty.into_iter().find_map(|name| row.tag(name));
+    said.map_or(row.name == head, |dirty| dirty == "false")
+}
+
 fn unknown(id: &str) -> Failure {
     Failure::new(
         FailureKind::Negative,
         &format!("no version, commit or trace {id:?} is known here"),
     )
     .hint("tracemark log")
+}
+
+fn gone(id: &str, model: &ModelId) -> Failure {
+    if id == model.as_str() {
+        return unknown(id);
+    }
+    let message = format!("trace {id} is linked to {model}, which the store no longer has");
+    Failure::new(FailureKind::Negative, &message).hint("tracemark log")
 }
 
 fn ambiguous(id: &str, several: &[Version]) -> Failure {

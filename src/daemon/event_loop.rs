@@ -21,13 +21,16 @@ use super::request::{Refusal, Reply, Request};
 use super::worktree_job::{Look, look};
 use crate::config::EnvContents;
 use crate::env_file;
-use crate::identity::reader::Passes;
+use crate::identity::Reading;
+use crate::identity::reader::{Doubt, Passes};
 use crate::ids::ModelId;
 use crate::ledger::VersionKey;
 use crate::mlflow::{Connection, stop_waiting};
-use crate::protocol::{API, Active, DaemonInfo, Status, WorktreeStatus};
+use crate::protocol::{API, Active, DaemonInfo, OwedTo, Status, WorktreeStatus};
+use crate::registry::Registry;
 use crate::repository::Worktree;
 use crate::session::{ResolveError, Resolved, Review, Session, choice_text, reader_of};
+use crate::trust;
 use crate::version::{ActiveModel, Observation};
 use crate::watch::{Watch, WatchError};
 use crate::worktree_state::{
@@ -55,6 +58,8 @@ enum Event {
     Finished,
     Verified(WorktreeId, Arc<Session>, ModelId, Verdict),
     Recalled(WorktreeId, Arc<Session>, Vec<Observation>),
+    /// Commits were written down that are owed their LoggedModel.
+    Owed(WorktreeId, Arc<Session>),
     /// What is said of the paths that churn in a worktree.
     Advised(WorktreeId, Option<Advice>),
     EnvWritten(WorktreeId, Option<File>),
@@ -94,6 +99,8 @@ struct Entry {
     writer: EnvWriter,
     followers: Vec<mpsc::Sender<Active>>,
     mode_note: Option<String>,
+    /// Why settings that were read again are not the ones in use.
+    wrong_settings: Option<String>,
     cause: Option<String>,
     churn: Churn,
     /// What is said while a program writes the code.
@@ -297,6 +304,11 @@ impl EventLoop {
                     self.input(id, Input::Recalled(owed));
                 }
             }
+            Ok(Event::Owed(id, session)) => {
+                if self.is_current(id, &session) {
+                    self.input(id, Input::Owed);
+                }
+            }
             Ok(Event::Advised(id, advice)) => {
                 if let Some(entry) = self.entries.get_mut(&id) {
                     entry.advice = advice;
@@ -327,6 +339,7 @@ impl EventLoop {
             return;
         };
         self.doubts.notify_one();
+        entry.wrong_settings = look.wrong_settings;
         entry.passes += 1;
         entry.watches = eyes.watches();
         entry.counts = eyes.reader.passes();
@@ -343,12 +356,26 @@ impl EventLoop {
                 entry.churn.count(&entry.worktree, &look.touched);
             }
             entry.cause = Some(look.cause);
-            let has_model = matches!(memory, Memory::Model(_));
-            if let Ok(session) = &entry.session
-                && (observation.is_committed() || has_model)
-            {
-                keep_code(&mut self.work, session, observation.clone());
+            match (&entry.session, memory) {
+                (Ok(session), Memory::Model(model)) => {
+                    let (session, observation) = (Arc::clone(session), observation.clone());
+                    let model_id = model.model_id.clone();
+                    self.work.spawn(async move {
+                        session.keep_code_of(observation, &model_id).await;
+                        Event::Finished
+                    });
+                }
+                (Ok(session), _) if observation.is_committed() => {
+                    keep_code(&mut self.work, session, observation.clone());
+                }
+                _ => {}
             }
+        }
+        if let Ok(Seen::Observed(observation, _)) = &look.outcome
+            && let Ok(session) = &entry.session
+            && look.head_moved
+        {
+            owe_commits(&mut self.work, id, session, observation.reading.clone());
         }
         let reload = look.settings_changed;
         if let Some(sight) = look.sight {
@@ -729,7 +756,12 @@ impl EventLoop {
     }
 
     fn take_in(&mut self, loaded: Vec<Loaded>) {
-        for Loaded { worktree, session } in loaded {
+        for Loaded {
+            worktree,
+            session,
+            has_wrong_settings,
+        } in loaded
+        {
             let known = self
                 .entries
                 .iter()
@@ -737,7 +769,9 @@ impl EventLoop {
                 .map(|(id, _)| *id);
             let id = known.unwrap_or_else(|| self.new_id());
             if let Some(entry) = self.entries.get_mut(&id) {
-                if entry.renew(session) {
+                entry.wrong_settings = session.as_ref().err().cloned();
+                let keeps_old = has_wrong_settings && entry.session.is_ok();
+                if !keeps_old && entry.renew(session) {
                     self.renew_eyes(id);
                 }
             } else if self.catalog.covers(&worktree) {
@@ -752,13 +786,14 @@ impl EventLoop {
     /// Other settings may name another store, whose file is watched too.
     fn renew_eyes(&mut self, id: WorktreeId) {
         let wakes = Arc::clone(&self.wakes);
+        let registry = self.catalog.registry.clone();
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
         if let Some(old) = &mut entry.eyes {
             old.shut();
         }
-        let (eyes, error) = open_eyes(wakes, id, &entry.worktree, &entry.session);
+        let (eyes, error) = open_eyes(wakes, id, &entry.worktree, &entry.session, registry);
         entry.mode_note = error.as_ref().map(explain);
         if error.is_some() {
             entry.state.poll();
@@ -775,7 +810,10 @@ impl EventLoop {
         worktree: Worktree,
         session: Result<Arc<Session>, String>,
     ) -> Entry {
-        let (eyes, error) = open_eyes(Arc::clone(&self.wakes), id, &worktree, &session);
+        let (eyes, error) = {
+            let registry = self.catalog.registry.clone();
+            open_eyes(Arc::clone(&self.wakes), id, &worktree, &session, registry)
+        };
         let mut state = WorktreeState::new(policy(&session), Instant::now());
         if error.is_some() {
             state.poll();
@@ -785,6 +823,7 @@ impl EventLoop {
             session,
             state,
             mode_note: error.as_ref().map(explain),
+            wrong_settings: None,
             eyes: Some(eyes),
             next_eyes: None,
             writer: EnvWriter::default(),
@@ -922,6 +961,23 @@ fn keep_code(work: &mut JoinSet<Event>, session: &Arc<Session>, observation: Box
     });
 }
 
+/// Commits that HEAD has moved on from are written down.
+fn owe_commits(
+    work: &mut JoinSet<Event>,
+    id: WorktreeId,
+    session: &Arc<Session>,
+    reading: Reading,
+) {
+    let session = Arc::clone(session);
+    work.spawn_blocking(move || {
+        if session.owe_commits(&reading) {
+            Event::Owed(id, session)
+        } else {
+            Event::Finished
+        }
+    });
+}
+
 fn store_failure(failed: &ResolveError) -> StoreFailure {
     let error = &failed.error;
     StoreFailure {
@@ -949,6 +1005,7 @@ fn open_eyes(
     id: WorktreeId,
     worktree: &Worktree,
     session: &Result<Arc<Session>, String>,
+    registry: Registry,
 ) -> (Eyes, Option<WatchError>) {
     let store = session
         .as_ref()
@@ -960,7 +1017,10 @@ fn open_eyes(
         let wakes = Arc::clone(&wakes);
         Watch::new(&watched, store.as_deref(), move || wakes.touch(id))
     };
-    let (eyes, error) = Eyes::new(Box::new(opener), reader_of(worktree));
+    let doubted = worktree.clone();
+    let doubt = Doubt::new(move || trust::doubt(&registry, &doubted));
+    let reader = reader_of(worktree).doubting(doubt);
+    let (eyes, error) = Eyes::new(Box::new(opener), reader);
     if let Some(error) = &error {
         tracing::warn!(%error, worktree = %worktree.root.display(), "read at intervals instead");
     }
@@ -1162,6 +1222,21 @@ impl Entry {
         (id.map(|id| id.to_string()), page)
     }
 
+    fn owed_to(&self) -> Vec<OwedTo> {
+        let Ok(session) = &self.session else {
+            return Vec::new();
+        };
+        let now = session.account();
+        let owed = session.count_owed().into_iter();
+        owed.map(|(account, owed)| OwedTo {
+            current: account == now,
+            store: account.store,
+            experiment: account.choice,
+            owed,
+        })
+        .collect()
+    }
+
     /// How the store is reached, where it is no file.
     fn connection(&self) -> Option<&Connection> {
         let session = self.session.as_ref().ok();
@@ -1188,6 +1263,14 @@ impl Entry {
         (Some(reason.into()), Some(hint.into()))
     }
 
+    fn settings_note(&self) -> Option<String> {
+        let wrong = self
+            .wrong_settings
+            .as_ref()
+            .filter(|_| self.session.is_ok());
+        wrong.map(|why| format!("{why}; the settings before are in use"))
+    }
+
     fn status(&self) -> WorktreeStatus {
         let active = self.describe(&self.state.publication_at(Instant::now()), false);
         let refused = self.state.refused();
@@ -1196,19 +1279,30 @@ impl Entry {
         let last_error = self.last_error.as_ref();
         let duplicate = self.state.duplicate();
         let connection = self.connection();
+        let uses_tls = self
+            .session
+            .as_ref()
+            .is_ok_and(|session| session.uses_tls());
+        let owed_to = self.owed_to();
+        let session = self.session.as_ref().ok();
+        let kept = session.and_then(|session| session.kept());
+        let kept = kept.filter(|kept| active.name.as_ref() == Some(&kept.version.name));
         WorktreeStatus {
-            insecure_tls: connection.is_some_and(|way| way.insecure_tls),
+            restorable: kept
+                .as_ref()
+                .map(|kept| kept.restorable.as_str().to_owned()),
+            not_kept: kept.and_then(|kept| kept.why),
+            insecure_tls: uses_tls && connection.is_some_and(|way| way.insecure_tls),
             allow_http_credentials: connection.is_some_and(|way| way.allow_http_credentials),
             server_cert: connection
+                .filter(|_| uses_tls)
                 .and_then(|way| way.server_cert.as_ref())
                 .map(|file| file.to_string_lossy().into_owned()),
             experiment_id,
             experiment_url,
             pinned: active.pinned,
-            owed: self
-                .session
-                .as_ref()
-                .map_or(0, |session| session.count_owed()),
+            owed: owed_to.iter().map(|to| to.owed).sum(),
+            owed_to,
             refused: refused.map_or(0, |(count, _)| u64::try_from(count).unwrap_or(u64::MAX)),
             refusal: refused.map(|(_, reason)| reason.to_owned()),
             duplicate: duplicate
@@ -1223,8 +1317,14 @@ impl Entry {
             experiment: active.experiment,
             env_file: active.env_file,
             mode: if watching { "watch" } else { "poll" }.to_owned(),
-            reason: active.reason.or_else(|| self.mode_note.clone()),
-            hint: active.hint,
+            reason: active
+                .reason
+                .or_else(|| self.settings_note())
+                .or_else(|| self.mode_note.clone()),
+            hint: active.hint.or_else(|| {
+                let wrong = self.settings_note();
+                wrong.map(|_| "correct that, then tracemark up".to_owned())
+            }),
             note: active.note,
             cause: self.cause.clone(),
             watches: self.watches,

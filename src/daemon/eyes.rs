@@ -40,8 +40,12 @@ pub(super) struct Eyes {
     pub(super) reader: WorktreeReader,
     /// What was last read.
     pub(super) last: Option<Reading>,
+    /// What was touched before looks that saw nothing, the last ones.
+    pub(super) unread: Touched,
     /// The store's file as it was at the last look.
     pub(super) store: Option<FileStamp>,
+    /// HEAD's reflog as it was at the last look that saw something.
+    pub(super) head_log: Option<FileStamp>,
 }
 
 impl Eyes {
@@ -58,7 +62,9 @@ impl Eyes {
             open: false,
             reader,
             last: None,
+            unread: Touched::default(),
             store: None,
+            head_log: None,
         };
         (eyes, error)
     }

@@ -39,6 +39,8 @@ pub enum StartError {
     SocketPathTooLong {
         /// The path.
         path: PathBuf,
+        /// Whether `TRACEMARK_STATE_DIR` chose it.
+        is_separate: bool,
     },
     /// Something else is at the socket's path.
     #[error("{} is in use by another program, or no socket of ours", .0.display())]
@@ -227,7 +229,10 @@ impl Socket {
     pub(super) fn bind(paths: &Paths) -> Result<Self, StartError> {
         let path = paths.new_socket();
         if !local_socket::fits(&path) {
-            return Err(StartError::SocketPathTooLong { path });
+            return Err(StartError::SocketPathTooLong {
+                path,
+                is_separate: paths.is_separate,
+            });
         }
         if let Some(dir) = path.parent() {
             fs_util::create_private_dir(dir)?;

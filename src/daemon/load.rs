@@ -8,12 +8,14 @@ use crate::ledger::Ledger;
 use crate::paths::Paths;
 use crate::registry::{Record, Registry};
 use crate::repository::Worktree;
-use crate::session::Session;
+use crate::session::{Session, SessionError};
 
 /// A worktree under a record, with its session or in one line why there is none.
 pub(super) struct Loaded {
     pub(super) worktree: Worktree,
     pub(super) session: Result<Arc<Session>, String>,
+    /// Whether a settings file is the reason.
+    pub(super) has_wrong_settings: bool,
 }
 
 /// Where records, settings and the ledger are.
@@ -73,9 +75,12 @@ impl Catalog {
                     &self.paths,
                     Arc::clone(&self.ledger),
                 )
-                .map(Arc::new)
-                .map_err(|error| error.to_string());
-                Loaded { worktree, session }
+                .map(Arc::new);
+                Loaded {
+                    worktree,
+                    has_wrong_settings: matches!(session, Err(SessionError::Config(_))),
+                    session: session.map_err(|error| error.to_string()),
+                }
             })
             .collect()
     }

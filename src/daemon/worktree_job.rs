@@ -37,14 +37,18 @@ impl FileStamp {
 /// What a look brought.
 pub(super) struct Look {
     pub(super) outcome: Result<Seen, PassFailure>,
-    /// What was touched before it.
+    /// What was touched before it, since the last look that saw something.
     pub(super) touched: Touched,
     /// What made the look necessary, for people.
     pub(super) cause: String,
     /// A settings file says something else: the session is to be opened anew, nothing was read.
     pub(super) settings_changed: bool,
+    /// Why a settings file cannot be used; those in use stay.
+    pub(super) wrong_settings: Option<String>,
     /// The store's file is another than at the last look.
     pub(super) store_changed: bool,
+    /// Commits may have been made since the last look that are not on the disk any more.
+    pub(super) head_moved: bool,
     /// Whether events come, where that changed.
     pub(super) sight: Option<Sight>,
 }
@@ -61,7 +65,9 @@ pub(super) fn look(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Loo
             touched: Touched::Everything,
             cause: String::new(),
             settings_changed: false,
+            wrong_settings: None,
             store_changed: false,
+            head_moved: false,
             sight: None,
         }
     })
@@ -71,7 +77,8 @@ fn look_unguarded(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Look
     let is_synced = depth == Depth::Synced && eyes.is_synced();
     let (touched, sight) = eyes.take_touched();
     let is_there = session.worktree.root.join(".git").exists();
-    let settings_changed = is_there && !session.has_current_settings();
+    let settings = session.has_current_settings();
+    let settings_changed = is_there && matches!(settings, Ok(false));
     let nothing_new = || {
         session.trusts_store()
             && only_ignored(session, &touched)
@@ -97,9 +104,16 @@ fn look_unguarded(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Look
         git_dir,
         common_dir,
     } = &session.worktree;
+    let touched = std::mem::take(&mut eyes.unread).with(touched);
+    if outcome.is_err() {
+        tracing::debug!(worktree = %root.display(), ?touched, "what was read does not hold");
+        eyes.unread = touched.clone();
+    }
     let mut cause = cause_of(&touched, root, [common_dir, git_dir]);
+    let mut head_moved = false;
     if let Ok(Seen::Observed(observation, _)) = &outcome {
         let now = &observation.reading;
+        head_moved = how_far_head_is(eyes, session, now);
         let before = eyes.last.replace(now.clone());
         if depth == Depth::Everything && touched.is_empty() {
             tell_what_was_missed(before.as_ref(), now, session);
@@ -112,7 +126,9 @@ fn look_unguarded(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Look
         cause,
         touched,
         settings_changed,
+        wrong_settings: settings.err().map(|error| error.to_string()),
         store_changed: store_changed(eyes, session),
+        head_moved,
         outcome,
         sight,
     }
@@ -123,6 +139,15 @@ fn store_changed(eyes: &mut Eyes, session: &Session) -> bool {
     let now = session.store_file().and_then(FileStamp::of);
     let before = std::mem::replace(&mut eyes.store, now);
     eyes.store != before
+}
+
+/// True at the first look, when HEAD's reflog is another than at the last, and when what HEAD holds was left or taken up.
+fn how_far_head_is(eyes: &mut Eyes, session: &Session, now: &Reading) -> bool {
+    let log = FileStamp::of(&session.worktree.git_dir.join("logs/HEAD"));
+    let same_log = eyes.head_log == log;
+    eyes.head_log = log;
+    let before = eyes.last.as_ref();
+    !same_log || before.is_none_or(|before| before.dirty != now.dirty)
 }
 
 /// Every change should make an event. Those of mapped files, of hard links and of links' targets elsewhere do not.
@@ -139,7 +164,10 @@ fn observe(
 ) -> Result<Seen, PassFailure> {
     match reader.read(touched) {
         Ok(reading) => {
-            session.saw(&reading.content, reader.files());
+            // Keeping code runs its filters.
+            if !reader.is_doubted() {
+                session.saw(&reading.content, reader.files());
+            }
             let observation = session.observed(reading);
             let memory = if session.trusts_store() {
                 session

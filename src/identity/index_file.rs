@@ -5,11 +5,12 @@
 //! that needs more than its own bytes to be understood (split, sparse, of a version unknown here) is left to git. Layout:
 //! gitformat-index(5), git 2.47.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt as _;
 
+use super::cached_trees;
 use super::object::RawId;
 
 /// Signature, version, number of entries.
@@ -50,8 +51,8 @@ pub(super) struct IndexFile {
     entries: Vec<Place>,
     /// Which entries a small index always has: submodules, and files that rule others.
     always: Vec<usize>,
-    /// Where the id of the tree lies that the entries make, where git noted it.
-    tree: Option<Range<usize>>,
+    /// Where git noted the trees that the entries make.
+    trees: Option<Range<usize>>,
     is_sparse: bool,
     id_length: usize,
 }
@@ -195,7 +196,7 @@ impl IndexFile {
             entries,
             Extensions {
                 link,
-                tree,
+                trees,
                 is_sparse,
             },
         ) = places(&bytes, id_length)?;
@@ -204,7 +205,7 @@ impl IndexFile {
             bytes,
             entries,
             always: Vec::new(),
-            tree,
+            trees,
             is_sparse,
             id_length,
         };
@@ -249,14 +250,13 @@ impl IndexFile {
         Some(written(&entries, self.id_length))
     }
 
-    /// Returns the number of entries.
-    pub(super) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// Returns the id of the tree that all entries together make, where git has written it down.
-    pub(super) fn tree_id(&self) -> Option<&[u8]> {
-        self.bytes.get(self.tree.clone()?)
+    /// Returns the ids of the trees that git noted of the entries below directories: that of the root, which is empty, and others,
+    /// which end with a slash.
+    pub(super) fn cached_trees(&self) -> BTreeMap<Vec<u8>, RawId> {
+        let noted = self.trees.clone().and_then(|trees| self.bytes.get(trees));
+        noted
+            .and_then(|noted| cached_trees::read(noted, self.id_length))
+            .unwrap_or_default()
     }
 
     /// Returns the bytes of the index that a split index and its shared one are together: entries of `shared` without
@@ -419,7 +419,7 @@ fn places(bytes: &[u8], id_length: usize) -> Option<(Vec<Place>, Extensions)> {
         entries.push(place);
         at += length;
     }
-    Some((entries, extensions(body, at, id_length)?))
+    Some((entries, extensions(body, at)?))
 }
 
 /// The head of an entry of which nothing is known but mode and id, and which is not to be looked for on disk.
@@ -551,16 +551,16 @@ fn write_entry(body: &mut Vec<u8>, entry: &IndexEntry<'_>) {
 struct Extensions {
     /// Where the body of the one lies that makes an index a split one.
     link: Option<Range<usize>>,
-    /// Where the id of the tree lies that all entries make.
-    tree: Option<Range<usize>>,
+    /// Where git noted the trees that the entries make.
+    trees: Option<Range<usize>>,
     /// Whether some entries are directories.
     is_sparse: bool,
 }
 
 /// Extensions whose name begins with a capital only speed git up. Returns `None` for one that is not known here and changes
 /// what the entries mean.
-fn extensions(body: &[u8], mut at: usize, id_length: usize) -> Option<Extensions> {
-    let (mut link, mut tree, mut is_sparse) = (None, None, false);
+fn extensions(body: &[u8], mut at: usize) -> Option<Extensions> {
+    let (mut link, mut trees, mut is_sparse) = (None, None, false);
     while at < body.len() {
         let name = body.get(at..at + 4)?;
         let length = usize::try_from(number(body.get(at + 4..at + 8)?)?).ok()?;
@@ -570,7 +570,7 @@ fn extensions(body: &[u8], mut at: usize, id_length: usize) -> Option<Extensions
         if name == b"link" {
             link = Some(inside);
         } else if name == b"TREE" {
-            tree = root_tree(body, inside, id_length);
+            trees = Some(inside);
         } else if name == b"sdir" {
             is_sparse = true;
         } else if !name.first().is_some_and(u8::is_ascii_uppercase) {
@@ -579,21 +579,9 @@ fn extensions(body: &[u8], mut at: usize, id_length: usize) -> Option<Extensions
     }
     Some(Extensions {
         link,
-        tree,
+        trees,
         is_sparse,
     })
-}
-
-/// The first record of the cached trees is that of the root: an empty name, NUL, the number of entries (negative where the
-/// tree is not known), a space, the number of subtrees, LF, the id.
-fn root_tree(body: &[u8], inside: Range<usize>, id_length: usize) -> Option<Range<usize>> {
-    let record = body.get(inside.clone())?;
-    let counts = record.strip_prefix(b"\0")?;
-    let line = counts.iter().position(|byte| *byte == b'\n')?;
-    let is_known = counts.first().is_some_and(u8::is_ascii_digit);
-    let start = inside.start + line + 2;
-    let id = start..start + id_length;
-    (is_known && id.end <= inside.end).then_some(id)
 }
 
 #[cfg(test)]

@@ -2,10 +2,12 @@
 //!
 //! [`read`] is one pass over a worktree. Knows nothing of MLflow, of the daemon or of time.
 
+mod cached_trees;
 mod candidates;
 mod conversion;
 mod diffs;
 mod digest;
+mod directories;
 pub mod explain;
 pub(crate) mod file_content;
 mod file_hashes;
@@ -15,6 +17,7 @@ mod git_config;
 pub mod git_hash;
 mod glance;
 mod ground;
+mod ignores;
 mod index_file;
 mod kept;
 mod mirror;
@@ -31,9 +34,12 @@ mod safe;
 pub mod scratch;
 mod sparse_index;
 mod split_index;
+mod staged;
 pub(crate) mod stamp;
 mod status_text;
 pub mod tree;
+mod untracked;
+mod worktree_walk;
 
 use std::path::{Path, PathBuf};
 
@@ -160,6 +166,34 @@ pub fn read(root: &Path, index: &Path, scratch: Option<&Path>) -> Result<Reading
         git_hash,
         content,
         dirty: !(clean && same_tree),
+    })
+}
+
+/// Reads the content alone, and runs nothing that the repository's configuration names; `reason` stands for the git-hash.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_safely(
+    root: &Path,
+    scratch: Option<&Path>,
+    reason: &str,
+) -> Result<Reading, ReadError> {
+    let git = Git::at(root).distrusting();
+    let captured = CapturedTree::read(&git, scratch).map_err(|error| classify(root, error))?;
+    if captured.top() != root {
+        return Err(ReadError::Gone(root.to_owned()));
+    }
+    let content = captured.content().map_err(|error| classify(root, error))?;
+    let head = head(&git);
+    captured.verify().map_err(|error| classify(root, error))?;
+    let same_tree = head
+        .as_ref()
+        .is_some_and(|(_, tree)| tree.as_str() == content.as_str());
+    Ok(Reading {
+        head: head.map(|(head, _)| head),
+        git_hash: Err(reason.to_owned()),
+        content,
+        dirty: !same_tree,
     })
 }
 

@@ -96,7 +96,8 @@ impl Pass<'_> {
         for path in untracked {
             kept.status.untracked.insert(path.clone());
         }
-        for path in &present {
+        // Also of files that are gone: attributes count for what is staged of them.
+        for path in candidates.all().chain(&candidates.dirs).chain(&present) {
             self.refuse_new_attributes(kept, path)?;
         }
         self.read_files(&present, &kept.index, &kept.conversion, kept.head.format)?;

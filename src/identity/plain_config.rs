@@ -11,11 +11,12 @@ const IRRELEVANT: [&str; 6] = ["alias.", "credential.", "init.", "remote.", "url
 /// A truth value (git-config(1)).
 const BOOLEAN: [&str; 2] = ["true", "false"];
 /// What others must say; nothing stands for anything.
-const EXPECTED: [(&str, &[&str]); 14] = [
+const EXPECTED: [(&str, &[&str]); 15] = [
     ("color.ui", &["auto", "true", "false", "always", "never"]),
     ("commit.gpgsign", &BOOLEAN),
     ("core.bare", &["false"]),
     ("core.editor", &[]),
+    ("core.excludesfile", &[]),
     ("core.filemode", &["true"]),
     ("core.logallrefupdates", &BOOLEAN),
     ("core.pager", &[]),

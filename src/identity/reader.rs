@@ -15,7 +15,7 @@ use super::kept::{Cache, Kept};
 use super::pass::Pass;
 use super::stamp::Moment;
 use super::tree::TreeError;
-use super::{ReadError, Reading, read};
+use super::{ReadError, Reading, read, read_safely};
 use crate::git::{Git, GitError};
 use crate::touched::Touched;
 
@@ -40,6 +40,24 @@ pub struct WorktreeReader {
     kept: Option<Kept>,
     cache: Cache,
     passes: Passes,
+    doubt: Option<Doubt>,
+    is_doubted: bool,
+}
+
+/// Says why nothing that the repository's configuration names may run, `None` while it may.
+pub struct Doubt(Box<dyn Fn() -> Option<String> + Send>);
+
+impl Doubt {
+    /// Returns a doubt that asks again before each pass that is not sure to meet the configuration of the last one.
+    pub fn new(ask: impl Fn() -> Option<String> + Send + 'static) -> Self {
+        Self(Box::new(ask))
+    }
+}
+
+impl std::fmt::Debug for Doubt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Doubt")
+    }
 }
 
 impl WorktreeReader {
@@ -53,7 +71,21 @@ impl WorktreeReader {
             kept: None,
             cache: Cache::default(),
             passes: Passes::default(),
+            doubt: None,
+            is_doubted: false,
         }
+    }
+
+    /// Makes the reader run nothing of the repository while there is a doubt.
+    #[must_use]
+    pub fn doubting(mut self, doubt: Doubt) -> Self {
+        self.doubt = Some(doubt);
+        self
+    }
+
+    /// Returns whether the last reading was made without running anything of the repository.
+    pub fn is_doubted(&self) -> bool {
+        self.is_doubted
     }
 
     /// Returns how often the worktree was read, and how.
@@ -79,7 +111,16 @@ impl WorktreeReader {
     /// # Errors
     /// As [`read`].
     pub fn read(&mut self, touched: &Touched) -> Result<Reading, ReadError> {
-        let outcome = self.narrow(touched).or_else(|| self.full());
+        let narrow = self.narrow(touched);
+        if narrow.is_none() {
+            let doubt = self.doubt.as_ref().and_then(|doubt| doubt.0());
+            self.is_doubted = doubt.is_some();
+            if let Some(reason) = doubt {
+                self.kept = None;
+                return self.read_safely(&reason);
+            }
+        }
+        let outcome = narrow.or_else(|| self.full());
         let reading = match outcome {
             Some(Ok(reading)) => Ok(reading),
             Some(Err(Stop::Torn)) => Err(ReadError::Torn),
@@ -127,6 +168,16 @@ impl WorktreeReader {
             &self.places.git_dir.join("index"),
             scratch,
         )
+    }
+
+    fn read_safely(&mut self, reason: &str) -> Result<Reading, ReadError> {
+        let scratch = self.private.is_dir().then_some(self.private.as_path());
+        let reading = read_safely(&self.places.root, scratch, reason);
+        self.passes.full += 1;
+        if matches!(reading, Err(ReadError::Torn)) {
+            self.passes.torn += 1;
+        }
+        reading
     }
 
     fn pass(&mut self) -> std::io::Result<Pass<'_>> {

@@ -19,6 +19,15 @@ pub(super) struct Change {
     pub(super) from: Option<PathBytes>,
 }
 
+impl Change {
+    /// Of a file that is the same everywhere.
+    pub(super) const NONE: Self = Self {
+        staged: b' ',
+        unstaged: b' ',
+        from: None,
+    };
+}
+
 /// All that a status lists.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Status {

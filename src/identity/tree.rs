@@ -292,7 +292,7 @@ fn dirty_content(outer: &Git, dir: &Path, depth: usize) -> Result<Option<Content
 }
 
 /// False where `.git` leads nowhere, so that git refuses or answers for a repository around it.
-pub(super) fn is_own_root(git: &Git, dir: &Path) -> bool {
+pub(crate) fn is_own_root(git: &Git, dir: &Path) -> bool {
     let top = path_line(git, &["rev-parse", "--show-toplevel"]);
     match (top.map(|top| top.canonicalize()), dir.canonicalize()) {
         (Ok(Ok(top)), Ok(dir)) => top == dir,

@@ -6,8 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde::de::DeserializeOwned;
@@ -17,6 +15,7 @@ use super::connection::{Access, AccessError, authority, is_loopback};
 use super::credentials::{Credentials, Keys};
 use super::databricks::{Login, Workspace};
 use super::error::{StoreError, clean, innermost};
+use super::scrub::Scrub;
 use super::secret::hidden;
 use super::wire;
 
@@ -282,10 +281,9 @@ pub(super) async fn exchange(
     if (200..300).contains(&status) {
         return Ok(Answer { body, date });
     }
-    let secrets = secrets_of(header);
-    let body = scrubbed(&String::from_utf8_lossy(&body), &secrets).into_bytes();
-    let location = location.map(|text| scrubbed(&text, &secrets));
-    Err(match classify(status, location.as_deref(), &body) {
+    let scrub = Scrub::of(header);
+    let location = location.and_then(|location| scrub.place(&location, base));
+    Err(match classify(status, location, &body, &scrub) {
         StoreError::Server {
             status, message, ..
         } => StoreError::Server {
@@ -301,33 +299,6 @@ pub(super) async fn exchange(
             host: authority(base),
         },
         other => other,
-    })
-}
-
-/// What must not be shown of a signature: the token; or user and password together, as sent and as they are.
-fn secrets_of(header: Option<&HeaderValue>) -> Vec<String> {
-    let Some(signature) = header
-        .and_then(|header| std::str::from_utf8(header.as_bytes()).ok())
-        .and_then(|text| text.split_once(' '))
-    else {
-        return Vec::new();
-    };
-    let mut secrets = vec![signature.1.to_owned()];
-    if signature.0 == "Basic" {
-        let pair = BASE64.decode(signature.1).unwrap_or_default();
-        let pair = String::from_utf8_lossy(&pair);
-        secrets.extend(
-            pair.split_once(':')
-                .map(|(_, password)| password.to_owned()),
-        );
-    }
-    secrets.retain(|secret| !secret.is_empty());
-    secrets
-}
-
-fn scrubbed(text: &str, secrets: &[String]) -> String {
-    secrets.iter().fold(text.to_owned(), |text, secret| {
-        text.replace(secret, "(hidden)")
     })
 }
 
@@ -434,7 +405,7 @@ const REFUSALS: [&str; 10] = [
 
 /// Returns what an answer outside 2xx means: by status first, as some answers of MLflow 3.17.2 are no JSON
 /// (404 and 405 of unknown routes are HTML, 401 and 403 plain text), by `error_code` second.
-fn classify(status: u16, location: Option<&str>, body: &[u8]) -> StoreError {
+fn classify(status: u16, location: Option<String>, body: &[u8], scrub: &Scrub) -> StoreError {
     let json: Option<wire::ErrorBody> = serde_json::from_slice(body).ok();
     let message = match &json {
         Some(error) => clean(&error.message),
@@ -445,27 +416,34 @@ fn classify(status: u16, location: Option<&str>, body: &[u8]) -> StoreError {
         || "no error code".to_owned(),
         |error| clean(&error.error_code),
     );
+    let shown = |text: &str| scrub.hide(text);
     match status {
         300..=399 => StoreError::Redirected {
-            target: clean(location.unwrap_or("an unnamed address")),
+            target: clean(&location.unwrap_or("an unnamed address".to_owned())),
         },
         401 | 403 | 407 => StoreError::Refused {
             status,
             message: known_refusal(&code, &message),
         },
-        404 if code == "RESOURCE_DOES_NOT_EXIST" => StoreError::NotFound { message },
+        404 if code == "RESOURCE_DOES_NOT_EXIST" => StoreError::NotFound {
+            message: shown(&message),
+        },
         404 | 405 | 501 => StoreError::Unsuitable {
             reason: format!("the server has no LoggedModel API at this address (HTTP {status})"),
         },
         408 | 429 | 500.. => StoreError::Server {
             status,
-            message,
+            message: shown(&message),
             retry_after: None,
         },
         _ => StoreError::Rejected {
             status,
-            code,
-            message,
+            message: shown(&message),
+            code: if code == "RESOURCE_ALREADY_EXISTS" {
+                code
+            } else {
+                shown(&code)
+            },
         },
     }
 }
@@ -485,16 +463,6 @@ mod tests {
         assert_eq!(pause("99999999999999999999999"), Some(3600));
         assert_eq!(pause("soon"), None);
         assert_eq!(pause("-5"), None);
-    }
-
-    #[test]
-    fn what_a_request_was_signed_with_is_hidden_in_what_a_server_says() {
-        let header = HeaderValue::from_static("Basic YW5uOnMzY3JldA==");
-        let secrets = secrets_of(Some(&header));
-        assert_eq!(
-            scrubbed("ann:s3cret (YW5uOnMzY3JldA==) is unknown", &secrets),
-            "ann:(hidden) ((hidden)) is unknown"
-        );
     }
 
     fn way(address: &str, allowed: bool) -> Result<(), StoreError> {
@@ -531,39 +499,39 @@ mod tests {
     fn statuses_come_before_error_codes() {
         let body = br#"{"error_code":"RESOURCE_DOES_NOT_EXIST","message":"x"}"#;
         assert!(matches!(
-            classify(404, None, body),
+            classify(404, None, body, &Scrub::of(None)),
             StoreError::NotFound { .. }
         ));
         assert!(matches!(
-            classify(503, None, body),
+            classify(503, None, body, &Scrub::of(None)),
             StoreError::Server { .. }
         ));
         assert!(matches!(
-            classify(404, None, br#"{"detail":"Not Found"}"#),
+            classify(404, None, br#"{"detail":"Not Found"}"#, &Scrub::of(None)),
             StoreError::Unsuitable { .. }
         ));
         assert!(matches!(
-            classify(404, None, b""),
+            classify(404, None, b"", &Scrub::of(None)),
             StoreError::Unsuitable { .. }
         ));
         assert!(matches!(
-            classify(401, None, b"You are not authenticated"),
+            classify(401, None, b"You are not authenticated", &Scrub::of(None)),
             StoreError::Refused { .. }
         ));
         assert!(matches!(
-            classify(401, None, b"bad token: Bearer s3cretTok"),
+            classify(401, None, b"bad token: Bearer s3cretTok", &Scrub::of(None)),
             StoreError::Refused { message, .. } if !message.contains("s3cret")
         ));
         assert!(matches!(
-            classify(403, None, br#"{"error_code":"PERMISSION_DENIED","message":"s3cretTok may not"}"#),
+            classify(403, None, br#"{"error_code":"PERMISSION_DENIED","message":"s3cretTok may not"}"#, &Scrub::of(None)),
             StoreError::Refused { message, .. } if message == "PERMISSION_DENIED"
         ));
         assert!(matches!(
-            classify(429, None, b""),
+            classify(429, None, b"", &Scrub::of(None)),
             StoreError::Server { .. }
         ));
         assert!(matches!(
-            classify(400, None, b"{}"),
+            classify(400, None, b"{}", &Scrub::of(None)),
             StoreError::Rejected { .. }
         ));
     }

@@ -80,13 +80,33 @@ impl TraceLink {
     }
 }
 
-/// What refers to LoggedModels beside themselves.
+/// How many traces are linked to LoggedModels.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TraceCounts {
+    /// Those without any are left out.
+    pub counts: BTreeMap<ModelId, u64>,
+    /// False where there may be more.
+    pub are_all: bool,
+}
+
+/// What refers to LoggedModels beside themselves and their traces.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct References {
     /// The experiments that the store has, where traces may lie.
     pub(super) experiments: Vec<ExperimentId>,
-    /// LoggedModels that runs or registered versions refer to.
-    pub(super) models: BTreeMap<ModelId, u64>,
+    /// Runs that were looked at one by one.
+    pub(super) runs: BTreeMap<String, Run>,
+    /// How many registered versions refer to LoggedModels, and runs that were not looked at one by one.
+    pub(super) counted: BTreeMap<ModelId, u64>,
+}
+
+/// A run as it was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Run {
+    /// When it ended, `None` while it runs.
+    pub(super) ended_ms: Option<i64>,
+    /// The LoggedModels that it used or made.
+    pub(super) models: BTreeSet<ModelId>,
 }
 
 impl References {
@@ -97,7 +117,8 @@ impl References {
 
     /// Returns how many runs and registered versions refer to a LoggedModel.
     pub fn count(&self, id: &ModelId) -> u64 {
-        self.models.get(id).copied().unwrap_or(0)
+        let by_runs = self.runs.values().filter(|run| run.models.contains(id));
+        self.counted.get(id).copied().unwrap_or(0) + by_runs.count() as u64
     }
 }
 
@@ -113,6 +134,21 @@ impl Store {
         }
     }
 
+    /// Returns those of the LoggedModels in those experiments that the store has.
+    ///
+    /// # Errors
+    /// Whatever keeps the store from answering.
+    pub async fn models(
+        &self,
+        experiments: &BTreeSet<ExperimentId>,
+        ids: &BTreeSet<ModelId>,
+    ) -> Result<BTreeMap<ModelId, ModelRow>, StoreError> {
+        match &self.0 {
+            Backend::Rest(rest) => rest.models(experiments, ids).await,
+            Backend::Sqlite(sqlite) => sqlite.models(ids).await,
+        }
+    }
+
     /// Returns what a trace is linked to.
     ///
     /// # Errors
@@ -121,6 +157,39 @@ impl Store {
         match &self.0 {
             Backend::Rest(rest) => rest.model_of_trace(trace).await,
             Backend::Sqlite(sqlite) => sqlite.model_of_trace(trace).await,
+        }
+    }
+
+    /// Counts traces of those LoggedModels in one question: on a server among the latest alone.
+    ///
+    /// # Errors
+    /// Whatever keeps the store from answering.
+    pub async fn count_traces_quickly(
+        &self,
+        experiments: &[ExperimentId],
+        models: &BTreeSet<ModelId>,
+    ) -> Result<TraceCounts, StoreError> {
+        match &self.0 {
+            Backend::Rest(rest) => rest.count_latest_traces(experiments, models).await,
+            Backend::Sqlite(sqlite) => Ok(TraceCounts {
+                counts: sqlite.count_traces(models).await?,
+                are_all: true,
+            }),
+        }
+    }
+
+    /// Returns those of the LoggedModels that traces in those experiments are linked to.
+    ///
+    /// # Errors
+    /// Whatever keeps the store from answering.
+    pub async fn traced(
+        &self,
+        experiments: &[ExperimentId],
+        models: &BTreeSet<ModelId>,
+    ) -> Result<BTreeSet<ModelId>, StoreError> {
+        match &self.0 {
+            Backend::Rest(rest) => rest.traced(experiments, models).await,
+            Backend::Sqlite(sqlite) => Ok(sqlite.count_traces(models).await?.into_keys().collect()),
         }
     }
 
@@ -139,56 +208,41 @@ impl Store {
         }
     }
 
-    /// Returns which LoggedModels runs and registered versions refer to, of runs that were started at `since_ms` or later.
+    /// Returns which LoggedModels runs and registered versions refer to. On a server of runs that were started or ended
+    /// at `since_ms` or later or have not ended, and of those that `known` holds, which are not looked at again unless
+    /// they ran since.
     ///
     /// # Errors
     /// Whatever keeps the store from answering, and [`StoreError::InvalidAnswer`] for more runs than can be looked at.
-    pub async fn references(&self, since_ms: i64) -> Result<References, StoreError> {
+    pub async fn references(
+        &self,
+        since_ms: i64,
+        known: &References,
+    ) -> Result<References, StoreError> {
         match &self.0 {
-            Backend::Rest(rest) => rest.references(since_ms).await,
+            Backend::Rest(rest) => rest.references(since_ms, known).await,
             Backend::Sqlite(sqlite) => sqlite.references().await,
         }
     }
 
-    /// Returns whether anything refers to a LoggedModel now, `None` where nothing does. `known` is what
-    /// [`Store::references`] said a moment ago.
+    /// Deletes those LoggedModels that are still as in `rows` and that nothing refers to now, and adds them to `removed`
+    /// one by one. `known` is what [`Store::references`] said a moment ago.
     ///
     /// # Errors
-    /// Whatever keeps the store from answering.
-    pub async fn use_of(
+    /// As [`Store::references`]; those in `removed` are gone all the same.
+    pub async fn remove_unused(
         &self,
-        row: &ModelRow,
+        rows: &[ModelRow],
         known: &References,
-        asked_ms: i64,
-    ) -> Result<Option<String>, StoreError> {
-        let Some(now) = self.model(&row.id).await? else {
-            return Ok(Some("it is gone".to_owned()));
-        };
-        if let Some(why) = now.use_by_itself() {
-            return Ok(Some(why.to_owned()));
-        }
-        let new = self.references(asked_ms).await?;
-        let runs = known.count(&row.id).max(new.count(&row.id));
-        if runs > 0 {
-            return Ok(Some(format!(
-                "{runs} runs or registered versions refer to it"
-            )));
-        }
-        let one = BTreeSet::from([row.id.clone()]);
-        let traces = self.count_traces(&new.experiments, &one).await?;
-        Ok(traces
-            .get(&row.id)
-            .map(|count| format!("{count} traces are linked to it")))
-    }
-
-    /// Deletes a LoggedModel.
-    ///
-    /// # Errors
-    /// Whatever keeps the store from answering.
-    pub async fn remove(&self, id: &ModelId) -> Result<(), StoreError> {
+        since_ms: i64,
+        removed: &mut Vec<ModelId>,
+    ) -> Result<(), StoreError> {
         match &self.0 {
-            Backend::Rest(rest) => rest.remove(id).await,
-            Backend::Sqlite(sqlite) => sqlite.remove(id).await,
+            Backend::Rest(rest) => rest.remove_unused(rows, known, since_ms, removed).await,
+            Backend::Sqlite(sqlite) => {
+                removed.extend(sqlite.remove_unused(rows).await?);
+                Ok(())
+            }
         }
     }
 }

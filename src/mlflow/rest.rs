@@ -222,8 +222,7 @@ impl Rest {
                 Err(StoreError::ExperimentNotFound { id: id.to_owned() })
             }
             Ok(other) if other.id.as_str() != id => Err(StoreError::InvalidAnswer(format!(
-                "asked for experiment {id}, got {}",
-                other.id
+                "asked for experiment {id}, got another"
             ))),
             answer => answer,
         }
@@ -241,9 +240,7 @@ impl Rest {
         let answer: wire::ExperimentAnswer = self.call(request).await?;
         let body = answer.experiment;
         if body.lifecycle_stage == "deleted" {
-            return Err(StoreError::ExperimentDeleted {
-                name: clean(&body.name),
-            });
+            return Err(StoreError::ExperimentDeleted { name: clean(value) });
         }
         Ok(Experiment {
             id: experiment_id(&body.experiment_id)?,
@@ -531,11 +528,9 @@ impl Rest {
         let answer: wire::ModelAnswer = self
             .call(self.request(Method::GET, &[MODELS, &[id.as_str()]]))
             .await?;
-        let got = &answer.model.info.model_id;
-        if got != id.as_str() {
+        if answer.model.info.model_id != id.as_str() {
             return Err(StoreError::InvalidAnswer(format!(
-                "asked for LoggedModel {id}, got \"{}\"",
-                clean(got)
+                "asked for LoggedModel {id}, got another"
             )));
         }
         Ok(answer.model)
@@ -786,7 +781,7 @@ fn map(pairs: Vec<Pair>) -> BTreeMap<String, String> {
 
 fn experiment_id(text: &str) -> Result<ExperimentId, StoreError> {
     text.parse()
-        .map_err(|_| StoreError::InvalidAnswer(format!("experiment id \"{}\"", clean(text))))
+        .map_err(|_| StoreError::InvalidAnswer("an experiment id that is none".to_owned()))
 }
 
 fn is_of(model: &wire::Model, experiment: &Experiment, name: &str) -> bool {
@@ -795,9 +790,11 @@ fn is_of(model: &wire::Model, experiment: &Experiment, name: &str) -> bool {
 
 fn row(model: wire::Model) -> Result<Row, StoreError> {
     let info = model.info;
-    let id: ModelId = info.model_id.parse().map_err(|_| {
-        StoreError::InvalidAnswer(format!("model id \"{}\"", clean(&info.model_id)))
-    })?;
+    // Not shown: a server may put there what the request was signed with.
+    let id: ModelId = info
+        .model_id
+        .parse()
+        .map_err(|_| StoreError::InvalidAnswer("a model id that is none".to_owned()))?;
     let created_ms = wire::int64(&info.creation_timestamp_ms).ok_or_else(|| {
         StoreError::InvalidAnswer(format!("LoggedModel {id} has no creation time"))
     })?;

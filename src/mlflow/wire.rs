@@ -166,6 +166,15 @@ pub(super) struct FoundTraces {
     pub(super) next_page_token: Option<String>,
 }
 
+impl FoundTraces {
+    /// Returns the token of the next page.
+    pub(super) fn next(&self) -> Option<&str> {
+        self.next_page_token
+            .as_deref()
+            .filter(|token| !token.is_empty())
+    }
+}
+
 /// Returns a 64-bit number written as a JSON number or as text.
 pub(super) fn int64(value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| value.as_str()?.parse().ok())

@@ -13,11 +13,11 @@ use super::index::{self, Absent, Changes, Inside, LeftOut, Record, Why};
 use super::objects::{Import, Objects, giving};
 use super::pack::{Kind, PackWriter};
 use super::secrets::looks_secret;
-use super::{SnapshotError, Snapshots, conversion, path_text};
+use super::{SnapshotError, Snapshots, conversion, path_text, unseen};
 use crate::git::{Git, records};
 use crate::identity::file_map::{Dir, Entry, FileMap, Mode, Node};
 use crate::identity::files::Files;
-use crate::identity::object::RawId;
+use crate::identity::object::{Format, RawId};
 
 /// How much is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +62,20 @@ pub struct Captured {
     pub left_out: Vec<LeftOut>,
 }
 
+impl Captured {
+    /// What is not kept at all stays what it is.
+    fn without(mut self, unseen: Vec<LeftOut>) -> Self {
+        let known: BTreeSet<_> = self.left_out.iter().map(|file| file.path.clone()).collect();
+        let new = unseen
+            .into_iter()
+            .filter(|file| !known.contains(&file.path));
+        self.left_out.extend(new);
+        self.left_out
+            .sort_by(|one, other| one.path.cmp(&other.path));
+        self
+    }
+}
+
 impl Snapshots {
     /// Returns the record of a version that is kept.
     ///
@@ -92,12 +106,59 @@ impl Snapshots {
     ) -> Result<Record, SnapshotError> {
         let (lock, mut objects) = self.open(files.format)?;
         let known = self.find(occasion.name, occasion.key, occasion.head)?;
-        let kept_before = known.as_ref().map(|known| known.left_out.clone());
-        if let Some(known) = known.filter(Record::is_whole) {
+        if let Some(known) = known.as_ref().filter(|known| known.is_whole()) {
+            return Ok(known.clone());
+        }
+        let captured = self.capture_into(&mut objects, occasion.root, occasion.head, files, limits);
+        let captured = match (captured, &known) {
+            (Ok(captured), Some(known)) if captured.left_out == known.left_out => {
+                return Ok(known.clone());
+            }
+            (Err(error), Some(known)) => {
+                tracing::debug!(%error, "what is kept of this version stays as it is");
+                return Ok(known.clone());
+            }
+            (captured, _) => captured?,
+        };
+        let record = self.write_down(occasion, captured)?;
+        objects.roll_up()?;
+        drop(lock);
+        Ok(record)
+    }
+
+    /// Keeps a commit that nobody saw on the disk, as the repository has it. What is returned is on the disk.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Unknown`] for what is no commit, [`SnapshotError::Git`] where the repository does not have it, and as
+    /// [`Snapshots::keep`].
+    pub fn keep_commit(
+        &self,
+        occasion: &Occasion<'_>,
+        limits: &Limits,
+    ) -> Result<Record, SnapshotError> {
+        let commit = occasion.head.filter(|_| !occasion.dirty);
+        let commit = commit.ok_or(SnapshotError::Unknown)?;
+        let format = Format::of(commit).ok_or(SnapshotError::Unknown)?;
+        let (lock, mut objects) = self.open(format)?;
+        if let Some(known) = self.find(occasion.name, occasion.key, occasion.head)? {
             return Ok(known);
         }
-        let captured =
-            self.capture_into(&mut objects, occasion.root, occasion.head, files, limits)?;
+        let scratch = objects.scratch();
+        let unseen = unseen::read(occasion.root, commit, occasion.content, &scratch)?;
+        let (root, head) = (occasion.root, occasion.head);
+        let captured = self.capture_into(&mut objects, root, head, &unseen.files, limits)?;
+        let captured = captured.without(unseen.left_out);
+        let record = self.write_down(occasion, captured)?;
+        objects.roll_up()?;
+        drop(lock);
+        Ok(record)
+    }
+
+    fn write_down(
+        &self,
+        occasion: &Occasion<'_>,
+        captured: Captured,
+    ) -> Result<Record, SnapshotError> {
         let worktree = occasion.root.to_string_lossy().into_owned();
         let before = self
             .records()?
@@ -122,11 +183,7 @@ impl Snapshots {
             left_out: captured.left_out,
             changes,
         };
-        if kept_before.as_ref() != Some(&record.left_out) {
-            index::append(&self.index_file(), &record)?;
-        }
-        objects.roll_up()?;
-        drop(lock);
+        index::append(&self.index_file(), &record)?;
         Ok(record)
     }
 
@@ -203,7 +260,7 @@ impl Snapshots {
 /// All files, those of repositories inside included, as one map.
 struct Whole {
     map: FileMap,
-    format: crate::identity::object::Format,
+    format: Format,
     repositories: Vec<Repository>,
 }
 

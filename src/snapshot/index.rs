@@ -81,6 +81,13 @@ pub struct LeftOut {
     pub why: Why,
 }
 
+impl LeftOut {
+    /// Returns whether nothing of it is kept, not even as git stores it.
+    pub fn is_absent(&self) -> bool {
+        self.why != Why::Converted
+    }
+}
+
 /// Why a file is not kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -91,6 +98,11 @@ pub enum Why {
     Secret,
     /// It is not on the disk, and git does not have it here: a partial clone.
     NotHere,
+    /// A submodule: its files are in another repository. Only of code that no snapshot holds.
+    Submodule,
+    /// Git converts it, and its bytes on the disk were not seen: it is kept as git stores it. Only of a commit that nobody
+    /// saw on the disk.
+    Converted,
 }
 
 impl Why {
@@ -100,6 +112,8 @@ impl Why {
             Self::TooLarge => "larger than snapshots.file_limit",
             Self::Secret => "looks like a secret",
             Self::NotHere => "not in this partial clone",
+            Self::Submodule => "a submodule, of which only the commit is known",
+            Self::Converted => "converted by git, its bytes on the disk were not seen",
         }
     }
 }

@@ -5,6 +5,7 @@
 //! of. Only packs are written, and git names every object in them by its bytes before they count.
 
 mod capture;
+mod committed;
 mod conversion;
 mod index;
 mod objects;
@@ -14,6 +15,7 @@ mod prune;
 mod read;
 mod restore;
 mod secrets;
+mod unseen;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -23,6 +25,7 @@ use crate::git::{Git, GitError};
 use crate::identity::object::Format;
 
 pub use capture::{Limits, Occasion};
+pub use committed::{Committed, commits_with};
 pub use index::{Change, Changes, Inside, LeftOut, Record, Why};
 pub use path_text::{path_bytes, path_text};
 pub use prune::{Pruned, Reason};
@@ -37,7 +40,7 @@ pub enum SnapshotError {
     #[error("{0:?} changed before it was kept")]
     Changed(String),
     /// The snapshots take as much room as they may.
-    #[error("the snapshots have reached their quota of {quota} bytes")]
+    #[error("the snapshots have reached their quota of {quota} bytes, tracemark gc makes room")]
     Full {
         /// The quota, in bytes.
         quota: u64,

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 
 use super::{SnapshotError, Snapshots};
-use crate::git::records;
+use crate::git::{Git, records};
 use crate::identity::file_map::Mode;
 use crate::identity::object::RawId;
 
@@ -18,56 +18,6 @@ pub(super) struct TreeFile {
 }
 
 impl Snapshots {
-    /// Returns every file of a tree.
-    pub(super) fn list(&self, tree: &str) -> Result<Vec<TreeFile>, SnapshotError> {
-        let arguments = ["ls-tree", "-r", "-z", "--full-tree", tree];
-        let listed = self.git().run(&arguments)?.stdout;
-        let file = |record: &[u8]| {
-            let tab = record.iter().position(|byte| *byte == b'\t')?;
-            let (head, path) = (record.get(..tab)?, record.get(tab + 1..)?);
-            let mut words = head.split(|byte| *byte == b' ');
-            Some(TreeFile {
-                mode: Mode::from_digits(words.next()?)?,
-                id: RawId::from_hex(words.nth(1)?)?,
-                path: path.to_vec(),
-            })
-        };
-        let unread = || SnapshotError::Damaged(format!("tree {tree}"));
-        records(&listed)
-            .map(|record| file(record).ok_or_else(unread))
-            .collect()
-    }
-
-    /// Hands the bytes of blobs to `sink`, one after another, as they come.
-    pub(super) fn read_blobs(
-        &self,
-        ids: &[RawId],
-        sink: &mut dyn BlobSink,
-    ) -> Result<(), SnapshotError> {
-        let input = ids.iter().flat_map(|id| (id.to_hex() + "\n").into_bytes());
-        let mut parser = Parser {
-            state: State::Head(Vec::new()),
-            next: 0,
-            sink,
-            failed: None,
-        };
-        let arguments = ["cat-file", "--batch", "--buffer"];
-        let streamed = self
-            .git()
-            .stream_with_input(&arguments, Some(input.collect()), |bytes| {
-                parser.take(bytes)
-            });
-        if let Some(error) = parser.failed {
-            return Err(error);
-        }
-        streamed?;
-        if parser.next == ids.len() {
-            Ok(())
-        } else {
-            Err(SnapshotError::Damaged("objects are missing".to_owned()))
-        }
-    }
-
     /// Returns the bytes of one file of a tree, `None` where there is no such file.
     ///
     /// # Errors
@@ -87,6 +37,54 @@ impl Snapshots {
             return Ok(None);
         };
         Ok(Some(git.run(&["cat-file", "blob", &id])?.stdout))
+    }
+}
+
+/// Returns every file of a tree.
+pub(super) fn list(git: &Git, tree: &str) -> Result<Vec<TreeFile>, SnapshotError> {
+    let arguments = ["ls-tree", "-r", "-z", "--full-tree", tree];
+    let listed = git.run(&arguments)?.stdout;
+    let file = |record: &[u8]| {
+        let tab = record.iter().position(|byte| *byte == b'\t')?;
+        let (head, path) = (record.get(..tab)?, record.get(tab + 1..)?);
+        let mut words = head.split(|byte| *byte == b' ');
+        Some(TreeFile {
+            mode: Mode::from_digits(words.next()?)?,
+            id: RawId::from_hex(words.nth(1)?)?,
+            path: path.to_vec(),
+        })
+    };
+    let unread = || SnapshotError::Damaged(format!("tree {tree}"));
+    records(&listed)
+        .map(|record| file(record).ok_or_else(unread))
+        .collect()
+}
+
+/// Hands the bytes of blobs to `sink`, one after another, as they come.
+pub(super) fn read_blobs(
+    git: &Git,
+    ids: &[RawId],
+    sink: &mut dyn BlobSink,
+) -> Result<(), SnapshotError> {
+    let input = ids.iter().flat_map(|id| (id.to_hex() + "\n").into_bytes());
+    let mut parser = Parser {
+        state: State::Head(Vec::new()),
+        next: 0,
+        sink,
+        failed: None,
+    };
+    let arguments = ["cat-file", "--batch", "--buffer"];
+    let streamed = git.stream_with_input(&arguments, Some(input.collect()), |bytes| {
+        parser.take(bytes)
+    });
+    if let Some(error) = parser.failed {
+        return Err(error);
+    }
+    streamed?;
+    if parser.next == ids.len() {
+        Ok(())
+    } else {
+        Err(SnapshotError::Damaged("objects are missing".to_owned()))
     }
 }
 

@@ -8,7 +8,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::read::{BlobSink, TreeFile, wrong_path};
+use super::read::{BlobSink, TreeFile, list, read_blobs, wrong_path};
 use super::{LeftOut, Record, SnapshotError, Snapshots, path_text};
 use crate::fs_util::PathError;
 use crate::git::{Git, GitError, records};
@@ -50,8 +50,8 @@ pub struct Restored {
 }
 
 impl Snapshots {
-    /// Brings a version back into `dir`, which must not exist: as a linked worktree of the repository at `root` with HEAD
-    /// detached at the version's commit, or as plain files where `plain` says so or that commit is gone.
+    /// Brings a version back that a snapshot holds, into `dir`, which must not exist: as a linked worktree of the repository
+    /// at `root` with HEAD detached at the version's commit, or as plain files where `plain` says so or that commit is gone.
     ///
     /// # Errors
     /// [`RestoreError`]; what was written so far is removed.
@@ -62,69 +62,102 @@ impl Snapshots {
         dir: &Path,
         plain: bool,
     ) -> Result<Restored, RestoreError> {
-        if dir.symlink_metadata().is_ok() {
-            return Err(RestoreError::Exists(dir.to_owned()));
-        }
-        let files = self.list(record.disk())?;
-        let head = record.head.as_deref().filter(|_| !plain);
-        let user = quiet(Git::at(root)).map_err(SnapshotError::Git)?;
-        let linked = match head {
-            Some(head) if has_commit(&user, head) => {
-                link(&user, head, dir).map_err(SnapshotError::Git)?;
-                true
-            }
-            _ => {
-                fs::create_dir_all(dir).map_err(PathError::of("create", dir))?;
-                false
-            }
-        };
-        let outcome = self.fill(record, &files, dir);
-        if outcome.is_err() {
-            take_back(&user, dir, linked);
-        }
-        Ok(Restored {
-            files: outcome?,
-            linked,
-            left_out: record.left_out.clone(),
-        })
+        restore_from(&self.git(), record, root, dir, plain)
     }
 
-    fn fill(&self, record: &Record, files: &[TreeFile], dir: &Path) -> Result<usize, RestoreError> {
-        let left_out: BTreeSet<_> = record
-            .left_out
-            .iter()
-            .map(|file| file.path.as_str())
-            .collect();
-        let is_kept = |file: &&TreeFile| !left_out.contains(path_text(&file.path).as_str());
-        let (gitlinks, files): (Vec<_>, Vec<_>) = files
-            .iter()
-            .filter(is_kept)
-            .partition(|file| file.mode == Mode::Gitlink);
-        let mut dirs = Dirs::new(dir);
-        for file in gitlinks {
-            let path = dirs.ready(&file.path)?;
-            make_dir(&path)?;
+    /// Brings code back that the repository at `root` holds itself, as [`Snapshots::restore`] does.
+    ///
+    /// # Errors
+    /// [`RestoreError`]; what was written so far is removed.
+    pub fn restore_committed(
+        record: &Record,
+        root: &Path,
+        dir: &Path,
+        plain: bool,
+    ) -> Result<Restored, RestoreError> {
+        restore_from(&Self::repository(root), record, root, dir, plain)
+    }
+}
+
+/// `from` is the git that has the objects.
+fn restore_from(
+    from: &Git,
+    record: &Record,
+    root: &Path,
+    dir: &Path,
+    plain: bool,
+) -> Result<Restored, RestoreError> {
+    if dir.symlink_metadata().is_ok() {
+        return Err(RestoreError::Exists(dir.to_owned()));
+    }
+    let files = list(from, record.disk())?;
+    let head = record.head.as_deref().filter(|_| !plain);
+    let user = quiet(Git::at(root)).map_err(SnapshotError::Git)?;
+    let linked = match head {
+        Some(head) if has_commit(&user, head) => {
+            if let Err(error) = link(&user, head, dir) {
+                take_back(&user, dir, true);
+                return Err(SnapshotError::Git(error).into());
+            }
+            true
         }
-        let ids: Vec<_> = files.iter().map(|file| file.id).collect();
-        let mut writer = Writer {
-            files: &files,
-            dirs,
-            open: None,
-        };
-        self.read_blobs(&ids, &mut writer)?;
-        let wrong: Vec<_> = files
-            .iter()
-            .filter(|file| !is_as_kept(dir, file))
-            .map(|file| path_text(&file.path))
-            .collect();
-        if wrong.is_empty() {
-            Ok(files.len())
-        } else {
-            Err(RestoreError::Wrong {
-                files: files.len(),
-                wrong,
-            })
+        _ => {
+            fs::create_dir_all(dir).map_err(PathError::of("create", dir))?;
+            false
         }
+    };
+    let outcome = fill(from, record, &files, dir);
+    if outcome.is_err() {
+        take_back(&user, dir, linked);
+    }
+    Ok(Restored {
+        files: outcome?,
+        linked,
+        left_out: record.left_out.clone(),
+    })
+}
+
+fn fill(
+    from: &Git,
+    record: &Record,
+    files: &[TreeFile],
+    dir: &Path,
+) -> Result<usize, RestoreError> {
+    let left_out: BTreeSet<_> = record
+        .left_out
+        .iter()
+        .filter(|file| file.is_absent())
+        .map(|file| file.path.as_str())
+        .collect();
+    let is_kept = |file: &&TreeFile| !left_out.contains(path_text(&file.path).as_str());
+    let (gitlinks, files): (Vec<_>, Vec<_>) = files
+        .iter()
+        .filter(is_kept)
+        .partition(|file| file.mode == Mode::Gitlink);
+    let mut dirs = Dirs::new(dir);
+    for file in gitlinks {
+        let path = dirs.ready(&file.path)?;
+        make_dir(&path)?;
+    }
+    let ids: Vec<_> = files.iter().map(|file| file.id).collect();
+    let mut writer = Writer {
+        files: &files,
+        dirs,
+        open: None,
+    };
+    read_blobs(from, &ids, &mut writer)?;
+    let wrong: Vec<_> = files
+        .iter()
+        .filter(|file| !is_as_kept(dir, file))
+        .map(|file| path_text(&file.path))
+        .collect();
+    if wrong.is_empty() {
+        Ok(files.len())
+    } else {
+        Err(RestoreError::Wrong {
+            files: files.len(),
+            wrong,
+        })
     }
 }
 

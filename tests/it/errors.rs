@@ -65,9 +65,7 @@ fn with_a_store_that_nobody_answers_for() {
     assert!(said.stderr.contains("tracking is on"), "{said:?}");
     assert_eq!(world.env_id(), "");
     assert!(!world.env_file()["TRACEMARK_NAME"].is_empty());
-    world
-        .tracemark(&["active", "--timeout", "1"])
-        .failed(6, "no answer from the MLflow server");
+    world.is_refused("no answer from the MLflow server");
     world.tracemark(&["down"]).ok();
 }
 
@@ -139,9 +137,7 @@ fn with_a_store_that_is_in_trouble() {
         said.stderr.contains("HTTP 500") && !said.stderr.contains('\u{1b}'),
         "{said:?}"
     );
-    world
-        .tracemark(&["active", "--timeout", "1"])
-        .failed(6, "HTTP 500");
+    world.is_refused("HTTP 500");
 }
 
 #[test]
@@ -195,7 +191,11 @@ fn with_a_settings_file_that_is_wrong() {
     world.write(".tracemark.toml", "naming = 'by-mood'\n");
     world.tracemark(&["up"]).failed(3, "by-mood");
     world.write(".tracemark.toml", "namming = 'tree'\n");
-    world.tracemark(&["up"]).failed(3, "namming");
+    let said = world.tracemark(&["up"]);
+    assert!(
+        said.stderr.contains("namming") && said.code == Some(0),
+        "{said:?}"
+    );
 }
 
 #[test]

@@ -86,6 +86,8 @@ fn an_answer_that_is_called_fresh_is_the_code_as_it_was_written_just_before() {
     let done = AtomicBool::new(false);
     let questions = QUESTIONS * times();
     let fresh = std::thread::scope(|scope| {
+        // Also where an assertion fails, or the other thread would never end.
+        let _end = SetAtEnd(&done);
         scope.spawn(|| write_what_is_ignored(&world, &done));
         let mut fresh = 0;
         for n in 0..questions {
@@ -99,10 +101,18 @@ fn an_answer_that_is_called_fresh_is_the_code_as_it_was_written_just_before() {
                 fresh += 1;
             }
         }
-        done.store(true, Ordering::Relaxed);
         fresh
     });
     assert!(fresh * 20 >= questions * 19, "{fresh} of {questions}");
+}
+
+/// Says that it is over when it goes out of scope.
+struct SetAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for SetAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn write_what_is_ignored(world: &World, done: &AtomicBool) {
@@ -119,39 +129,20 @@ fn write_what_is_ignored(world: &World, done: &AtomicBool) {
 fn a_reader_of_the_env_file_never_sees_an_id_come_back_for_older_code() {
     let store = tempfile::tempdir().unwrap();
     let world = tracked(store.path());
-    let done = AtomicBool::new(false);
-    let (mut named, mut empty) = (0, 0);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            for n in 0..30 * times() {
-                world.write("app.py", format!("version = {n}\n"));
-                world.tracemark(&["active"]).ok();
-                let expected = oracle::git_hash(&|program| world.command(program)).unwrap();
-                assert_eq!(world.env_file()["TRACEMARK_NAME"], expected);
-                std::thread::sleep(Duration::from_millis(30));
-            }
-            done.store(true, Ordering::Relaxed);
-        });
-        let mut seen: Vec<String> = Vec::new();
-        while !done.load(Ordering::Relaxed) {
+    let mut seen = vec![world.env_id()];
+    for n in 0..30 * times() {
+        world.write("app.py", format!("version = {n}\n"));
+        let newest = wait_until("the env file names the model of what was written", || {
             let id = world.env_id();
-            if id.is_empty() {
-                empty += 1;
-            } else {
-                named += 1;
-                let known = seen.iter().position(|known| *known == id);
-                assert!(
-                    known.is_none_or(|at| at + 1 == seen.len()),
-                    "{id} came back"
-                );
-                if known.is_none() {
-                    seen.push(id);
-                }
-            }
-        }
-        assert!(seen.len() >= 30 * times(), "{} ids", seen.len());
-    });
-    assert!(named > empty, "{named} with an id, {empty} without");
+            let at = seen.iter().position(|known| *known == id);
+            let is_last = at.is_some_and(|at| at + 1 == seen.len());
+            assert!(id.is_empty() || at.is_none() || is_last, "{id} came back");
+            (!id.is_empty() && at.is_none()).then_some(id)
+        });
+        let expected = oracle::git_hash(&|program| world.command(program)).unwrap();
+        assert_eq!(world.env_file()["TRACEMARK_NAME"], expected);
+        seen.push(newest);
+    }
 }
 
 #[test]
@@ -210,11 +201,15 @@ fn each_look_says_what_made_it_necessary_and_is_counted() {
         })
     };
     let before = world.status();
-    let saved = cause_of(&|| world.write("app.py", "print('saved')\n"));
-    assert!(saved.starts_with("saved app.py"), "{saved}");
+    // Where the machine lets a save wait for seconds, a rescan finds it.
+    let mut n = 0;
+    wait_until("a save is named", || {
+        n += 1;
+        let saved = cause_of(&|| world.write("app.py", format!("print('saved {n}')\n")));
+        saved.starts_with("saved app.py").then_some(())
+    });
     let committed = cause_of(&|| world.commit("second"));
     assert_eq!(committed, "commit");
-    let mut n = 0;
     let after = wait_until("a save is read alone", || {
         n += 1;
         cause_of(&|| world.write("app.py", format!("print({n})\n")));

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Modules and what each may use.
-const MAY_USE: [(&str, &[&str]); 29] = [
+const MAY_USE: [(&str, &[&str]); 32] = [
     ("ids", &[]),
+    ("reflog", &["ids"]),
     ("marked_block", &[]),
     ("fs_util", &[]),
     ("git", &[]),
@@ -30,6 +31,8 @@ const MAY_USE: [(&str, &[&str]); 29] = [
         "registry",
         &["config", "fs_util", "git", "identity", "repository"],
     ),
+    ("written", &["fs_util", "identity", "paths", "registry"]),
+    ("trust", &["git", "registry", "repository"]),
     ("hooks", &["fs_util", "git", "marked_block", "repository"]),
     ("exclude", &["fs_util", "git", "marked_block", "repository"]),
     (
@@ -43,11 +46,13 @@ const MAY_USE: [(&str, &[&str]); 29] = [
         &[
             "config",
             "debt",
+            "git",
             "identity",
             "ids",
             "ledger",
             "mlflow",
             "paths",
+            "reflog",
             "repository",
             "snapshot",
             "version",
@@ -87,6 +92,7 @@ const MAY_USE: [(&str, &[&str]); 29] = [
             "repository",
             "session",
             "touched",
+            "trust",
             "version",
             "watch",
             "worktree_state",

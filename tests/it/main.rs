@@ -10,20 +10,27 @@
 )]
 
 mod commands;
+mod config;
 mod databricks;
+mod doctor;
 mod errors;
 mod exactly_once;
 mod explain;
+mod fleet;
 mod freshness;
+mod generated;
 mod hash;
+mod history;
 mod identity;
 mod layers;
 mod life;
+mod looks;
 mod main_job;
 mod offline;
 mod one_daemon;
 mod params;
 mod proxy;
+mod purge;
 mod python;
 mod readers;
 mod servers;
@@ -31,6 +38,8 @@ mod snapshots;
 mod stub;
 mod surroundings;
 mod tls;
+mod trust;
+mod wheel;
 mod world;
 
 /// `cargo test` needs Rust, git, python3 and a package index; what needs more lives in `tests/host`.

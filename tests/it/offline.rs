@@ -56,9 +56,7 @@ fn every_commit_made_off_line_gets_one_model_also_over_kill_9_and_a_reboot() {
         }
     }
     world.write("app.py", "print('not committed')\n");
-    world
-        .tracemark(&["active", "--timeout", "1"])
-        .failed(6, "no answer from the MLflow server");
+    world.is_refused("no answer from the MLflow server");
     wait_for_owed(&world, 7);
     world.kill_daemon();
     let _proxy = Proxy::start_on(world.base(), port);
@@ -76,6 +74,150 @@ fn every_commit_made_off_line_gets_one_model_also_over_kill_9_and_a_reboot() {
     );
 }
 
+/// The full ids of what a range of git-rev-list(1) names.
+fn commits(world: &World, range: &[&str]) -> Vec<String> {
+    let listed = world.git(&[&["rev-list"], range].concat());
+    listed.lines().map(str::to_owned).collect()
+}
+
+fn commit_file(world: &World, file: &str) {
+    world.write(file, format!("{file}\n"));
+    world.commit(file);
+}
+
+#[test]
+fn commits_made_while_no_daemon_runs_get_their_models_and_what_a_rebase_passes_through_does_not() {
+    let (world, _proxy) = behind_proxy("made_alone");
+    let before = world.env_id();
+    world.kill_daemon();
+    world.git(&["checkout", "-q", "-b", "side"]);
+    commit_file(&world, "one.py");
+    commit_file(&world, "two.py");
+    let made = commits(&world, &["main..side"]);
+    world.git(&["checkout", "-q", "main"]);
+    commit_file(&world, "three.py");
+    let on_main = world.git(&["rev-parse", "HEAD"]);
+    world.git(&["checkout", "-q", "side"]);
+    world.git(&["rebase", "-q", "main"]);
+    let rebased = world.git(&["rev-parse", "HEAD"]);
+    let passed_through = world.git(&["rev-parse", "HEAD~1"]);
+    world.write("app.py", "print('not committed')\n");
+    // A new daemon withdraws at once what a killed one left.
+    world.tracemark(&["active", "--no-wait"]);
+    world.new_env_id(&before);
+    // With the first commit and what is on disk now.
+    let all = || (models_in("made_alone").len() >= 6).then_some(());
+    wait_until("what was made is made up for", all);
+    wait_for_owed(&world, 0);
+    let models = models_in("made_alone");
+    let of = |name: &str| models.iter().find(|model| model["name"] == name);
+    for commit in [&made[1], &made[0], &on_main, &rebased] {
+        let model = of(commit).unwrap_or_else(|| panic!("{commit} in {models:?}"));
+        let tree = world.git(&["rev-parse", &format!("{commit}^{{tree}}")]);
+        assert_eq!(model["tags"]["tracemark.content"], tree);
+        assert_eq!(model["tags"]["tracemark.head"], **commit);
+        assert_eq!(model["tags"]["tracemark.dirty"], "false");
+        let branch = if *commit == on_main { "main" } else { "side" };
+        assert_eq!(model["tags"]["mlflow.source.git.branch"], branch);
+    }
+    assert!(of(&passed_through).is_none(), "{models:?}");
+    assert_eq!(models.len(), 6, "{models:?}");
+    assert_eq!(world.tracemark(&["active"]).ok().trim(), world.env_id());
+    world.kill_daemon();
+    world.tracemark(&["active"]).ok();
+    assert_eq!(world.status()["owed"], 0);
+    assert_eq!(
+        models_in("made_alone").len(),
+        6,
+        "nothing is made up for twice"
+    );
+}
+
+#[test]
+fn commits_that_follow_each_other_at_once_all_get_their_models() {
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    world.signal_daemon(rustix::process::Signal::STOP).unwrap();
+    for file in ["one.py", "two.py", "three.py"] {
+        commit_file(&world, file);
+    }
+    world.signal_daemon(rustix::process::Signal::CONT).unwrap();
+    let names = || rows(&world, &world.base().join("mlflow.db"));
+    wait_until("each commit has its row", || (names() == 4).then_some(()));
+    for commit in commits(&world, &["main"]) {
+        assert_eq!(world.tracemark(&["show", &commit]).code, Some(0));
+    }
+}
+
+#[test]
+fn what_others_made_and_what_nobody_wants_unasked_is_not_made_up_for() {
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    let file = world.base().join("mlflow.db");
+    let clone = world.base().join("theirs");
+    let theirs = |arguments: &[&str]| {
+        world.git(&[&["-C", clone.to_str().unwrap()], arguments].concat());
+    };
+    world.git(&["clone", "-q", ".", clone.to_str().unwrap()]);
+    for n in 0..3 {
+        theirs(&["commit", "-q", "--allow-empty", "-m", &n.to_string()]);
+    }
+    world.tracemark(&["up", "--store", &store]).ok();
+    world.kill_daemon();
+    world.git(&["pull", "-q", "--ff-only", clone.to_str().unwrap(), "main"]);
+    let pulled = world.git(&["rev-parse", "HEAD"]);
+    world.write("app.py", "print('after the pull')\n");
+    world.tracemark(&["active"]).ok();
+    // The first commit, what HEAD was moved to, and what is on disk.
+    let all = || (rows(&world, &file) >= 3).then_some(());
+    wait_until("what HEAD was moved to has its row", all);
+    wait_for_owed(&world, 0);
+    assert_eq!(rows(&world, &file), 3);
+    assert_eq!(world.tracemark(&["show", &pulled]).code, Some(0));
+    world.tracemark(&["down"]).ok();
+    world.commit("while nothing is tracked");
+    world.write(".tracemark.toml", "create = 'asked'\n");
+    world.tracemark(&["up", "--store", &store]).ok();
+    world.kill_daemon();
+    world.commit("nobody asks");
+    world.write("app.py", "print('nor for this')\n");
+    world.tracemark(&["active"]).ok();
+    assert_eq!(world.status()["owed"], 0);
+    // What `up` and `active` asked for.
+    assert_eq!(rows(&world, &file), 5);
+}
+
+#[test]
+fn what_was_owed_to_one_store_is_not_owed_to_another_and_status_says_to_whom() {
+    let world = World::with_commit();
+    let port = free_port();
+    let away = format!("http://127.0.0.1:{port}");
+    let up_away = ["up", "--store", &away, "--experiment", "left_behind"];
+    world.tracemark(&up_away);
+    wait_for_owed(&world, 1);
+    commit_file(&world, "two.py");
+    wait_for_owed(&world, 2);
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    // What is on disk is wanted in both.
+    assert_eq!(rows(&world, &world.base().join("mlflow.db")), 1);
+    let status = world.status();
+    assert_eq!(status["owed"], 2);
+    let waits = serde_json::json!(
+        [{"store": away, "experiment": "name:left_behind", "owed": 2, "current": false}]
+    );
+    assert_eq!(status["owed_to"], waits);
+    let line = format!("owed    2 versions wait for {away}, experiment left_behind\n");
+    let text = world.tracemark(&["status"]).ok();
+    assert!(text.contains(&line), "{text}");
+    let _proxy = Proxy::start_on(world.base(), port);
+    world.tracemark(&up_away).ok();
+    wait_for_owed(&world, 0);
+    assert_eq!(models_in("left_behind").len(), 2);
+    assert_eq!(rows(&world, &world.base().join("mlflow.db")), 1);
+}
+
 #[test]
 fn what_ails_the_store_is_said_and_ends_when_it_recovers() {
     let (world, mut proxy) = behind_proxy("ailing");
@@ -90,9 +232,7 @@ fn what_ails_the_store_is_said_and_ends_when_it_recovers() {
         let before = world.tracemark(&["active"]).ok();
         proxy.be(mode);
         world.write("app.py", format!("print('{mode}')\n"));
-        world
-            .tracemark(&["active", "--timeout", "1"])
-            .failed(6, words);
+        world.is_refused(words);
         assert_eq!(world.env_id(), "");
         let status = world.status();
         assert_eq!(status["state"], "pending");
@@ -162,9 +302,7 @@ fn a_server_that_restarts_after_it_acted_and_before_it_answered_has_one_model() 
     });
     assert_eq!(models_in("restarting").len(), 2);
     drop(proxy);
-    world
-        .tracemark(&["active", "--timeout", "1"])
-        .failed(6, "no answer from the MLflow server");
+    world.is_refused("no answer from the MLflow server");
     let _proxy = Proxy::start_on(world.base(), port);
     let id = world.tracemark(&["active", "--timeout", "60"]).ok();
     let models = models_in("restarting");
@@ -177,9 +315,7 @@ fn a_server_that_asks_to_wait_is_left_alone_for_so_long_by_the_daemon() {
     let (world, mut proxy) = behind_proxy("waiting");
     proxy.be("answer 429 4");
     world.write("app.py", "print('wait')\n");
-    world
-        .tracemark(&["active", "--timeout", "1"])
-        .failed(6, "HTTP 429");
+    world.is_refused("HTTP 429");
     let asked = wait_until("it is asked again", || {
         let refused = |asked: &Exchange| in_words(asked) == "search" && asked.status == 429;
         let mut exchanges = proxy.exchanges();
@@ -209,9 +345,7 @@ fn a_database_that_may_only_be_read_is_told_and_known_versions_stay() {
     let known = world.tracemark(&["active"]).ok();
     set_format(&file, 3);
     world.write("app.py", "print(2)\n");
-    world
-        .tracemark(&["active", "--timeout", "1"])
-        .failed(6, "mlflow.db cannot be written");
+    world.is_refused("mlflow.db cannot be written");
     // Each try opens the file, which is an event: not one that says that it can be written now.
     let log = || std::fs::read_to_string(world.state_dir().join("daemon.log")).unwrap();
     let tries = || log().matches("the store failed").count();
@@ -240,26 +374,43 @@ db.execute('BEGIN IMMEDIATE')
 print('locked', flush=True)
 sys.stdin.read()";
 
+/// Another program's lock on a database, until it is dropped.
+struct Lock(std::process::Child);
+
+impl Lock {
+    fn of(world: &World, file: &Path) -> Self {
+        use std::io::BufRead as _;
+        let mut lock = world
+            .command("python3")
+            .args(["-c", LOCK])
+            .arg(file)
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = String::new();
+        let output = lock.stdout.take().unwrap();
+        std::io::BufReader::new(output)
+            .read_line(&mut said)
+            .unwrap();
+        assert_eq!(said, "locked\n");
+        Self(lock)
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        self.0.wait().unwrap();
+    }
+}
+
 #[test]
 fn a_database_that_another_program_keeps_locked_is_named_and_delays_no_stop() {
-    use std::io::BufRead as _;
     let world = World::with_commit();
     let store = sqlite_store(world.base());
     world.tracemark(&["up", "--store", &store]).ok();
-    let mut lock = world
-        .command("python3")
-        .args(["-c", LOCK])
-        .arg(world.base().join("mlflow.db"))
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut said = String::new();
-    let output = lock.stdout.take().unwrap();
-    std::io::BufReader::new(output)
-        .read_line(&mut said)
-        .unwrap();
-    assert_eq!(said, "locked\n");
+    let lock = Lock::of(&world, &world.base().join("mlflow.db"));
     world.write("app.py", "print(2)\n");
     world
         .tracemark(&["active", "--timeout", "4"])
@@ -268,9 +419,33 @@ fn a_database_that_another_program_keeps_locked_is_named_and_delays_no_stop() {
     let pid = world.signal_daemon(rustix::process::Signal::TERM).unwrap();
     wait_until("the daemon has ended", || (!is_alive(pid)).then_some(()));
     assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
-    drop(lock.stdin.take());
-    lock.wait().unwrap();
+    drop(lock);
     world.tracemark(&["active", "--timeout", "60"]).ok();
+}
+
+#[test]
+fn a_question_without_a_daemon_ends_at_its_time_and_says_what_it_waited_for() {
+    let mut world = World::with_commit();
+    let store = sqlite_store(world.base());
+    world.set("MLFLOW_TRACKING_URI", &store);
+    let lock = Lock::of(&world, &world.base().join("mlflow.db"));
+    let began = std::time::Instant::now();
+    world
+        .tracemark(&["active", "--once", "--timeout", "2"])
+        .failed(6, "mlflow.db stayed locked by another process");
+    // Left to itself it waits for twenty seconds.
+    assert!(began.elapsed().as_secs() < 15, "{:?}", began.elapsed());
+    drop(lock);
+    world.tracemark(&["active", "--once"]).ok();
+    let mut proxy = Proxy::start(world.base());
+    proxy.be("silence");
+    world.set("MLFLOW_TRACKING_URI", proxy.address());
+    let began = std::time::Instant::now();
+    let why = format!("no answer from {} within 2 s", proxy.address());
+    world
+        .tracemark(&["active", "--once", "--timeout", "2"])
+        .failed(6, &why);
+    assert!(began.elapsed().as_secs() < 15, "{:?}", began.elapsed());
 }
 
 #[test]

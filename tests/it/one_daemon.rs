@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::proxy::Proxy;
 use crate::python::sqlite_store;
 use crate::world::{Said, World, is_alive, wait_until};
 
@@ -89,7 +90,7 @@ fn shells_with_other_xdg_variables_and_with_none_find_the_same_daemon() {
     let world = tracked();
     let first = daemon(world.tracemark(&["status", "--json"]));
     let (run, state) = (private_dir(&world, "run2"), private_dir(&world, "state2"));
-    let shells: [&[(&str, Option<&str>)]; 6] = [
+    let shells: [&[(&str, Option<&str>)]; 9] = [
         &[("XDG_RUNTIME_DIR", None)],
         &[("XDG_RUNTIME_DIR", Some(""))],
         &[("XDG_RUNTIME_DIR", Some("relative"))],
@@ -99,6 +100,9 @@ fn shells_with_other_xdg_variables_and_with_none_find_the_same_daemon() {
             ("XDG_STATE_HOME", Some("relative")),
             ("XDG_DATA_HOME", Some(&state)),
         ],
+        &[("XDG_STATE_HOME", Some("")), ("XDG_CONFIG_HOME", Some(""))],
+        &[("XDG_CONFIG_HOME", Some("relative"))],
+        &[("XDG_CONFIG_HOME", Some(&state))],
     ];
     for shell in shells {
         assert_eq!(
@@ -175,6 +179,17 @@ fn a_file_in_the_sockets_place_is_left_alone_and_named() {
     world
         .tracemark(&["daemon"])
         .failed(5, "api.sock is in use by another program");
+    let store = sqlite_store(world.base());
+    let said = world.tracemark(&["up", "--store", &store]);
+    let cause = "tracemark: the daemon did not start: ";
+    assert!(
+        said.code == Some(5) && said.stderr.contains(cause),
+        "{said:?}"
+    );
+    assert!(
+        said.stderr
+            .contains("api.sock is in use by another program")
+    );
     assert_eq!(std::fs::read_to_string(world.socket()).unwrap(), "precious");
 }
 
@@ -228,6 +243,10 @@ fn a_path_that_is_too_long_for_a_socket_is_passed_over_or_named() {
     let state = world.base().join("s".repeat(90));
     let separate = [("TRACEMARK_STATE_DIR", state.to_str())];
     with(&world, &separate, &["daemon"]).failed(5, "bytes, the system takes 107");
+    let said = with(&world, &separate, &["up", "--store", &store]);
+    assert!(said.code == Some(5) && said.stderr.contains("try: set TRACEMARK_STATE_DIR"));
+    let log = std::fs::read_to_string(state.join("daemon.log")).unwrap();
+    assert_eq!(log.matches("takes 107").count(), 1, "it was tried once");
     let given = format!("{long}/tracemark/api.sock");
     let said = world.tracemark(&["--socket", &given, "up", "--store", &store]);
     assert!(
@@ -358,6 +377,98 @@ fn a_hangup_reads_the_settings_again() {
 }
 
 #[test]
+fn a_hangup_with_wrong_settings_keeps_the_old_ones_and_status_says_so_until_they_are_right() {
+    let world = tracked();
+    let id = world.env_id();
+    let config = world.base().join("home/.config/tracemark");
+    std::fs::create_dir_all(&config).unwrap();
+    std::fs::write(config.join("config.toml"), "naming = \"no such naming\"\n").unwrap();
+    world.signal_daemon(Signal::HUP).unwrap();
+    let status = wait_until("status says so", || {
+        let status = world.status();
+        let reason = status["reason"].as_str()?.to_owned();
+        reason.contains("no such naming").then_some(status)
+    });
+    assert_eq!(status["state"], "active");
+    assert_eq!(status["model_id"], id);
+    let text = world.tracemark(&["status"]).ok();
+    assert!(
+        text.contains("settings before") && text.contains("try     correct"),
+        "{text}"
+    );
+    world.write("app.py", "print('with the settings before')\n");
+    let next = world.new_env_id(&id);
+    assert_eq!(world.status()["model_id"], next);
+    std::fs::write(config.join("config.toml"), "naming = \"git-hash\"\n").unwrap();
+    world.signal_daemon(Signal::HUP).unwrap();
+    wait_until("status is content", || {
+        (world.status()["reason"] == Value::Null).then_some(())
+    });
+    assert_eq!(world.env_id(), next);
+}
+
+/// Ends a daemon in whose hands a question hangs.
+fn stop_while_the_store_hangs(world: &World, daemon: Child) {
+    world.write("app.py", "print('the store hangs')\n");
+    let asked = spawn(world, &["active", "--timeout", "60"]);
+    wait_until("it asks the store", || {
+        let status = world.status();
+        let reason = status["reason"].as_str()?.to_owned();
+        reason.contains("is being created").then_some(())
+    });
+    let began = Instant::now();
+    rustix::process::kill_process(rustix::process::Pid::from_child(&daemon), Signal::TERM).unwrap();
+    assert_eq!(said(daemon).code, Some(0));
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    assert!(!world.env_file()["MLFLOW_ACTIVE_MODEL_ID"].starts_with("m-"));
+    let mut asked = asked;
+    asked.kill().unwrap();
+    asked.wait().unwrap();
+}
+
+#[test]
+fn a_server_that_never_answers_delays_no_stop() {
+    let world = World::with_commit();
+    let mut proxy = Proxy::start(world.base());
+    let store = ["up", "--store", proxy.address(), "--experiment", "stopped"];
+    world.tracemark(&store).ok();
+    world.kill_daemon();
+    let daemon = foreground(&world);
+    world.tracemark(&["active"]).ok();
+    proxy.be("silence");
+    stop_while_the_store_hangs(&world, daemon);
+}
+
+#[test]
+fn a_database_that_somebody_holds_delays_no_stop() {
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    world.kill_daemon();
+    let daemon = foreground(&world);
+    world.tracemark(&["active"]).ok();
+    let hold = "import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None); db.execute('BEGIN EXCLUSIVE'); print('held', flush=True); sys.stdin.read()";
+    let mut holder = world.command("python3");
+    holder
+        .args(["-c", hold, store.strip_prefix("sqlite:///").unwrap()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    let mut holder = holder.spawn().unwrap();
+    let mut line = String::new();
+    let stdout = holder.stdout.as_mut().unwrap();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).unwrap();
+    assert_eq!(line, "held\n");
+    stop_while_the_store_hangs(&world, daemon);
+    drop(holder.stdin.take());
+    holder.wait().unwrap();
+}
+
+#[test]
 fn the_next_start_empties_what_a_killed_daemon_left_also_where_git_refuses_the_repository() {
     let world = World::with_commit();
     world.write(".tracemark.toml", "env_copy = true\n");
@@ -476,11 +587,12 @@ fn a_daemon_whose_program_was_replaced_says_so_and_up_replaces_it() {
     assert!(!run(&world, &program, &["status"]).ok().contains("replaced"));
 }
 
-/// A daemon of another version, as far as a client can tell: it holds the lock and answers every request so.
-fn other_version(world: &World, answer: &str) -> Child {
+/// A daemon of another version, as far as a client can tell: it holds the lock and answers what `answers` has for a resource.
+/// Its program is called `program`: whoever holds the lock is looked at by name.
+fn other_version(world: &World, program: &str, answers: &Value) -> Child {
     let script = r#"
 import fcntl, json, os, signal, socket, sys
-state, path, answer = sys.argv[1:]
+state, path, answers = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
 signal.signal(signal.SIGTERM, lambda *_: (os.unlink(path), os.unlink(state + "/daemon.json"), os._exit(0)))
 lock = open(state + "/daemon.lock", "w"); fcntl.flock(lock, fcntl.LOCK_EX); lock.write(str(os.getpid())); lock.flush()
@@ -489,20 +601,38 @@ json.dump({"pid": os.getpid(), "version": "9.9.9", "socket": path, "since": 0, "
 print("ready", flush=True)
 while True:
     connection, _ = listener.accept()
-    if connection.recv(65536):
+    asked = connection.recv(65536).decode()
+    if asked:
+        resource = asked.split()[1].split("?")[0]
+        answer = json.dumps(answers.get(resource, answers.get("any")))
         connection.sendall(("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(answer) + answer).encode())
     connection.close()
 "#;
-    // What holds the lock is looked at by its program's name.
-    let python = world.base().join("tracemark-of-another-version");
-    std::os::unix::fs::symlink("/dev/null", &python).ok();
-    let mut command = world.command("python3");
-    command
-        .args(["-c", script])
-        .arg(world.state_dir())
-        .arg(world.socket())
-        .arg(answer);
-    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let python = world
+        .command("python3")
+        .args([
+            "-c",
+            "import os, sys; print(os.path.realpath(sys.executable)); print(sys.base_prefix)",
+        ])
+        .output();
+    let said = Said::of(&python.unwrap()).ok();
+    let (executable, prefix) = said.trim().split_once('\n').unwrap();
+    let copy = world.base().join(program);
+    std::fs::copy(executable, &copy).unwrap();
+    let mut child = wait_until("the program can be run", || {
+        let mut command = world.command(&copy);
+        command
+            .args(["-c", script])
+            .arg(world.state_dir())
+            .arg(world.socket())
+            .arg(answers.to_string())
+            .env("PYTHONHOME", prefix)
+            .env("LD_LIBRARY_PATH", format!("{prefix}/lib"));
+        match command.stdout(Stdio::piped()).spawn() {
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => None,
+            other => Some(other.unwrap()),
+        }
+    });
     let mut line = String::new();
     let stdout = child.stdout.as_mut().unwrap();
     std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).unwrap();
@@ -510,23 +640,98 @@ while True:
     child
 }
 
+fn stop(world: &World) {
+    let pid = world.signal_daemon(Signal::TERM).unwrap();
+    wait_until("it ends", || (!is_alive(pid)).then_some(()));
+}
+
 #[test]
 fn a_daemon_that_speaks_another_protocol_is_named_with_what_to_type_and_questions_are_answered_here()
  {
     let world = tracked();
-    let pid = world.daemon_pid().unwrap();
     let id = world.tracemark(&["active"]).ok();
-    world.signal_daemon(Signal::TERM);
-    wait_until("it ends", || (!is_alive(pid)).then_some(()));
-    let mut other = other_version(&world, r#"{"api": 2, "version": "9.9.9"}"#);
-    let said = world.tracemark(&["status"]);
+    stop(&world);
+    let answers = serde_json::json!({"any": {"api": 2, "version": "9.9.9"}});
+    let mut other = other_version(&world, "tracemark-of-tomorrow", &answers);
+    std::fs::write(
+        world.state_dir().join("daemon.json"),
+        r#"{"of": "tomorrow"}"#,
+    )
+    .unwrap();
+    world
+        .tracemark(&["status"])
+        .failed(5, "is tracemark 9.9.9, which speaks another protocol");
     assert!(
-        said.stderr.contains("9.9.9") && said.stderr.contains("tracemark up"),
-        "{said:?}"
+        world
+            .tracemark(&["status"])
+            .stderr
+            .contains("try: tracemark up")
     );
     assert_eq!(world.tracemark(&["active"]).ok(), id);
+    assert_eq!(world.exec_env()["MLFLOW_ACTIVE_MODEL_ID"], id.trim());
+    let said = world.tracemark(&["up"]);
+    assert!(said.stderr.contains("runs tracemark 9.9.9; it is replaced"));
+    assert!(said.ok().contains(id.trim()));
+    assert!(other.wait().unwrap().success());
+    assert_eq!(world.tracemark(&["active"]).ok(), id);
+}
+
+#[test]
+fn a_daemon_of_another_version_that_speaks_the_same_protocol_is_asked_until_up_replaces_it() {
+    let world = tracked();
+    let id = world.tracemark(&["active"]).ok();
+    let ours = env!("CARGO_PKG_VERSION");
+    let of_tomorrow = |target: &str| {
+        let text = world.get(target).to_string();
+        let mut answer: Value = serde_json::from_str(&text.replace(ours, "9.9.9")).unwrap();
+        answer["known_tomorrow"] = true.into();
+        answer
+    };
+    let mut active = of_tomorrow(&format!("/v1/active?worktree={}", world.repo().display()));
+    active["model_id"] = "m-of-tomorrow".into();
+    active["fresh"] = true.into();
+    let answers =
+        serde_json::json!({"/v1/active": active, "/v1/status": of_tomorrow("/v1/status")});
+    stop(&world);
+    let mut other = other_version(&world, "tracemark-of-tomorrow", &answers);
+    let status = world.tracemark(&["status"]).ok();
+    assert!(
+        status.contains("9.9.9") && status.contains("try     tracemark up"),
+        "{status}"
+    );
+    assert_eq!(world.tracemark(&["active"]).ok(), "m-of-tomorrow\n");
+    assert_eq!(world.exec_env()["MLFLOW_ACTIVE_MODEL_ID"], "m-of-tomorrow");
+    assert!(world.tracemark(&["up"]).ok().contains(id.trim()));
+    assert!(other.wait().unwrap().success());
+    assert_eq!(world.tracemark(&["active"]).ok(), id);
+}
+
+#[test]
+fn a_daemon_that_up_cannot_replace_is_named_with_the_line_that_ends_it() {
+    let world = tracked();
+    stop(&world);
+    let answers = serde_json::json!({"any": {"api": 2, "version": "9.9.9"}});
+    let mut other = other_version(&world, "some-python", &answers);
+    let record = world.state_dir().join("daemon.json");
+    std::fs::write(&record, r#"{"of": "tomorrow"}"#).unwrap();
+    let said = world.tracemark(&["up"]);
+    let lock = world.state_dir().join("daemon.lock");
+    let cure = format!("try: kill $(cat {})", lock.display());
+    assert!(
+        said.code == Some(5) && said.stderr.contains(&cure),
+        "{said:?}"
+    );
+    let own = serde_json::json!({"pid": other.id(), "version": "9.9.9", "socket": world.socket(), "since": 0});
+    std::fs::write(&record, own.to_string()).unwrap();
+    let said = world.tracemark(&["up"]);
+    let cure = format!("try: kill {}", other.id());
+    assert!(
+        said.code == Some(5) && said.stderr.contains(&cure),
+        "{said:?}"
+    );
     other.kill().unwrap();
     other.wait().unwrap();
+    world.tracemark(&["up"]).ok();
 }
 
 #[test]

@@ -37,6 +37,33 @@ fn a_version_has_the_params_and_the_type_of_the_settings() {
 }
 
 #[test]
+fn a_huge_value_is_shown_in_part_and_kept_whole() {
+    let world = tracked("params_huge");
+    let (huge, other) = ("ä".repeat(30_000), "b".repeat(30_000));
+    for value in [&huge, &other] {
+        let said = world.tracemark(&["params", "set", &format!("big={value}")]);
+        assert_eq!(said.code, Some(0));
+        let lines = (said.stdout + &said.stderr).lines().map(str::len).max();
+        assert!(lines.unwrap() < 1500, "{lines:?}");
+    }
+    let text = world.tracemark(&["params", "show"]).ok();
+    assert!(text.contains("… (30000 characters)"), "{text}");
+    assert!(
+        text.contains("tracemark params set big=… --new-version"),
+        "{text}"
+    );
+    let shown = shown(&world);
+    assert_eq!(shown["params"]["big"], other);
+    assert_eq!(shown["model_params"]["big"], huge);
+    let said = world.tracemark(&["params", "set", &huge]);
+    assert_eq!(said.code, Some(2));
+    assert!(said.stderr.len() < 1500, "{said:?}");
+    let said = world.tracemark(&["params", "unset", &huge]);
+    assert_eq!(said.code, Some(1));
+    assert!(said.stderr.len() < 1500, "{said:?}");
+}
+
+#[test]
 fn a_param_that_is_new_is_added_and_one_that_is_changed_is_explained() {
     let world = tracked("params_changed");
     let id = world.env_id();

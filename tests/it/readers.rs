@@ -158,20 +158,31 @@ fn the_examples_of_the_documents_do_what_they_say() {
     let store = sqlite_store(world.base());
     world.tracemark(&["up", "--store", &store]).ok();
     let id = world.tracemark(&["active"]).ok();
-    for (document, language, count) in [
-        ("env-file.md", "sh", 1),
-        ("env-file.md", "python", 1),
-        ("socket-api.md", "python", 2),
+    let id = id.trim();
+    let all = format!("['{id}']");
+    for (document, language, answers) in [
+        ("env-file.md", "sh", &[id][..]),
+        ("env-file.md", "python", &[id]),
+        ("socket-api.md", "python", &[id, id, all.as_str(), "1"]),
     ] {
         let examples = examples(document, language);
-        assert_eq!(examples.len(), count, "{document}");
-        for example in examples {
-            let said = try_example(&world, language, &example);
-            assert_eq!(
-                said.lines().next(),
-                Some(id.trim()),
-                "{document}: {example}"
-            );
+        assert_eq!(examples.len(), answers.len(), "{document}");
+        for (example, answer) in examples.iter().zip(answers) {
+            let said = try_example(&world, language, example);
+            assert_eq!(said.trim_end(), *answer, "{document}: {example}");
         }
     }
+}
+
+#[test]
+fn the_env_file_has_the_lines_that_its_document_shows() {
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    let names = |text: &str| -> Vec<String> {
+        let name = |line: &str| line.split('=').next().unwrap().to_owned();
+        text.lines().map(name).collect()
+    };
+    let file = std::fs::read_to_string(world.repo().join(".git/tracemark/env")).unwrap();
+    assert_eq!(names(&examples("env-file.md", "")[0]), names(&file));
 }

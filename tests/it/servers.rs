@@ -125,18 +125,13 @@ fn a_daemon_without_the_token_that_up_saw_says_so_and_takes_it_from_its_file() {
     stop_daemon(&world);
     world.set("MLFLOW_TRACKING_TOKEN", "");
     world.write("app.py", "print(2)\n");
-    world.tracemark(&["active", "--timeout", "1"]).failed(
-        6,
-        "MLFLOW_TRACKING_TOKEN was set in the shell of `tracemark up`",
-    );
+    world.is_refused("MLFLOW_TRACKING_TOKEN was set in the shell of `tracemark up`");
     let asked = stub.asked().len();
     let status = world.tracemark(&["status"]).ok();
     assert!(status.contains(file.to_str().unwrap()), "{status}");
     let section = format!("[{}]\nmlflow_tracking_token = {CANARY}\n", stub.authority());
     private_file(&file, &section, 0o644);
-    world
-        .tracemark(&["active", "--timeout", "1"])
-        .failed(6, "its mode is 0644");
+    world.is_refused("its mode is 0644");
     let said = world.tracemark(&["active", "--timeout", "1"]);
     assert!(
         said.stderr
@@ -164,9 +159,7 @@ fn a_token_that_was_changed_in_the_file_is_used_without_a_new_daemon() {
     world.tracemark(&["up", "--store", &stub.url()]).ok();
     stub.control(&signed_by("Bearer second"));
     world.write("app.py", "print(2)\n");
-    world
-        .tracemark(&["active", "--timeout", "1"])
-        .failed(6, "HTTP 401");
+    world.is_refused("HTTP 401");
     write("second");
     world.tracemark(&["active"]).ok();
 }
@@ -370,9 +363,7 @@ fn a_small_answer_that_unpacks_to_a_huge_one_is_cut() {
     world.tracemark(&["up", "--store", &stub.url()]).ok();
     stub.control(&json!({ "bomb": 5_000_000 }));
     world.write("app.py", "print(2)\n");
-    world
-        .tracemark(&["active", "--timeout", "1"])
-        .failed(6, "more than 4 MiB");
+    world.is_refused("more than 4 MiB");
 }
 
 #[test]
@@ -434,6 +425,70 @@ fn the_repositorys_address_is_tagged_without_user_password_and_query() {
     );
 }
 
+#[test]
+fn an_id_that_a_server_gives_twice_or_that_is_none_is_never_handed_out() {
+    let stub = Stub::new(&json!({}));
+    let world = World::with_commit();
+    world.tracemark(&["up", "--store", &stub.url()]).ok();
+    let first = world.env_id();
+    let lies = [
+        (json!({"model_id": first}), "already stands for the version"),
+        (json!({"experiment_id": "7"}), "another LoggedModel"),
+        (json!({"name": "other"}), "another LoggedModel"),
+        (
+            json!({"model_id": "m-$(touch pwned)"}),
+            "a model id that is none",
+        ),
+        (
+            json!({"model_id": "m-1\nPATH=/evil"}),
+            "a model id that is none",
+        ),
+        (
+            json!({"model_id": "m-\u{1b}[2J"}),
+            "a model id that is none",
+        ),
+        (
+            json!({"model_id": "../../etc/passwd"}),
+            "a model id that is none",
+        ),
+        (json!({"model_id": ""}), "a model id that is none"),
+    ];
+    for (turn, (lie, words)) in lies.iter().enumerate() {
+        stub.control(&json!({ "lie": lie }));
+        world.write("app.py", format!("print('lie {turn}')\n"));
+        world.tracemark(&["active"]).failed(6, words);
+        assert_eq!(world.env_id(), "", "{lie}");
+        world.tracemark(&["active", "--once"]).failed(6, words);
+    }
+    stub.control(&json!({ "lie": null }));
+    world.write("app.py", "print('the truth')\n");
+    assert_ne!(world.tracemark(&["active"]).ok().trim(), first);
+    world.git(&["checkout", "-q", "."]);
+    assert_eq!(world.tracemark(&["active"]).ok().trim(), first);
+}
+
+#[test]
+fn a_server_whose_database_was_made_anew_gets_its_versions_again_also_under_ids_of_before() {
+    let world = World::with_commit();
+    let stub = Stub::new(&json!({}));
+    world.tracemark(&["up", "--store", &stub.url()]).ok();
+    let first = world.env_id();
+    stub.control(&json!({ "forget": true }));
+    world.write("app.py", "print(2)\n");
+    stub.control(&json!({ "lie": {"model_id": first} }));
+    assert_eq!(world.tracemark(&["active"]).ok().trim(), first);
+    stub.control(&json!({ "lie": null }));
+    world.git(&["checkout", "-q", "."]);
+    let again = world.tracemark(&["active"]).ok();
+    assert_ne!(again.trim(), first);
+    let names: std::collections::BTreeSet<_> = stub
+        .models()
+        .iter()
+        .map(|model| model["info"]["name"].to_string())
+        .collect();
+    assert_eq!(names.len(), 2);
+}
+
 /// Every file below a directory whose bytes hold the text.
 fn holding(dir: &Path, text: &str, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(dir).unwrap().flatten() {
@@ -459,13 +514,39 @@ fn a_token_is_in_no_log_no_file_no_answer_and_no_argument() {
     let mut world = world_with_token(&stub);
     world.set("TRACEMARK_LOG", "trace");
     let mut said = vec![world.tracemark(&["up"])];
+    let json = "application/json";
+    let message = |text: &str| json!({"error_code": text, "message": text}).to_string();
+    let experiment = |id: &str| {
+        let experiment = json!({"experiment_id": id, "name": id, "lifecycle_stage": "deleted"});
+        json!({ "experiment": experiment }).to_string()
+    };
+    let escaped = r#"{"error_code": "ESCAPED_TOKEN", "message": "no ESCAPED_TOKEN"}"#;
+    let elsewhere = |target: &str| json!({"status": 302, "headers": {"Location": target}});
     let troubles = [
         json!({"status": 401, "body": "you said AUTHORIZATION"}),
+        json!({"status": 403, "body": "BEGIN_OF_TOKEN… may not do this"}),
+        json!({"status": 403, "body": message("AUTHORIZATION")}),
+        json!({"status": 404, "body": message("AUTHORIZATION")}),
+        json!({"status": 404, "body": message("RESOURCE_DOES_NOT_EXIST").replace("message\":\"", "message\":\"BEGIN_OF_TOKEN ")}),
+        json!({"status": 404, "body": "no AUTHORIZATION"}),
         json!({"status": 500, "body": "you said AUTHORIZATION"}),
-        json!({"status": 400, "body": "{\"error_code\": \"AUTHORIZATION\", \"message\": \"AUTHORIZATION\"}"}),
-        json!({"status": 302, "headers": {"Location": "http://127.0.0.1:9/"}}),
+        json!({"status": 500, "body": "the token BEGIN_OF_TOKEN… is known"}),
+        json!({"status": 503, "body": escaped, "kind": json}),
+        json!({"status": 400, "body": message("AUTHORIZATION")}),
+        json!({"status": 400, "body": message("of BEGIN_OF_TOKEN")}),
+        json!({"status": 400, "body": escaped, "kind": json}),
+        elsewhere("http://127.0.0.1:9/"),
+        elsewhere("https://login.example/in?token=AUTHORIZATION"),
+        elsewhere("https://login.example/BEGIN_OF_TOKEN/in"),
+        elsewhere("https://login.example/?t=QUOTED_TOKEN"),
+        elsewhere("https://login.example/QUOTED_TOKEN"),
+        elsewhere("https://ann:BEGIN_OF_TOKEN@login.example/"),
         json!({"status": 200, "body": "<html>"}),
-        json!({"status": 200, "body": "{\"experiment\": \"AUTHORIZATION\"}", "kind": "application/json"}),
+        json!({"status": 200, "body": "not JSON: AUTHORIZATION"}),
+        json!({"status": 200, "body": "{\"experiment\": \"AUTHORIZATION\"}", "kind": json}),
+        json!({"status": 200, "body": experiment("AUTHORIZATION"), "kind": json}),
+        json!({"status": 200, "body": experiment("ESCAPED_TOKEN").replace("deleted", ""), "kind": json}),
+        json!({"status": 200, "body": experiment("0").replace("\"name\":\"0\"", "\"name\":\"BEGIN_OF_TOKEN\""), "kind": json}),
     ];
     for (turn, mut trouble) in troubles.into_iter().enumerate() {
         trouble["times"] = json!(-1);
@@ -484,8 +565,10 @@ fn a_token_is_in_no_log_no_file_no_answer_and_no_argument() {
     }
     stub.control(&json!({ "answer": null }));
     said.push(world.tracemark(&["active"]));
+    // Nor any longer part of it.
+    let canary = &CANARY[..10];
     for answer in &said {
-        assert!(!format!("{answer:?}").contains(CANARY), "{answer:?}");
+        assert!(!format!("{answer:?}").contains(canary), "{answer:?}");
     }
     assert!(
         said[1].stderr.contains("HTTP 401") && said.last().unwrap().code == Some(0),
@@ -495,7 +578,7 @@ fn a_token_is_in_no_log_no_file_no_answer_and_no_argument() {
     assert!(log.contains("TRACE") || log.contains("DEBUG"), "{log}");
     let arguments =
         std::fs::read(format!("/proc/{}/cmdline", world.daemon_pid().unwrap())).unwrap();
-    assert!(!String::from_utf8_lossy(&arguments).contains(CANARY));
+    assert!(!String::from_utf8_lossy(&arguments).contains(canary));
     let limits = format!("/proc/{}/limits", world.daemon_pid().unwrap());
     let limits = std::fs::read_to_string(limits).unwrap();
     let core = limits
@@ -503,6 +586,40 @@ fn a_token_is_in_no_log_no_file_no_answer_and_no_argument() {
         .find(|line| line.starts_with("Max core file size"));
     let words: Vec<_> = core.unwrap().split_whitespace().skip(4).collect();
     assert_eq!(words, ["0", "0", "bytes"], "no core file");
+    let mut found = Vec::new();
+    holding(world.base(), canary, &mut found);
+    assert_eq!(found, Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_password_of_a_proxy_is_in_no_log_no_file_and_no_answer() {
+    let proxy = Stub::new(
+        &json!({"answer": {"status": 407, "times": -1, "body": "BEGIN_OF_TOKEN AUTHORIZATION", "headers": {"Proxy-Authenticate": "Basic"}}}),
+    );
+    let mut world = World::with_commit();
+    world.set("TRACEMARK_LOG", "trace");
+    let mut said = Vec::new();
+    for scheme in ["http", "https"] {
+        for address in [proxy.authority(), "127.0.0.1:9".to_owned()] {
+            for variable in ["HTTP_PROXY", "HTTPS_PROXY"] {
+                world.set(variable, &format!("http://ann:{CANARY}@{address}"));
+            }
+            let store = format!("{scheme}://mlflow.example");
+            world.set("MLFLOW_TRACKING_URI", &store);
+            said.push(world.tracemark(&["up"]));
+            for command in [
+                &["active", "--timeout", "1"][..],
+                &["active", "--once", "--timeout", "1"],
+                &["status", "--json"],
+            ] {
+                said.push(world.tracemark(command));
+            }
+        }
+    }
+    assert!(said.iter().any(|said| said.code == Some(6)), "{said:?}");
+    for answer in &said {
+        assert!(!format!("{answer:?}").contains(CANARY), "{answer:?}");
+    }
     let mut found = Vec::new();
     holding(world.base(), CANARY, &mut found);
     assert_eq!(found, Vec::<PathBuf>::new());

@@ -252,7 +252,7 @@ fn edit(world: &World, dice: &mut Dice, inside: bool) {
 /// What people do to a repository.
 fn disturb(world: &World, dice: &mut Dice, inside: bool) {
     let many = world.git(&["rev-list", "--count", "HEAD"]) != "1";
-    match dice.below(14) {
+    match dice.below(16) {
         0 => add_ours(world),
         1 | 2 => {
             add_ours(world);
@@ -273,7 +273,8 @@ fn disturb(world: &World, dice: &mut Dice, inside: bool) {
         }
         7 => drop(world.git(&["repack", "-adfq"])),
         8 => forget_everything(world),
-        9 if inside => {
+        9 | 10 if many => rebase(world),
+        11 if inside => {
             for dir in ["sub", "nested"] {
                 world.git(&["-C", dir, "add", "-A"]);
                 world.git(&["-C", dir, "commit", "-q", "--allow-empty", "-m", "inside"]);
@@ -281,6 +282,19 @@ fn disturb(world: &World, dice: &mut Dice, inside: bool) {
         }
         _ => {}
     }
+}
+
+/// The last commit becomes another one by `git rebase`; what lies in the worktree stays.
+fn rebase(world: &World) {
+    let side = world.base().join("rebase");
+    let at = side.to_str().unwrap();
+    world.git(&["worktree", "add", "-q", "--detach", at]);
+    let reword = "git commit -q --amend --allow-empty -m rebased";
+    let upstream = ["rebase", "-q", "--keep-empty", "--exec", reword, "HEAD~1"];
+    world.git(&[&["-C", at][..], &upstream].concat());
+    let rebased = world.git(&["-C", at, "rev-parse", "HEAD"]);
+    world.git(&["worktree", "remove", "--force", at]);
+    world.git(&["reset", "-q", "--soft", &rebased]);
 }
 
 /// A nested repository stays untracked: git takes one in only with a commit.
@@ -351,13 +365,13 @@ fn names(lying: &Lying) -> Vec<String> {
 
 #[test]
 fn every_state_of_a_plain_repository_comes_back_after_all_of_it_is_gone() {
-    walk(1, 100, false);
+    walk(1, 140, false);
 }
 
 #[test]
 fn every_state_with_filters_submodules_and_nested_repositories_comes_back_after_all_of_it_is_gone()
 {
-    walk(2, 40, true);
+    walk(2, 60, true);
 }
 
 /// What anybody can see of a repository without looking into `.git/tracemark`.
@@ -721,4 +735,76 @@ fn old_snapshots_go_with_what_only_they_need_and_the_others_stay() {
     assert!(lost.is_err(), "{lost:?}");
     keeper.world.write("only.txt", "in one\n".repeat(2000));
     assert!(keeper.keep("again").is_whole());
+}
+
+/// Commits without a daemon, has a daemon find that, and makes git forget the commit.
+fn commit_unseen(world: &World, store: &str) -> String {
+    told(world, &["up", "--store", store]);
+    world.kill_daemon();
+    world.commit("nobody sees this");
+    let commit = world.git(&["rev-parse", "HEAD"]);
+    world.write("app.py", "print('afterwards')\n");
+    told(world, &["active"]);
+    crate::world::wait_until("the commit has its model", || {
+        let shown = world.tracemark(&["show", &commit]);
+        let is_done = shown.stdout.contains("m-") && world.status()["owed"] == 0;
+        is_done.then_some(())
+    });
+    world.git(&["reset", "-q", "--hard", "HEAD~1"]);
+    forget_everything(world);
+    let mut look = world.command("git");
+    let found = look.args(["cat-file", "-e", &commit]).output().unwrap();
+    assert!(!found.status.success(), "{found:?}");
+    commit
+}
+
+#[test]
+fn a_commit_that_no_daemon_saw_comes_back_after_git_has_lost_it() {
+    let world = World::with_commit();
+    let store = crate::python::sqlite_store(world.base());
+    told(&world, &["up", "--store", &store]);
+    world.write("app.py", "print('unseen')\n");
+    world.write("deep/er/b.bin", [0u8, 13, 10, 255]);
+    world.write("run.sh", "#!/bin/sh\n");
+    let mode = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(world.repo().join("run.sh"), mode).unwrap();
+    symlink("deep/er", world.repo().join("link")).unwrap();
+    let lay = lying(&world.repo());
+    let commit = commit_unseen(&world, &store);
+    told(&world, &["restore", &commit, "../back"]);
+    assert_eq!(lying(&world.base().join("back")), lay);
+    let shown: serde_json::Value =
+        serde_json::from_str(&told(&world, &["show", &commit, "--json"])).unwrap();
+    let id = shown["model_id"].as_str().unwrap();
+    let model = crate::python::look(&store, &["model", id]);
+    assert_eq!(model["tags"]["tracemark.restorable"], "true", "{model}");
+}
+
+#[test]
+fn of_an_unseen_commit_what_git_converts_is_named_and_comes_back_as_git_stores_it() {
+    let world = World::with_commit();
+    let store = crate::python::sqlite_store(world.base());
+    world.write(".gitattributes", "*.txt text\n*.md text\n");
+    world.commit("other attributes before");
+    told(&world, &["up", "--store", &store]);
+    world.write(".gitattributes", "*.txt text eol=crlf\n");
+    world.write("a.txt", "one\r\ntwo\r\n");
+    world.write("b.md", "three\n");
+    let commit = commit_unseen(&world, &store);
+    let said = world.tracemark(&["restore", &commit, "../back", "--plain"]);
+    assert!(
+        said.stderr.contains("1 files are as git stores them"),
+        "{said:?}"
+    );
+    said.ok();
+    let back = lying(&world.base().join("back"));
+    assert_eq!(back[&b"a.txt"[..]].1, b"one\ntwo\n");
+    assert_eq!(back[&b"b.md"[..]].1, b"three\n");
+    let shown: serde_json::Value =
+        serde_json::from_str(&told(&world, &["show", &commit, "--json"])).unwrap();
+    let left_out = &shown["left_out"];
+    assert_eq!(left_out[0]["path"], "a.txt", "{shown}");
+    assert_eq!(left_out[0]["why"], "converted", "{shown}");
+    let model = crate::python::look(&store, &["model", shown["model_id"].as_str().unwrap()]);
+    assert_eq!(model["tags"]["tracemark.restorable"], "partial", "{model}");
 }

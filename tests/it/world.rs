@@ -58,6 +58,16 @@ impl Said {
 }
 
 impl World {
+    /// Asks for the model until the daemon says why there is none: it may take longer than one question waits.
+    #[track_caller]
+    pub(crate) fn is_refused(&self, cause: &str) {
+        let said = wait_until("the daemon says why there is no model", || {
+            let said = self.tracemark(&["active", "--timeout", "1"]);
+            (said.code != Some(6) || said.stderr.contains(cause)).then_some(said)
+        });
+        said.failed(6, cause);
+    }
+
     /// A world with an empty repository on the branch `main`.
     pub(crate) fn new() -> Self {
         let world = Self::without_repository();
@@ -150,13 +160,19 @@ impl World {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    /// Every file below a directory of the repository with its time and bytes.
+    /// Every file below a directory of the repository with its time and bytes, but what goes while we look.
     pub(crate) fn files_with_times(&self, dir: &str) -> BTreeMap<PathBuf, (SystemTime, Vec<u8>)> {
         let mut files = BTreeMap::new();
         let mut waiting = vec![self.repo().join(dir)];
         while let Some(dir) = waiting.pop() {
-            for entry in std::fs::read_dir(dir).unwrap().flatten() {
-                let (path, metadata) = (entry.path(), entry.metadata().unwrap());
+            let Ok(entries) = std::fs::read_dir(dir) else {
+                continue;
+            };
+            for entry in entries.flatten() {
+                let path = entry.path();
+                let Ok(metadata) = entry.metadata() else {
+                    continue;
+                };
                 if metadata.is_dir() {
                     waiting.push(path);
                 } else if let Ok(bytes) = std::fs::read(&path) {

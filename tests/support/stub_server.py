@@ -5,13 +5,16 @@ Run with one JSON object as argument; prints `PORT n`, ends when its standard in
 
 auth            values of Authorization that are accepted; absent: everybody is
 oauth           {"id", "secret"}: a token endpoint /oidc/v1/token as Databricks documents it; only its tokens are accepted
+forget          true: there are no LoggedModels any more
 expire          true: every token that was issued is void from now on
 databricks      true: names of experiments are paths, there is no default one, tags have at most 5,000 characters
 old             true: an MLflow 2.22.1, which has no LoggedModels
 workspaces      true: /api/3.0/mlflow/server-info says so
 answer          {"status", "headers", "body", "times"}: given to the next API requests instead of an answer; the word
-                AUTHORIZATION in the body stands for what the request was signed with
+                AUTHORIZATION in the body and in headers stands for what the request was signed with, BEGIN_OF_TOKEN for
+                ten characters of it, ESCAPED_TOKEN for all of it as JSON may write it, QUOTED_TOKEN as URLs may
 gzip            true: bodies are compressed; with "bomb": n zeros are added before compression
+lie             fields that LoggedModels say of themselves from now on, whatever is true
 hang            true: API requests get no answer
 tls             {"cert", "key", "client_ca"}: paths of PEM files; with "port", that one instead of any
 """
@@ -92,6 +95,7 @@ def create_model(body):
         },
         "data": {"params": body.get("params", [])},
     }
+    models[ident]["info"].update(config.get("lie") or {})
     return {"model": models[ident]}
 
 
@@ -106,11 +110,12 @@ def search(body):
 
 
 def change(ident, rest, body, method):
-    if ident not in models:
+    key = next((key for key, model in models.items() if model["info"]["model_id"] == ident), None)
+    if key is None:
         raise absent(f"Logged model {ident}")
-    model = models[ident]
+    model = models[key]
     if method == "DELETE":
-        del models[ident]
+        del models[key]
         return {}
     if rest == ["tags"]:
         check_tags(body["tags"])
@@ -195,6 +200,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 config.update(json.loads(raw))
                 if config.pop("expire", False):
                     tokens.clear()
+                if config.pop("forget", False):
+                    models.clear()
                 return self.reply(200, "{}")
             if url.path == "/_seen":
                 return self.reply(200, json.dumps({"requests": requests, "models": models, "experiments": experiments}))
@@ -210,12 +217,25 @@ class Handler(http.server.BaseHTTPRequestHandler):
         # Longer than any test waits.
         threading.Event().wait(120)
 
+    def echoing(self, text):
+        signature = self.headers.get("Authorization") or "none"
+        token = signature.split(" ")[-1]
+        said = {
+            "AUTHORIZATION": signature,
+            "BEGIN_OF_TOKEN": token[:10],
+            "ESCAPED_TOKEN": "".join(f"\\u{ord(letter):04x}" for letter in token),
+            "QUOTED_TOKEN": "".join(f"%{ord(letter):02X}" for letter in token),
+        }
+        for word, meaning in said.items():
+            text = text.replace(word, meaning)
+        return text
+
     def answer(self, url, raw):
         planned = config.get("answer")
         if planned and planned.get("times", 1) != 0:
             planned["times"] = planned.get("times", 1) - 1
-            body = planned.get("body", "").replace("AUTHORIZATION", self.headers.get("Authorization") or "none")
-            return self.reply(planned["status"], body, planned.get("kind", "text/plain"), planned.get("headers"))
+            headers = {name: self.echoing(value) for name, value in planned.get("headers", {}).items()}
+            return self.reply(planned["status"], self.echoing(planned.get("body", "")), planned.get("kind", "text/plain"), headers)
         accepted = tokens if "oauth" in config else config.get("auth")
         if accepted is not None and self.headers.get("Authorization") not in accepted:
             return self.reply(401, "You are not authenticated.", "text/html")

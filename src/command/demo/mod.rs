@@ -25,6 +25,7 @@ use self::words::{indented, line, negative, quoted, short, shown, title};
 use super::Context;
 use crate::cli::DemoArgs;
 use crate::error::Failure;
+use crate::written::Written;
 
 const APP: &str = include_str!("app.py");
 const PROMPT: &str = "You are a helpful assistant.";
@@ -60,6 +61,9 @@ fn virtual_environment(context: &Context, runner: &Runner) -> Result<Option<Path
         python::MLFLOW,
         cache.display()
     ))?;
+    if let Some(around) = cache.parent().filter(|around| !around.exists()) {
+        Written::of(&context.paths).note_dir(around)?;
+    }
     match python::environment(cache, runner) {
         Ok(venv) => Ok(Some(venv)),
         Err(failure) if runner.is_stopped() => Err(failure),

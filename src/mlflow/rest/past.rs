@@ -6,7 +6,7 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use super::super::StoreError;
-use super::super::past::{ModelRow, References, TraceLink};
+use super::super::past::{ModelRow, References, Run, TraceCounts, TraceLink};
 use super::{EXPERIMENTS, MODELS, Rest, TRACES, map, wire};
 use crate::ids::{ExperimentId, ModelId};
 
@@ -21,6 +21,12 @@ const RUNS_MAX: usize = 5_000;
 const TOGETHER: usize = 100;
 /// Traces of one LoggedModel are counted up to here.
 const TRACES_MAX: u64 = 10_000;
+/// What one page holds: an answer is read up to 4 MiB.
+const PAGE: u64 = 200;
+/// From so many LoggedModels on they are listed, not asked for one by one.
+const LISTED_FROM: usize = 8;
+/// So many are deleted before runs and registered versions are looked at again.
+const DELETED_TOGETHER: usize = 10;
 
 impl Rest {
     pub(in super::super) async fn model(
@@ -35,6 +41,35 @@ impl Rest {
             Err(StoreError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    pub(in super::super) async fn models(
+        &self,
+        experiments: &BTreeSet<ExperimentId>,
+        ids: &BTreeSet<ModelId>,
+    ) -> Result<BTreeMap<ModelId, ModelRow>, StoreError> {
+        let mut rows = BTreeMap::new();
+        if ids.len() < LISTED_FROM {
+            for id in ids {
+                rows.extend(self.model(id).await?.map(|row| (id.clone(), row)));
+            }
+            return Ok(rows);
+        }
+        let experiments: Vec<_> = experiments.iter().map(ExperimentId::as_str).collect();
+        for some in experiments.chunks(TOGETHER) {
+            let body = json!({
+                "experiment_ids": some,
+                "max_results": PAGE,
+                "order_by": [{"field_name": "creation_timestamp", "ascending": true}],
+            });
+            for model in self.pages(&[MODELS, &["search"]], body, "models").await? {
+                let row = model_row(&model, "")?;
+                if ids.contains(&row.id) {
+                    rows.insert(row.id.clone(), row);
+                }
+            }
+        }
+        Ok(rows)
     }
 
     pub(in super::super) async fn model_of_trace(
@@ -78,28 +113,57 @@ impl Rest {
         Ok(counts)
     }
 
+    pub(in super::super) async fn traced(
+        &self,
+        experiments: &[ExperimentId],
+        models: &BTreeSet<ModelId>,
+    ) -> Result<BTreeSet<ModelId>, StoreError> {
+        let mut traced = BTreeSet::new();
+        for model in models {
+            for some in experiments.chunks(TOGETHER) {
+                let found = self.search_traces(&traces_of(some, model, 1)).await?;
+                // A page may be empty and not the last one.
+                if !found.traces.is_empty() || found.next().is_some() {
+                    traced.insert(model.clone());
+                    break;
+                }
+            }
+        }
+        Ok(traced)
+    }
+
+    /// One page of the latest traces, which is the server's order (MLflow 3.17.2).
+    pub(in super::super) async fn count_latest_traces(
+        &self,
+        experiments: &[ExperimentId],
+        models: &BTreeSet<ModelId>,
+    ) -> Result<TraceCounts, StoreError> {
+        let some = experiments.get(..TOGETHER).unwrap_or(experiments);
+        let body = json!({"locations": locations(some), "max_results": PAGE});
+        let found = self.search_traces(&body).await?;
+        let mut counts = BTreeMap::new();
+        for model in found.traces.iter().filter_map(model_of_info) {
+            if models.contains(&model) {
+                *counts.entry(model).or_default() += 1;
+            }
+        }
+        Ok(TraceCounts {
+            are_all: found.next().is_none() && some.len() == experiments.len(),
+            counts,
+        })
+    }
+
     async fn count_traces_of(
         &self,
         experiments: &[ExperimentId],
         model: &ModelId,
     ) -> Result<u64, StoreError> {
-        let locations: Vec<_> = experiments
-            .iter()
-            .map(|id| json!({"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": id.as_str()}}))
-            .collect();
-        let mut body = json!({
-            "locations": locations,
-            "filter": format!("request_metadata.`mlflow.modelId` = '{model}'"),
-            "max_results": 500,
-        });
+        let mut body = traces_of(experiments, model, PAGE);
         let mut count = 0;
         while count < TRACES_MAX {
-            let request = self
-                .request(Method::POST, &[TRACES, &["search"]])
-                .json(&body);
-            let found: wire::FoundTraces = self.call(request).await?;
+            let found = self.search_traces(&body).await?;
             count += found.traces.len() as u64;
-            match found.next_page_token.filter(|token| !token.is_empty()) {
+            match found.next() {
                 Some(token) => insert(&mut body, "page_token", json!(token)),
                 None => break,
             }
@@ -107,11 +171,17 @@ impl Rest {
         Ok(count)
     }
 
+    async fn search_traces(&self, body: &Value) -> Result<wire::FoundTraces, StoreError> {
+        let request = self.request(Method::POST, &[TRACES, &["search"]]);
+        self.call(request.json(body)).await
+    }
+
     pub(in super::super) async fn references(
         &self,
         since_ms: i64,
+        known: &References,
     ) -> Result<References, StoreError> {
-        let body = json!({"max_results": 1000});
+        let body = json!({"max_results": PAGE, "view_type": "ALL"});
         let found = self
             .pages(&[EXPERIMENTS, &["search"]], body, "experiments")
             .await?;
@@ -120,62 +190,75 @@ impl Rest {
             .filter_map(|experiment| experiment.get("experiment_id")?.as_str()?.parse().ok())
             .collect();
         let mut references = References {
+            runs: known.runs.clone(),
+            counted: self.registered().await?,
             experiments,
-            models: BTreeMap::new(),
         };
-        for some in references.experiments.clone().chunks(TOGETHER) {
-            let ids: Vec<_> = some.iter().map(ExperimentId::as_str).collect();
-            let body = json!({
-                "experiment_ids": ids,
-                "filter": format!("attributes.start_time >= {since_ms}"),
-                "max_results": 1000,
-            });
-            let runs = self.pages(&[RUNS, &["search"]], body, "runs").await?;
-            if runs.len() > RUNS_MAX {
-                return Err(StoreError::InvalidAnswer(format!(
-                    "more than {RUNS_MAX} runs to look at"
-                )));
-            }
-            for run in &runs {
-                self.add_run(run, &mut references.models).await?;
+        for (id, ended_ms) in self.runs(&references.experiments, since_ms).await? {
+            let is_known = references.runs.get(&id);
+            if !is_known.is_some_and(|run| ended_ms.is_some() && run.ended_ms == ended_ms) {
+                let models = self.models_of_run(&id).await?;
+                references.runs.insert(id, Run { ended_ms, models });
             }
         }
-        self.add_registered(&mut references.models).await?;
         Ok(references)
     }
 
-    async fn add_run(
+    /// Runs that were started or ended lately or have not ended, those in the trash included, with when they ended.
+    async fn runs(
         &self,
-        run: &Value,
-        models: &mut BTreeMap<ModelId, u64>,
-    ) -> Result<(), StoreError> {
-        let Some(id) = run.pointer("/info/run_id").and_then(Value::as_str) else {
-            return Ok(());
-        };
+        experiments: &[ExperimentId],
+        since_ms: i64,
+    ) -> Result<BTreeMap<String, Option<i64>>, StoreError> {
+        let mut runs = BTreeMap::new();
+        let filters = [
+            format!("attributes.start_time >= {since_ms}"),
+            format!("attributes.end_time >= {since_ms}"),
+            "attributes.status = 'RUNNING'".to_owned(),
+        ];
+        for some in experiments.chunks(TOGETHER) {
+            let ids: Vec<_> = some.iter().map(ExperimentId::as_str).collect();
+            for filter in &filters {
+                let body = json!({
+                    "experiment_ids": ids,
+                    "filter": filter,
+                    "max_results": PAGE,
+                    "run_view_type": "ALL",
+                });
+                let found = self.pages(&[RUNS, &["search"]], body, "runs").await?;
+                runs.extend(found.iter().filter_map(run_in_list));
+            }
+            if runs.len() > RUNS_MAX {
+                let message = format!("more than {RUNS_MAX} runs to look at");
+                return Err(StoreError::InvalidAnswer(message));
+            }
+        }
+        Ok(runs)
+    }
+
+    async fn models_of_run(&self, id: &str) -> Result<BTreeSet<ModelId>, StoreError> {
         let request = self.get_with(&[RUNS, &["get"]], &[("run_id", id.to_owned())]);
         let answer: Value = match self.call(request).await {
             Ok(answer) => answer,
-            Err(StoreError::NotFound { .. }) => return Ok(()),
+            Err(StoreError::NotFound { .. }) => return Ok(BTreeSet::new()),
             Err(error) => return Err(error),
         };
         let lists = ["/run/inputs/model_inputs", "/run/outputs/model_outputs"];
-        let used: BTreeSet<ModelId> = lists
+        let models = lists
             .iter()
             .filter_map(|list| answer.pointer(list)?.as_array())
-            .flatten()
+            .flatten();
+        Ok(models
             .filter_map(|one| one.get("model_id")?.as_str()?.parse().ok())
-            .collect();
-        for model in used {
-            *models.entry(model).or_default() += 1;
-        }
-        Ok(())
+            .collect())
     }
 
     /// A registered version names its LoggedModel by id, or as its source.
-    async fn add_registered(&self, models: &mut BTreeMap<ModelId, u64>) -> Result<(), StoreError> {
+    async fn registered(&self) -> Result<BTreeMap<ModelId, u64>, StoreError> {
+        let mut models: BTreeMap<ModelId, u64> = BTreeMap::new();
         let mut token: Option<String> = None;
         for _ in 0..PAGES_MAX {
-            let mut query = vec![("max_results", "1000".to_owned())];
+            let mut query = vec![("max_results", PAGE.to_string())];
             query.extend(token.take().map(|token| ("page_token", token)));
             let request = self.get_with(&[VERSIONS, &["search"]], &query);
             let page: Value = self.call(request).await?;
@@ -196,14 +279,37 @@ impl Rest {
             }
             token = next(&page);
             if token.is_none() {
-                return Ok(());
+                return Ok(models);
             }
         }
         Err(too_many("registered versions"))
     }
 
-    pub(in super::super) async fn remove(&self, id: &ModelId) -> Result<(), StoreError> {
-        self.delete(id).await
+    pub(in super::super) async fn remove_unused(
+        &self,
+        rows: &[ModelRow],
+        known: &References,
+        since_ms: i64,
+        removed: &mut Vec<ModelId>,
+    ) -> Result<(), StoreError> {
+        for some in rows.chunks(DELETED_TOGETHER) {
+            let now = self.references(since_ms, known).await?;
+            for row in some.iter().filter(|row| now.count(&row.id) == 0) {
+                if self.is_unused(row, &now).await? {
+                    self.delete(&row.id).await?;
+                    removed.push(row.id.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn is_unused(&self, row: &ModelRow, now: &References) -> Result<bool, StoreError> {
+        let one = BTreeSet::from([row.id.clone()]);
+        let found = self.model(&row.id).await?;
+        Ok(found.as_ref() == Some(row)
+            && row.use_by_itself().is_none()
+            && self.traced(&now.experiments, &one).await?.is_empty())
     }
 
     fn get_with(&self, parts: &[&[&str]], query: &[(&str, String)]) -> RequestBuilder {
@@ -238,6 +344,27 @@ fn too_many(list: &str) -> StoreError {
     StoreError::InvalidAnswer(format!("more than {PAGES_MAX} pages of {list}"))
 }
 
+fn locations(experiments: &[ExperimentId]) -> Vec<Value> {
+    let location = |id: &ExperimentId| json!({"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": id.as_str()}});
+    experiments.iter().map(location).collect()
+}
+
+fn traces_of(experiments: &[ExperimentId], model: &ModelId, page: u64) -> Value {
+    json!({
+        "locations": locations(experiments),
+        "filter": format!("request_metadata.`mlflow.modelId` = '{model}'"),
+        "max_results": page,
+    })
+}
+
+fn run_in_list(run: &Value) -> Option<(String, Option<i64>)> {
+    let info = run.get("info")?;
+    let is_running = info.get("status").and_then(Value::as_str) == Some("RUNNING");
+    let ended = info.get("end_time").and_then(wire::int64);
+    let id = info.get("run_id")?.as_str()?;
+    Some((id.to_owned(), ended.filter(|_| !is_running)))
+}
+
 fn next(page: &Value) -> Option<String> {
     let token = page.get("next_page_token")?.as_str()?;
     (!token.is_empty()).then(|| token.to_owned())
@@ -251,10 +378,14 @@ fn insert(body: &mut Value, key: &str, value: Value) {
 
 /// `trace_metadata` is a map in version 3 of the API, `request_metadata` a list of pairs in version 2.
 fn linked_model(answer: &Value) -> Option<ModelId> {
-    let key = "mlflow.modelId";
     let info = answer
         .pointer("/trace/trace_info")
         .or_else(|| answer.get("trace_info"))?;
+    model_of_info(info)
+}
+
+fn model_of_info(info: &Value) -> Option<ModelId> {
+    let key = "mlflow.modelId";
     let in_map = info.get("trace_metadata").and_then(|map| map.get(key));
     let in_list = || {
         let list = info.get("request_metadata")?.as_array()?;

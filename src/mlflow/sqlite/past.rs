@@ -10,8 +10,8 @@ use super::super::past::{ModelRow, References, TraceLink};
 use super::{Sqlite, Trouble, check_shape, has_table, now_ms, read_pairs, read_tags};
 use crate::ids::ModelId;
 
-const ROW: &str = "SELECT m.model_id, m.experiment_id, m.name, m.creation_timestamp_ms, m.source_run_id \
-     FROM logged_models m WHERE m.lifecycle_stage = 'active'";
+const ROW: &str = "SELECT experiment_id, name, creation_timestamp_ms, source_run_id FROM logged_models \
+     WHERE model_id = ?1 AND lifecycle_stage = 'active'";
 
 impl Sqlite {
     /// Sets tags of a row, whatever they were.
@@ -40,13 +40,20 @@ impl Sqlite {
         id: &ModelId,
     ) -> Result<Option<ModelRow>, StoreError> {
         let id = id.clone();
+        self.ask(move |connection| find(connection, &id)).await
+    }
+
+    pub(in super::super) async fn models(
+        &self,
+        ids: &BTreeSet<ModelId>,
+    ) -> Result<BTreeMap<ModelId, ModelRow>, StoreError> {
+        let ids = ids.clone();
         self.ask(move |connection| {
-            let found = rows(
-                connection,
-                &format!("{ROW} AND m.model_id = ?1"),
-                id.as_str(),
-            )?;
-            Ok(found.into_iter().next())
+            let mut rows = BTreeMap::new();
+            for id in ids {
+                rows.extend(find(connection, &id)?.map(|row| (id, row)));
+            }
+            Ok(rows)
         })
         .await
     }
@@ -77,8 +84,7 @@ impl Sqlite {
     ) -> Result<BTreeMap<ModelId, u64>, StoreError> {
         let models = models.clone();
         self.ask(move |connection| {
-            let query = "SELECT value, count(*) FROM trace_request_metadata WHERE key = 'mlflow.modelId' GROUP BY value";
-            let mut counts = counted(connection, "trace_request_metadata", query)?;
+            let mut counts = traces(connection)?;
             counts.retain(|model, _| models.contains(model));
             Ok(counts)
         })
@@ -87,28 +93,34 @@ impl Sqlite {
 
     pub(in super::super) async fn references(&self) -> Result<References, StoreError> {
         self.ask(|connection| {
-            let runs = "SELECT destination_id, count(*) FROM inputs WHERE destination_type IN ('MODEL_INPUT', 'MODEL_OUTPUT') \
-                        GROUP BY destination_id";
-            let registered = "SELECT substr(source, 9), count(*) FROM model_versions WHERE source LIKE 'models:/m-%' GROUP BY source";
-            let mut models = counted(connection, "inputs", runs)?;
-            for (model, count) in counted(connection, "model_versions", registered)? {
-                *models.entry(model).or_default() += count;
-            }
             Ok(References {
-                experiments: Vec::new(),
-                models,
+                counted: referred(connection)?,
+                ..References::default()
             })
         })
         .await
     }
 
-    /// Soft, as MLflow's own `delete_logged_model` (3.17.2).
-    pub(in super::super) async fn remove(&self, id: &ModelId) -> Result<(), StoreError> {
-        let id = id.clone();
+    /// Soft, as MLflow's own `delete_logged_model` (3.17.2). In the transaction that looks, so that nobody begins to use
+    /// one in between.
+    pub(in super::super) async fn remove_unused(
+        &self,
+        rows: &[ModelRow],
+    ) -> Result<Vec<ModelId>, StoreError> {
+        let rows = rows.to_vec();
         self.transact(move |transaction, _| {
-            let query = "UPDATE logged_models SET lifecycle_stage = 'deleted', last_updated_timestamp_ms = ?2 WHERE model_id = ?1";
-            transaction.execute(query, params![id.as_str(), now_ms()])?;
-            Ok(())
+            let (referred, traced) = (referred(transaction)?, traces(transaction)?);
+            let remove = "UPDATE logged_models SET lifecycle_stage = 'deleted', last_updated_timestamp_ms = ?2 WHERE model_id = ?1";
+            let mut removed = Vec::new();
+            for row in rows {
+                let is_referred = referred.contains_key(&row.id) || traced.contains_key(&row.id);
+                if is_referred || row.use_by_itself().is_some() || find(transaction, &row.id)?.as_ref() != Some(&row) {
+                    continue;
+                }
+                transaction.execute(remove, params![row.id.as_str(), now_ms()])?;
+                removed.push(row.id);
+            }
+            Ok(removed)
         })
         .await
     }
@@ -124,6 +136,23 @@ impl Sqlite {
         })
         .await
     }
+}
+
+fn traces(connection: &Connection) -> Result<BTreeMap<ModelId, u64>, Trouble> {
+    let query = "SELECT value, count(*) FROM trace_request_metadata WHERE key = 'mlflow.modelId' GROUP BY value";
+    counted(connection, "trace_request_metadata", query)
+}
+
+/// How many runs and registered versions refer to LoggedModels.
+fn referred(connection: &Connection) -> Result<BTreeMap<ModelId, u64>, Trouble> {
+    let runs = "SELECT destination_id, count(*) FROM inputs WHERE destination_type IN ('MODEL_INPUT', 'MODEL_OUTPUT') \
+                GROUP BY destination_id";
+    let registered = "SELECT substr(source, 9), count(*) FROM model_versions WHERE source LIKE 'models:/m-%' GROUP BY source";
+    let mut models = counted(connection, "inputs", runs)?;
+    for (model, count) in counted(connection, "model_versions", registered)? {
+        *models.entry(model).or_default() += count;
+    }
+    Ok(models)
 }
 
 fn counted(
@@ -148,47 +177,36 @@ fn counted(
     Ok(counts)
 }
 
-fn rows(connection: &Connection, query: &str, parameter: &str) -> Result<Vec<ModelRow>, Trouble> {
-    let mut statement = connection.prepare(query)?;
-    let found = statement.query_map([parameter], |row| {
-        let (id, experiment): (String, i64) = (row.get(0)?, row.get(1)?);
-        Ok((
-            id,
-            experiment.to_string(),
-            row.get(2)?,
-            row.get(3)?,
-            row.get(4)?,
-        ))
-    })?;
+fn find(connection: &Connection, id: &ModelId) -> Result<Option<ModelRow>, Trouble> {
+    let mut statement = connection.prepare_cached(ROW)?;
+    let found = statement
+        .query_row([id.as_str()], |row| {
+            let experiment: i64 = row.get(0)?;
+            let source_run: Option<String> = row.get(3)?;
+            Ok((experiment, row.get(1)?, row.get(2)?, source_run))
+        })
+        .optional()?;
+    let Some((experiment, name, created_ms, source_run)) = found else {
+        return Ok(None);
+    };
+    let Ok(experiment) = experiment.to_string().parse() else {
+        return Ok(None);
+    };
+    let metrics: i64 = if has_table(connection, "logged_model_metrics")? {
+        let query = "SELECT count(*) FROM logged_model_metrics WHERE model_id = ?1";
+        connection.query_row(query, [id.as_str()], |row| row.get(0))?
+    } else {
+        0
+    };
     let params = "SELECT param_key, param_value FROM logged_model_params WHERE model_id = ?1";
-    let mut rows = Vec::new();
-    for raw in found {
-        let (id, experiment, name, created_ms, source_run): (
-            String,
-            String,
-            String,
-            i64,
-            Option<String>,
-        ) = raw?;
-        let (Ok(id), Ok(experiment)) = (id.parse::<ModelId>(), experiment.parse()) else {
-            continue;
-        };
-        let metrics: i64 = if has_table(connection, "logged_model_metrics")? {
-            let query = "SELECT count(*) FROM logged_model_metrics WHERE model_id = ?1";
-            connection.query_row(query, [id.as_str()], |row| row.get(0))?
-        } else {
-            0
-        };
-        rows.push(ModelRow {
-            tags: read_tags(connection, &id)?,
-            params: read_pairs(connection, params, &id)?,
-            metrics: u64::try_from(metrics).unwrap_or(0),
-            source_run: source_run.filter(|run| !run.is_empty()),
-            id,
-            experiment,
-            name,
-            created_ms,
-        });
-    }
-    Ok(rows)
+    Ok(Some(ModelRow {
+        tags: read_tags(connection, id)?,
+        params: read_pairs(connection, params, id)?,
+        metrics: u64::try_from(metrics).unwrap_or(0),
+        source_run: source_run.filter(|run| !run.is_empty()),
+        id: id.clone(),
+        experiment,
+        name,
+        created_ms,
+    }))
 }

@@ -1,5 +1,6 @@
 //! The states at the edge: what cannot be read, never ends, has no text, or is asked for in a strange place.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -196,6 +197,115 @@ const DECEPTIVE: [State; 24] = [
     }),
 ];
 
+/// What a look may see without git: files that no commit has, and what is staged.
+const NEW_OR_STAGED: [State; 17] = [
+    ("an untracked directory has rules of its own", |ground| {
+        ground.write(".gitignore", "*.log\n");
+        ground.write("new/.gitignore", "!x.log\n/d/\n");
+        ground.write("new/x.log", "x\n");
+        ground.write("new/d/y.py", "y\n");
+        ground.write("new/e/d/y.py", "y\n");
+    }),
+    ("a tracked file lies in an ignored directory", |ground| {
+        ground.write("build/c.py", "first\n");
+        ground.commit_all("build");
+        ground.write(".gitignore", "build/\n");
+        ground.write("build/new.py", "new\n");
+    }),
+    ("rules take back what others say", |ground| {
+        ground.write(
+            ".gitignore",
+            ".env*\n!.env.example\n__pycache__/\n*.py[co]\n",
+        );
+        for name in [
+            ".env",
+            ".env.example",
+            "d/__pycache__/a.pyc",
+            "d/b.pyo",
+            "d/c.pyx",
+        ] {
+            ground.write(name, "x\n");
+        }
+    }),
+    ("the rules are a link", |ground| {
+        ground.write("rules", "*.log\n");
+        symlink("rules", ground.at(".gitignore")).unwrap();
+        ground.write("x.log", "x\n");
+    }),
+    ("the rules are a directory", |ground| {
+        ground.write(".gitignore/x", "x\n");
+        ground.write("x.log", "x\n");
+    }),
+    ("rules have spaces and backslashes", |ground| {
+        ground.write(".gitignore", "x.log \ny\\ \n\\#z\n");
+        for name in ["x.log", "x.log ", "y", "y ", "#z"] {
+            ground.write(name, "x\n");
+        }
+    }),
+    ("rules end lines as on Windows", |ground| {
+        ground.write(".gitignore", "x.log\r\n");
+        ground.write("x.log", "x\n");
+    }),
+    (
+        "the user has rules in a file that a setting names",
+        |ground| {
+            ground.write("../rules", "*.log\n");
+            let rules = ground.at("../rules");
+            ground.git(&["config", "core.excludesFile", rules.to_str().unwrap()]);
+            ground.write("x.log", "x\n");
+            ground.write("y.py", "y\n");
+        },
+    ),
+    ("an untracked directory is a repository", |ground| {
+        ground.write("new/c.py", "new\n");
+        ground.git(&["init", "-q", "new"]);
+    }),
+    ("an untracked directory is empty", |ground| {
+        std::fs::create_dir_all(ground.at("new/d")).unwrap();
+    }),
+    ("untracked files have attributes", |ground| {
+        ground.write(".gitattributes", "* text\n");
+        ground.write("a.py", "first\r\n");
+    }),
+    ("a staged file was deleted and made again", |ground| {
+        ground.git(&["rm", "-q", "--cached", "a.py"]);
+        ground.write("a.py", "again\n");
+    }),
+    ("staged files were edited again", |ground| {
+        ground.write("a.py", "staged\n");
+        ground.write("new.py", "staged\n");
+        ground.git(&["add", "-A"]);
+        ground.write("a.py", "edited\n");
+        std::fs::remove_file(ground.at("new.py")).unwrap();
+    }),
+    ("a staged file was renamed", |ground| {
+        ground.git(&["mv", "a.py", "c.py"]);
+    }),
+    (
+        "a link is staged in place of a file, and a mode",
+        |ground| {
+            std::fs::remove_file(ground.at("a.py")).unwrap();
+            symlink("b.py", ground.at("a.py")).unwrap();
+            ground.git(&["update-index", "--chmod=+x", "b.py"]);
+            ground.git(&["add", "a.py"]);
+        },
+    ),
+    ("a file is only meant to be added", |ground| {
+        ground.write("new.py", "new\n");
+        ground.git(&["add", "-N", "new.py"]);
+    }),
+    ("a name needs quotes", |ground| {
+        for name in ["a b", "\u{e9}", "tab\t", "\"q\""] {
+            ground.write(name, "x\n");
+        }
+    }),
+];
+
+#[test]
+fn what_is_new_or_staged_counts_as_for_git() {
+    alone(|| each_is_right(&NEW_OR_STAGED));
+}
+
 fn append(ground: &Ground, path: &str, text: &str) {
     let path = ground.at(path);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -306,6 +416,13 @@ fn of_one_commit(name: impl AsRef<Path>) -> Ground {
 }
 
 fn is_right(ground: &Ground) -> Result<(), String> {
+    let worktree = worktree_of(ground);
+    let mut reader = reader(&worktree);
+    judge(ground, &worktree, &mut reader, &Touched::Everything)?;
+    judge(ground, &worktree, &mut reader, &Touched::default())
+}
+
+fn worktree_of(ground: &Ground) -> Worktree {
     let git_dir = ground.at(".git");
     let worktree = Worktree {
         root: ground.root().to_owned(),
@@ -313,9 +430,29 @@ fn is_right(ground: &Ground) -> Result<(), String> {
         git_dir,
     };
     std::fs::create_dir_all(worktree.private_dir()).unwrap();
-    let mut reader = reader(&worktree);
-    judge(ground, &worktree, &mut reader, &Touched::Everything)?;
-    judge(ground, &worktree, &mut reader, &Touched::default())
+    worktree
+}
+
+#[test]
+fn a_directory_in_place_of_another_brings_attributes_although_it_ignores_everything() {
+    alone(|| {
+        let ground = of_one_commit("repo");
+        let worktree = worktree_of(&ground);
+        ground.write("d/new.py", "staged\n");
+        ground.git(&["add", "-A"]);
+        let mut reader = reader(&worktree);
+        // What was just written is not built upon.
+        while reader.passes().narrow == 0 {
+            reader.read(&Touched::Everything).unwrap();
+            reader.read(&Touched::default()).unwrap();
+        }
+        ground.write("../moved/.gitignore", "*\n");
+        ground.write("../moved/.gitattributes", "*.py -diff\n");
+        std::fs::rename(ground.at("d"), ground.at("../away")).unwrap();
+        std::fs::rename(ground.at("../moved"), ground.at("d")).unwrap();
+        let touched = Touched::Paths(BTreeSet::from([ground.at("d")]));
+        judge(&ground, &worktree, &mut reader, &touched).unwrap();
+    });
 }
 
 #[test]

@@ -1,0 +1,133 @@
+//! `tracemark doctor`: looks for every known trouble, and says what to type.
+
+use serde::Serialize;
+
+use super::checks::{Finding, app, here as around, machine};
+use super::{Context, answer, config, here, json, once, service, up_plan};
+use crate::cli::JsonArgs;
+use crate::client::Client;
+use crate::error::{Failure, FailureKind};
+use crate::fs_util::printable;
+use crate::protocol::WorktreeStatus;
+use crate::registry::Record;
+use crate::repository::Worktree;
+use crate::session::Session;
+use crate::trust;
+
+#[derive(Debug, Serialize)]
+struct Report {
+    schema: u32,
+    findings: Vec<Finding>,
+}
+
+pub(super) fn run(context: &Context, arguments: &JsonArgs) -> Result<(), Failure> {
+    let findings = examine(context)?;
+    let count = findings.len();
+    if arguments.json {
+        answer(&json(&Report {
+            schema: 1,
+            findings,
+        })?)?;
+    } else {
+        answer(&text(&findings))?;
+    }
+    match count {
+        0 => Ok(()),
+        1 => Err(found("one trouble was found")),
+        many => Err(found(&format!("{many} troubles were found"))),
+    }
+}
+
+fn found(message: &str) -> Failure {
+    Failure::new(FailureKind::Negative, message).hint("what is said of each, then tracemark doctor")
+}
+
+fn text(findings: &[Finding]) -> String {
+    if findings.is_empty() {
+        return "no trouble was found\n".to_owned();
+    }
+    let one = |finding: &Finding| {
+        let (problem, cure) = (printable(&finding.problem), printable(&finding.cure));
+        format!("{problem}\n  try: {cure}\n")
+    };
+    findings.iter().map(one).collect()
+}
+
+fn examine(context: &Context) -> Result<Vec<Finding>, Failure> {
+    let tracked = context.registry().all()?;
+    let mut findings: Vec<Finding> = machine::old_git().into_iter().collect();
+    findings.extend(machine::daemons(context, !tracked.is_empty()));
+    findings.extend(machine::socket_dir(&context.paths));
+    findings.extend(machine::credentials(&context.paths));
+    if service::is_installed(&context.paths)
+        && let Some((problem, cure)) = service::problem(&context.paths)
+    {
+        findings.push(Finding::new("service", &problem, &cure));
+    }
+    let running = Client::of_running(context.socket.as_deref(), &context.paths);
+    let status = running.and_then(|client| client.status().ok());
+    let worktrees = status.map(|status| status.worktrees).unwrap_or_default();
+    findings.extend(machine::watches(&worktrees));
+    match here() {
+        Ok(worktree) => {
+            let known = context.registry().find(&worktree.common_dir)?;
+            let path = worktree.root.to_string_lossy();
+            let state = worktrees.iter().find(|one| one.path == path);
+            findings.extend(repository(context, &worktree, known, state)?);
+        }
+        Err(failure) if failure.message.starts_with("not a git repository") => {}
+        Err(failure) => findings.push(of_failure("repository", failure)),
+    }
+    Ok(findings)
+}
+
+fn repository(
+    context: &Context,
+    worktree: &Worktree,
+    record: Option<Record>,
+    state: Option<&WorktreeStatus>,
+) -> Result<Vec<Finding>, Failure> {
+    let Some(record) = record.filter(|record| record.covers(worktree)) else {
+        let problem = format!("{} is not tracked", worktree.root.display());
+        return Ok(vec![Finding::new("not_tracked", &problem, "tracemark up")]);
+    };
+    let mut findings: Vec<Finding> = around::no_commit(worktree).into_iter().collect();
+    if let Some(doubt) = trust::doubt(&context.registry(), worktree) {
+        let cure = "git config --list --show-origin, then tracemark up if all of it is yours";
+        findings.push(Finding::new("trust", &doubt, cure));
+    }
+    findings.extend(around::hooks(worktree)?);
+    findings.extend(around::env_file(worktree, state));
+    findings.extend(state.into_iter().flat_map(around::state));
+    let active = state.and_then(|state| state.model_id.as_deref());
+    findings.extend(around::exported_id(active));
+    findings.extend(app::old_mlflow(&worktree.root));
+    match config::read(context, Some(worktree)) {
+        Ok(origins) => findings.extend(config::findings(context, &origins)),
+        Err(failure) => findings.push(of_failure("config", failure)),
+    }
+    match up_plan::session(context, worktree, &record) {
+        Ok(session) => findings.extend(app_and_store(&session)?),
+        Err(failure) => findings.push(of_failure("settings", failure)),
+    }
+    Ok(findings)
+}
+
+fn app_and_store(session: &Session) -> Result<Vec<Finding>, Failure> {
+    let mut findings = Vec::new();
+    if let Err(error) = once::runtime()?.block_on(session.check()) {
+        findings.push(of_failure("store", error.into()));
+    }
+    findings.extend(app::other_experiment(session));
+    findings.extend(app::other_store(session));
+    findings.extend(app::env_files(session));
+    findings.extend(app::other_databases(session));
+    Ok(findings)
+}
+
+fn of_failure(check: &'static str, failure: Failure) -> Finding {
+    let cure = failure
+        .hint
+        .unwrap_or_else(|| "tracemark status".to_owned());
+    Finding::new(check, &failure.message, &cure)
+}

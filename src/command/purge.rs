@@ -1,0 +1,130 @@
+//! `tracemark down --purge`: removes everything that tracemark ever wrote on this machine.
+
+use std::path::{Path, PathBuf};
+
+use super::take_back::{self, Snapshot, place_of, remove};
+use super::{Context, answer, daemon, here, service};
+use crate::error::Failure;
+use crate::fs_util::printable;
+use crate::paths::Paths;
+use crate::written::{Entry, Written, remove_empty};
+
+/// What lies in a state directory that somebody else made.
+const STATE_FILES: [&str; 12] = [
+    "daemon.lock",
+    "daemon.json",
+    "daemon.log",
+    "daemon.log.old",
+    "ledger.sqlite",
+    "ledger.sqlite-journal",
+    "ledger.sqlite-wal",
+    "ledger.sqlite-shm",
+    "ledger.unusable",
+    "repositories",
+    "run",
+    "written",
+];
+
+/// What was done, and what is left to a person.
+#[derive(Debug, Default)]
+struct Report {
+    removed: Vec<String>,
+    left: Vec<String>,
+}
+
+pub(super) fn run(context: &Context) -> Result<(), Failure> {
+    let paths = &context.paths;
+    let list = Written::of(paths);
+    let mut report = Report::default();
+    if service::remove_units(context)? {
+        report.removed.push("the units of systemd".to_owned());
+    }
+    daemon::end_detached(context)?;
+    let here = here().ok();
+    let here = here.as_ref().map(|worktree| worktree.common_dir.as_path());
+    for mut entry in list.entries(&context.registry()) {
+        repository(&list, &mut entry, here, &mut report)?;
+    }
+    let made = list.made_dirs();
+    for dir in runtime_dirs(paths) {
+        remove(&dir.join("api.sock"))?;
+        remove_empty(&dir);
+    }
+    own_dirs(paths, made.contains(&paths.state), &mut report)?;
+    for dir in made.iter().rev() {
+        remove_empty(dir);
+    }
+    if paths.config.exists() {
+        report.left.push(format!(
+            "{}: you wrote what is in it",
+            paths.config.display()
+        ));
+    }
+    answer(&text(&report))
+}
+
+fn repository(
+    list: &Written,
+    entry: &mut Entry,
+    here: Option<&Path>,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let place = place_of(entry, here);
+    // What bears our marks is ours in whatever repository lies there by now.
+    let old = Some(entry.common_dir.clone()).filter(|dir| dir.join("HEAD").exists());
+    let mut places: Vec<PathBuf> = place.iter().cloned().chain(old).collect();
+    places.dedup();
+    for place in &places {
+        take_back::repository(list, entry, place, Snapshot::Removed)?;
+        report.removed.push(format!(
+            "hooks, excludes, env files and snapshots in {}",
+            place.display()
+        ));
+    }
+    if place.is_none() {
+        report.left.push(format!(
+            "{} is gone; if it was moved: tracemark down --purge, in its new place",
+            entry.common_dir.display()
+        ));
+    }
+    Ok(())
+}
+
+fn runtime_dirs(paths: &Paths) -> impl Iterator<Item = PathBuf> {
+    let sockets = paths.sockets().into_iter();
+    sockets.filter_map(|socket| Some(socket.parent()?.to_owned()))
+}
+
+/// The state directory whole where it is ours, and what can be made again where it is nobody else's.
+fn own_dirs(paths: &Paths, is_made: bool, report: &mut Report) -> Result<(), Failure> {
+    if paths.state.exists() {
+        report.removed.push(paths.state.display().to_string());
+    }
+    if is_made || !paths.is_separate {
+        remove(&paths.state)?;
+    }
+    for name in STATE_FILES {
+        remove(&paths.state.join(name))?;
+    }
+    if !paths.is_separate && paths.cache.exists() {
+        remove(&paths.cache)?;
+        report.removed.push(paths.cache.display().to_string());
+    }
+    Ok(())
+}
+
+fn text(report: &Report) -> String {
+    let lines = |title: &str, lines: &[String]| -> String {
+        let line = |line: &String| format!("{title:<8} {}\n", printable(line));
+        lines.iter().map(line).collect()
+    };
+    let nothing = if report.removed.is_empty() {
+        "nothing of tracemark was found on this machine\n"
+    } else {
+        ""
+    };
+    lines("removed", &report.removed)
+        + nothing
+        + &lines("left", &report.left)
+        + "left     LoggedModels and traces in their stores, databases that MLflow made, and what tracemark restore wrote\n"
+}

@@ -1,0 +1,344 @@
+//! Does everything in a store that refers to a version lead to its code and keep it from being removed?
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::python::{look, run_script, server, sqlite_store, support};
+use crate::world::{World, wait_until};
+
+/// The ways of `tests/support/refer.py`.
+const WAYS: [&str; 10] = [
+    "trace",
+    "trashed_trace",
+    "run_input",
+    "run_output",
+    "deleted_run",
+    "resumed_run",
+    "metric",
+    "registered",
+    "untagged",
+    "prompt",
+];
+
+/// A tracked repository, and a version for each text of `app.py`.
+struct Past {
+    world: World,
+    store: String,
+    experiment: String,
+}
+
+impl Past {
+    fn new(world: World, store: &str, experiment: &str) -> Self {
+        world
+            .tracemark(&["up", "--store", store, "--experiment", experiment])
+            .ok();
+        Self {
+            world,
+            store: store.to_owned(),
+            experiment: experiment.to_owned(),
+        }
+    }
+
+    fn told(&self, arguments: &[&str]) -> String {
+        self.world.tracemark(arguments).ok()
+    }
+
+    fn version(&self, text: &str) -> String {
+        self.world.write("app.py", format!("print({text:?})\n"));
+        self.told(&["active"]).trim().to_owned()
+    }
+
+    /// Has MLflow's own client refer to LoggedModels; returns what each way made.
+    fn refer(&self, ways: &BTreeMap<&str, String>) -> Value {
+        let mut env = self.world.vars().clone();
+        env.insert("MLFLOW_TRACKING_URI".into(), self.store.clone());
+        env.insert("MLFLOW_EXPERIMENT_NAME".into(), self.experiment.clone());
+        env.insert("REFER".into(), json!(ways).to_string());
+        run_script(&support("refer.py"), &env, self.world.base())
+    }
+
+    fn exists(&self, model: &str) -> bool {
+        let id = look(&self.store, &["experiment", &self.experiment])["experiment_id"].clone();
+        let models = look(&self.store, &["models", id.as_str().unwrap()]);
+        let mut models = models.as_array().unwrap().iter();
+        models.any(|one| one["model_id"] == model)
+    }
+}
+
+fn only_what_nothing_refers_to_goes(past: &Past) {
+    let ways: BTreeMap<_, _> = WAYS.map(|way| (way, past.version(way))).into();
+    let unused = past.version("unused");
+    let active = past.version("active");
+    let made = past.refer(&ways);
+
+    let listed = past.told(&["gc", "--keep", "0s"]);
+    assert!(listed.contains(&unused), "{listed}");
+    for (way, model) in ways.iter().chain([(&"active", &active)]) {
+        assert!(!listed.contains(model), "{way} in {listed}");
+    }
+    let removed = past.told(&["gc", "--keep", "0s", "--yes"]);
+    assert!(removed.contains("removed 1 LoggedModels"), "{removed}");
+    assert!(!past.exists(&unused));
+    for (way, model) in &ways {
+        assert!(past.exists(model), "{way}: {made}");
+    }
+
+    let trace = made["trace"].as_str().unwrap();
+    let shown = past.told(&["show", trace]);
+    assert!(
+        shown.contains(&ways["trace"]) && shown.contains("1 traces, 0 runs"),
+        "{shown}"
+    );
+    let shown = past.told(&["show", &ways["run_input"]]);
+    assert!(shown.contains("0 traces, 1 runs"), "{shown}");
+    past.told(&["restore", trace, "../then"]);
+    let restored = std::fs::read_to_string(past.world.base().join("then/app.py")).unwrap();
+    assert_eq!(restored, "print(\"trace\")\n");
+    let short = &ways["trace"][..10];
+    wait_until("the store counts traces in time", || {
+        let listed = past.told(&["log"]);
+        let mut lines = listed.lines();
+        let counted = lines.any(|line| line.contains(short) && line.contains("1 trace"));
+        counted.then_some(())
+    });
+}
+
+#[test]
+fn on_a_server_every_kind_of_reference_keeps_a_version_and_leads_to_its_code() {
+    let past = Past::new(World::with_commit(), server(), "references");
+    only_what_nothing_refers_to_goes(&past);
+}
+
+#[test]
+fn on_mlflows_sqlite_file_every_kind_of_reference_keeps_a_version_and_leads_to_its_code() {
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    only_what_nothing_refers_to_goes(&Past::new(world, &store, "references"));
+}
+
+/// Another person's clone, with another home and another ledger.
+fn clone_of(origin: &World) -> World {
+    let world = World::without_repository();
+    let (from, to) = (origin.repo(), world.repo());
+    world.git(&["clone", "-q", from.to_str().unwrap(), to.to_str().unwrap()]);
+    world
+}
+
+fn what_another_machine_made_is_found_by_its_code(store: &str, experiment: &str) {
+    let theirs = Past::new(World::with_commit(), store, experiment);
+    let ours = Past::new(clone_of(&theirs.world), store, experiment);
+    let theirs_head = |past: &Past| past.world.git(&["rev-parse", "HEAD"]);
+
+    // Not committed when the trace was made, committed and fetched later.
+    let committed = theirs.version("soon committed");
+    let never = theirs.version("never committed");
+    let made = theirs.refer(&WAYS.map(|way| (way, committed.clone())).into());
+    let trace = made["trace"].as_str().unwrap();
+    let first = theirs_head(&theirs);
+    theirs.world.write("app.py", "print(\"soon committed\")\n");
+    theirs.world.commit("what was traced");
+    // A clean version whose commit is replaced by another with the same code.
+    theirs.world.write("new.py", "new\n");
+    theirs.world.commit("as it was first");
+    let replaced = theirs.told(&["active"]).trim().to_owned();
+    theirs
+        .world
+        .git(&["commit", "-q", "--amend", "-m", "as it is now"]);
+    let amended = theirs_head(&theirs);
+
+    let shown = ours.told(&["show", &never]);
+    assert!(shown.contains("not kept on this machine"), "{shown}");
+    ours.world
+        .tracemark(&["restore", trace, "../early"])
+        .failed(1, "not kept on this machine");
+    ours.world.git(&["fetch", "-q"]);
+
+    let shown = ours.told(&["show", trace]);
+    assert!(shown.contains(&committed), "{shown}");
+    assert!(
+        shown.contains("what was traced") && shown.contains("M app.py"),
+        "{shown}"
+    );
+    let said = ours.told(&["restore", trace, "../traced"]);
+    assert!(
+        said.contains(&first[..12]),
+        "at the version's own commit: {said}"
+    );
+    let at = |dir: &str, file: &str| {
+        std::fs::read_to_string(ours.world.base().join(dir).join(file)).unwrap()
+    };
+    assert_eq!(at("traced", "app.py"), "print(\"soon committed\")\n");
+    assert_eq!(
+        ours.world
+            .git(&["-C", "../traced", "status", "--porcelain"]),
+        "M app.py"
+    );
+    assert_eq!(
+        ours.told(&["show", &format!("{trace}:app.py")]),
+        "print(\"soon committed\")\n"
+    );
+    assert!(
+        ours.told(&["diff", trace, "HEAD"])
+            .contains("-print(\"soon committed\")")
+    );
+    let said = ours.told(&["restore", &replaced, "../replaced"]);
+    assert!(said.contains(&amended[..12]), "{said}");
+    assert_eq!(at("replaced", "new.py"), "new\n");
+    assert_eq!(
+        ours.world
+            .git(&["-C", "../replaced", "status", "--porcelain"]),
+        ""
+    );
+    ours.world
+        .tracemark(&["restore", &never, "../never"])
+        .failed(1, "not kept on this machine");
+
+    // None of it is ours to remove.
+    let listed = ours.told(&["gc", "--keep", "0s"]);
+    assert!(!listed.contains("LoggedModel "), "{listed}");
+}
+
+#[test]
+fn on_a_server_what_another_machine_made_is_found_by_its_code() {
+    what_another_machine_made_is_found_by_its_code(server(), "two_machines");
+}
+
+#[test]
+fn on_mlflows_sqlite_file_what_another_machine_made_is_found_by_its_code() {
+    let dir = tempfile::tempdir().unwrap();
+    what_another_machine_made_is_found_by_its_code(&sqlite_store(dir.path()), "two_machines");
+}
+
+impl Past {
+    fn limits(&self, text: &str) {
+        let dir = self.world.base().join("home/.config/tracemark");
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join("config.toml"), format!("[snapshots]\n{text}\n")).unwrap();
+    }
+
+    /// What the LoggedModel itself says of its code.
+    fn says(&self, model: &str) -> String {
+        let model = look(&self.store, &["model", model]);
+        let said = &model["tags"]["tracemark.restorable"];
+        said.as_str().unwrap_or_default().to_owned()
+    }
+
+    #[track_caller]
+    fn comes_to_say(&self, model: &str, said: &str) {
+        wait_until("the LoggedModel says how its code is kept", || {
+            (self.says(model) == said).then_some(())
+        });
+    }
+}
+
+fn past_in_a_file() -> Past {
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    Past::new(world, &store, "Default")
+}
+
+#[test]
+fn a_version_that_could_not_be_kept_says_so_until_it_is() {
+    let past = past_in_a_file();
+    past.limits("quota = \"100B\"");
+    let first = past.version("first");
+    past.comes_to_say(&first, "false");
+    let status = past.world.status();
+    assert_eq!(status["restorable"], "false", "{status}");
+    let why = status["not_kept"].as_str().unwrap();
+    assert!(why.contains("quota of 100 bytes"), "{why}");
+    let text = past.told(&["status"]);
+    assert!(
+        text.contains("kept    no: the snapshots have reached"),
+        "{text}"
+    );
+    assert!(past.told(&["show", &first]).contains("no: its code"));
+
+    past.limits("quota = \"1GiB\"");
+    past.version("second");
+    assert_eq!(past.version("first"), first);
+    past.comes_to_say(&first, "true");
+    assert!(past.told(&["show", &first]).contains("yes, every file"));
+    let status = past.world.status();
+    assert_eq!(status["restorable"], "true", "{status}");
+    assert_eq!(status["not_kept"], Value::Null, "{status}");
+    assert!(!past.told(&["status"]).contains("kept "));
+
+    past.world.write(".env", "TOKEN=1\n");
+    let partly = past.told(&["active"]).trim().to_owned();
+    past.comes_to_say(&partly, "partial");
+    let text = past.told(&["status"]);
+    let why = "kept    in part: 1 file is not kept: .env (looks like a secret)";
+    assert!(text.contains(why), "{text}");
+}
+
+#[test]
+fn a_version_whose_snapshot_is_removed_says_so_and_stays_where_it_cannot() {
+    let past = past_in_a_file();
+    let [first, second] = ["first", "second"].map(|text| past.version(text));
+    let last = past.version("last");
+    for model in [&first, &second, &last] {
+        past.comes_to_say(model, "true");
+    }
+    past.limits("keep = \"0s\"");
+    let file = past.world.base().join("mlflow.db");
+    let away = past.world.base().join("away.db");
+    std::fs::rename(&file, &away).unwrap();
+    let said = past.world.tracemark(&["gc", "--yes"]);
+    assert!(said.stdout.contains("and 0 snapshots"), "{said:?}");
+    assert_eq!(said.code, Some(6), "{said:?}");
+    std::fs::rename(&away, &file).unwrap();
+    assert!(past.told(&["show", &first]).contains("yes, every file"));
+
+    past.told(&["gc", "--yes"]);
+    for (model, said) in [(&first, "false"), (&second, "false"), (&last, "true")] {
+        assert_eq!(past.says(model), said);
+    }
+    assert!(past.told(&["show", &first]).contains("no: its code"));
+    past.world
+        .tracemark(&["restore", &first, "../gone"])
+        .failed(1, "not kept on this machine");
+    // It is kept again when it is seen again.
+    assert_eq!(past.version("first"), first);
+    past.comes_to_say(&first, "true");
+}
+
+/// A git on the PATH that fails as if the disk were full when it is to do that.
+fn break_git(world: &mut World, subcommand: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let found = world.command("sh").args(["-c", "command -v git"]).output();
+    let real = String::from_utf8(found.unwrap().stdout).unwrap();
+    let bin = world.base().join(format!("without-{subcommand}"));
+    std::fs::create_dir(&bin).unwrap();
+    let script = format!(
+        "#!/bin/sh\nfor word; do [ \"$word\" = {subcommand} ] && echo 'fatal: no space left' >&2 && exit 128; done\nexec {} \"$@\"\n",
+        real.trim()
+    );
+    std::fs::write(bin.join("git"), script).unwrap();
+    std::fs::set_permissions(bin.join("git"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", bin.display(), world.vars()["PATH"]);
+    world.set("PATH", &path);
+}
+
+#[test]
+fn a_restore_that_fails_half_way_leaves_neither_directory_nor_worktree() {
+    let mut past = past_in_a_file();
+    let model = past.version("edited");
+    let before = past.world.git(&["worktree", "list"]);
+    for subcommand in ["read-tree", "cat-file"] {
+        let path = past.world.vars()["PATH"].clone();
+        break_git(&mut past.world, subcommand);
+        let said = past.world.tracemark(&["restore", &model, "../half"]);
+        assert_eq!(said.stdout, "", "{said:?}");
+        assert_ne!(said.code, Some(0), "{said:?}");
+        past.world.set("PATH", &path);
+        assert!(!past.world.base().join("half").exists(), "{subcommand}");
+        assert_eq!(
+            past.world.git(&["worktree", "list"]),
+            before,
+            "{subcommand}"
+        );
+    }
+    past.told(&["restore", &model, "../half"]);
+}

@@ -1,0 +1,376 @@
+//! Does `down --purge` leave the machine as it was found, byte for byte, and `up --dry-run` untouched?
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::python::sqlite_store;
+use crate::world::{Said, World, is_alive, wait_until};
+
+/// A file, link or directory: its mode, its bytes, and the time of what is no directory.
+type Thing = (u32, Vec<u8>, Option<SystemTime>);
+
+/// Everything below the world: home, runtime directory, repositories, what lies beside them. What goes while we look (a daemon
+/// keeps code in directories that it renames) is left out.
+fn machine(world: &World) -> BTreeMap<PathBuf, Thing> {
+    let mut things = BTreeMap::new();
+    let mut waiting = vec![world.base().to_owned()];
+    while let Some(dir) = waiting.pop() {
+        let Ok(entries) = std::fs::read_dir(dir) else {
+            continue;
+        };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            let Ok(metadata) = path.symlink_metadata() else {
+                continue;
+            };
+            let (bytes, time) = if metadata.is_dir() {
+                waiting.push(path.clone());
+                (Vec::new(), None)
+            } else if metadata.is_symlink() {
+                let target = std::fs::read_link(&path).unwrap();
+                (target.into_os_string().into_encoded_bytes(), None)
+            } else if metadata.is_file() {
+                (
+                    std::fs::read(&path).unwrap_or_default(),
+                    metadata.modified().ok(),
+                )
+            } else {
+                (Vec::new(), None)
+            };
+            things.insert(path, (metadata.permissions().mode(), bytes, time));
+        }
+    }
+    things
+}
+
+/// Compares name by name, so that a failure says which.
+#[track_caller]
+fn assert_same(before: &BTreeMap<PathBuf, Thing>, after: &BTreeMap<PathBuf, Thing>) {
+    let differs = |path: &&PathBuf| before.get(*path) != after.get(*path);
+    let names: std::collections::BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    let wrong: Vec<_> = names.into_iter().filter(differs).collect();
+    let detail: Vec<_> = wrong
+        .iter()
+        .map(|path| (path, before.get(*path), after.get(*path)))
+        .take(3)
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:?}\n{detail:?}");
+}
+
+/// What is easily damaged: hooks of ones own in every shape, an exclude file without a last line end and with a mode of
+/// its own, times long ago.
+fn with_things_of_ones_own(world: &World) {
+    let git = world.repo().join(".git");
+    std::fs::create_dir_all(git.join("hooks")).unwrap();
+    let mode = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    world.write(
+        ".git/hooks/post-commit",
+        "#!/bin/bash\necho mine\nexec true",
+    );
+    mode(&git.join("hooks/post-commit"), 0o750);
+    world.write(".git/hooks/post-merge", "#!/bin/sh\n");
+    mode(&git.join("hooks/post-merge"), 0o711);
+    world.write(".git/hooks/post-rewrite", [0x7f, b'E', b'L', b'F', 0, 1]);
+    world.write(".git/info/exclude", "*.log");
+    mode(&git.join("info/exclude"), 0o600);
+    for name in ["hooks/post-commit", "hooks/post-merge", "info/exclude"] {
+        let long_ago = SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1_500_000_000_250);
+        let file = std::fs::File::open(git.join(name)).unwrap();
+        file.set_times(std::fs::FileTimes::new().set_modified(long_ago))
+            .unwrap();
+    }
+}
+
+/// Again and again, as the daemon may write while a directory is emptied.
+fn remove(dir: &Path) {
+    wait_until("the directory is gone", || {
+        drop(std::fs::remove_dir_all(dir));
+        (!dir.exists()).then_some(())
+    });
+}
+
+/// The store is a file beside the repository, which is there before.
+fn world_with_store() -> (World, String) {
+    let mut world = World::with_commit();
+    let store = sqlite_store(world.base());
+    let tracking = store.clone();
+    world.set("MLFLOW_TRACKING_URI", &tracking);
+    (world, store)
+}
+
+fn store_file(world: &World) -> impl Fn(&PathBuf, &mut Thing) -> bool + use<> {
+    let base = world.base().to_owned();
+    move |path, _| !(path.parent() == Some(&base) && path.to_string_lossy().contains(".db"))
+}
+
+/// The LoggedModels that were made stay in the store, whose file is left out.
+fn snapshot(world: &World) -> BTreeMap<PathBuf, Thing> {
+    let mut things = machine(world);
+    things.retain(store_file(world));
+    things
+}
+
+#[test]
+fn purge_leaves_every_byte_mode_name_and_time_as_it_was_before_up() {
+    let (world, _) = world_with_store();
+    with_things_of_ones_own(&world);
+    let before = snapshot(&world);
+    world.tracemark(&["up"]).ok();
+    world.tracemark(&["params", "set", "llm=gpt"]).ok();
+    world.write(".tracemark.toml", "env_copy = true\n");
+    world.tracemark(&["up"]).ok();
+    world.tracemark(&["active"]).ok();
+    assert!(world.repo().join(".tracemark/env").exists());
+    assert!(world.repo().join(".git/tracemark/snapshots").exists());
+    std::fs::remove_file(world.repo().join(".tracemark.toml")).unwrap();
+    let pid = world.daemon_pid().unwrap();
+    let said = world.tracemark(&["down", "--purge"]).ok();
+    assert!(said.contains("LoggedModels and traces"), "{said}");
+    assert!(!is_alive(pid), "the daemon is part of what goes");
+    assert_same(&before, &snapshot(&world));
+    let again = world.tracemark(&["down", "--purge"]).ok();
+    assert!(again.contains("nothing of tracemark was found"), "{again}");
+    assert_same(&before, &snapshot(&world));
+}
+
+#[test]
+fn purge_knows_what_an_earlier_down_left_behind_and_what_ran_without_up() {
+    let (world, _) = world_with_store();
+    let before = snapshot(&world);
+    world.tracemark(&["active", "--once"]).ok();
+    world.tracemark(&["up"]).ok();
+    world.tracemark(&["down"]).ok();
+    assert!(world.repo().join(".git/tracemark/snapshots").exists());
+    world.tracemark(&["down", "--purge"]).ok();
+    assert_same(&before, &snapshot(&world));
+}
+
+#[test]
+fn purge_cleans_linked_worktrees_and_repositories_without_hooks_or_info_directory() {
+    let (world, _) = world_with_store();
+    for dir in ["hooks", "info"] {
+        std::fs::remove_dir_all(world.repo().join(".git").join(dir)).unwrap();
+    }
+    world.add_worktree(&world.base().join("side"));
+    let before = snapshot(&world);
+    world.tracemark(&["up"]).ok();
+    let linked = world.repo().join(".git/worktrees/side/tracemark/env");
+    wait_until("the linked worktree is tracked too", || {
+        linked.exists().then_some(())
+    });
+    world.tracemark(&["down", "--purge"]).ok();
+    assert_same(&before, &snapshot(&world));
+}
+
+#[test]
+fn purge_finds_a_repository_that_was_renamed_and_names_one_that_is_gone() {
+    let (world, _) = world_with_store();
+    let other = world.base().join("other");
+    world.git(&["clone", "-q", ".", other.to_str().unwrap()]);
+    let before = snapshot(&world);
+    world.tracemark(&["up"]).ok();
+    let mut up = world.command(env!("CARGO_BIN_EXE_tracemark"));
+    Said::of(&up.arg("up").current_dir(&other).output().unwrap()).ok();
+    let moved = world.base().join("renamed");
+    std::fs::rename(world.repo(), &moved).unwrap();
+    remove(&other);
+    let said = world.tracemark(&["down", "--purge"]).ok();
+    let gone = format!("{} is gone", other.join(".git").display());
+    assert!(said.contains(&gone), "{said}");
+    std::fs::rename(&moved, world.repo()).unwrap();
+    let mut before = before;
+    before.retain(|path, _| !path.starts_with(&other));
+    assert_same(&before, &snapshot(&world));
+}
+
+#[test]
+fn down_works_in_a_repository_that_was_moved_and_for_one_that_is_gone() {
+    let (world, _) = world_with_store();
+    let before = snapshot(&world);
+    world.tracemark(&["up"]).ok();
+    let far = world.base().join("far/away/from/here");
+    std::fs::create_dir_all(far.parent().unwrap()).unwrap();
+    std::fs::rename(world.repo(), &far).unwrap();
+    let mut down = world.command(env!("CARGO_BIN_EXE_tracemark"));
+    Said::of(&down.arg("down").current_dir(&far).output().unwrap()).ok();
+    std::fs::rename(&far, world.repo()).unwrap();
+    std::fs::remove_dir_all(world.base().join("far")).unwrap();
+    std::fs::remove_dir_all(world.repo().join(".git/tracemark")).unwrap();
+    let inside = |things: BTreeMap<PathBuf, Thing>| -> BTreeMap<PathBuf, Thing> {
+        let repo = world.repo();
+        things
+            .into_iter()
+            .filter(|(path, _)| path.starts_with(&repo))
+            .collect()
+    };
+    assert_same(&inside(before), &inside(snapshot(&world)));
+
+    world.tracemark(&["up"]).ok();
+    remove(&world.repo());
+    let gone = world.repo();
+    let mut down = world.command(env!("CARGO_BIN_EXE_tracemark"));
+    down.arg("down").arg(&gone).current_dir(world.base());
+    Said::of(&down.output().unwrap()).ok();
+    let records = world.state_dir().join("repositories");
+    assert_eq!(std::fs::read_dir(records).unwrap().count(), 0);
+}
+
+#[test]
+fn purge_leaves_what_a_person_wrote_into_the_settings_and_hooks() {
+    let (world, _) = world_with_store();
+    let settings = world.base().join("home/.config/tracemark/config.toml");
+    std::fs::create_dir_all(settings.parent().unwrap()).unwrap();
+    std::fs::write(&settings, "settle = '1s'\n").unwrap();
+    world.tracemark(&["up"]).ok();
+    let hook = world.repo().join(".git/hooks/post-merge");
+    let text = std::fs::read_to_string(&hook).unwrap();
+    std::fs::write(&hook, text + "echo mine\n").unwrap();
+    let said = world.tracemark(&["down", "--purge"]).ok();
+    assert!(said.contains("you wrote what is in it"), "{said}");
+    assert!(settings.exists());
+    assert_eq!(
+        std::fs::read_to_string(&hook).unwrap(),
+        "#!/bin/sh\necho mine\n"
+    );
+}
+
+#[test]
+fn a_dry_run_writes_nothing_and_names_everything_that_up_then_writes() {
+    let (world, _) = world_with_store();
+    with_things_of_ones_own(&world);
+    let before = snapshot(&world);
+    let said = world.tracemark(&["up", "--dry-run"]).ok();
+    assert_same(&before, &snapshot(&world));
+    assert!(said.contains("  + mlflow.db\n"), "{said}");
+    assert!(
+        said.contains("leave ") && said.contains("post-rewrite"),
+        "{said}"
+    );
+    let named: Vec<PathBuf> = said
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .filter(|(verb, _)| ["make", "use", "write"].contains(verb))
+        .map(|(_, rest)| rest.trim_start().split([':', ',']).next().unwrap())
+        .map(|path| PathBuf::from(path.trim_end_matches('/')))
+        .collect();
+    let written: Vec<&str> = said
+        .lines()
+        .filter_map(|line| line.strip_prefix("  + "))
+        .collect();
+    world.tracemark(&["up"]).ok();
+    let after = snapshot(&world);
+    let changed = after
+        .iter()
+        .filter(|(path, thing)| before.get(*path) != Some(thing));
+    for (path, (_, bytes, _)) in changed {
+        let is_named = named.iter().any(|name| path.starts_with(name));
+        assert!(is_named, "{} is not in {said}", path.display());
+        if path.starts_with(world.repo().join(".git/hooks")) {
+            let text = String::from_utf8_lossy(bytes);
+            let begin = text.lines().find(|line| line.starts_with("# >>>")).unwrap();
+            assert!(written.contains(&begin), "{begin} is not in {said}");
+        }
+    }
+    let again = world.tracemark(&["up", "--dry-run"]).ok();
+    assert!(
+        !again.lines().any(|line| line.starts_with("write")),
+        "{again}"
+    );
+}
+
+#[test]
+fn up_tells_each_step_on_a_terminal_and_only_there() {
+    let (world, _) = world_with_store();
+    let script = "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)";
+    let mut python = world.command("python3");
+    python.args(["-c", script, env!("CARGO_BIN_EXE_tracemark"), "up"]);
+    let on_terminal = Said::of(&python.output().unwrap()).ok();
+    for step in ["store ", "hooks ", "daemon ", "code "] {
+        let told = on_terminal.lines().any(|line| line.starts_with(step));
+        assert!(told, "{step}: {on_terminal}");
+    }
+    let off = world.tracemark(&["up"]);
+    assert!(!off.stderr.contains("daemon "), "{off:?}");
+}
+
+#[test]
+fn up_refuses_a_repository_that_is_the_home_directory_unless_asked() {
+    let (world, _) = world_with_store();
+    let home = world.base().join("home");
+    world.git(&["init", "-q", home.to_str().unwrap()]);
+    let up = |more: &[&str]| {
+        let mut up = world.command(env!("CARGO_BIN_EXE_tracemark"));
+        up.arg("up").args(more).current_dir(&home);
+        Said::of(&up.output().unwrap())
+    };
+    let before = snapshot(&world);
+    up(&[]).failed(3, "a repository of everything");
+    assert_same(&before, &snapshot(&world));
+    up(&["--allow-home", "--dry-run"]).ok();
+}
+
+/// An interpreter of a virtual environment with an MLflow that is as old as its metadata says.
+fn with_old_mlflow(world: &World) {
+    let python = Said::of(
+        &world
+            .command("python3")
+            .args(["-m", "venv", "--without-pip", ".venv"])
+            .output()
+            .unwrap(),
+    );
+    python.ok();
+    let lib = std::fs::read_dir(world.repo().join(".venv/lib"))
+        .unwrap()
+        .next()
+        .unwrap();
+    let packages = lib.unwrap().path().join("site-packages");
+    let info = packages.join("mlflow-2.9.2.dist-info");
+    std::fs::create_dir_all(&info).unwrap();
+    std::fs::write(
+        info.join("METADATA"),
+        "Metadata-Version: 2.1\nName: mlflow\nVersion: 2.9.2\n",
+    )
+    .unwrap();
+    std::fs::create_dir_all(packages.join("mlflow")).unwrap();
+    std::fs::write(packages.join("mlflow/__init__.py"), "").unwrap();
+    world.write(".gitignore", ".venv/\n");
+}
+
+#[test]
+fn up_tells_what_would_make_tracking_useless_and_what_to_type() {
+    let mut world = World::new();
+    let store = sqlite_store(world.base());
+    world.set("MLFLOW_TRACKING_URI", &store);
+    world.set("MLFLOW_ACTIVE_MODEL_ID", "m-yesterday");
+    with_old_mlflow(&world);
+    world.write(
+        "app.py",
+        "import mlflow\nmlflow.set_experiment('support')\n",
+    );
+    world.write(".env", "MLFLOW_TRACKING_URI=http://localhost:5000\n");
+    let said = world.tracemark(&["up"]);
+    let told = |cause: &str, cure: &str| {
+        let mut lines = said.stderr.lines().skip_while(|line| !line.contains(cause));
+        assert!(lines.next().is_some(), "{cause}: {said:?}");
+        let line = lines.next().unwrap();
+        assert!(
+            line.starts_with("  try: ") && line.contains(cure),
+            "{said:?}"
+        );
+    };
+    told(
+        "exports MLFLOW_ACTIVE_MODEL_ID",
+        "unset MLFLOW_ACTIVE_MODEL_ID",
+    );
+    told("no commit yet", "git commit");
+    told("MLflow is 2.9.2", "pip install 'mlflow>=3.1'");
+    told("app.py:2 sets the experiment", "--experiment support");
+    told(
+        ".env sets MLFLOW_TRACKING_URI",
+        "take MLFLOW_TRACKING_URI out",
+    );
+}

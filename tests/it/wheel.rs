@@ -1,0 +1,175 @@
+//! The Python package: does each new interpreter below `exec` get the id of its own code? The package is put on the path as the
+//! wheel's files lie; the wheel itself is built and installed by the host suite.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::python::{python, run_fresh, sqlite_store, support};
+use crate::world::{Said, World};
+
+/// A world whose Python finds the package and its `.pth` file as in site-packages.
+fn with_package() -> World {
+    let mut world = World::with_commit();
+    let site = world.base().join("site");
+    std::fs::create_dir(&site).unwrap();
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("python");
+    for (from, to) in [
+        ("tracemark", "tracemark"),
+        ("tracemark.data/purelib/tracemark.pth", "tracemark.pth"),
+    ] {
+        std::os::unix::fs::symlink(ours.join(from), site.join(to)).unwrap();
+    }
+    let custom = world.base().join("custom");
+    std::fs::create_dir(&custom).unwrap();
+    let text = format!(
+        "import site; site.addsitedir({:?})\n",
+        site.to_str().unwrap()
+    );
+    std::fs::write(custom.join("sitecustomize.py"), text).unwrap();
+    world.set("PYTHONPATH", custom.to_str().unwrap());
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    world
+}
+
+const SHOW: &str =
+    "import os; print('[' + os.environ.get('MLFLOW_ACTIVE_MODEL_ID', 'unset') + ']')";
+
+fn below_exec(world: &World, script: &str, arguments: &[&str]) -> Said {
+    let mut command = world.command(env!("CARGO_BIN_EXE_tracemark"));
+    command.args(["exec", "--", "sh", "-c", script]).arg("sh");
+    command.args(arguments).env("PYTHON", python());
+    Said::of(&command.output().unwrap())
+}
+
+#[test]
+fn an_app_that_uvicorn_reloads_is_never_linked_to_other_code_than_runs() {
+    let world = with_package();
+    let mut command = world.command(python());
+    command
+        .arg(support("reload.py"))
+        .args([env!("CARGO_BIN_EXE_tracemark"), "uvicorn", "3"])
+        .env("MLFLOW_DB", world.base().join("mlflow.db"));
+    let seen = run_fresh(command);
+    assert_eq!(seen["wrong"], 0, "{seen}");
+    // An interpreter waits two seconds for its id: where the machine is too busy for that, it has none.
+    assert!(
+        seen["unlinked"].as_u64().unwrap() < seen["traces"].as_u64().unwrap(),
+        "{seen}"
+    );
+    assert_eq!(seen["revisions"], 4, "{seen}");
+}
+
+#[test]
+fn each_interpreter_below_exec_asks_again_before_user_code_runs() {
+    let world = with_package();
+    let before = world.tracemark(&["active"]).ok();
+    let script = "echo 'print(2)' > app.py; exec \"$PYTHON\" -c \"$1\"";
+    let after = below_exec(&world, script, &[SHOW]).ok();
+    let expected = world.tracemark(&["active"]).ok();
+    assert_ne!(before, expected);
+    assert_eq!(after, format!("[{}]\n", expected.trim()));
+}
+
+#[test]
+fn interpreters_that_leave_things_out_start_and_ask_all_the_same() {
+    let world = with_package();
+    let id = world.tracemark(&["active"]).ok();
+    let module = "import sys; sys.path.insert(0, sys.argv[1]); import tracemark._start; ";
+    let site = world.base().join("site");
+    let site = site.to_str().unwrap();
+    // -I, -E and -S keep our PYTHONPATH out, so the module is imported as the .pth file would.
+    for flags in ["-I", "-E", "-S", "-s -B"] {
+        let script = format!("exec env -u HOME \"$PYTHON\" {flags} -c \"$1\" \"$2\" 2>&-");
+        let said = below_exec(&world, &script, &[&format!("{module}{SHOW}"), site]);
+        assert_eq!(said.ok(), format!("[{}]\n", id.trim()), "{flags}");
+    }
+}
+
+#[test]
+fn an_interpreter_without_an_answer_has_no_id_rather_than_an_old_one() {
+    let world = with_package();
+    let script = "export TRACEMARK_SOCKET=\"$2\"; exec \"$PYTHON\" -c \"$1\" 2>&1";
+    let dead = world.base().join("dead.sock");
+    let said = below_exec(&world, script, &[SHOW, dead.to_str().unwrap()]);
+    assert_eq!(said.ok(), "[]\n");
+    // One that takes connections and says nothing is given up.
+    let silent = world.base().join("silent.sock");
+    let _listener = std::os::unix::net::UnixListener::bind(&silent).unwrap();
+    let said = below_exec(&world, script, &[SHOW, silent.to_str().unwrap()]);
+    assert_eq!(said.ok(), "[]\n");
+    // Another store than the one that `exec` passed on.
+    let script = "export TRACEMARK_STORE=other; exec \"$PYTHON\" -c \"$1\" 2>&1";
+    assert_eq!(below_exec(&world, script, &[SHOW]).ok(), "[]\n");
+}
+
+#[test]
+fn outside_exec_the_module_is_not_even_imported() {
+    let mut world = with_package();
+    world.set("TRACEMARK_SOCKET", world.socket().to_str().unwrap());
+    world.set("MLFLOW_ACTIVE_MODEL_ID", "mine");
+    let script = "import os, sys; print(os.environ['MLFLOW_ACTIVE_MODEL_ID'], [name for name in sys.modules if 'tracemark' in name])";
+    let output = world
+        .command(python())
+        .args(["-c", script])
+        .output()
+        .unwrap();
+    assert_eq!(Said::of(&output).ok(), "mine []\n");
+}
+
+#[test]
+fn an_exec_inside_another_one_that_asks_no_daemon_leaves_no_way_to_it() {
+    let mut world = with_package();
+    let store = format!("sqlite:///{}", world.base().join("mlflow.db").display());
+    world.set("MLFLOW_TRACKING_URI", &store);
+    for name in ["TRACEMARK_SOCKET", "TRACEMARK_WORKTREE", "TRACEMARK_STORE"] {
+        world.set(name, "/outer");
+    }
+    let said = world.tracemark(&["exec", "--once", "--", "env"]).ok();
+    assert!(!said.contains("/outer"), "{said}");
+}
+
+#[test]
+fn exec_warns_of_a_reloader_only_where_the_wheel_is_missing() {
+    let world = with_package();
+    let bin = world.repo().join(".venv/bin");
+    let packages = world.repo().join(".venv/lib/python3.11/site-packages");
+    for dir in [&bin, &packages] {
+        std::fs::create_dir_all(dir).unwrap();
+    }
+    let uvicorn: PathBuf = bin.join("uvicorn");
+    std::os::unix::fs::symlink("/bin/true", &uvicorn).unwrap();
+    let run = || {
+        let mut command: Command = world.command(env!("CARGO_BIN_EXE_tracemark"));
+        command
+            .args(["exec", "--"])
+            .arg(&uvicorn)
+            .args(["app:app", "--reload"]);
+        Said::of(&command.output().unwrap())
+    };
+    let said = run();
+    assert!(
+        said.stderr.contains("--reload") && said.stderr.contains("pip install tracemark"),
+        "{said:?}"
+    );
+    std::fs::write(packages.join("tracemark.pth"), "").unwrap();
+    assert_eq!(run().stderr, "");
+}
+
+#[test]
+fn the_api_sets_and_follows_the_active_model_of_mlflow() {
+    let mut world = with_package();
+    let store = format!("sqlite:///{}", world.base().join("mlflow.db").display());
+    world.set("MLFLOW_TRACKING_URI", &store);
+    let mut command = world.command(python());
+    command
+        .arg(support("follow.py"))
+        .arg(env!("CARGO_BIN_EXE_tracemark"));
+    let said = run_fresh(command);
+    let said = said.as_object().unwrap();
+    assert_eq!(said.len(), 7);
+    assert!(
+        said.values().all(|value| value.as_bool() == Some(true)),
+        "{said:?}"
+    );
+}
