@@ -1,10 +1,6 @@
 #!/usr/bin/env bash
-# The socket answers curl.
+# The socket answers curl as its document says.
+examples=$(readlink -f "$(dirname "$0")/../examples.py")
 # shellcheck source=tests/host/world.sh
 source "$(dirname "$0")/../world.sh"
-socket=$XDG_RUNTIME_DIR/tracemark/api.sock
-answer=$(curl -sf --unix-socket "$socket" -G http://localhost/v1/active --data-urlencode "worktree=$repo" -d wait=10000)
-expect "$(python3 -c 'import json,sys; print(json.load(sys.stdin)["model_id"])' <<<"$answer")" "$id" "active"
-curl -sf --unix-socket "$socket" http://localhost/v1/status >/dev/null
-first=$(curl -sN --max-time 2 --unix-socket "$socket" -G http://localhost/v1/events --data-urlencode "worktree=$repo" | head -1 || true)
-expect "$(python3 -c 'import json,sys; print(json.load(sys.stdin)["model_id"])' <<<"$first")" "$id" "events"
+TRACEMARK_SOCKET=$XDG_RUNTIME_DIR/tracemark/api.sock python3 "$examples" "$tm"
