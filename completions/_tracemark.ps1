@@ -101,7 +101,7 @@ Register-ArgumentCompleter -Native -CommandName 'tracemark' -ScriptBlock {
             [CompletionResult]::new('--socket', '--socket', [CompletionResultType]::ParameterName, 'The daemon''s socket, instead of looking for it')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'The whole state as JSON')
             [CompletionResult]::new('--no-wait', '--no-wait', [CompletionResultType]::ParameterName, 'What is known now, without waiting')
-            [CompletionResult]::new('--full', '--full', [CompletionResultType]::ParameterName, 'Look at every file, whatever the file system told (every question does in this version)')
+            [CompletionResult]::new('--full', '--full', [CompletionResultType]::ParameterName, 'Look at every file, also where the file system told of no change')
             [CompletionResult]::new('--once', '--once', [CompletionResultType]::ParameterName, 'Read and create in this process: needs neither `up` nor a daemon')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')

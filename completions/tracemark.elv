@@ -93,7 +93,7 @@ set edit:completion:arg-completer[tracemark] = {|@words|
             cand --socket 'The daemon''s socket, instead of looking for it'
             cand --json 'The whole state as JSON'
             cand --no-wait 'What is known now, without waiting'
-            cand --full 'Look at every file, whatever the file system told (every question does in this version)'
+            cand --full 'Look at every file, also where the file system told of no change'
             cand --once 'Read and create in this process: needs neither `up` nor a daemon'
             cand -h 'Print help'
             cand --help 'Print help'

@@ -87,7 +87,7 @@ complete -c tracemark -n "__fish_tracemark_using_subcommand active" -l timeout -
 complete -c tracemark -n "__fish_tracemark_using_subcommand active" -l socket -d 'The daemon\'s socket, instead of looking for it' -r -F
 complete -c tracemark -n "__fish_tracemark_using_subcommand active" -l json -d 'The whole state as JSON'
 complete -c tracemark -n "__fish_tracemark_using_subcommand active" -l no-wait -d 'What is known now, without waiting'
-complete -c tracemark -n "__fish_tracemark_using_subcommand active" -l full -d 'Look at every file, whatever the file system told (every question does in this version)'
+complete -c tracemark -n "__fish_tracemark_using_subcommand active" -l full -d 'Look at every file, also where the file system told of no change'
 complete -c tracemark -n "__fish_tracemark_using_subcommand active" -l once -d 'Read and create in this process: needs neither `up` nor a daemon'
 complete -c tracemark -n "__fish_tracemark_using_subcommand active" -s h -l help -d 'Print help'
 complete -c tracemark -n "__fish_tracemark_using_subcommand env" -l shell -d 'For which shell or reader' -r -f -a "sh\t'POSIX shells'

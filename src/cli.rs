@@ -270,7 +270,7 @@ pub struct ActiveArgs {
     /// What is known now, without waiting
     #[arg(long)]
     pub no_wait: bool,
-    /// Look at every file, whatever the file system told (every question does in this version)
+    /// Look at every file, also where the file system told of no change
     #[arg(long, conflicts_with = "no_wait")]
     pub full: bool,
     /// Read and create in this process: needs neither `up` nor a daemon

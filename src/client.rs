@@ -58,6 +58,22 @@ pub enum ClientError {
     Refused(ProblemDetail),
 }
 
+/// How the model of the code on disk is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Question {
+    /// How long the answer may take; zero asks what is known now.
+    pub wait: Duration,
+    /// Whether every file is looked at, also where the file system told of no change.
+    pub full: bool,
+}
+
+impl Question {
+    /// Returns the usual question: what the file system told of counts.
+    pub fn within(wait: Duration) -> Self {
+        Self { wait, full: false }
+    }
+}
+
 /// A way to the daemon; nothing is connected until something is asked.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -138,14 +154,16 @@ impl Client {
         &self.socket
     }
 
-    /// Asks for the model of the code on disk, waiting at most `wait`.
+    /// Asks for the model of the code on disk.
     ///
     /// # Errors
     /// [`ClientError`] when there is no answer.
-    pub fn active(&self, worktree: &Path, wait: Duration) -> Result<Active, ClientError> {
+    pub fn active(&self, worktree: &Path, question: Question) -> Result<Active, ClientError> {
+        let Question { wait, full } = question;
         let query = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("worktree", &worktree.to_string_lossy())
             .append_pair("wait", &wait.as_millis().to_string())
+            .append_pair("full", if full { "1" } else { "0" })
             .finish();
         self.ask("GET", &format!("/v1/active?{query}"), None, wait + PATIENCE)
     }

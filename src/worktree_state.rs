@@ -59,6 +59,8 @@ pub enum Input {
         waiter: WaiterId,
         /// When an answer is due, whatever it is.
         deadline: Instant,
+        /// Whether every file is to be looked at, whatever events told.
+        full: bool,
     },
     /// Whoever asked went away.
     Left(WaiterId),
@@ -444,7 +446,11 @@ impl WorktreeState {
         let mut effects = Vec::new();
         match input {
             Input::Touched => self.touched(now),
-            Input::Asked { waiter, deadline } => self.asked(waiter, deadline, now),
+            Input::Asked {
+                waiter,
+                deadline,
+                full,
+            } => self.asked(Waiter::new(waiter, deadline), full, now),
             Input::Left(waiter) => self.waiters.retain(|known| known.id != waiter),
             Input::Read(outcome) => self.read(outcome, now, &mut effects),
             Input::Resolved(observation, outcome) => self.resolved(*observation, outcome, now),
@@ -560,12 +566,13 @@ impl WorktreeState {
         self.pass_due = Some(self.pass_due.map_or(at, |due| due.min(at)));
     }
 
-    fn asked(&mut self, waiter: WaiterId, deadline: Instant, now: Instant) {
-        self.waiters.push(Waiter::new(waiter, deadline));
-        if deadline > now {
-            self.pass_everything = true;
+    fn asked(&mut self, waiter: Waiter, full: bool, now: Instant) {
+        if waiter.deadline > now {
+            self.pass_synced = true;
+            self.pass_everything |= full;
             self.want_pass(now);
         }
+        self.waiters.push(waiter);
     }
 
     fn read(

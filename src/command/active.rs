@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::environment::{layer_for, over_kept};
 use super::{Context, answer, ask, here, json, once, pending_failure, say};
 use crate::cli::ActiveArgs;
+use crate::client::Question;
 use crate::error::Failure;
 use crate::fs_util::printable;
 use crate::protocol::Active;
@@ -20,11 +21,12 @@ pub(super) fn run(context: &Context, arguments: &ActiveArgs) -> Result<(), Failu
     } else {
         Duration::from_secs(arguments.timeout)
     };
+    let full = arguments.full;
     let active = if arguments.once {
         resolve_once(context, wait)?
     } else {
         let (worktree, record) = context.tracked()?;
-        wait_for(context, &worktree, &record, wait)?
+        wait_for(context, &worktree, &record, Question { wait, full })?
     };
     let usable = active.fresh || arguments.no_wait;
     let id = active.model_id.as_ref().filter(|_| usable);
@@ -62,11 +64,14 @@ pub(super) fn wait_for(
     context: &Context,
     worktree: &Worktree,
     record: &Record,
-    wait: Duration,
+    question: Question,
 ) -> Result<Active, Failure> {
-    let deadline = Instant::now() + wait;
+    let deadline = Instant::now() + question.wait;
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Question {
+            wait: deadline.saturating_duration_since(Instant::now()),
+            ..question
+        };
         let active = ask(context, worktree, record, left)?;
         let done = active.model_id.is_some() && active.fresh;
         if done || active.lasting || Instant::now() + RETRY >= deadline {

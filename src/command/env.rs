@@ -5,12 +5,13 @@ use std::time::Duration;
 use super::active::wait_for;
 use super::{Context, answer, json, pending_failure, warn};
 use crate::cli::{EnvArgs, Shell};
+use crate::client::Question;
 use crate::error::Failure;
 
 pub(super) fn run(context: &Context, arguments: &EnvArgs) -> Result<(), Failure> {
     let (worktree, record) = context.tracked()?;
-    let wait = Duration::from_secs(arguments.timeout);
-    let mut active = wait_for(context, &worktree, &record, wait)?;
+    let question = Question::within(Duration::from_secs(arguments.timeout));
+    let mut active = wait_for(context, &worktree, &record, question)?;
     if active.model_id.is_none() || !active.fresh {
         let failure = pending_failure(&active);
         warn(

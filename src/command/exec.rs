@@ -10,6 +10,7 @@ use super::active::resolve_once;
 use super::app_variables::{check_workspace, connection, variables};
 use super::{Context, ask, here, mlflow_setup, pending_failure, reloader, warn};
 use crate::cli::ExecArgs;
+use crate::client::Question;
 use crate::error::{Failure, FailureKind};
 use crate::mlflow::{Connection, StoreUri};
 use crate::protocol::Active;
@@ -68,9 +69,10 @@ fn find(context: &Context, arguments: &ExecArgs, program: &OsString) -> Result<A
         return resolve_once(context, wait);
     }
     let (worktree, record) = context.tracked()?;
-    let active = ask(context, &worktree, &record, wait)?;
+    let question = Question::within(wait);
+    let active = ask(context, &worktree, &record, question)?;
     if waits_for_database(&active) && has_database_made(&active, &worktree, arguments, program) {
-        return ask(context, &worktree, &record, wait);
+        return ask(context, &worktree, &record, question);
     }
     Ok(active)
 }

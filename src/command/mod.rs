@@ -43,7 +43,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::cli::{Cli, Command};
-use crate::client::{Client, ClientError};
+use crate::client::{Client, ClientError, Question};
 use crate::config::Settings;
 use crate::error::{Failure, FailureKind, chain};
 use crate::paths::Paths;
@@ -202,10 +202,10 @@ fn ask(
     context: &Context,
     worktree: &Worktree,
     record: &Record,
-    wait: Duration,
+    question: Question,
 ) -> Result<Active, Failure> {
     let why = match daemon::ensure(context, store_of(context, worktree, record).as_deref()) {
-        Ok(client) => match client.active(&worktree.root, wait) {
+        Ok(client) => match client.active(&worktree.root, question) {
             Ok(active) => return about(active, &worktree.root),
             Err(error) if error.is_over() || error.is_silence() => chain(&error),
             Err(error) => return Err(client_failure(&error)),
@@ -213,7 +213,7 @@ fn ask(
         Err(failure) => failure.message,
     };
     tracing::warn!(why, "no daemon can be had; answering in this process");
-    once::resolve(context, worktree, &record.settings, wait)
+    once::resolve(context, worktree, &record.settings, question.wait)
 }
 
 /// The tracking URI of the settings, as far as they can be read.
@@ -235,7 +235,7 @@ fn tell_daemon(context: &Context, worktree: &Worktree) {
 
 fn ask_client(client: &Client, root: &Path, wait: Duration) -> Result<Active, Failure> {
     let active = client
-        .active(root, wait)
+        .active(root, Question::within(wait))
         .map_err(|error| client_failure(&error))?;
     about(active, root)
 }

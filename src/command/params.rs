@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Context, answer, ask, json, once, pending_failure, tell_daemon, warn};
 use crate::cli::{ParamsAction, ParamsArgs};
+use crate::client::Question;
 use crate::config::{Layer, Settings};
 use crate::error::{Failure, FailureKind};
 use crate::fs_util::{printable, shell_quoted};
@@ -150,7 +151,7 @@ fn complete(
     worktree: &Worktree,
     record: &Record,
 ) -> Result<(String, BTreeMap<String, String>), Failure> {
-    let active = ask(context, worktree, record, PATIENCE)?;
+    let active = ask(context, worktree, record, Question::within(PATIENCE))?;
     let ids = active.model_id.as_ref().zip(active.experiment_id.as_ref());
     let ids = ids.and_then(|(model, experiment)| {
         Some(ActiveModel {

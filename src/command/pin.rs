@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Context, answer, ask, pending_failure, tell_daemon, warn};
 use crate::cli::PinArgs;
+use crate::client::Question;
 use crate::error::{Failure, FailureKind};
 use crate::fs_util::printable;
 use crate::mlflow::is_usable_name;
@@ -41,7 +42,7 @@ pub(super) fn unpin(context: &Context) -> Result<(), Failure> {
 fn apply(context: &Context, worktree: &Worktree, record: &Record) -> Result<(), Failure> {
     context.registry().write(record)?;
     tell_daemon(context, worktree);
-    let active = ask(context, worktree, record, PATIENCE)?;
+    let active = ask(context, worktree, record, Question::within(PATIENCE))?;
     let name = printable(active.name.as_deref().unwrap_or("not read yet"));
     let note = if active.pinned {
         " (pinned, whatever the code)"

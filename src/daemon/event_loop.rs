@@ -665,11 +665,19 @@ impl EventLoop {
     fn serve(&mut self, id: WorktreeId, request: Request) {
         match request {
             Request::Active {
-                deadline, reply, ..
+                deadline,
+                full,
+                reply,
+                ..
             } => {
                 let waiter = self.new_id();
                 self.waiters.insert(waiter, (id, reply));
-                self.input(id, Input::Asked { waiter, deadline });
+                let asked = Input::Asked {
+                    waiter,
+                    deadline,
+                    full,
+                };
+                self.input(id, asked);
                 self.forget_departed();
             }
             Request::Follow { reply, .. } => {
@@ -685,7 +693,7 @@ impl EventLoop {
             Request::Touch { reply, .. } => {
                 drop(reply.send(Ok(())));
                 self.input(id, Input::Touched);
-                self.look_at_everything(id);
+                self.look_after_events(id);
             }
             Request::Track { reply, .. } => {
                 self.queue_env(id);
@@ -695,11 +703,15 @@ impl EventLoop {
         }
     }
 
-    /// A hook may run before its events arrive: what it says counts as a touch of everything.
-    fn look_at_everything(&mut self, id: WorktreeId) {
+    /// A hook may run before its events arrive: they are waited for.
+    fn look_after_events(&mut self, id: WorktreeId) {
         let waiter = self.new_id();
-        let deadline = Instant::now() + std::time::Duration::from_millis(1);
-        self.input(id, Input::Asked { waiter, deadline });
+        let asked = Input::Asked {
+            waiter,
+            deadline: Instant::now() + std::time::Duration::from_millis(1),
+            full: false,
+        };
+        self.input(id, asked);
         self.input(id, Input::Left(waiter));
     }
 

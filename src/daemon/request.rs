@@ -14,6 +14,8 @@ pub(super) enum Request {
     Active {
         path: PathBuf,
         deadline: Instant,
+        /// Look at every file, whatever events told.
+        full: bool,
         reply: Reply<Active>,
     },
     /// The state now, then each change.

@@ -163,10 +163,12 @@ async fn active(query: &HashMap<String, String>, requests: &mpsc::Sender<Request
         (Err(refused), _) | (_, Err(refused)) => return *refused,
     };
     let deadline = Instant::now() + wait;
+    let full = query.get("full").is_some_and(|full| full == "1");
     respond(
         ask(requests, |reply| Request::Active {
             path,
             deadline,
+            full,
             reply,
         })
         .await,

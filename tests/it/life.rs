@@ -349,6 +349,7 @@ fn whoever_asks_gets_a_version_even_where_none_is_created_unasked() {
     play.give(Input::Asked {
         waiter: 7,
         deadline,
+        full: false,
     });
     play.settle();
     let (waiter, publication, fresh) = &play.answered[0];
@@ -367,6 +368,7 @@ fn a_question_is_answered_by_a_pass_that_began_after_it() {
     play.give(Input::Asked {
         waiter: 1,
         deadline,
+        full: false,
     });
     play.finish_pass();
     assert!(
@@ -380,6 +382,20 @@ fn a_question_is_answered_by_a_pass_that_began_after_it() {
 }
 
 #[test]
+fn a_question_is_read_by_what_events_told_and_a_full_one_by_every_file() {
+    for (full, depth) in [(false, Depth::Synced), (true, Depth::Everything)] {
+        let mut play = settled(Create::Settled);
+        let asked = Input::Asked {
+            waiter: 1,
+            deadline: play.now + Duration::from_secs(10),
+            full,
+        };
+        let effects = play.state.on(asked, play.now);
+        assert!(effects.contains(&Effect::Read(depth)), "{effects:?}");
+    }
+}
+
+#[test]
 fn a_store_that_is_away_is_told_at_once_and_tried_again() {
     let mut play = settled(Create::Settled);
     play.edit();
@@ -387,6 +403,7 @@ fn a_store_that_is_away_is_told_at_once_and_tried_again() {
     play.give(Input::Asked {
         waiter: 1,
         deadline,
+        full: false,
     });
     while play.answered.is_empty() {
         play.finish_pass();
@@ -546,6 +563,7 @@ fn a_store_that_asks_to_be_left_alone_is_left_alone_also_by_questions() {
     play.give(Input::Asked {
         waiter: 1,
         deadline,
+        full: false,
     });
     play.finish_pass();
     assert!(play.resolving.is_none());
@@ -559,6 +577,7 @@ fn a_store_that_asks_to_be_left_alone_is_left_alone_also_by_questions() {
     play.give(Input::Asked {
         waiter: 2,
         deadline,
+        full: false,
     });
     play.finish_pass();
     assert!(play.resolving.is_none());
@@ -617,6 +636,7 @@ fn a_question_that_ends_while_the_store_does_not_answer_says_so() {
     play.give(Input::Asked {
         waiter: 1,
         deadline,
+        full: false,
     });
     play.finish_pass();
     assert!(play.answered.is_empty());
@@ -718,6 +738,7 @@ fn code_that_a_program_writes_all_day_makes_no_flood_of_versions() {
     play.give(Input::Asked {
         waiter: 1,
         deadline,
+        full: false,
     });
     while play.answered.is_empty() {
         play.finish_pass();
@@ -824,7 +845,7 @@ proptest! {
                 Step::Ask(ms) => {
                     asked.insert(waiter);
                     let deadline = play.now + Duration::from_millis(*ms);
-                    play.give(Input::Asked { waiter, deadline });
+                    play.give(Input::Asked { waiter, deadline, full: n % 7 == 0 });
                 }
                 Step::Leave => if let Some(last) = asked.pop_last() { play.give(Input::Left(last)); },
                 Step::PassEnds => play.finish_pass(),
