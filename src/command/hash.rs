@@ -29,14 +29,16 @@ pub(super) fn run(context: &Context, arguments: &HashArgs) -> Result<(), Failure
     } else {
         Git::inherited()
     };
-    if !arguments.safe {
+    let outcome = if arguments.explain {
+        explain::run(context, arguments, naming, &git)
+    } else {
+        text(context, arguments, naming, &git).and_then(|text| answer(&format!("{text}\n")))
+    };
+    // A failure is one line, as scripts expect.
+    if outcome.is_ok() && !arguments.safe {
         warn_of_strangers(context);
     }
-    if arguments.explain {
-        return explain::run(context, arguments, naming, &git).map_err(Failure::in_one_line);
-    }
-    let text = text(context, arguments, naming, &git).map_err(Failure::in_one_line)?;
-    answer(&format!("{text}\n"))
+    outcome.map_err(Failure::in_one_line)
 }
 
 /// Git runs what a repository names, also one that came from elsewhere with its `.git` directory. Costs no git where its

@@ -77,6 +77,14 @@ fn hash_warns_in_a_repository_that_is_not_tracked_where_git_may_run_something() 
         "{said:?}"
     );
     assert!(canary.exists(), "the warning is true");
+    world.git(&["config", "diff.external", "false"]);
+    let failed = world.tracemark(&["hash"]);
+    assert_eq!(
+        (failed.stdout.as_str(), failed.stderr.lines().count()),
+        ("", 1),
+        "{failed:?}"
+    );
+    world.git(&["config", "--unset", "diff.external"]);
     std::fs::remove_file(&canary).unwrap();
     let safe = world.tracemark(&["hash", "--safe"]);
     assert_eq!(safe.stderr, "");
