@@ -15,12 +15,14 @@ use crate::version::{ActiveModel, Observation};
 const SETTLE_MAX: Duration = Duration::from_secs(2);
 /// While HEAD moves this often (a rebase), versions that nobody asked for wait for the last.
 const HEAD_QUIET: Duration = Duration::from_secs(1);
-/// The longest such wait.
+/// The longest such wait, where git does not say that it is in the middle of a series.
 const HEAD_QUIET_MAX: Duration = Duration::from_secs(5);
 /// The first and the longest pause between tries of a store that is down.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// A torn pass is repeated after this.
 const TORN_PAUSE: Duration = Duration::from_millis(20);
+/// A pass that git's lock of the index kept from reading is tried again after this.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// After the first change, everything is read again this much later, in case an event was lost.
 const SAFETY_PASS: Duration = Duration::from_mins(5);
 /// A change that is still being read after this (a filter that hangs, a file system that does not answer) takes the id away: nobody
@@ -89,8 +91,17 @@ pub enum Input {
 pub enum Seen {
     /// Nothing that could have changed the last observation: only ignored files were touched.
     Same,
-    /// A full reading, and what is remembered of its LoggedModel.
-    Observed(Box<Observation>, Memory),
+    /// A full reading, what is remembered of its LoggedModel, and whether git moves HEAD.
+    Observed(Box<Observation>, Memory, Series),
+}
+
+/// Whether HEAD is about to move again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Series {
+    /// Git is not known to be in the middle of anything.
+    No,
+    /// Git is in the middle of a rebase, a series of patches, cherry-picks or reverts; it may also have paused.
+    UnderWay,
 }
 
 /// How a LoggedModel that was handed out stands.
@@ -120,6 +131,8 @@ pub enum Memory {
 pub enum PassFailure {
     /// Files changed while they were read.
     Torn,
+    /// Git holds its lock of the index: it is changing the worktree. Nothing was read, what was touched is still to be told.
+    Busy,
     /// The worktree cannot be read; in one line, why.
     Broken(String),
 }
@@ -348,6 +361,8 @@ pub struct WorktreeState {
     has_begun: bool,
     waiters: Vec<Waiter>,
     pass_began: Option<Instant>,
+    /// How much the pass under way reads.
+    pass_depth: Depth,
     /// The first change that the pass under way is to tell, and the first after it began.
     reading_touch: Option<Instant>,
     unread_touch: Option<Instant>,
@@ -363,6 +378,7 @@ pub struct WorktreeState {
     last_touch: Option<Instant>,
     first_head_move: Option<Instant>,
     last_head_move: Option<Instant>,
+    series: Series,
     published: Option<Publication>,
     generation: u64,
 }
@@ -400,6 +416,7 @@ impl WorktreeState {
             has_begun: false,
             waiters: Vec::new(),
             pass_began: None,
+            pass_depth: Depth::Everything,
             reading_touch: None,
             unread_touch: None,
             is_overdue: false,
@@ -413,6 +430,7 @@ impl WorktreeState {
             last_touch: None,
             first_head_move: None,
             last_head_move: None,
+            series: Series::No,
             published: None,
             generation: 0,
         }
@@ -470,7 +488,7 @@ impl WorktreeState {
     pub fn wake_at(&self) -> Option<Instant> {
         let pass = self.pass_due.filter(|_| self.pass_began.is_none());
         let create = match (&self.resolving, &self.progress) {
-            (None, Progress::Due(at)) => Some(
+            (None, Progress::Due(at)) if !self.is_overdue => Some(
                 (*at)
                     .max(self.store_rests_until.unwrap_or(*at))
                     .max(self.last_rests_until().unwrap_or(*at)),
@@ -585,7 +603,7 @@ impl WorktreeState {
             .pass_began
             .take()
             .map_or(Duration::ZERO, |began| now.saturating_duration_since(began));
-        self.reading_touch = None;
+        let touch = self.reading_touch.take();
         self.pass_rest_until = Some(now + cost.min(PASS_PAUSE_MAX));
         if self.polling {
             self.pass_everything = true;
@@ -597,7 +615,7 @@ impl WorktreeState {
                 self.want_pass(now);
             }
             Ok(Seen::Same) => self.is_overdue = false,
-            Ok(Seen::Observed(observation, memory)) => {
+            Ok(Seen::Observed(observation, memory, series)) => {
                 for waiter in &mut self.waiters {
                     waiter.covered |= waiter.in_pass;
                 }
@@ -605,9 +623,10 @@ impl WorktreeState {
                 self.broken_tries = 0;
                 self.was_torn = false;
                 self.is_overdue = false;
-                self.observed(*observation, memory, now, effects);
+                self.observed(*observation, memory, series, now, effects);
             }
             Err(PassFailure::Torn) => self.torn(now, effects),
+            Err(PassFailure::Busy) => self.put_off(touch, now),
             // Git fails on files that come and go as it does on what it cannot read: only the second time counts.
             Err(PassFailure::Broken(_)) if self.broken.is_none() && self.broken_tries == 0 => {
                 self.broken_tries = 1;
@@ -630,6 +649,15 @@ impl WorktreeState {
         }
     }
 
+    /// While git changes the worktree, what was read last is not what is there. The pass is to come.
+    fn put_off(&mut self, touch: Option<Instant>, now: Instant) {
+        self.is_overdue = true;
+        self.unread_touch = touch.or(self.unread_touch);
+        self.pass_everything |= self.pass_depth == Depth::Everything;
+        self.pass_synced |= self.pass_depth == Depth::Synced;
+        self.want_pass(now + BUSY_PAUSE);
+    }
+
     /// Files that do not hold still may be others than those whose model is published: it is withdrawn.
     fn torn(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         self.pass_everything = true;
@@ -650,6 +678,7 @@ impl WorktreeState {
         &mut self,
         observation: Observation,
         memory: Memory,
+        series: Series,
         now: Instant,
         effects: &mut Vec<Effect>,
     ) {
@@ -661,6 +690,7 @@ impl WorktreeState {
         let head_moved = matches!(&self.last_head, LastHead::Read(last) if last != head);
         self.last_head = LastHead::Read(head.clone());
         self.last = Some(observation);
+        self.series = series;
         if head_moved {
             self.head_moved(now);
         }
@@ -799,7 +829,9 @@ impl WorktreeState {
             (Moment::Edit, _) if self.flooded => None,
             (Moment::Start, _) => Some(now),
             (Moment::Commit, _) => Some(self.after_head_moves(now)),
-            (Moment::Edit, Create::Settled) => Some(self.after_quiet(now)),
+            (Moment::Edit, Create::Settled) => {
+                Some(self.after_quiet(now).max(self.after_series(now)))
+            }
         }
     }
 
@@ -810,11 +842,19 @@ impl WorktreeState {
 
     fn after_head_moves(&self, now: Instant) -> Instant {
         match (self.first_head_move, self.last_head_move) {
+            _ if self.series == Series::UnderWay => self.after_series(now).max(now),
             (Some(first), Some(last)) if last > first => {
                 (last + HEAD_QUIET).min(first + HEAD_QUIET_MAX).max(now)
             }
             _ => now,
         }
+    }
+
+    /// What lies between two commits of a series is nobody's version.
+    fn after_series(&self, now: Instant) -> Instant {
+        let under_way = self.series == Series::UnderWay;
+        let last = self.last_head_move.filter(|_| under_way);
+        last.map_or(now, |last| last + HEAD_QUIET)
     }
 
     fn after_quiet(&self, now: Instant) -> Instant {
@@ -995,13 +1035,12 @@ impl WorktreeState {
             waiter.in_pass = true;
         }
         let synced = std::mem::take(&mut self.pass_synced);
-        effects.push(Effect::Read(
-            match (std::mem::take(&mut self.pass_everything), synced) {
-                (true, _) => Depth::Everything,
-                (false, true) => Depth::Synced,
-                (false, false) => Depth::Touched,
-            },
-        ));
+        self.pass_depth = match (std::mem::take(&mut self.pass_everything), synced) {
+            (true, _) => Depth::Everything,
+            (false, true) => Depth::Synced,
+            (false, false) => Depth::Touched,
+        };
+        effects.push(Effect::Read(self.pass_depth));
     }
 
     /// Whoever asked for code that has been read wants its version now.
@@ -1040,6 +1079,7 @@ impl WorktreeState {
             return;
         }
         let due = matches!(self.progress, Progress::Due(at) if at <= now)
+            && !self.is_overdue
             && self.last_rests_until().is_none_or(|until| until <= now);
         let next = match &self.last {
             Some(last) if due => {

@@ -345,7 +345,7 @@ impl EventLoop {
         entry.counts = eyes.reader.passes();
         entry.eyes = Some(entry.next_eyes.take().unwrap_or(eyes));
         let before = entry.state.publication().observation;
-        if let Ok(Seen::Observed(observation, memory)) = &look.outcome
+        if let Ok(Seen::Observed(observation, memory, _)) = &look.outcome
             && before.as_ref() != Some(observation.as_ref())
         {
             tracing::info!(worktree = %entry.worktree.root.display(), cause = look.cause, "read");
@@ -371,7 +371,7 @@ impl EventLoop {
                 _ => {}
             }
         }
-        if let Ok(Seen::Observed(observation, _)) = &look.outcome
+        if let Ok(Seen::Observed(observation, ..)) = &look.outcome
             && let Ok(session) = &entry.session
             && look.head_moved
         {

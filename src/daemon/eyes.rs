@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::git_at_work::Patience;
 use super::worktree_job::FileStamp;
 use crate::identity::Reading;
 use crate::identity::reader::WorktreeReader;
@@ -44,6 +45,8 @@ pub(super) struct Eyes {
     pub(super) unread: Touched,
     /// The store's file as it was at the last look.
     pub(super) store: Option<FileStamp>,
+    /// How long git's lock of the index has been waited for.
+    pub(super) patience: Patience,
     /// HEAD's reflog as it was at the last look that saw something.
     pub(super) head_log: Option<FileStamp>,
 }
@@ -64,6 +67,7 @@ impl Eyes {
             last: None,
             unread: Touched::default(),
             store: None,
+            patience: Patience::default(),
             head_log: None,
         };
         (eyes, error)

@@ -3,6 +3,7 @@
 mod churn;
 mod event_loop;
 mod eyes;
+mod git_at_work;
 mod lifecycle;
 mod load;
 mod place;

@@ -7,12 +7,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::eyes::{Eyes, Sight, cause_of, how_head_moved};
+use super::git_at_work;
 use crate::identity::reader::WorktreeReader;
 use crate::identity::{ReadError, Reading};
 use crate::repository::{IgnoreRules, Worktree, ignored_by_git};
 use crate::session::Session;
 use crate::touched::Touched;
-use crate::worktree_state::{Depth, Memory, PassFailure, Seen};
+use crate::worktree_state::{Depth, Memory, PassFailure, Seen, Series};
 
 /// What changes when a file is written, replaced, or allowed to be written: device, inode, size, times of its bytes and
 /// of its status in nanoseconds.
@@ -20,7 +21,8 @@ use crate::worktree_state::{Depth, Memory, PassFailure, Seen};
 pub(super) struct FileStamp([i128; 5]);
 
 impl FileStamp {
-    fn of(path: &Path) -> Option<Self> {
+    /// Returns the stamp; `None` for what is not there.
+    pub(super) fn of(path: &Path) -> Option<Self> {
         let file = path.metadata().ok()?;
         let time =
             |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
@@ -58,11 +60,16 @@ pub(super) fn look(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Loo
     let looked = catch_unwind(AssertUnwindSafe(|| look_unguarded(eyes, session, depth)));
     looked.unwrap_or_else(|_| {
         eyes.look_around();
-        Look {
-            outcome: Err(PassFailure::Broken(
-                "a bug of tracemark, see its log".to_owned(),
-            )),
-            touched: Touched::Everything,
+        let bug = "a bug of tracemark, see its log".to_owned();
+        Look::without_reading(PassFailure::Broken(bug))
+    })
+}
+
+impl Look {
+    fn without_reading(failure: PassFailure) -> Self {
+        Self {
+            outcome: Err(failure),
+            touched: Touched::default(),
             cause: String::new(),
             settings_changed: false,
             wrong_settings: None,
@@ -70,10 +77,14 @@ pub(super) fn look(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Loo
             head_moved: false,
             sight: None,
         }
-    })
+    }
 }
 
 fn look_unguarded(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Look {
+    let git_dir = &session.worktree.git_dir;
+    if eyes.patience.is_due(git_dir) {
+        return Look::without_reading(PassFailure::Busy);
+    }
     let is_synced = depth == Depth::Synced && eyes.is_synced();
     let (touched, sight) = eyes.take_touched();
     let is_there = session.worktree.root.join(".git").exists();
@@ -84,6 +95,7 @@ fn look_unguarded(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Look
             && only_ignored(session, &touched)
             && eyes.reader.opened_files_lie_still()
     };
+    let series = git_at_work::series(git_dir);
     let outcome = if settings_changed {
         Err(PassFailure::Torn)
     } else if depth == Depth::Touched && nothing_new() {
@@ -94,7 +106,7 @@ fn look_unguarded(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Look
         } else {
             &Touched::Everything
         };
-        observe(&mut eyes.reader, session, what)
+        observe(&mut eyes.reader, session, what, series)
     };
     if matches!(outcome, Err(PassFailure::Broken(_))) {
         eyes.look_around();
@@ -111,7 +123,7 @@ fn look_unguarded(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Look
     }
     let mut cause = cause_of(&touched, root, [common_dir, git_dir]);
     let mut head_moved = false;
-    if let Ok(Seen::Observed(observation, _)) = &outcome {
+    if let Ok(Seen::Observed(observation, ..)) = &outcome {
         let now = &observation.reading;
         head_moved = how_far_head_is(eyes, session, now);
         let before = eyes.last.replace(now.clone());
@@ -161,6 +173,7 @@ fn observe(
     reader: &mut WorktreeReader,
     session: &Arc<Session>,
     touched: &Touched,
+    series: Series,
 ) -> Result<Seen, PassFailure> {
     match reader.read(touched) {
         Ok(reading) => {
@@ -176,7 +189,7 @@ fn observe(
             } else {
                 Memory::Distrusted
             };
-            Ok(Seen::Observed(Box::new(observation), memory))
+            Ok(Seen::Observed(Box::new(observation), memory, series))
         }
         Err(ReadError::Torn) => Err(PassFailure::Torn),
         Err(error @ (ReadError::Gone(_) | ReadError::Tree(_))) => {

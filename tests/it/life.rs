@@ -11,7 +11,7 @@ use tracemark::ledger::VersionKey;
 use tracemark::version::{ActiveModel, Observation};
 use tracemark::worktree_state::{
     Depth, Effect, Input, Memory, OWED_MAX, PassFailure, Pending, Policy, Publication, Scope, Seen,
-    State, StoreFailure, Verdict, WorktreeState,
+    Series, State, StoreFailure, Verdict, WorktreeState,
 };
 
 const SETTLE: Duration = Duration::from_millis(500);
@@ -29,6 +29,9 @@ struct Play {
     /// Questions to the ledger that are not answered.
     recalls: u32,
     reading: Option<Observation>,
+    /// What the last pass that saw something saw.
+    seen: Option<Observation>,
+    series: Series,
     resolving: Option<Box<Observation>>,
     verifying: Vec<ModelId>,
     published: Vec<Publication>,
@@ -49,6 +52,8 @@ impl Play {
             ledger: Vec::new(),
             recalls: 0,
             reading: None,
+            seen: None,
+            series: Series::No,
             resolving: None,
             verifying: Vec::new(),
             published: Vec::new(),
@@ -96,7 +101,12 @@ impl Play {
                     self.resolving = Some(observation);
                 }
                 Effect::Verify { model, .. } => self.verifying.push(model.model_id),
-                Effect::Publish(publication) => self.published.push(publication),
+                Effect::Publish(publication) => {
+                    if matches!(publication.state, State::Active(_)) {
+                        assert_eq!(publication.observation, self.seen, "an id of older code");
+                    }
+                    self.published.push(publication);
+                }
                 Effect::Answer {
                     waiter,
                     publication,
@@ -151,9 +161,11 @@ impl Play {
             } else {
                 Memory::Nothing
             };
+            self.seen = Some(observation.clone());
             self.give(Input::Read(Ok(Seen::Observed(
                 Box::new(observation),
                 known,
+                self.series,
             ))));
         }
     }
@@ -168,6 +180,25 @@ impl Play {
     fn finish_verify(&mut self) {
         for model in std::mem::take(&mut self.verifying) {
             self.give(Input::Verified(model, Verdict::Stands));
+        }
+    }
+
+    fn fail_pass(&mut self, failure: PassFailure) {
+        if self.reading.take().is_some() {
+            self.give(Input::Read(Err(failure)));
+        }
+    }
+
+    fn fail_resolve(&mut self, scope: Scope, retry_after: Option<Duration>) {
+        if let Some(observation) = self.resolving.take() {
+            let failure = StoreFailure {
+                reason: "no".into(),
+                hint: "wait".into(),
+                retry_after,
+                scope,
+                lasting: false,
+            };
+            self.give(Input::Resolved(observation, Err(failure)));
         }
     }
 
@@ -191,6 +222,26 @@ impl Play {
         }
     }
 
+    /// The store says of a LoggedModel that it stands, is gone, or that an earlier one stands for the version.
+    fn verify_one(&mut self, how: u8) {
+        let Some(id) = self.verifying.pop() else {
+            return;
+        };
+        let verdict = match how {
+            0 => Verdict::Stands,
+            1 => {
+                self.known
+                    .retain(|version| !id.to_string().ends_with(&version.name));
+                Verdict::Gone
+            }
+            _ => Verdict::Later(ActiveModel {
+                model_id: id.clone(),
+                experiment_id: "0".parse().unwrap(),
+            }),
+        };
+        self.give(Input::Verified(id, verdict));
+    }
+
     fn wait(&mut self, time: Duration) {
         self.now += time;
         self.give(Input::Tick);
@@ -209,13 +260,18 @@ impl Play {
 
     /// Lets everything run to its end.
     fn settle(&mut self) {
-        for _ in 0..200 {
+        self.settle_within(Duration::from_mins(2));
+    }
+
+    /// The same, where what is next may be as far away as `pause`.
+    fn settle_within(&mut self, pause: Duration) {
+        for _ in 0..400 {
             self.finish_recalls();
             self.finish_pass();
             self.finish_resolve(true);
             self.finish_verify();
             match self.state.wake_at() {
-                Some(at) if at < self.now + Duration::from_mins(2) => {
+                Some(at) if at < self.now + pause => {
                     self.now = self.now.max(at);
                     self.give(Input::Tick);
                 }
@@ -339,6 +395,67 @@ fn a_rebase_of_many_commits_makes_few_versions() {
         "{}",
         play.known.len() - before
     );
+}
+
+#[test]
+fn a_rebase_makes_the_version_of_its_end_however_long_it_takes() {
+    let mut play = settled(Create::Settled);
+    let before = play.known.len();
+    play.series = Series::UnderWay;
+    for n in 0..500 {
+        if n % 3 == 0 {
+            // Between two commits.
+            play.edit();
+            play.finish_passes();
+        }
+        play.commit();
+        play.finish_passes();
+        play.finish_resolve(true);
+        play.wait(Duration::from_millis(100));
+    }
+    assert_eq!(play.known.len(), before);
+    play.series = Series::No;
+    play.commit();
+    play.settle();
+    assert_eq!(play.known.len(), before + 1);
+    assert!(play.ledger.is_empty());
+}
+
+#[test]
+fn a_rebase_that_pauses_gets_the_version_that_is_there() {
+    let mut play = settled(Create::Settled);
+    play.series = Series::UnderWay;
+    for _ in 0..10 {
+        play.commit();
+        play.finish_passes();
+        play.wait(Duration::from_millis(100));
+    }
+    play.edit();
+    play.settle();
+    assert_eq!(play.last(), &State::Active(model(&play.on_disk())));
+}
+
+#[test]
+fn while_git_changes_the_worktree_there_is_no_id_and_no_version() {
+    let mut play = settled(Create::Settled);
+    let before = play.known.len();
+    play.edit();
+    let asked = play.now + Duration::from_secs(10);
+    play.give(Input::Asked {
+        waiter: 1,
+        deadline: asked,
+        full: false,
+    });
+    for _ in 0..100 {
+        play.fail_pass(PassFailure::Busy);
+        assert_eq!(play.last(), &State::Pending(Pending::Reading));
+        play.wait(Duration::from_millis(20));
+        assert!(play.resolving.is_none());
+    }
+    assert_eq!((play.known.len(), play.answered.len()), (before, 0));
+    play.settle();
+    assert_eq!(play.last(), &State::Active(model(&play.on_disk())));
+    assert!(play.answered[0].2, "the question is answered by a pass");
 }
 
 #[test]
@@ -798,8 +915,16 @@ enum Step {
     PassEnds,
     PassTears,
     PassBreaks,
+    PassIsPutOff,
+    PassSeesNothing,
     StoreAnswers,
     StoreFails,
+    StoreRefuses,
+    StoreIsBusy(u64),
+    Verified(u8),
+    Blind,
+    Seeing,
+    Series(bool),
     LedgerAnswers,
     Kill,
     Wait(u64),
@@ -817,6 +942,14 @@ fn step() -> impl Strategy<Value = Step> {
         6 => Just(Step::PassEnds),
         1 => Just(Step::PassTears),
         1 => Just(Step::PassBreaks),
+        1 => Just(Step::PassIsPutOff),
+        1 => Just(Step::PassSeesNothing),
+        1 => Just(Step::StoreRefuses),
+        1 => (0u64..40).prop_map(Step::StoreIsBusy),
+        1 => (0u8..3).prop_map(Step::Verified),
+        1 => Just(Step::Blind),
+        1 => Just(Step::Seeing),
+        1 => proptest::bool::ANY.prop_map(Step::Series),
         4 => Just(Step::StoreAnswers),
         1 => Just(Step::StoreFails),
         1 => Just(Step::LedgerAnswers),
@@ -849,12 +982,24 @@ proptest! {
                 }
                 Step::Leave => if let Some(last) = asked.pop_last() { play.give(Input::Left(last)); },
                 Step::PassEnds => play.finish_pass(),
-                Step::PassTears => if play.reading.take().is_some() {
-                    play.give(Input::Read(Err(PassFailure::Torn)));
+                Step::PassTears => play.fail_pass(PassFailure::Torn),
+                Step::PassBreaks => play.fail_pass(PassFailure::Broken("gone".into())),
+                Step::PassIsPutOff => play.fail_pass(PassFailure::Busy),
+                // Only where nothing that counts was touched since the last pass.
+                Step::PassSeesNothing => if play.reading.is_some() && play.reading == play.seen {
+                    play.reading = None;
+                    play.give(Input::Read(Ok(Seen::Same)));
                 },
-                Step::PassBreaks => if play.reading.take().is_some() {
-                    play.give(Input::Read(Err(PassFailure::Broken("gone".into()))));
-                },
+                Step::StoreRefuses => play.fail_resolve(Scope::Version, None),
+                Step::StoreIsBusy(seconds) => {
+                    play.fail_resolve(Scope::Store, Some(Duration::from_secs(*seconds)));
+                }
+                Step::Verified(how) => play.verify_one(*how),
+                Step::Blind => play.give(Input::Polling),
+                Step::Seeing => play.give(Input::Watching),
+                Step::Series(under_way) => {
+                    play.series = if *under_way { Series::UnderWay } else { Series::No };
+                }
                 Step::StoreAnswers => play.finish_resolve(true),
                 Step::StoreFails => play.finish_resolve(false),
                 Step::LedgerAnswers => play.finish_recalls(),
@@ -872,8 +1017,10 @@ proptest! {
                 }
             }
         }
+        play.series = Series::No;
+        play.give(Input::Watching);
         play.give(Input::Touched);
-        play.settle();
+        play.settle_within(Duration::from_hours(2));
         let answered: BTreeSet<u64> = play.answered.iter().map(|(waiter, _, _)| *waiter).collect();
         prop_assert!(asked.is_subset(&answered));
         prop_assert_eq!(answered.len(), play.answered.len());

@@ -1,0 +1,89 @@
+//! What git is doing to a worktree right now, as far as its own files tell: knows nothing of what the code is.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::worktree_job::FileStamp;
+use crate::worktree_state::Series;
+
+/// Most operations of git hold their lock for less than this: it is waited for where it is met.
+const SHORT: Duration = Duration::from_millis(100);
+/// How often the lock is looked for meanwhile.
+const GLANCE: Duration = Duration::from_millis(2);
+/// One that takes longer is waited for by looking again, this long in all.
+const LONG: Duration = Duration::from_secs(5);
+
+/// How long git's lock of the index has been waited for (`index.lock`, gitrepository-layout(5), git-index-pack(1)'s
+/// siblings all make it with `O_EXCL` and rename it over the index).
+#[derive(Debug, Default)]
+pub(super) struct Patience {
+    since: Option<Instant>,
+    /// A lock that outlived the patience: a crash left it, or a hook of git takes its time.
+    outlived: Option<FileStamp>,
+}
+
+impl Patience {
+    /// Waits for a moment where git holds its lock; returns whether it is to be waited for longer, by looking again.
+    pub(super) fn is_due(&mut self, git_dir: &Path) -> bool {
+        let lock = git_dir.join("index.lock");
+        let Some(held) = held_after(&lock, SHORT, self.outlived.as_ref()) else {
+            self.since = None;
+            return false;
+        };
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if since.elapsed() < LONG {
+            return true;
+        }
+        self.since = None;
+        self.outlived = Some(held);
+        false
+    }
+}
+
+/// Returns the lock that is there during all of `time`, unless it is the one that was waited for already.
+fn held_after(lock: &Path, time: Duration, outlived: Option<&FileStamp>) -> Option<FileStamp> {
+    let began = Instant::now();
+    loop {
+        let held = FileStamp::of(lock).filter(|held| outlived != Some(held))?;
+        if began.elapsed() >= time {
+            return Some(held);
+        }
+        std::thread::sleep(GLANCE);
+    }
+}
+
+/// Returns whether git is in the middle of something that commits more than once (git-rebase(1), git-am(1), git-cherry-pick(1),
+/// git-revert(1); the directories that its own prompt script looks for).
+pub(super) fn series(git_dir: &Path) -> Series {
+    let signs = ["rebase-merge", "rebase-apply", "sequencer"];
+    if signs.iter().any(|sign| git_dir.join(sign).exists()) {
+        Series::UnderWay
+    } else {
+        Series::No
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_a_crash_left_is_waited_for_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut patience = Patience::default();
+        assert!(!patience.is_due(dir.path()));
+        std::fs::write(dir.path().join("index.lock"), "").unwrap();
+        let began = Instant::now();
+        while patience.is_due(dir.path()) {
+            assert!(began.elapsed() < LONG * 10);
+        }
+        assert!(began.elapsed() >= LONG);
+        assert!(!patience.is_due(dir.path()), "it is known");
+        std::fs::remove_file(dir.path().join("index.lock")).unwrap();
+        std::fs::write(dir.path().join("index.lock"), "another").unwrap();
+        assert!(
+            patience.is_due(dir.path()),
+            "another one is waited for anew"
+        );
+    }
+}
