@@ -10,6 +10,7 @@ pub mod ids;
 pub mod marked_block;
 pub mod protocol;
 pub mod retention;
+pub mod sightings;
 pub mod touched;
 pub mod version;
 pub mod worktree_state;

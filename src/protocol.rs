@@ -12,7 +12,7 @@ pub const API: u32 = 1;
 pub const STOPPING: &str = "stopping";
 
 /// The state of one worktree: the answer of `GET /v1/active` and each line of `GET /v1/events`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Active {
     /// The number of this protocol.
     pub api: u32,
@@ -207,6 +207,9 @@ pub struct WorktreeStatus {
     /// Readings given up, as files changed meanwhile.
     #[serde(default)]
     pub torn_passes: u64,
+    /// Changes that a reading of every file found and no event had told of.
+    #[serde(default)]
+    pub missed_changes: u64,
     /// Requests to the store since the daemon took up these settings; statements to a SQLite file are not counted.
     #[serde(default)]
     pub store_requests: u64,
@@ -239,7 +242,8 @@ pub struct Problem {
 /// One problem.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProblemDetail {
-    /// A word for programs: `not_tracked`, `bad_request`, `not_found`, `busy`, `stopping`.
+    /// A word for programs: `not_tracked`, `bad_request`, `not_found`, `stopping`, and
+    /// as the last line of events `too_slow`, `over`.
     pub code: String,
     /// What and why, in one line.
     pub message: String,

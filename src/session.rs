@@ -25,6 +25,7 @@ use crate::mlflow::{
 use crate::paths::Paths;
 use crate::reflog::{self, Made};
 use crate::repository::Worktree;
+use crate::sightings::Sightings;
 use crate::snapshot::{Limits, Occasion, Record, SnapshotError, Snapshots};
 use crate::version::{ActiveModel, Observation, Surroundings, TAG_RESTORABLE, sought, wanted};
 
@@ -77,6 +78,8 @@ pub struct Session {
     /// The files of the last reading, until they are kept; with `None` they are to be read from scratch. A mutex as
     /// readings and resolutions run side by side; held for a move.
     seen: Mutex<Option<(ContentId, Option<Files>)>>,
+    /// A mutex as readings and resolutions run side by side; held for one look.
+    sightings: Mutex<Sightings>,
     /// Held while code is kept: whoever comes second finds it done.
     keeping: Mutex<()>,
     /// Held while HEAD's moves are followed, one reading after the other.
@@ -285,6 +288,7 @@ impl Session {
             passing: Mutex::new(None),
             snapshots: Snapshots::of(&worktree.common_dir),
             seen: Mutex::new(None),
+            sightings: Mutex::default(),
             keeping: Mutex::new(()),
             following: Mutex::new(()),
             kept: Mutex::new(None),
@@ -316,11 +320,9 @@ impl Session {
         &self.store_key
     }
 
-    /// Names what was read, and remembers that its content was seen.
+    /// Names what was read, and remembers that its content was seen; the ledger hears of it when a version is wanted.
     pub fn observed(&self, reading: Reading) -> Observation {
-        if let Err(error) = self.first_seen(reading.content.as_str()) {
-            tracing::warn!(%error, "the ledger cannot be written");
-        }
+        self.sightings().note(&reading.content, now_ms());
         Observation::of(reading, &self.settings, &self.app)
     }
 
@@ -784,7 +786,7 @@ impl Session {
     fn new_debt_around(&self, observation: &Observation, around: &Surroundings) -> Debt {
         let nonce = uuid::Uuid::new_v4().simple().to_string();
         let first_seen = self
-            .first_seen(observation.reading.content.as_str())
+            .first_seen(&observation.reading.content)
             .unwrap_or_else(|_| now_ms());
         Debt {
             wanted: wanted(observation, &self.settings, around, &nonce, first_seen),
@@ -1158,8 +1160,15 @@ impl Session {
         }
     }
 
-    fn first_seen(&self, content: &str) -> Result<i64, LedgerError> {
-        self.ledger.first_seen(content, now_ms())
+    fn first_seen(&self, content: &ContentId) -> Result<i64, LedgerError> {
+        let at = self.sightings().first(content).unwrap_or_else(now_ms);
+        self.ledger.first_seen(content.as_str(), at)
+    }
+
+    fn sightings(&self) -> MutexGuard<'_, Sightings> {
+        self.sightings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn surroundings(&self) -> Surroundings {

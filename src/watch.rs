@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -215,8 +216,18 @@ impl Watch {
     /// # Errors
     /// [`WatchError`] when a directory cannot be watched.
     pub fn watch_everything(&mut self) -> Result<(), WatchError> {
+        let before = std::mem::take(&mut self.dirs);
+        let watched = self.watch_wanted();
+        for dir in before.difference(&self.dirs) {
+            if let Err(error) = self.watcher.unwatch(dir) {
+                tracing::trace!(%error, dir = %dir.display(), "not watched any more");
+            }
+        }
+        watched
+    }
+
+    fn watch_wanted(&mut self) -> Result<(), WatchError> {
         let rules = IgnoreRules::read(&self.worktree);
-        self.dirs.clear();
         let mut outside = user_files(&self.worktree);
         outside.extend(self.store.clone());
         let cookies = make_cookie_dir(&self.worktree);
@@ -339,13 +350,19 @@ fn make_cookie_dir(worktree: &Worktree) -> Option<PathBuf> {
     for cookie in left {
         drop(std::fs::remove_file(cookie.path()));
     }
-    match std::fs::create_dir(&dir) {
-        Ok(()) => Some(dir),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Some(dir),
-        Err(error) => {
-            tracing::debug!(%error, "questions are answered by full readings");
-            None
-        }
+    // A worktree that git added since has no private directory yet; one that is gone gets none.
+    let made = make_dir(&worktree.private_dir()).and_then(|()| make_dir(&dir));
+    if let Err(error) = made {
+        tracing::debug!(%error, "questions are answered by full readings");
+        return None;
+    }
+    Some(dir)
+}
+
+fn make_dir(dir: &Path) -> std::io::Result<()> {
+    match std::fs::DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -76,6 +76,8 @@ pub enum Input {
     Recalled(Vec<Observation>),
     /// The ledger holds more versions that are owed their LoggedModel than it did.
     Owed,
+    /// Anything may have changed without an event: the machine slept, or another file system lies there.
+    Unsure,
     /// Something that the store waits for may be there now (its file appeared).
     StoreMayBeBack,
     /// Events cannot be had for this worktree: it is read at intervals.
@@ -454,9 +456,9 @@ impl WorktreeState {
         };
     }
 
-    /// Has the worktree read at intervals from now on, as events cannot be had for it.
-    pub fn poll(&mut self) {
-        self.polling = true;
+    /// Says whether the worktree is read at intervals, as events cannot be had for it.
+    pub fn set_polling(&mut self, polling: bool) {
+        self.polling = polling;
     }
 
     /// Takes an input and returns what is to be done, in that order.
@@ -475,6 +477,10 @@ impl WorktreeState {
             Input::Verified(model, verdict) => self.model_verified(&model, verdict, now),
             Input::Recalled(owed) => self.recalled(owed),
             Input::Owed => self.recall = Recall::Due,
+            Input::Unsure => {
+                self.pass_everything = true;
+                self.want_pass(now);
+            }
             Input::StoreMayBeBack => self.store_may_be_back(),
             Input::Polling => self.polling = true,
             Input::Watching => self.polling = false,

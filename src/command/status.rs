@@ -84,6 +84,7 @@ fn without_daemon(context: &Context) -> Result<Status, Failure> {
         full_passes: 0,
         narrow_passes: 0,
         torn_passes: 0,
+        missed_changes: 0,
         store_requests: 0,
     });
     Ok(Status {

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -15,9 +16,11 @@ use tokio::task::JoinSet;
 
 use super::churn::{Advice, Churn};
 use super::eyes::{Eyes, Sight, explain};
+use super::followers::Followers;
 use super::lifecycle::{Program, Signal, notify_systemd, watchdog_interval};
 use super::load::{Catalog, Loaded, empty_env};
 use super::request::{Refusal, Reply, Request};
+use super::surprises::{Sleep, Spot, displaced, spot};
 use super::worktree_job::{Look, look};
 use crate::config::EnvContents;
 use crate::env_file;
@@ -40,8 +43,8 @@ use crate::worktree_state::{
 
 /// How long a question waits at most for the word that a known LoggedModel still exists.
 const REVIEW_PATIENCE: Duration = Duration::from_secs(3);
-/// Changes that a slow follower may lag behind before it is cut off.
-const FOLLOWER_LAG_MAX: usize = 64;
+/// A turn of the loop that takes longer is told in the log.
+const SLOW_TURN: Duration = Duration::from_millis(50);
 
 type WorktreeId = u64;
 
@@ -63,6 +66,8 @@ enum Event {
     /// What is said of the paths that churn in a worktree.
     Advised(WorktreeId, Option<Advice>),
     EnvWritten(WorktreeId, Option<File>),
+    /// Other file systems lie where these worktrees are.
+    Displaced(Vec<(WorktreeId, Spot)>),
     Loaded(Vec<Loaded>, Option<Box<Request>>),
 }
 
@@ -96,8 +101,11 @@ struct Entry {
     eyes: Option<Eyes>,
     /// Take the place of those that are out on a look.
     next_eyes: Option<Eyes>,
+    /// What the root is, and whether that changed while the eyes were out on a look.
+    spot: Spot,
+    is_displaced: bool,
     writer: EnvWriter,
-    followers: Vec<mpsc::Sender<Active>>,
+    followers: Followers,
     mode_note: Option<String>,
     /// Why settings that were read again are not the ones in use.
     wrong_settings: Option<String>,
@@ -109,6 +117,7 @@ struct Entry {
     last_error: Option<(String, SystemTime)>,
     watches: usize,
     passes: u64,
+    missed_changes: u64,
     counts: Passes,
     /// A pass waits until the settings, which were wrong, have been read again.
     awaits_settings: bool,
@@ -177,6 +186,27 @@ impl EnvPlace {
     }
 }
 
+/// What the loop was woken by.
+enum Turn {
+    Signal(Signal),
+    Touched,
+    Done(Result<Event, tokio::task::JoinError>),
+    Request(Request),
+    Tick,
+}
+
+impl Turn {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Signal(_) => "signal",
+            Self::Touched => "touched",
+            Self::Done(_) => "done",
+            Self::Request(_) => "request",
+            Self::Tick => "tick",
+        }
+    }
+}
+
 /// The loop and what it owns.
 pub(super) struct EventLoop {
     catalog: Arc<Catalog>,
@@ -190,6 +220,7 @@ pub(super) struct EventLoop {
     wakes: Arc<Wakes>,
     work: JoinSet<Event>,
     departures: Vec<Reply<()>>,
+    sleep: Sleep,
     /// True once the last repository was given up: nothing is left to do.
     idle: bool,
 }
@@ -207,6 +238,7 @@ impl EventLoop {
             wakes: Arc::default(),
             work: JoinSet::new(),
             departures: Vec::new(),
+            sleep: Sleep::default(),
             idle: false,
         }
     }
@@ -234,22 +266,70 @@ impl EventLoop {
                 .into_iter()
                 .chain(watchdog.map(|_| beat))
                 .min();
-            tokio::select! {
+            let turn = tokio::select! {
                 // Every branch is cancel safe: channels, a notification, a join set and a timer lose nothing.
                 biased;
-                signal = signals.recv() => match signal {
-                    Some(Signal::Reload) => self.reload_all(),
-                    Some(Signal::Moved(socket)) => self.moved(socket),
-                    Some(Signal::Stop) | None => break,
-                },
-                () = wakes.notify.notified() => self.touched(),
-                Some(done) = self.work.join_next() => self.done(done),
-                Some(request) = requests.recv() => self.request(request, true),
-                () = sleep_until(wake_at) => self.tick(),
+                signal = signals.recv() => Turn::Signal(signal.unwrap_or(Signal::Stop)),
+                () = wakes.notify.notified() => Turn::Touched,
+                Some(done) = self.work.join_next() => Turn::Done(done),
+                Some(request) = requests.recv() => Turn::Request(request),
+                () = sleep_until(wake_at) => Turn::Tick,
+            };
+            if self.take_turn(turn).is_break() {
+                break;
             }
         }
         drop(requests);
         self.stop().await;
+    }
+
+    /// Breaks when it is time to stop. A turn that takes long delays every worktree, so the log says so.
+    fn take_turn(&mut self, turn: Turn) -> ControlFlow<()> {
+        let began = Instant::now();
+        let kind = turn.kind();
+        if self.sleep.is_over() {
+            tracing::info!("the machine slept; everything is read again");
+            for id in self.entries.keys().copied().collect::<Vec<_>>() {
+                self.input(id, Input::Unsure);
+            }
+        }
+        match turn {
+            Turn::Signal(Signal::Stop) => return ControlFlow::Break(()),
+            Turn::Signal(Signal::Reload) => self.reload_all(),
+            Turn::Signal(Signal::Moved(socket)) => self.moved(socket),
+            Turn::Signal(Signal::Mounts) => self.look_for_displaced(),
+            Turn::Touched => self.touched(),
+            Turn::Done(done) => self.done(done),
+            Turn::Request(request) => self.request(request, true),
+            Turn::Tick => self.tick(),
+        }
+        let took = began.elapsed();
+        if took > SLOW_TURN {
+            tracing::warn!(turn = kind, ?took, "a slow turn");
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn look_for_displaced(&mut self) {
+        let entries = self.entries.iter();
+        let roots = entries
+            .map(|(id, entry)| (*id, entry.worktree.root.clone(), entry.spot))
+            .collect();
+        self.work
+            .spawn_blocking(move || Event::Displaced(displaced(roots)));
+    }
+
+    fn displaced(&mut self, worktrees: Vec<(WorktreeId, Spot)>) {
+        for (id, spot) in worktrees {
+            if let Some(entry) = self.entries.get_mut(&id) {
+                entry.spot = spot;
+                match &mut entry.eyes {
+                    Some(eyes) => eyes.look_around(),
+                    None => entry.is_displaced = true,
+                }
+            }
+            self.input(id, Input::Unsure);
+        }
     }
 
     /// The env files name the socket.
@@ -294,6 +374,7 @@ impl EventLoop {
                 self.resolved(id, session, observation, outcome);
             }
             Ok(Event::Finished) => {}
+            Ok(Event::Displaced(worktrees)) => self.displaced(worktrees),
             Ok(Event::Verified(id, session, model, verdict)) => {
                 if self.is_current(id, &session) {
                     self.input(id, Input::Verified(model, verdict));
@@ -343,7 +424,12 @@ impl EventLoop {
         entry.passes += 1;
         entry.watches = eyes.watches();
         entry.counts = eyes.reader.passes();
-        entry.eyes = Some(entry.next_eyes.take().unwrap_or(eyes));
+        let mut eyes = entry.next_eyes.take().unwrap_or(eyes);
+        if std::mem::take(&mut entry.is_displaced) {
+            eyes.look_around();
+        }
+        entry.eyes = Some(eyes);
+        entry.missed_changes += u64::from(look.missed);
         let before = entry.state.publication().observation;
         if let Ok(Seen::Observed(observation, memory, _)) = &look.outcome
             && before.as_ref() != Some(observation.as_ref())
@@ -573,9 +659,7 @@ impl EventLoop {
             reason = active.reason,
             "published"
         );
-        entry
-            .followers
-            .retain(|follower| follower.try_send(active.clone()).is_ok());
+        entry.followers.tell(&active);
         self.queue_env(id);
         self.report();
     }
@@ -682,12 +766,8 @@ impl EventLoop {
             }
             Request::Follow { reply, .. } => {
                 if let Some(entry) = self.entries.get_mut(&id) {
-                    let (sender, receiver) = mpsc::channel(FOLLOWER_LAG_MAX);
                     let now = entry.describe(&entry.state.publication(), false);
-                    if sender.try_send(now).is_ok() {
-                        entry.followers.push(sender);
-                    }
-                    drop(reply.send(Ok(receiver)));
+                    drop(reply.send(Ok(entry.followers.add(now))));
                 }
             }
             Request::Touch { reply, .. } => {
@@ -807,9 +887,7 @@ impl EventLoop {
         }
         let (eyes, error) = open_eyes(wakes, id, &entry.worktree, &entry.session, registry);
         entry.mode_note = error.as_ref().map(explain);
-        if error.is_some() {
-            entry.state.poll();
-        }
+        entry.state.set_polling(error.is_some());
         match &mut entry.eyes {
             Some(old) => *old = eyes,
             None => entry.next_eyes = Some(eyes),
@@ -827,10 +905,9 @@ impl EventLoop {
             open_eyes(Arc::clone(&self.wakes), id, &worktree, &session, registry)
         };
         let mut state = WorktreeState::new(policy(&session), Instant::now());
-        if error.is_some() {
-            state.poll();
-        }
+        state.set_polling(error.is_some());
         Entry {
+            spot: spot(&worktree.root),
             worktree,
             session,
             state,
@@ -838,14 +915,16 @@ impl EventLoop {
             wrong_settings: None,
             eyes: Some(eyes),
             next_eyes: None,
+            is_displaced: false,
             writer: EnvWriter::default(),
-            followers: Vec::new(),
+            followers: Followers::default(),
             cause: None,
             churn: Churn::default(),
             advice: None,
             last_error: None,
             watches: 0,
             passes: 0,
+            missed_changes: 0,
             counts: Passes::default(),
             awaits_settings: false,
             leaving: false,
@@ -894,8 +973,9 @@ impl EventLoop {
             .map(|(id, _)| *id)
             .collect();
         for id in gone {
-            if let Some(entry) = self.entries.remove(&id) {
+            if let Some(mut entry) = self.entries.remove(&id) {
                 tracing::info!(worktree = %entry.worktree.root.display(), "no longer tracked");
+                entry.followers.say_goodbye();
             }
             self.waiters.retain(|_, (worktree, _)| *worktree != id);
         }
@@ -947,6 +1027,9 @@ impl EventLoop {
             .values()
             .map(|entry| entry.worktree.clone())
             .collect();
+        for entry in self.entries.values_mut() {
+            entry.followers.say_goodbye();
+        }
         for worktree in &worktrees {
             empty_env(worktree);
         }
@@ -1344,6 +1427,7 @@ impl Entry {
             full_passes: self.counts.full,
             narrow_passes: self.counts.narrow,
             torn_passes: self.counts.torn,
+            missed_changes: self.missed_changes,
             store_requests: self
                 .session
                 .as_ref()

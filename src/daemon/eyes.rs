@@ -45,6 +45,8 @@ pub(super) struct Eyes {
     pub(super) unread: Touched,
     /// The store's file as it was at the last look.
     pub(super) store: Option<FileStamp>,
+    /// What made the last look necessary.
+    pub(super) last_cause: String,
     /// How long git's lock of the index has been waited for.
     pub(super) patience: Patience,
     /// HEAD's reflog as it was at the last look that saw something.
@@ -67,6 +69,7 @@ impl Eyes {
             last: None,
             unread: Touched::default(),
             store: None,
+            last_cause: String::new(),
             patience: Patience::default(),
             head_log: None,
         };

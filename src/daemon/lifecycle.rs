@@ -411,6 +411,8 @@ pub(super) enum Signal {
     Reload,
     /// The socket is at this path now.
     Moved(String),
+    /// File systems were mounted or unmounted.
+    Mounts,
 }
 
 /// Hears signals on a thread of its own, as signal-hook lays out, and passes them on.

@@ -3,12 +3,14 @@
 mod churn;
 mod event_loop;
 mod eyes;
+mod followers;
 mod git_at_work;
 mod lifecycle;
 mod load;
 mod place;
 mod request;
 mod server;
+mod surprises;
 mod worktree_job;
 
 use std::sync::Arc;
@@ -44,6 +46,7 @@ pub fn run(paths: &Paths, ready: impl FnOnce(&str)) -> Result<(), StartError> {
     keep_memory_private();
     // First, as a signal that nobody hears would end the process.
     let (news, signals) = listen_for_signals()?;
+    surprises::watch_mounts(news.clone());
     let lock = Lock::take(paths)?;
     let registry = Registry::new(paths.repositories());
     empty_all_env(&registry);
@@ -58,7 +61,9 @@ pub fn run(paths: &Paths, ready: impl FnOnce(&str)) -> Result<(), StartError> {
     }
     let socket = Socket::open(paths)?;
     let record = DaemonRecord::write(paths, &socket.path)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    // This thread runs the event loop, others what waits for stores and clients, so that none of them delays it.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
         .enable_all()
         .build()
         .map_err(|source| StartError::System {

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::followers::Followed;
 use crate::protocol::{Active, Status};
 
 /// One request, with the way back.
@@ -21,7 +22,7 @@ pub(super) enum Request {
     /// The state now, then each change.
     Follow {
         path: PathBuf,
-        reply: Reply<mpsc::Receiver<Active>>,
+        reply: Reply<mpsc::Receiver<Followed>>,
     },
     /// Everything about the daemon.
     Status { reply: Reply<Status> },

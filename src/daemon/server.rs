@@ -21,8 +21,9 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use super::followers::{End, Followed};
 use super::request::{Refusal, Reply, Request};
-use crate::protocol::{API, Active, PathBody, Problem, ProblemDetail, STOPPING};
+use crate::protocol::{API, PathBody, Problem, ProblemDetail, STOPPING};
 
 /// How many clients are served at a time; more wait.
 const CONNECTIONS_MAX: usize = 512;
@@ -158,7 +159,7 @@ fn foreign(request: &hyper::Request<Incoming>) -> Option<Answer> {
 }
 
 async fn active(query: &HashMap<String, String>, requests: &mpsc::Sender<Request>) -> Answer {
-    let (path, wait) = match (worktree_of(query), wait_of(query)) {
+    let (path, wait) = match (worktree_of(query).await, wait_of(query)) {
         (Ok(path), Ok(wait)) => (path, wait),
         (Err(refused), _) | (_, Err(refused)) => return *refused,
     };
@@ -176,7 +177,7 @@ async fn active(query: &HashMap<String, String>, requests: &mpsc::Sender<Request
 }
 
 async fn events(query: &HashMap<String, String>, requests: &mpsc::Sender<Request>) -> Answer {
-    let path = match worktree_of(query) {
+    let path = match worktree_of(query).await {
         Ok(path) => path,
         Err(refused) => return *refused,
     };
@@ -211,11 +212,12 @@ async fn act(
     respond(done.map(|()| serde_json::json!({"api": API, "version": env!("CARGO_PKG_VERSION")})))
 }
 
-fn worktree_of(query: &HashMap<String, String>) -> Result<PathBuf, Box<Answer>> {
+async fn worktree_of(query: &HashMap<String, String>) -> Result<PathBuf, Box<Answer>> {
     let path = query.get("worktree").map(PathBuf::from);
-    path.filter(|path| path.is_absolute())
-        .map(|path| canonical(&path))
-        .ok_or_else(|| Box::new(bad_request("worktree=/absolute/path is missing")))
+    match path.filter(|path| path.is_absolute()) {
+        Some(path) => Ok(resolved(path).await),
+        None => Err(Box::new(bad_request("worktree=/absolute/path is missing"))),
+    }
 }
 
 fn wait_of(query: &HashMap<String, String>) -> Result<Duration, Box<Answer>> {
@@ -292,7 +294,26 @@ fn bad_request(message: &str) -> Answer {
 }
 
 fn problem(status: StatusCode, code: &str, message: &str, hint: &str) -> Answer {
-    let problem = Problem {
+    json(status, &problem_of(code, message, hint))
+}
+
+fn line_told(told: &Followed) -> Bytes {
+    let again = "ask again: the first line is the state then";
+    match told {
+        Followed::State(active) => line_of(active),
+        Followed::End(End::TooSlow) => {
+            let message = "this follower does not read its lines and is told no more";
+            line_of(&problem_of("too_slow", message, again))
+        }
+        Followed::End(End::Over) => {
+            let message = "the worktree is no longer tracked, or the daemon ends";
+            line_of(&problem_of("over", message, again))
+        }
+    }
+}
+
+fn problem_of(code: &str, message: &str, hint: &str) -> Problem {
+    Problem {
         api: API,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         error: ProblemDetail {
@@ -300,8 +321,7 @@ fn problem(status: StatusCode, code: &str, message: &str, hint: &str) -> Answer 
             message: message.to_owned(),
             hint: hint.to_owned(),
         },
-    };
-    json(status, &problem)
+    }
 }
 
 fn respond<T: Serialize>(outcome: Result<T, Box<Answer>>) -> Answer {
@@ -332,7 +352,7 @@ fn body_answer(status: StatusCode, kind: &'static str, body: BoxBody<Bytes, Infa
 }
 
 /// The changes of a worktree as a body, one JSON object a line.
-struct Lines(mpsc::Receiver<Active>);
+struct Lines(mpsc::Receiver<Followed>);
 
 impl Body for Lines {
     type Data = Bytes;
@@ -344,6 +364,6 @@ impl Body for Lines {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         self.0
             .poll_recv(context)
-            .map(|change| change.map(|active| Ok(Frame::data(line_of(&active)))))
+            .map(|told| told.map(|told| Ok(Frame::data(line_told(&told)))))
     }
 }

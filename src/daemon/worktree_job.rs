@@ -51,6 +51,8 @@ pub(super) struct Look {
     pub(super) store_changed: bool,
     /// Commits may have been made since the last look that are not on the disk any more.
     pub(super) head_moved: bool,
+    /// A change was found that no event told of.
+    pub(super) missed: bool,
     /// Whether events come, where that changed.
     pub(super) sight: Option<Sight>,
 }
@@ -75,6 +77,7 @@ impl Look {
             wrong_settings: None,
             store_changed: false,
             head_moved: false,
+            missed: false,
             sight: None,
         }
     }
@@ -122,20 +125,22 @@ fn look_unguarded(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Look
         eyes.unread = touched.clone();
     }
     let mut cause = cause_of(&touched, root, [common_dir, git_dir]);
-    let mut head_moved = false;
+    let (mut head_moved, mut missed) = (false, false);
     if let Ok(Seen::Observed(observation, ..)) = &outcome {
         let now = &observation.reading;
         head_moved = how_far_head_is(eyes, session, now);
         let before = eyes.last.replace(now.clone());
-        if depth == Depth::Everything && touched.is_empty() {
-            tell_what_was_missed(before.as_ref(), now, session);
+        if depth == Depth::Everything && touched.is_empty() && sight.is_none() {
+            missed = was_missed(before.as_ref(), now, session, &eyes.last_cause);
         }
         if before.is_some_and(|before| before.head != now.head) {
             cause = how_head_moved(git_dir);
         }
     }
+    eyes.last_cause.clone_from(&cause);
     Look {
         cause,
+        missed,
         touched,
         settings_changed,
         wrong_settings: settings.err().map(|error| error.to_string()),
@@ -162,11 +167,26 @@ fn how_far_head_is(eyes: &mut Eyes, session: &Session, now: &Reading) -> bool {
     !same_log || before.is_none_or(|before| before.dirty != now.dirty)
 }
 
-/// Every change should make an event. Those of mapped files, of hard links and of links' targets elsewhere do not.
-fn tell_what_was_missed(before: Option<&Reading>, now: &Reading, session: &Session) {
-    if before.is_some_and(|before| before != now) {
-        tracing::warn!(worktree = %session.worktree.root.display(), "a change was found that no event told of");
-    }
+/// Every change should make an event. Those of mapped files, of hard links and of links' targets elsewhere do not; any other is
+/// a bug, so the log says what it takes to find it.
+fn was_missed(
+    before: Option<&Reading>,
+    now: &Reading,
+    session: &Session,
+    last_cause: &str,
+) -> bool {
+    let Some(before) = before.filter(|before| *before != now) else {
+        return false;
+    };
+    tracing::warn!(
+        worktree = %session.worktree.root.display(),
+        last_cause,
+        content_before = %before.content,
+        content_now = %now.content,
+        head_moved = before.head != now.head,
+        "a change was found that no event told of: a bug, unless a file was written through a mapping, a hard link or a mount elsewhere"
+    );
+    true
 }
 
 fn observe(

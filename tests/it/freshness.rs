@@ -15,7 +15,7 @@ use crate::world::{World, wait_until};
 /// `TRACEMARK_TEST_CASES=20` asks twenty times as often.
 const QUESTIONS: usize = 100;
 
-fn tracked(store: &Path) -> World {
+pub(crate) fn tracked(store: &Path) -> World {
     let world = World::with_commit();
     world.write(".gitignore", "*.log\n__pycache__/\n");
     world.commit("ignore");
@@ -25,7 +25,7 @@ fn tracked(store: &Path) -> World {
     world
 }
 
-fn times() -> usize {
+pub(crate) fn times() -> usize {
     let more = std::env::var("TRACEMARK_TEST_CASES").ok();
     more.map_or(1, |text| text.parse().unwrap())
 }

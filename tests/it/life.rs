@@ -812,7 +812,7 @@ fn a_change_that_takes_long_to_read_takes_the_id_away_and_the_reading_brings_one
 fn a_worktree_that_sends_no_events_is_read_all_the_same() {
     let now = Instant::now();
     let mut state = WorktreeState::new(policy(Create::Settled), now);
-    state.poll();
+    state.set_polling(true);
     let effects = state.on(Input::Tick, now);
     assert_eq!(effects, [Effect::Read(Depth::Everything), Effect::Recall]);
     state.on(Input::Read(Ok(Seen::Same)), now);

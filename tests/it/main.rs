@@ -39,6 +39,7 @@ mod stub;
 mod surroundings;
 mod tls;
 mod trust;
+mod watching;
 mod wheel;
 mod world;
 

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# A file system that is unmounted below the daemon (in a mount namespace of its own) takes the id away, and brings it back.
+set -euo pipefail
+cd "$(dirname "$0")/../../.."
+# shellcheck disable=SC2016
+exec unshare -m bash -c '
+source tests/host/world.sh
+real=$world/real mounted=$world/mounted
+mv "$repo" "$real"; mkdir "$mounted"; mount --bind "$real" "$mounted"
+cd "$mounted"; "$tm" down "$repo" >/dev/null 2>&1 || true
+"$tm" up --store "sqlite:///$world/mlflow.db"; "$tm" active >/dev/null; cd "$world"
+state() { "$tm" status --json | python3 -c "import json,sys; print(*[one[\"state\"] for one in json.load(sys.stdin)[\"worktrees\"] if one[\"path\"] == sys.argv[1]])" "$mounted"; }
+is_state() { [ "$(state)" = "$1" ]; }
+await() { for _ in $(seq 600); do if "$@"; then return; fi; sleep 0.1; done; echo "gave up: $*"; "$tm" status; return 1; }
+await is_state active
+umount -l "$mounted"
+await is_state broken
+mount --bind "$real" "$mounted"
+await is_state active
+umount -l "$mounted"
+'

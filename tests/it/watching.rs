@@ -1,0 +1,178 @@
+//! What does the daemon look at, what does it wait for, and what does it leave alone?
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::freshness::{times, tracked};
+use crate::identity::oracle;
+use crate::python::{look, sqlite_store};
+use crate::world::{World, wait_until};
+
+/// `TRACEMARK_TEST_CASES=10` makes it 500.
+const COMMITS: usize = 50;
+
+fn name_on_disk(world: &World) -> String {
+    oracle::git_hash(&|program| world.command(program)).unwrap()
+}
+
+fn watches(world: &World) -> u64 {
+    world.status()["watches"].as_u64().unwrap()
+}
+
+/// Asks, so that everything written before has been looked at.
+fn asked(world: &World, more: &[&str]) -> Value {
+    let said = world.tracemark(&[&["active", "--json"], more].concat());
+    serde_json::from_str(&said.ok()).unwrap()
+}
+
+fn models(store: &Path) -> BTreeSet<String> {
+    let uri = format!("sqlite:///{}", store.join("mlflow.db").display());
+    let found = look(&uri, &["models", "0"]);
+    let models = found.as_array().unwrap().iter();
+    models
+        .map(|model| model["model_id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn what_git_ignores_costs_no_watch_unless_a_tracked_file_lies_in_it() {
+    let store = tempfile::tempdir().unwrap();
+    let world = tracked(store.path());
+    world.write(".gitignore", "node_modules/\n.venv/\n");
+    world.commit("ignore");
+    asked(&world, &[]);
+    let before = watches(&world);
+    for n in 0..20 {
+        world.write(&format!("node_modules/p{n}/index.js"), "x");
+        world.write(&format!(".venv/lib/p{n}/x.py"), "x");
+        world.write(&format!("generated/p{n}/x.py"), "x");
+    }
+    asked(&world, &[]);
+    let with_generated = watches(&world);
+    assert_eq!(with_generated, before + 21, "only what is not ignored");
+    world.git(&["add", "-f", "node_modules/p3/index.js"]);
+    asked(&world, &[]);
+    assert_eq!(watches(&world), with_generated + 2, "a tracked file counts");
+    world.write(".gitignore", "node_modules/\n.venv/\ngenerated/\n");
+    asked(&world, &[]);
+    assert_eq!(watches(&world), before + 2, "what is ignored now is let go");
+}
+
+#[test]
+fn a_rebase_makes_at_most_two_versions_and_never_meets_a_lock() {
+    let store = tempfile::tempdir().unwrap();
+    let world = World::with_commit();
+    world.git(&["checkout", "-q", "-b", "work"]);
+    for n in 0..COMMITS * times() {
+        world.write(&format!("step{n}.py"), format!("step = {n}\n"));
+        world.commit(&format!("step {n}"));
+    }
+    world.git(&["checkout", "-q", "main"]);
+    world.write("base.py", "base = 2\n");
+    world.commit("base");
+    world.git(&["checkout", "-q", "work"]);
+    world
+        .tracemark(&["up", "--store", &sqlite_store(store.path())])
+        .ok();
+    asked(&world, &[]);
+    let before = models(store.path());
+    world.git(&["rebase", "-q", "main"]);
+    let id = asked(&world, &[])["model_id"].clone();
+    let after = models(store.path());
+    assert!(after.contains(id.as_str().unwrap()));
+    let made = after.difference(&before).count();
+    assert!(made <= 2, "{made} versions of one rebase");
+}
+
+#[test]
+fn during_a_bisect_an_app_gets_the_version_of_the_code_that_is_there() {
+    let store = tempfile::tempdir().unwrap();
+    let world = tracked(store.path());
+    let first = world.git(&["rev-parse", "HEAD"]);
+    for n in 0..7 {
+        world.write("app.py", format!("print({n})\n"));
+        world.commit(&n.to_string());
+    }
+    world.git(&["bisect", "start", "HEAD", first.trim()]);
+    for verdict in ["good", "bad"] {
+        let answer = asked(&world, &[]);
+        assert_eq!(answer["name"], name_on_disk(&world));
+        assert_eq!(
+            (&answer["fresh"], &answer["dirty"]),
+            (&true.into(), &false.into())
+        );
+        world.git(&["bisect", verdict]);
+    }
+}
+
+#[test]
+fn while_git_holds_its_lock_there_is_no_id_and_who_asks_waits_for_git() {
+    let store = tempfile::tempdir().unwrap();
+    let world = tracked(store.path());
+    let lock = world.repo().join(".git/index.lock");
+    std::fs::write(&lock, "").unwrap();
+    world.write("app.py", "print('half of a checkout')\n");
+    wait_until("there is no id", || world.env_id().is_empty().then_some(()));
+    let made = models(store.path());
+    let (repo, asker) = (world.repo(), world.command(env!("CARGO_BIN_EXE_tracemark")));
+    let answer = std::thread::scope(|scope| {
+        let asker = scope.spawn(|| {
+            let mut asker = asker;
+            asker.args(["active", "--json"]).output().unwrap()
+        });
+        std::fs::write(repo.join("app.py"), "print('all of it')\n").unwrap();
+        assert_eq!(models(store.path()), made, "of half a checkout");
+        std::fs::remove_file(&lock).unwrap();
+        asker.join().unwrap()
+    });
+    let answer: Value = serde_json::from_slice(&answer.stdout).unwrap();
+    assert_eq!(answer["name"], name_on_disk(&world));
+    assert_eq!(models(store.path()).len(), made.len() + 1);
+}
+
+#[test]
+fn a_lock_that_a_crash_left_delays_one_question_and_withholds_nothing() {
+    let store = tempfile::tempdir().unwrap();
+    let world = tracked(store.path());
+    std::fs::write(world.repo().join(".git/index.lock"), "").unwrap();
+    for text in ["print('one')\n", "print('two')\n"] {
+        world.write("app.py", text);
+        let answer = asked(&world, &["--timeout", "60"]);
+        assert_eq!(
+            (&answer["name"], &answer["fresh"]),
+            (&name_on_disk(&world).into(), &true.into())
+        );
+    }
+}
+
+#[test]
+fn a_write_that_no_event_tells_of_is_found_by_a_full_look_and_counted() {
+    let store = tempfile::tempdir().unwrap();
+    let world = tracked(store.path());
+    let elsewhere = world.base().join("elsewhere.py");
+    std::fs::hard_link(world.repo().join("app.py"), &elsewhere).unwrap();
+    asked(&world, &[]);
+    assert_eq!(world.status()["missed_changes"], 0);
+    std::fs::write(&elsewhere, "print('through another name')\n").unwrap();
+    let answer = asked(&world, &["--full"]);
+    assert_eq!(answer["name"], name_on_disk(&world));
+    assert_eq!(world.status()["missed_changes"], 1);
+}
+
+#[test]
+fn a_worktree_that_git_adds_is_watched_like_any_other() {
+    let store = tempfile::tempdir().unwrap();
+    let world = tracked(store.path());
+    let side = world.base().join("side");
+    world.add_worktree(&side);
+    let mut command = world.command(env!("CARGO_BIN_EXE_tracemark"));
+    let asked = command.arg("active").current_dir(&side).output().unwrap();
+    assert!(asked.status.success(), "{asked:?}");
+    let said = world.tracemark(&["status", "--json"]).ok();
+    let status: Value = serde_json::from_str(&said).unwrap();
+    let worktrees = status["worktrees"].as_array().unwrap();
+    let modes: Vec<_> = worktrees.iter().map(|one| &one["mode"]).collect();
+    assert_eq!(modes, ["watch", "watch"]);
+}
