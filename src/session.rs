@@ -2,9 +2,10 @@
 //!
 //! The only module that brings ledger and MLflow together. What it returns was in the store at that moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -15,7 +16,7 @@ use crate::debt::Debt;
 use crate::git::Git;
 use crate::identity::files::Files;
 use crate::identity::reader::WorktreeReader;
-use crate::identity::{Reading, sanitize_app};
+use crate::identity::{ReadError, Reading, sanitize_app};
 use crate::ids::{ContentId, ExperimentId, ModelId, ObjectId};
 use crate::ledger::{Account, Chapter, Ledger, LedgerError, VersionKey};
 use crate::mlflow::{
@@ -26,7 +27,7 @@ use crate::paths::Paths;
 use crate::reflog::{self, Made};
 use crate::repository::Worktree;
 use crate::sightings::Sightings;
-use crate::snapshot::{Limits, Occasion, Record, SnapshotError, Snapshots};
+use crate::snapshot::{Held, Limits, Occasion, Record, SnapshotError, Snapshots};
 use crate::version::{ActiveModel, Observation, Surroundings, TAG_RESTORABLE, sought, wanted};
 
 /// How long an experiment is taken to be what its server said it was.
@@ -75,9 +76,10 @@ pub struct Session {
     /// What the last try without a written debt wanted. A mutex as tries run on several threads; held for a copy.
     passing: Mutex<Option<Debt>>,
     snapshots: Snapshots,
-    /// The files of the last reading, until they are kept; with `None` they are to be read from scratch. A mutex as
-    /// readings and resolutions run side by side; held for a move.
-    seen: Mutex<Option<(ContentId, Option<Files>)>>,
+    /// The code of the last readings, the newest last. A mutex as readings and resolutions run side by side; held for a move.
+    seen: Mutex<VecDeque<SeenCode>>,
+    /// How many readings in a row changed before their bytes were taken.
+    missed: AtomicU32,
     /// A mutex as readings and resolutions run side by side; held for one look.
     sightings: Mutex<Sightings>,
     /// Held while code is kept: whoever comes second finds it done.
@@ -88,6 +90,19 @@ pub struct Session {
     kept: Mutex<Option<Kept>>,
     /// LoggedModels that do not say yet how their code is kept. A mutex as telling runs side by side; held for a copy.
     untold: Mutex<BTreeMap<ModelId, Restorable>>,
+}
+
+/// The code of so many readings is held that nobody has made a version of yet.
+const SEEN_MAX: usize = 8;
+
+/// After so many readings in a row whose files did not hold still until their bytes were taken, one counts without.
+const MISSED_MAX: u32 = 5;
+
+/// The code of a reading.
+#[derive(Debug, Clone)]
+struct SeenCode {
+    content: ContentId,
+    held: Arc<Held>,
 }
 
 /// How the code of a version is kept.
@@ -287,7 +302,8 @@ impl Session {
             experiment: Mutex::new(None),
             passing: Mutex::new(None),
             snapshots: Snapshots::of(&worktree.common_dir),
-            seen: Mutex::new(None),
+            seen: Mutex::new(VecDeque::new()),
+            missed: AtomicU32::new(0),
             sightings: Mutex::default(),
             keeping: Mutex::new(()),
             following: Mutex::new(()),
@@ -326,10 +342,88 @@ impl Session {
         Observation::of(reading, &self.settings, &self.app)
     }
 
-    /// Takes over the files of a reading, so that they can be kept; `None` where they have to be read from scratch.
-    pub fn saw(&self, content: &ContentId, files: Option<Files>) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        *seen = Some((content.clone(), files));
+    /// Takes the bytes of a reading that are not in the store yet, so that they can be kept whatever happens to the files;
+    /// `files` are those of the reading, `None` where they have to be read from scratch. Returns false where a file changed
+    /// since, so that the reading counts for nothing.
+    pub fn saw(&self, reading: &Reading, files: Option<Files>) -> bool {
+        if !self.settings.retention.snapshots || self.settings.pin.is_some() {
+            return true;
+        }
+        let last = self.seen().back().cloned();
+        let is_same = |last: &SeenCode| last.content == reading.content;
+        if files.is_none() && last.as_ref().is_some_and(is_same) {
+            return true;
+        }
+        match self.hold(reading, files, last.as_ref()) {
+            Ok(held) => {
+                self.missed.store(0, Ordering::Relaxed);
+                self.remember_seen(&reading.content, held);
+                true
+            }
+            Err(SnapshotError::Changed(_))
+                if self.missed.fetch_add(1, Ordering::Relaxed) < MISSED_MAX =>
+            {
+                false
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the code of this reading is not held");
+                true
+            }
+        }
+    }
+
+    fn hold(
+        &self,
+        reading: &Reading,
+        files: Option<Files>,
+        last: Option<&SeenCode>,
+    ) -> Result<Held, SnapshotError> {
+        let files = match files {
+            Some(files) => files,
+            None => self.read_files(&reading.content)?,
+        };
+        let root = &self.worktree.root;
+        let head = reading.head.as_ref().map(ToString::to_string);
+        let before = last.map(|last| last.held.as_ref());
+        let (private, limits) = (self.worktree.private_dir(), self.limits());
+        let place = (root.as_path(), head.as_deref());
+        let held = self
+            .snapshots
+            .hold(place, &files, &limits, before, &private);
+        match held {
+            Err(error) if !matches!(error, SnapshotError::Changed(_)) => {
+                tracing::warn!(%error, "what is to be kept is read again when it is");
+                Ok(Held::unheld(root, head.as_deref(), &files))
+            }
+            held => held,
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, VecDeque<SeenCode>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remember_seen(&self, content: &ContentId, held: Held) {
+        let mut seen = self.seen();
+        seen.retain(|code| code.content != *content);
+        seen.push_back(SeenCode {
+            content: content.clone(),
+            held: Arc::new(held),
+        });
+        let too_many = seen.len().saturating_sub(SEEN_MAX);
+        seen.drain(..too_many);
+    }
+
+    /// The newest stays: what comes next is compared with it.
+    fn forget_seen(&self, code: &SeenCode) {
+        let mut seen = self.seen();
+        let newest = seen.back().map(|newest| Arc::clone(&newest.held));
+        seen.retain(|one| {
+            let is_newest = newest
+                .as_ref()
+                .is_some_and(|held| Arc::ptr_eq(held, &one.held));
+            is_newest || !Arc::ptr_eq(&one.held, &code.held)
+        });
     }
 
     /// Keeps the code of an observation, if it is the one that was seen last or was kept before. Makes its caller wait for
@@ -362,9 +456,14 @@ impl Session {
         if self.settings.pin.is_some() {
             return Kept::not(version, "a pinned version says nothing of code".to_owned());
         }
+        let content = &observation.reading.content;
+        let code = {
+            let seen = self.seen();
+            seen.iter().find(|code| code.content == *content).cloned()
+        };
         let _alone = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = if self.settings.retention.snapshots {
-            self.keep_code_alone(observation)
+            self.keep_code_alone(observation, code)
         } else {
             Ok(Kept::not(version, "snapshots.enabled is false".to_owned()))
         };
@@ -376,31 +475,31 @@ impl Session {
         kept
     }
 
-    fn keep_code_alone(&self, observation: &Observation) -> Result<Kept, SnapshotError> {
+    fn keep_code_alone(
+        &self,
+        observation: &Observation,
+        code: Option<SeenCode>,
+    ) -> Result<Kept, SnapshotError> {
         let (reading, version) = (&observation.reading, &observation.version);
         let head = reading.head.as_ref().map(ToString::to_string);
-        let seen = {
-            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            seen.take_if(|(content, _)| *content == reading.content)
-        };
-        let Some((_, files)) = seen else {
+        let Some(code) = code else {
             return self.keep_unseen(observation);
-        };
-        let files = match files {
-            Some(files) => Ok(files),
-            None => self.read_files(&reading.content),
         };
         let branch = self.worktree.branch();
         let occasion = self.occasion(observation, head.as_deref(), branch.as_deref());
         let limits = self.limits();
-        let record = files.and_then(|files| self.snapshots.keep(&occasion, &files, &limits));
-        let record = match record {
+        let record = match self.snapshots.keep_held(&occasion, &code.held, &limits) {
             Err(SnapshotError::Changed(_)) if !reading.dirty => {
                 self.snapshots.keep_commit(&occasion, &limits)?
             }
             record => record?,
         };
-        Ok(Kept::of(version, &record, occasion.at_ms))
+        let kept = Kept::of(version, &record, occasion.at_ms);
+        if kept.is_new {
+            code.held.is_stored();
+        }
+        self.forget_seen(&code);
+        Ok(kept)
     }
 
     /// What is not on the disk any more may have been kept before, or be in the repository.
@@ -508,8 +607,8 @@ impl Session {
         let scratch = private.is_dir().then_some(private.as_path());
         match Files::read(&self.worktree.root, scratch) {
             Ok((found, files)) if found == *content => Ok(files),
-            Ok(_) => Err(SnapshotError::Changed("the code".to_owned())),
-            Err(error) => Err(SnapshotError::Damaged(error.to_string())),
+            Ok(_) | Err(ReadError::Torn) => Err(SnapshotError::Changed("the code".to_owned())),
+            Err(error) => Err(SnapshotError::Unread(error.to_string())),
         }
     }
 

@@ -151,10 +151,12 @@ pub(super) fn observe(
     loop {
         match reader.read(&Touched::Everything) {
             Ok(reading) => {
-                if tracked && !reader.is_doubted() {
-                    session.saw(&reading.content, reader.files());
+                let is_seen =
+                    !tracked || reader.is_doubted() || session.saw(&reading, reader.files());
+                if is_seen || readings >= READINGS_MAX {
+                    return Ok(session.observed(reading));
                 }
-                return Ok(session.observed(reading));
+                readings += 1;
             }
             Err(ReadError::Torn) if readings < READINGS_MAX => readings += 1,
             Err(error) => {

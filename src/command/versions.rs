@@ -662,7 +662,10 @@ impl From<SnapshotError> for Failure {
             SnapshotError::Full { .. } => {
                 Self::new(FailureKind::Negative, &message).hint("tracemark gc")
             }
-            SnapshotError::Changed(_) | SnapshotError::Unknown | SnapshotError::Damaged(_) => {
+            SnapshotError::Changed(_)
+            | SnapshotError::Unread(_)
+            | SnapshotError::Unknown
+            | SnapshotError::Damaged(_) => {
                 Self::new(FailureKind::Negative, &message).hint("tracemark log")
             }
         }

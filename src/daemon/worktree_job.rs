@@ -198,8 +198,8 @@ fn observe(
     match reader.read(touched) {
         Ok(reading) => {
             // Keeping code runs its filters.
-            if !reader.is_doubted() {
-                session.saw(&reading.content, reader.files());
+            if !reader.is_doubted() && !session.saw(&reading, reader.files()) {
+                return Err(PassFailure::Torn);
             }
             let observation = session.observed(reading);
             let memory = if session.trusts_store() {

@@ -222,6 +222,11 @@ impl Dir {
         self.nodes.iter().map(|(name, node)| (&**name, node))
     }
 
+    /// Returns what a name holds, which ends with a slash where it is a directory.
+    pub(crate) fn node(&self, name: &[u8]) -> Option<&Node> {
+        self.nodes.get(name)
+    }
+
     /// Returns the id of its tree.
     pub(crate) fn tree_id(&self, format: Format) -> Option<RawId> {
         if let Some(id) = self.id.get() {

@@ -7,12 +7,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
+use super::held::{Bytes, Held};
 use super::index::{self, Absent, Changes, Inside, LeftOut, Record, Why};
 use super::objects::{Import, Objects, giving};
-use super::pack::{Kind, PackWriter};
+use super::pack::{Kind, PackWriter, lies_as};
 use super::secrets::looks_secret;
+use super::whole::Whole;
 use super::{SnapshotError, Snapshots, conversion, path_text, unseen};
 use crate::git::{Git, records};
 use crate::identity::file_map::{Dir, Entry, FileMap, Mode, Node};
@@ -104,12 +107,26 @@ impl Snapshots {
         files: &Files,
         limits: &Limits,
     ) -> Result<Record, SnapshotError> {
-        let (lock, mut objects) = self.open(files.format)?;
+        let held = Held::unheld(occasion.root, occasion.head, files);
+        self.keep_held(occasion, &held, limits)
+    }
+
+    /// Keeps a version whose bytes are held, as far as they are; the others are read again. What is returned is on the disk.
+    ///
+    /// # Errors
+    /// As [`Snapshots::keep`].
+    pub fn keep_held(
+        &self,
+        occasion: &Occasion<'_>,
+        held: &Held,
+        limits: &Limits,
+    ) -> Result<Record, SnapshotError> {
+        let (lock, mut objects) = self.open(held.whole.format)?;
         let known = self.find(occasion.name, occasion.key, occasion.head)?;
         if let Some(known) = known.as_ref().filter(|known| known.is_whole()) {
             return Ok(known.clone());
         }
-        let captured = self.capture_into(&mut objects, occasion.root, occasion.head, files, limits);
+        let captured = self.capture_into(&mut objects, occasion.root, held, limits);
         let captured = match (captured, &known) {
             (Ok(captured), Some(known)) if captured.left_out == known.left_out => {
                 return Ok(known.clone());
@@ -145,8 +162,8 @@ impl Snapshots {
         }
         let scratch = objects.scratch();
         let unseen = unseen::read(occasion.root, commit, occasion.content, &scratch)?;
-        let (root, head) = (occasion.root, occasion.head);
-        let captured = self.capture_into(&mut objects, root, head, &unseen.files, limits)?;
+        let held = Held::unheld(occasion.root, occasion.head, &unseen.files);
+        let captured = self.capture_into(&mut objects, occasion.root, &held, limits)?;
         let captured = captured.without(unseen.left_out);
         let record = self.write_down(occasion, captured)?;
         objects.roll_up()?;
@@ -199,7 +216,8 @@ impl Snapshots {
         limits: &Limits,
     ) -> Result<Captured, SnapshotError> {
         let (lock, mut objects) = self.open(files.format)?;
-        let captured = self.capture_into(&mut objects, root, head, files, limits);
+        let held = Held::unheld(root, head, files);
+        let captured = self.capture_into(&mut objects, root, &held, limits);
         drop(lock);
         captured
     }
@@ -208,8 +226,7 @@ impl Snapshots {
         &self,
         objects: &mut Objects,
         root: &Path,
-        head: Option<&str>,
-        files: &Files,
+        held: &Held,
         limits: &Limits,
     ) -> Result<Captured, SnapshotError> {
         if self.bytes() > limits.quota {
@@ -217,17 +234,16 @@ impl Snapshots {
                 quota: limits.quota,
             });
         }
-        let mut whole = Whole::of(root, head, files);
-        whole
-            .repositories
-            .sort_by_key(|repository| std::cmp::Reverse(repository.path.len()));
+        let whole = &held.whole;
         let mut capture = Capture {
             absent: Absent::read(&self.absent_file())?,
             pack: PackWriter::new(objects)?,
             objects,
             root,
             limits,
-            whole: &whole,
+            whole,
+            held,
+            bytes: held.by_blob(),
         };
         capture.keep_heads()?;
         let missing = capture.keep_files()?;
@@ -257,85 +273,6 @@ impl Snapshots {
     }
 }
 
-/// All files, those of repositories inside included, as one map.
-struct Whole {
-    map: FileMap,
-    format: Format,
-    repositories: Vec<Repository>,
-}
-
-/// A repository whose files are kept, the outermost among them.
-struct Repository {
-    path: Vec<u8>,
-    root: PathBuf,
-    head: Option<String>,
-}
-
-impl Whole {
-    fn of(root: &Path, head: Option<&str>, files: &Files) -> Self {
-        let mut whole = Self {
-            map: files.map.clone(),
-            format: files.format,
-            repositories: vec![Repository {
-                path: Vec::new(),
-                root: root.to_owned(),
-                head: head.map(str::to_owned),
-            }],
-        };
-        whole.graft(&[], files);
-        whole
-    }
-
-    /// A repository inside stands in the place of its commit.
-    fn graft(&mut self, around: &[u8], files: &Files) {
-        for nested in &files.nested {
-            let path = [around, &nested.path].concat();
-            self.map.remove(&path);
-            let below = [&path, &b"/"[..]].concat();
-            nested.files.map.each(|inner, entry| {
-                self.map.insert(&[&below, inner].concat(), *entry);
-            });
-            self.graft(&below, &nested.files);
-            self.repositories.push(Repository {
-                path,
-                root: nested.root.clone(),
-                head: nested.head.clone(),
-            });
-        }
-    }
-
-    /// Returns the repository that a path belongs to, and the path in there. The innermost come first.
-    fn owner<'a>(&self, path: &'a [u8]) -> Option<(&Repository, &'a [u8])> {
-        self.repositories.iter().find_map(|repository| {
-            if repository.path.is_empty() {
-                return Some((repository, path));
-            }
-            let inner = path.strip_prefix(repository.path.as_slice())?;
-            Some((repository, inner.strip_prefix(b"/")?))
-        })
-    }
-
-    /// Returns a path as that repository knows it, where it is its own.
-    fn inner<'a>(&self, repository: &Repository, path: &'a [u8]) -> Option<&'a [u8]> {
-        let (owner, inner) = self.owner(path)?;
-        std::ptr::eq(owner, repository).then_some(inner)
-    }
-
-    fn inside(&self) -> Vec<Inside> {
-        let mut inside: Vec<_> = self
-            .repositories
-            .iter()
-            .filter(|repository| !repository.path.is_empty())
-            .map(|repository| Inside {
-                path: path_text(&repository.path),
-                head: repository.head.clone(),
-            })
-            .collect();
-        inside.sort_by(|one, other| one.path.cmp(&other.path));
-        inside
-    }
-}
-
 /// Trees and blobs that the store lacks.
 #[derive(Default)]
 struct Missing {
@@ -351,6 +288,8 @@ struct Capture<'a> {
     absent: Absent,
     pack: PackWriter,
     whole: &'a Whole,
+    held: &'a Held,
+    bytes: BTreeMap<RawId, Arc<Bytes>>,
 }
 
 impl Capture<'_> {
@@ -451,8 +390,8 @@ impl Capture<'_> {
                 by_git.insert(path.to_vec(), *entry);
             } else if size > self.limits.file {
                 why_not = Some(Why::TooLarge);
-            } else {
-                self.keep_bytes(path, entry.mode, &entry.id)?;
+            } else if !self.keep_bytes(path, entry.mode, &entry.id)? {
+                by_git.insert(path.to_vec(), *entry);
             }
             if let Some(why) = why_not {
                 self.absent.blobs.insert(entry.id, why);
@@ -464,34 +403,38 @@ impl Capture<'_> {
                 Some(why) => {
                     self.absent.blobs.insert(entry.raw, why);
                 }
-                None => self.keep_bytes(path, entry.mode, &entry.raw)?,
+                None if self.keep_bytes(path, entry.mode, &entry.raw)? => {}
+                None => return Err(SnapshotError::Changed(path_text(path))),
             }
         }
         Ok(())
     }
 
-    fn keep_bytes(&mut self, path: &[u8], mode: Mode, id: &RawId) -> Result<(), SnapshotError> {
+    /// Keeps the bytes that are held, else those on the disk; false where they are no longer those of `id`.
+    fn keep_bytes(&mut self, path: &[u8], mode: Mode, id: &RawId) -> Result<bool, SnapshotError> {
         let file = self.root.join(OsStr::from_bytes(path));
-        // The mode may be that of git's index; what is read is what lies there.
-        let is_link = file
-            .symlink_metadata()
-            .is_ok_and(|found| found.is_symlink());
-        let mode = if is_link {
-            Mode::Link
-        } else if mode == Mode::Link {
-            Mode::Plain
-        } else {
-            mode
+        let is_kept = match self.bytes.get(id) {
+            Some(bytes) => self.pack.add_held(id, bytes).map(|()| true)?,
+            None => self.pack.add_file(&file, lies_as(&file, mode), id)?,
         };
-        if self.pack.add_file(&file, mode, id)? {
+        if is_kept {
             self.absent.blobs.remove(id);
-            Ok(())
-        } else {
-            Err(SnapshotError::Changed(path_text(path)))
         }
+        Ok(is_kept)
     }
 
-    /// Files that git converted, and those that are not on the disk: the repository has them, else git converts once more.
+    /// Takes over what git made of files when they were read.
+    fn keep_converted(&mut self, ids: &BTreeSet<RawId>) -> Result<(), SnapshotError> {
+        let held = self.held;
+        for (git, made) in held.converted() {
+            let wanted = ids.intersection(made).copied().collect();
+            self.objects.import(git, &wanted, self.limits.file)?;
+        }
+        Ok(())
+    }
+
+    /// Files that git converted, and those that are not on the disk as they were: the repository has them, else git converts
+    /// once more.
     fn keep_by_git(&mut self, files: &BTreeMap<Vec<u8>, Entry>) -> Result<(), SnapshotError> {
         for repository in &self.whole.repositories {
             let own: Vec<_> = files
@@ -505,6 +448,7 @@ impl Capture<'_> {
             }
             let git = Git::at(&repository.root);
             let ids: BTreeSet<_> = own.iter().map(|(_, _, entry)| entry.id).collect();
+            self.keep_converted(&ids)?;
             let import = self.objects.import(&git, &ids, self.limits.file)?;
             self.kept(&ids);
             let unknown = |entry: &Entry| import.missing.contains(&entry.id);
@@ -520,8 +464,17 @@ impl Capture<'_> {
             if on_disk.is_empty() {
                 continue;
             }
+            // What git takes in as it lies is no longer what was read.
+            let changed = on_disk.iter().find(|(_, _, entry)| entry.raw == entry.id);
+            if let Some((path, _, _)) = changed {
+                return Err(SnapshotError::Changed(path_text(path)));
+            }
             let paths = on_disk.iter().map(|(_, inner, _)| *inner).collect();
-            let converted = conversion::converted(&git, &self.objects.scratch(), &paths)?;
+            let converted = conversion::converted(&git, &self.objects.scratch(), &paths);
+            let converted = converted.map_err(|error| {
+                tracing::debug!(%error, "files are not converted once more");
+                SnapshotError::Changed(path_text(on_disk.first().map_or(&[], |(path, _, _)| path)))
+            })?;
             let ids = on_disk.iter().map(|(_, _, entry)| entry.id).collect();
             let import = self.objects.import(&converted, &ids, self.limits.file)?;
             self.kept(&ids);

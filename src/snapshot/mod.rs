@@ -7,6 +7,7 @@
 mod capture;
 mod committed;
 mod conversion;
+mod held;
 mod index;
 mod objects;
 mod pack;
@@ -16,6 +17,7 @@ mod read;
 mod restore;
 mod secrets;
 mod unseen;
+mod whole;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -26,6 +28,7 @@ use crate::identity::object::Format;
 
 pub use capture::{Limits, Occasion};
 pub use committed::{Committed, commits_with};
+pub use held::Held;
 pub use index::{Change, Changes, Inside, LeftOut, Record, Why};
 pub use path_text::{path_bytes, path_text};
 pub use prune::{Pruned, Reason};
@@ -39,6 +42,9 @@ pub enum SnapshotError {
     /// A file changed before it was kept: what lies there now is another version.
     #[error("{0:?} changed before it was kept")]
     Changed(String),
+    /// The files cannot be read once more.
+    #[error("it cannot be read once more: {0}")]
+    Unread(String),
     /// The snapshots take as much room as they may.
     #[error("the snapshots have reached their quota of {quota} bytes, tracemark gc makes room")]
     Full {

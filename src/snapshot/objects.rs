@@ -34,6 +34,19 @@ pub(super) fn giving(git: Git) -> Git {
     git.distrusting().with_var("GIT_NO_REPLACE_OBJECTS", "1")
 }
 
+/// Returns which of the objects `git` has.
+pub(super) fn present(git: &Git, ids: &BTreeSet<RawId>) -> Result<BTreeSet<RawId>, SnapshotError> {
+    if ids.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let input = ids.iter().flat_map(id_line).collect();
+    let arguments = ["cat-file", "--batch-check", "--buffer"];
+    let said = git.run_with_input(&arguments, Some(input))?.stdout;
+    let lines = said.split(|byte| *byte == b'\n').zip(ids);
+    let here = lines.filter(|(line, _)| !line.ends_with(b" missing"));
+    Ok(here.map(|(_, id)| *id).collect())
+}
+
 /// The store, opened by the only process that writes to it.
 #[derive(Debug)]
 pub(super) struct Objects {
@@ -285,7 +298,7 @@ pub(super) struct Known {
 }
 
 impl Known {
-    fn read(packs: &Path, format: Format) -> Result<Self, SnapshotError> {
+    pub(super) fn read(packs: &Path, format: Format) -> Result<Self, SnapshotError> {
         let mut known = Self::default();
         for table in tables(packs)? {
             known.add(&table, format)?;

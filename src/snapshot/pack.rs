@@ -9,6 +9,7 @@ use flate2::Compression;
 use flate2::write::ZlibEncoder;
 
 use super::SnapshotError;
+use super::held::Bytes;
 use super::objects::Objects;
 use crate::fs_util::PathError;
 use crate::identity::file_content::open;
@@ -75,9 +76,11 @@ impl PackWriter {
         if self.has(&id) {
             return Ok(());
         }
-        let added = self
-            .begin(kind, body.len() as u64)
-            .and_then(|()| deflate(&mut self.file, |out| out.write_all(body)));
+        let added = self.begin(kind, body.len() as u64).and_then(|()| {
+            deflate(&mut self.file, Compression::default(), |out| {
+                out.write_all(body)
+            })
+        });
         added.map_err(PathError::of("write", &self.path))?;
         self.count += 1;
         self.written.insert(id);
@@ -124,30 +127,28 @@ impl PackWriter {
         Ok(false)
     }
 
+    /// Adds bytes that were read and compressed before.
+    pub(super) fn add_held(&mut self, id: &RawId, bytes: &Bytes) -> Result<(), SnapshotError> {
+        if self.has(id) {
+            return Ok(());
+        }
+        let added = self
+            .begin(Kind::Blob, bytes.size)
+            .and_then(|()| bytes.copy_to(&mut self.file));
+        added.map_err(PathError::of("write", &self.path))?;
+        self.count += 1;
+        self.written.insert(*id);
+        Ok(())
+    }
+
     /// Returns the blob that was written; `None` where the file grew or shrank meanwhile.
-    fn copy(&mut self, mut source: &File) -> io::Result<Option<RawId>> {
+    fn copy(&mut self, source: &File) -> io::Result<Option<RawId>> {
         let metadata = source.metadata()?;
         if !metadata.is_file() {
             return Ok(None);
         }
-        let size = metadata.len();
-        let mut hasher = ObjectHasher::new(self.format, "blob", size);
-        self.begin(Kind::Blob, size)?;
-        let mut seen: u64 = 0;
-        deflate(&mut self.file, |out| {
-            let mut buffer = vec![0; 64 * 1024];
-            loop {
-                let count = source.read(&mut buffer)?;
-                let bytes = buffer.get(..count).unwrap_or(&[]);
-                seen += count as u64;
-                if bytes.is_empty() || seen > size {
-                    return Ok(());
-                }
-                hasher.update(bytes);
-                out.write_all(bytes)?;
-            }
-        })?;
-        Ok(if seen == size { hasher.finish() } else { None })
+        self.begin(Kind::Blob, metadata.len())?;
+        compress(source, metadata.len(), self.format, &mut self.file)
     }
 
     /// Kind and size: four bits of the size in the first byte, then seven a byte, the lowest first.
@@ -194,8 +195,62 @@ impl PackWriter {
     }
 }
 
-fn deflate(file: &mut File, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let mut encoder = ZlibEncoder::new(io::BufWriter::new(file), Compression::default());
+/// Files of more bytes are compressed quickly rather than well: somebody may be waiting.
+const LARGE: u64 = 256 << 10;
+
+/// Compresses a regular file of that size; returns the blob that was read, `None` where the file grew or shrank meanwhile.
+pub(super) fn compress(
+    mut source: &File,
+    size: u64,
+    format: Format,
+    out: &mut dyn Write,
+) -> io::Result<Option<RawId>> {
+    let mut hasher = ObjectHasher::new(format, "blob", size);
+    let mut seen: u64 = 0;
+    let level = if size > LARGE {
+        Compression::fast()
+    } else {
+        Compression::default()
+    };
+    deflate(out, level, |out| {
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let count = source.read(&mut buffer)?;
+            let bytes = buffer.get(..count).unwrap_or(&[]);
+            seen += count as u64;
+            if bytes.is_empty() || seen > size {
+                return Ok(());
+            }
+            hasher.update(bytes);
+            out.write_all(bytes)?;
+        }
+    })?;
+    Ok(if seen == size { hasher.finish() } else { None })
+}
+
+/// Compresses bytes.
+pub(super) fn compress_bytes(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    deflate(&mut out, Compression::default(), |out| out.write_all(bytes))?;
+    Ok(out)
+}
+
+/// Returns what lies at `file`, whose mode may be that of git's index.
+pub(super) fn lies_as(file: &Path, mode: Mode) -> Mode {
+    let found = file.symlink_metadata();
+    match mode {
+        _ if found.is_ok_and(|found| found.is_symlink()) => Mode::Link,
+        Mode::Link => Mode::Plain,
+        other => other,
+    }
+}
+
+fn deflate(
+    out: &mut dyn Write,
+    level: Compression,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut encoder = ZlibEncoder::new(io::BufWriter::new(out), level);
     fill(&mut encoder)?;
     encoder.finish()?.flush()
 }

@@ -808,3 +808,98 @@ fn of_an_unseen_commit_what_git_converts_is_named_and_comes_back_as_git_stores_i
     let model = crate::python::look(&store, &["model", shown["model_id"].as_str().unwrap()]);
     assert_eq!(model["tags"]["tracemark.restorable"], "partial", "{model}");
 }
+
+/// Changes or touches a file right after each answer; every version that was handed out must come back as it lay.
+fn whatever_happens_right_after_an_answer_the_version_comes_back(world: &World, files: &[&str]) {
+    let store = crate::python::sqlite_store(world.base());
+    told(world, &["up", "--store", &store]);
+    let mut handed_out = Vec::new();
+    for step in 0..20 {
+        let file = files[step % files.len()];
+        world.write(file, format!("print({step})\n"));
+        let lay = lying(&world.repo());
+        let id = told(world, &["active"]).trim().to_owned();
+        if step % 2 == 0 {
+            let touched = std::fs::File::options()
+                .append(true)
+                .open(world.repo().join(file));
+            touched
+                .unwrap()
+                .set_modified(std::time::SystemTime::now())
+                .unwrap();
+        } else {
+            world.write(file, format!("print('after {step}')\n"));
+        }
+        handed_out.push((id, lay));
+    }
+    for (step, (id, lay)) in handed_out.iter().enumerate() {
+        comes_back(world, id, lay, step);
+    }
+}
+
+#[test]
+fn an_edit_right_after_an_answer_loses_no_version_of_a_plain_repository() {
+    let world = World::with_commit();
+    whatever_happens_right_after_an_answer_the_version_comes_back(&world, &["app.py", "new.py"]);
+}
+
+#[test]
+fn an_edit_right_after_an_answer_loses_no_version_with_filters_and_submodules() {
+    let world = World::with_commit();
+    world.git(&["config", "filter.up.clean", "tr a-z A-Z"]);
+    world.git(&["config", "filter.up.smudge", "tr A-Z a-z"]);
+    world.write(".gitattributes", ATTRIBUTES);
+    world.add_submodule();
+    world.commit_ours();
+    world.git(&["init", "-q", "nested"]);
+    let files = ["app.py", "loud.up", "sub/in.py", "nested/in.py", "dos.crlf"];
+    whatever_happens_right_after_an_answer_the_version_comes_back(&world, &files);
+}
+
+#[test]
+fn an_edit_right_after_an_answer_loses_no_version_with_thousands_of_new_files() {
+    let world = World::with_commit();
+    for n in 0..4000 {
+        world.write(&format!("data/{n}.txt"), format!("number {n}\n"));
+    }
+    whatever_happens_right_after_an_answer_the_version_comes_back(
+        &world,
+        &["app.py", "data/7.txt"],
+    );
+}
+
+#[test]
+fn versions_that_are_handed_out_while_the_store_is_busy_are_kept_afterwards() {
+    let world = World::with_commit();
+    let store = crate::python::sqlite_store(world.base());
+    told(&world, &["up", "--store", &store]);
+    told(&world, &["active"]);
+    let lock = world.repo().join(".git/tracemark/snapshots/lock");
+    let lock = crate::world::wait_until("a version is kept", || std::fs::File::open(&lock).ok());
+    lock.lock().unwrap();
+    let handed_out: Vec<_> = (0..5)
+        .map(|step| {
+            world.write("app.py", format!("print({step})\n"));
+            let id = told(&world, &["active"]).trim().to_owned();
+            (id, lying(&world.repo()))
+        })
+        .collect();
+    world.write("app.py", "print('afterwards')\n");
+    drop(lock);
+    for (step, (id, lay)) in handed_out.iter().enumerate() {
+        comes_back(&world, id, lay, step);
+    }
+}
+
+/// Waits until a version is kept, and restores it.
+#[track_caller]
+fn comes_back(world: &World, id: &str, lay: &Lying, step: usize) {
+    crate::world::wait_until(&format!("version {step} is kept"), || {
+        let shown = told(world, &["show", id, "--json"]);
+        let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        (shown["restorable"] == "true").then_some(())
+    });
+    let dir = format!("back-{step}");
+    told(world, &["restore", id, &format!("../{dir}"), "--plain"]);
+    assert_eq!(lying(&world.base().join(dir)), *lay, "{step}");
+}

@@ -1,0 +1,386 @@
+//! The bytes of one reading that the store lacks, held until they are packed: what happens to the files after the reading no
+//! longer matters. Compressed, in memory as long as they are few, then in a file without a name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Seek as _, SeekFrom};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::objects::{Known, giving, present};
+use super::pack::{compress, compress_bytes, lies_as};
+use super::secrets::looks_secret;
+use super::whole::Whole;
+use super::{Limits, SnapshotError, Snapshots, conversion, path_text};
+use crate::fs_util::PathError;
+use crate::git::Git;
+use crate::identity::file_content::open;
+use crate::identity::file_map::{Dir, Entry, FileMap, Mode, Node};
+use crate::identity::files::Files;
+use crate::identity::object::{Format, RawId, object_id};
+use crate::identity::stamp::Stamp;
+
+/// So many changed files are held without asking first whether store or repository have them: no save of a file waits for that.
+const FEW: usize = 16;
+/// So many compressed bytes are held in memory, more in a file.
+const IN_MEMORY: u64 = 8 << 20;
+/// Files of more bytes than this are not held in memory.
+const SMALL: u64 = 1 << 20;
+/// So many bytes of files are held for one reading; what is over is read again when it is packed.
+const HELD_MAX: u64 = 1 << 30;
+
+/// The code of one reading, with the bytes that the store lacks.
+#[derive(Debug)]
+pub struct Held {
+    pub(super) whole: Whole,
+    files: BTreeMap<Vec<u8>, HeldFile>,
+    /// Objects that git made of files that it converts.
+    converted: Vec<Arc<Converted>>,
+    /// All of it is in the store by now.
+    stored: AtomicBool,
+}
+
+#[derive(Debug, Clone)]
+struct HeldFile {
+    id: RawId,
+    raw: RawId,
+    bytes: Arc<Bytes>,
+}
+
+/// A git that has what came of files, and the directory where that lies.
+#[derive(Debug)]
+struct Converted {
+    git: Git,
+    ids: BTreeSet<RawId>,
+    _objects: Arc<tempfile::TempDir>,
+}
+
+/// A compressed blob.
+#[derive(Debug)]
+pub(super) struct Bytes {
+    /// How many bytes it has when it is no longer compressed.
+    pub(super) size: u64,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    Memory(Vec<u8>),
+    File {
+        file: Arc<File>,
+        at: u64,
+        length: u64,
+    },
+}
+
+impl Bytes {
+    /// Writes it as it is, compressed.
+    pub(super) fn copy_to(&self, out: &mut dyn io::Write) -> io::Result<()> {
+        match &self.place {
+            Place::Memory(bytes) => out.write_all(bytes),
+            Place::File { file, at, length } => {
+                let mut buffer = vec![0; 64 * 1024];
+                let (mut at, end) = (*at, at + length);
+                while at < end {
+                    let left = usize::try_from(end - at).unwrap_or(usize::MAX);
+                    let most = left.min(buffer.len());
+                    let count = file.read_at(buffer.get_mut(..most).unwrap_or_default(), at)?;
+                    if count == 0 {
+                        return Err(io::ErrorKind::UnexpectedEof.into());
+                    }
+                    out.write_all(buffer.get(..count).unwrap_or_default())?;
+                    at += count as u64;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Held {
+    /// Returns the code of a reading of which nothing is held: all of it is read again when it is packed.
+    pub fn unheld(root: &Path, head: Option<&str>, files: &Files) -> Self {
+        Self {
+            whole: Whole::of(root, head, files),
+            files: BTreeMap::new(),
+            converted: Vec::new(),
+            stored: AtomicBool::new(false),
+        }
+    }
+
+    /// Says that all of it is in the store.
+    pub fn is_stored(&self) {
+        self.stored.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns the bytes that are held, by their blobs.
+    pub(super) fn by_blob(&self) -> BTreeMap<RawId, Arc<Bytes>> {
+        let files = self.files.values();
+        files
+            .map(|file| (file.raw, Arc::clone(&file.bytes)))
+            .collect()
+    }
+
+    /// Returns the gits that have what came of files that git converts.
+    pub(super) fn converted(&self) -> impl Iterator<Item = (&Git, &BTreeSet<RawId>)> {
+        self.converted.iter().map(|made| (&made.git, &made.ids))
+    }
+}
+
+impl Snapshots {
+    /// Takes the bytes of `files` that neither store nor repository have. What `before` holds, the reading before it in the same
+    /// worktree, is taken over. Whatever needs a file needs it in `scratch`, which no reading sees.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Changed`] when a file is no longer what `files` says, and whatever keeps bytes from being held.
+    pub fn hold(
+        &self,
+        (root, head): (&Path, Option<&str>),
+        files: &Files,
+        limits: &Limits,
+        before: Option<&Held>,
+        scratch: &Path,
+    ) -> Result<Held, SnapshotError> {
+        let mut held = Held::unheld(root, head, files);
+        let is_full = self.bytes() > limits.quota;
+        if is_full {
+            return Ok(held);
+        }
+        let before = before.filter(|_| self.exist());
+        let mut changed = held.take_over(before);
+        changed.retain(|path, entry| is_to_be_held(path, entry, limits));
+        let is_converted = |entry: &Entry| entry.raw != entry.id;
+        let mut have = BTreeSet::new();
+        if changed.len() > FEW || changed.values().any(is_converted) {
+            have = self.have(&held.whole, &changed)?;
+        }
+        let mut holder = Holder {
+            root,
+            scratch,
+            format: files.format,
+            in_memory: 0,
+            seen: 0,
+            file: None,
+        };
+        for (path, entry) in changed
+            .iter()
+            .filter(|(_, entry)| !have.contains(&entry.raw))
+        {
+            let Some(bytes) = holder.take(path, entry)? else {
+                continue;
+            };
+            let (id, raw, bytes) = (entry.id, entry.raw, Arc::new(bytes));
+            held.files.insert(path.clone(), HeldFile { id, raw, bytes });
+        }
+        changed.retain(|_, entry| is_converted(entry) && !have.contains(&entry.id));
+        held.convert(root, &changed, scratch)?;
+        Ok(held)
+    }
+
+    /// Returns the blobs of files that the store has, or the repository.
+    fn have(
+        &self,
+        whole: &Whole,
+        files: &BTreeMap<Vec<u8>, Entry>,
+    ) -> Result<BTreeSet<RawId>, SnapshotError> {
+        let blobs = |entry: &Entry| [entry.id, entry.raw];
+        let mut have = BTreeSet::new();
+        // Another process may be putting packs together right now: what is not found is held.
+        if let Ok(known) = Known::read(&self.objects_dir().join("pack"), whole.format) {
+            let all = files.values().flat_map(blobs);
+            have.extend(all.filter(|id| known.has(id)));
+        }
+        for repository in &whole.repositories {
+            let own = files
+                .iter()
+                .filter(|(path, _)| whole.inner(repository, path).is_some());
+            let unknown: BTreeSet<_> = own
+                .flat_map(|(_, entry)| blobs(entry))
+                .filter(|id| !have.contains(id))
+                .collect();
+            let git = giving(Git::at(&repository.root));
+            have.extend(present(&git, &unknown)?);
+        }
+        Ok(have)
+    }
+}
+
+/// What looks like a secret, or is larger than is kept, is not held either.
+fn is_to_be_held(path: &[u8], entry: &Entry, limits: &Limits) -> bool {
+    let size = entry.stamp.map(|stamp| stamp.size());
+    entry.mode != Mode::Gitlink
+        && size.is_some_and(|size| size <= limits.file)
+        && !looks_secret(path)
+}
+
+impl Held {
+    /// Takes over what is held of files that are the same, and returns the others.
+    fn take_over(&mut self, before: Option<&Self>) -> BTreeMap<Vec<u8>, Entry> {
+        let mut changed = BTreeMap::new();
+        let none = FileMap::default();
+        let map = before.map_or(&none, |before| &before.whole.map);
+        differing(
+            map.root(),
+            self.whole.map.root(),
+            &mut Vec::new(),
+            &mut changed,
+        );
+        let Some(before) = before.filter(|before| !before.stored.load(Ordering::Relaxed)) else {
+            return changed;
+        };
+        for (path, file) in &before.files {
+            let now = self.whole.map.get(path);
+            if now.is_some_and(|now| (now.id, now.raw) == (file.id, file.raw)) {
+                self.files.insert(path.clone(), file.clone());
+            }
+        }
+        let ids: BTreeSet<_> = self.files.values().map(|file| file.id).collect();
+        let converted = before.converted.iter();
+        self.converted = converted
+            .filter(|made| !made.ids.is_disjoint(&ids))
+            .cloned()
+            .collect();
+        changed
+    }
+
+    /// Has git convert files once more and keeps what comes of it.
+    fn convert(
+        &mut self,
+        root: &Path,
+        files: &BTreeMap<Vec<u8>, Entry>,
+        scratch: &Path,
+    ) -> Result<(), SnapshotError> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        let objects = tempfile::Builder::new()
+            .prefix("tracemark-")
+            .tempdir_in(scratch)
+            .map_err(PathError::of("write", scratch))?;
+        let objects = Arc::new(objects);
+        let mut made = Vec::new();
+        for repository in &self.whole.repositories {
+            let own: BTreeMap<_, _> = files
+                .iter()
+                .filter_map(|(path, entry)| Some((self.whole.inner(repository, path)?, entry)))
+                .collect();
+            if own.is_empty() {
+                continue;
+            }
+            let paths = own.keys().copied().collect();
+            let git = Git::at(&repository.root);
+            let converted = conversion::converted(&git, objects.path(), &paths);
+            let ids: BTreeSet<_> = own.values().map(|entry| entry.id).collect();
+            let git = match converted {
+                Ok(git) if present(&giving(git.clone()), &ids)? == ids => git,
+                Ok(_) => return Err(changed_among(files)),
+                Err(_) if have_moved(root, files) => return Err(changed_among(files)),
+                Err(error) => return Err(error),
+            };
+            let _objects = Arc::clone(&objects);
+            made.push(Arc::new(Converted { git, ids, _objects }));
+        }
+        self.converted.append(&mut made);
+        Ok(())
+    }
+}
+
+fn changed_among(files: &BTreeMap<Vec<u8>, Entry>) -> SnapshotError {
+    let first = files.keys().next().map(|path| path_text(path));
+    SnapshotError::Changed(first.unwrap_or_default())
+}
+
+fn have_moved(root: &Path, files: &BTreeMap<Vec<u8>, Entry>) -> bool {
+    files
+        .iter()
+        .any(|(path, entry)| Stamp::of(&root.join(OsStr::from_bytes(path))) != entry.stamp)
+}
+
+/// Collects the files that are not in `before`, or not the same there.
+fn differing(before: &Dir, now: &Dir, path: &mut Vec<u8>, found: &mut BTreeMap<Vec<u8>, Entry>) {
+    if std::ptr::eq(before, now) {
+        return;
+    }
+    let none = Dir::default();
+    let length = path.len();
+    for (name, node) in now.nodes() {
+        path.extend_from_slice(name);
+        match (before.node(name), node) {
+            (Some(Node::Dir(before)), Node::Dir(now)) => differing(before, now, path, found),
+            (_, Node::Dir(now)) => differing(&none, now, path, found),
+            (Some(Node::File(before)), Node::File(now))
+                if (before.id, before.raw) == (now.id, now.raw) => {}
+            (_, Node::File(now)) => {
+                found.insert(path.clone(), *now);
+            }
+        }
+        path.truncate(length);
+    }
+}
+
+/// Reads files and compresses them.
+struct Holder<'a> {
+    root: &'a Path,
+    scratch: &'a Path,
+    format: Format,
+    in_memory: u64,
+    seen: u64,
+    file: Option<Arc<File>>,
+}
+
+impl Holder<'_> {
+    /// Returns nothing of files that are too many to be held.
+    fn take(&mut self, path: &[u8], entry: &Entry) -> Result<Option<Bytes>, SnapshotError> {
+        let file = self.root.join(OsStr::from_bytes(path));
+        let changed = || SnapshotError::Changed(path_text(path));
+        if lies_as(&file, entry.mode) == Mode::Link {
+            let target = file.read_link().map_err(|_| changed())?;
+            let target = target.as_os_str().as_bytes();
+            if object_id(self.format, "blob", target) != Some(entry.raw) {
+                return Err(changed());
+            }
+            let bytes = compress_bytes(target).map_err(PathError::of("keep", &file))?;
+            let (size, place) = (target.len() as u64, Place::Memory(bytes));
+            return Ok(Some(Bytes { size, place }));
+        }
+        let source = open(&file).map_err(|_| changed())?;
+        let metadata = source.metadata().map_err(PathError::of("read", &file))?;
+        let size = metadata.len();
+        if !metadata.is_file() {
+            return Err(changed());
+        }
+        self.seen += size;
+        if self.seen > HELD_MAX {
+            return Ok(None);
+        }
+        let taken = self.compress(&source, size);
+        let (blob, place) = taken.map_err(PathError::of("keep", &file))?;
+        if blob != Some(entry.raw) {
+            return Err(changed());
+        }
+        Ok(Some(Bytes { size, place }))
+    }
+
+    fn compress(&mut self, source: &File, size: u64) -> io::Result<(Option<RawId>, Place)> {
+        if size <= SMALL && self.in_memory < IN_MEMORY {
+            let mut bytes = Vec::new();
+            let blob = compress(source, size, self.format, &mut bytes)?;
+            bytes.shrink_to_fit();
+            self.in_memory += bytes.len() as u64;
+            return Ok((blob, Place::Memory(bytes)));
+        }
+        let file = match &self.file {
+            Some(file) => Arc::clone(file),
+            None => Arc::new(tempfile::tempfile_in(self.scratch)?),
+        };
+        self.file = Some(Arc::clone(&file));
+        let at = (&*file).seek(SeekFrom::End(0))?;
+        let blob = compress(source, size, self.format, &mut &*file)?;
+        let length = (&*file).stream_position()? - at;
+        Ok((blob, Place::File { file, at, length }))
+    }
+}
