@@ -4,10 +4,12 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::file_content::{self, ContentError};
 use super::file_map::{Entry, FileMap, Mode};
 use super::object::Format;
+use super::scratch::Scratch;
 use super::tree::{CapturedTree, TreeError, is_own_root};
 use super::{ReadError, classify, head};
 use crate::git::Git;
@@ -19,6 +21,15 @@ pub struct Files {
     pub(crate) map: FileMap,
     pub(crate) format: Format,
     pub(crate) nested: Vec<Nested>,
+    /// What was read of files that did not hold still.
+    pub(super) copies: Option<Arc<Copies>>,
+}
+
+/// Copies of files as a reading read them, removed when dropped.
+#[derive(Debug)]
+pub(super) struct Copies {
+    pub(super) dir: PathBuf,
+    pub(super) _scratch: Scratch,
 }
 
 /// A repository inside the worktree, be it a submodule or not.
@@ -34,12 +45,29 @@ pub(crate) struct Nested {
 }
 
 impl Files {
-    pub(super) fn plain(map: FileMap, format: Format) -> Self {
+    pub(super) fn plain(map: FileMap, format: Format, copies: Option<Arc<Copies>>) -> Self {
         Self {
             map,
             format,
             nested: Vec::new(),
+            copies,
         }
+    }
+
+    /// Returns the files of a repository as its objects tell.
+    pub(crate) fn of_objects(map: FileMap, format: Format, nested: Vec<Nested>) -> Self {
+        Self {
+            map,
+            format,
+            nested,
+            copies: None,
+        }
+    }
+
+    /// Returns the copy of a file that did not hold still when it was read.
+    pub(crate) fn copy_of(&self, path: &[u8]) -> Option<PathBuf> {
+        let copy = self.copies.as_ref()?.dir.join(OsStr::from_bytes(path));
+        copy.symlink_metadata().is_ok().then_some(copy)
     }
 
     /// Reads the worktree at `root` from scratch, and all repositories in it. Temporary files go to `scratch`.
@@ -83,11 +111,7 @@ fn read(git: &Git, root: &Path, scratch: Option<&Path>) -> Result<(ContentId, Fi
     if captured.has_nested() && captured.content()? != content {
         return Err(TreeError::Torn);
     }
-    let files = Files {
-        map,
-        format,
-        nested,
-    };
+    let files = Files::of_objects(map, format, nested);
     Ok((content, files))
 }
 

@@ -40,6 +40,11 @@ impl Mirror {
         Ok(Self { dir, git, held: 0 })
     }
 
+    /// Returns where the files are.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Returns a git that reads the files that were put here.
     pub(super) fn git(&self) -> &Git {
         &self.git

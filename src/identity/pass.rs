@@ -31,6 +31,8 @@ pub(super) struct Pass<'a> {
     pub(super) cache: &'a mut Cache,
     pub(super) moment: Moment,
     pub(super) scratch: super::scratch::Scratch,
+    /// Where the files are that were held still, below the scratch directory.
+    pub(super) held_in: Option<PathBuf>,
 }
 
 impl Pass<'_> {

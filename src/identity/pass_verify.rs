@@ -107,6 +107,7 @@ impl Pass<'_> {
             return Err(Stop::NotPlain);
         }
         let mut mirror = Mirror::new(self.places, self.scratch.path())?;
+        self.held_in = Some(mirror.dir().to_owned());
         let changed = kept.status.tracked.iter();
         let uncommitted = changed
             .filter(|(_, change)| change.unstaged != b' ')

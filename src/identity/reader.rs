@@ -6,9 +6,10 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::file_content::ContentError;
-use super::files::Files;
+use super::files::{Copies, Files};
 use super::git_hash::GitHashError;
 use super::ground::Places;
 use super::kept::{Cache, Kept};
@@ -39,6 +40,8 @@ pub struct WorktreeReader {
     /// What the last pass left, `None` before the first and after one that failed.
     kept: Option<Kept>,
     cache: Cache,
+    /// What the last pass read of files that did not hold still, until it is asked for.
+    copies: Option<Arc<Copies>>,
     passes: Passes,
     doubt: Option<Doubt>,
     is_doubted: bool,
@@ -70,6 +73,7 @@ impl WorktreeReader {
             git: Git::at(root),
             kept: None,
             cache: Cache::default(),
+            copies: None,
             passes: Passes::default(),
             doubt: None,
             is_doubted: false,
@@ -101,9 +105,11 @@ impl WorktreeReader {
     }
 
     /// Returns every file of the last reading; `None` where it was read from scratch, see [`Files::read`].
-    pub fn files(&self) -> Option<Files> {
+    pub fn files(&mut self) -> Option<Files> {
+        let copies = self.copies.take();
         let kept = self.kept.as_ref()?;
-        Some(Files::plain(self.cache.files.clone(), kept.head.format))
+        let map = self.cache.files.clone();
+        Some(Files::plain(map, kept.head.format, copies))
     }
 
     /// Reads what `touched` names again, or all of it where that is not sure to be enough. Returns what [`read`] would.
@@ -111,6 +117,7 @@ impl WorktreeReader {
     /// # Errors
     /// As [`read`].
     pub fn read(&mut self, touched: &Touched) -> Result<Reading, ReadError> {
+        self.copies = None;
         let narrow = self.narrow(touched);
         if narrow.is_none() {
             let doubt = self.doubt.as_ref().and_then(|doubt| doubt.0());
@@ -141,6 +148,7 @@ impl WorktreeReader {
         let mut pass = self.pass().ok()?;
         match pass.narrow(kept, paths) {
             Ok((kept, reading)) => {
+                self.copies = copies_of(pass);
                 self.kept = Some(kept);
                 self.passes.narrow += 1;
                 Some(Ok(reading))
@@ -155,7 +163,10 @@ impl WorktreeReader {
         let before = self.kept.take();
         let mut pass = self.pass().ok()?;
         let ground = before.as_ref().map(|before| &before.ground);
-        Some(pass.full(ground).map(|(kept, reading)| {
+        let outcome = pass.full(ground);
+        let copies = copies_of(pass);
+        Some(outcome.map(|(kept, reading)| {
+            self.copies = copies;
             self.kept = Some(kept);
             reading
         }))
@@ -191,8 +202,20 @@ impl WorktreeReader {
             cache: &mut self.cache,
             moment: Moment::now(&probe)?,
             scratch,
+            held_in: None,
         })
     }
+}
+
+/// Returns what a pass read of files that did not hold still.
+fn copies_of(pass: Pass<'_>) -> Option<Arc<Copies>> {
+    let Pass {
+        scratch: _scratch,
+        held_in,
+        ..
+    } = pass;
+    let dir = held_in?;
+    Some(Arc::new(Copies { dir, _scratch }))
 }
 
 /// Why a pass of this module gave no reading.

@@ -160,6 +160,7 @@ impl Snapshots {
         }
         let mut holder = Holder {
             root,
+            files,
             scratch,
             format: files.format,
             in_memory: 0,
@@ -325,6 +326,7 @@ fn differing(before: &Dir, now: &Dir, path: &mut Vec<u8>, found: &mut BTreeMap<V
 /// Reads files and compresses them.
 struct Holder<'a> {
     root: &'a Path,
+    files: &'a Files,
     scratch: &'a Path,
     format: Format,
     in_memory: u64,
@@ -335,7 +337,8 @@ struct Holder<'a> {
 impl Holder<'_> {
     /// Returns nothing of files that are too many to be held.
     fn take(&mut self, path: &[u8], entry: &Entry) -> Result<Option<Bytes>, SnapshotError> {
-        let file = self.root.join(OsStr::from_bytes(path));
+        let copy = self.files.copy_of(path);
+        let file = copy.unwrap_or_else(|| self.root.join(OsStr::from_bytes(path)));
         let changed = || SnapshotError::Changed(path_text(path));
         if lies_as(&file, entry.mode) == Mode::Link {
             let target = file.read_link().map_err(|_| changed())?;

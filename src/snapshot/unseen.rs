@@ -100,11 +100,7 @@ impl Reader<'_> {
             left_out.append(&mut below);
             nested.push(submodule);
         }
-        Ok(Files {
-            map,
-            format: self.format,
-            nested,
-        })
+        Ok(Files::of_objects(map, self.format, nested))
     }
 
     /// Returns what a submodule holds at the commit that is asked for, `None` where that commit is not in its place.
