@@ -399,7 +399,7 @@ pub struct RestoreArgs {
 #[derive(Debug, Args)]
 pub struct ShowArgs {
     /// A model id, a name, a content id, a commit or a trace id; with :PATH behind it one file
-    pub id: String,
+    pub id: OsString,
     /// One JSON document instead of text
     #[arg(long)]
     pub json: bool,

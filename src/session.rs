@@ -88,6 +88,9 @@ pub struct Session {
     following: Mutex<()>,
     /// How the code of the last version was kept. A mutex as several threads keep code; held for a copy.
     kept: Mutex<Option<Kept>>,
+    /// Versions that were kept just now, until their LoggedModels are to say so: several threads keep code, and only one of them
+    /// speaks of it. A mutex for that reason; held for a move.
+    newly_kept: Mutex<VecDeque<VersionKey>>,
     /// LoggedModels that do not say yet how their code is kept. A mutex as telling runs side by side; held for a copy.
     untold: Mutex<BTreeMap<ModelId, Restorable>>,
 }
@@ -97,6 +100,9 @@ const SEEN_MAX: usize = 8;
 
 /// After so many readings in a row whose files did not hold still until their bytes were taken, one counts without.
 const MISSED_MAX: u32 = 5;
+
+/// So many versions that were kept may wait for a LoggedModel to say so.
+const NEWLY_KEPT_MAX: usize = 100;
 
 /// The code of a reading.
 #[derive(Debug, Clone)]
@@ -308,6 +314,7 @@ impl Session {
             keeping: Mutex::new(()),
             following: Mutex::new(()),
             kept: Mutex::new(None),
+            newly_kept: Mutex::new(VecDeque::new()),
             untold: Mutex::new(BTreeMap::new()),
         })
     }
@@ -438,7 +445,7 @@ impl Session {
         let session = Arc::clone(self);
         let kept = tokio::task::spawn_blocking(move || session.keep_and_say(&observation)).await;
         if let Ok(kept) = kept
-            && kept.is_new
+            && self.is_newly_kept(&kept.version)
         {
             self.untold().insert(model.clone(), kept.restorable);
             self.tell_restorable().await;
@@ -472,7 +479,27 @@ impl Session {
             Kept::not(version, error.to_string())
         });
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept.clone());
+        if kept.is_new {
+            let mut new = self.newly_kept();
+            new.push_back(version.clone());
+            let too_many = new.len().saturating_sub(NEWLY_KEPT_MAX);
+            new.drain(..too_many);
+        }
         kept
+    }
+
+    fn newly_kept(&self) -> MutexGuard<'_, VecDeque<VersionKey>> {
+        self.newly_kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True once for a version that was kept.
+    fn is_newly_kept(&self, version: &VersionKey) -> bool {
+        let mut new = self.newly_kept();
+        let before = new.len();
+        new.retain(|kept| kept != version);
+        new.len() < before
     }
 
     fn keep_code_alone(
@@ -1124,10 +1151,11 @@ impl Session {
         let Some(kept) = kept else {
             return;
         };
+        let is_new = self.is_newly_kept(&resolved.version);
         let is_said = if resolved.found.created {
             kept.restorable == resolved.said
         } else {
-            !kept.is_new
+            !is_new
         };
         if !is_said {
             let model_id = resolved.model.model_id.clone();

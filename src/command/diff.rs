@@ -1,15 +1,15 @@
 //! `tracemark diff`: the code between two versions, shown by git as the user has it.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
-use std::process::Command;
 
+use super::shown_by_git::{git_with, show};
 use super::versions::{Code, Versions};
 use super::{Context, warn};
 use crate::cli::DiffArgs;
-use crate::error::{Failure, FailureKind};
+use crate::error::Failure;
 use crate::fs_util::printable;
-use crate::snapshot::{Snapshots, path_bytes};
+use crate::snapshot::path_bytes;
 
 pub(super) fn run(context: &Context, arguments: &DiffArgs) -> Result<(), Failure> {
     let versions = Versions::here(context)?;
@@ -44,28 +44,7 @@ pub(super) fn run(context: &Context, arguments: &DiffArgs) -> Result<(), Failure
             &format!("tracemark show {}", arguments.a),
         );
     }
-    let status = command.status().map_err(|error| {
-        Failure::new(FailureKind::Negative, &format!("cannot run git: {error}")).hint("install git")
-    })?;
-    if status.success() {
-        return Ok(());
-    }
-    Err(Failure::new(FailureKind::Negative, "git diff failed").hint("see what it said above"))
-}
-
-/// The user's own git in the user's own directory and environment, and the snapshots beside the objects of the repository.
-fn git_with(snapshots: &Snapshots) -> Command {
-    let mut command = Command::new("git");
-    let name = "GIT_ALTERNATE_OBJECT_DIRECTORIES";
-    let mut dirs = Vec::new();
-    if snapshots.exist() {
-        dirs.push(snapshots.as_alternate());
-    }
-    dirs.extend(std::env::var_os(name).filter(|dirs| !dirs.is_empty()));
-    if !dirs.is_empty() {
-        command.env(name, dirs.join(OsStr::new(":")));
-    }
-    command
+    show(command, "git diff")
 }
 
 fn left_out(codes: &[&Code]) -> Vec<Vec<u8>> {

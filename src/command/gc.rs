@@ -12,7 +12,7 @@ use crate::ledger::{Chapter, Ledger};
 use crate::mlflow::{ModelRow, References, StoreError};
 use crate::retention::{Retention, age};
 use crate::session::Restorable;
-use crate::snapshot::{Pruned, Reason, Record};
+use crate::snapshot::{Pruned, Reason, Record, SnapshotError, committed_trees};
 
 pub(super) fn run(context: &Context, arguments: &GcArgs) -> Result<(), Failure> {
     let (worktree, record) = context.tracked()?;
@@ -82,7 +82,9 @@ struct Sweep<'a> {
 impl Sweep<'_> {
     /// Returns the LoggedModels that were made here, for what is not a commit, and that nothing refers to.
     fn models(&self) -> Result<(Vec<ModelRow>, References), Failure> {
-        let chapters: Vec<_> = self.made_here().collect();
+        let committed = self.committed()?;
+        let is_committed = |chapter: &&Chapter| committed.contains(&chapter.content);
+        let chapters: Vec<_> = self.made_here().filter(|one| !is_committed(one)).collect();
         let ids = chapters.iter().map(|chapter| chapter.model.clone());
         let experiments = chapters.iter().map(|chapter| chapter.experiment.clone());
         let store = self.store.session.store();
@@ -129,6 +131,12 @@ impl Sweep<'_> {
         })
     }
 
+    /// The contents of commits: what was made for uncommitted code may stand for one by now.
+    fn committed(&self) -> Result<BTreeSet<String>, Failure> {
+        let trees = committed_trees(&self.versions.worktree.root);
+        Ok(trees.map_err(SnapshotError::Git)?)
+    }
+
     fn ask<T>(&self, question: impl Future<Output = Result<T, StoreError>>) -> Result<T, Failure> {
         Ok(self.store.runtime.block_on(question)?)
     }
@@ -144,8 +152,13 @@ impl Sweep<'_> {
             let ids: Vec<_> = some.iter().map(|row| row.id.clone()).collect();
             self.ledger.forget_all(key, &ids)?;
             let active = active(self.context).unwrap_or_default();
+            let committed = self.committed()?;
+            let is_committed = |row: &ModelRow| {
+                let content = row.tag("tracemark.content");
+                content.is_some_and(|content| committed.contains(content))
+            };
             let mut rows = some.to_vec();
-            rows.retain(|row| !active.contains(row.id.as_str()));
+            rows.retain(|row| !active.contains(row.id.as_str()) && !is_committed(row));
             let mut removed = Vec::new();
             let asked = self.ask(store.remove_unused(&rows, known, since_ms, &mut removed));
             self.ledger.erase(key, &removed)?;

@@ -7,6 +7,7 @@ use super::{Context, answer, json};
 use crate::cli::LogArgs;
 use crate::error::Failure;
 use crate::fs_util::printable;
+use crate::ids::ModelId;
 use crate::mlflow::TraceCounts;
 use crate::snapshot::Changes;
 
@@ -18,7 +19,7 @@ pub(super) fn run(context: &Context, arguments: &LogArgs) -> Result<(), Failure>
     let mut all = versions.all();
     all.truncate(arguments.limit.unwrap_or(usize::MAX));
     let active = active(context, &versions);
-    let traces = traces(context, &versions, &all);
+    let traces = Traces::of(context, &versions, &all);
     if arguments.json {
         let list: Vec<_> = all
             .iter()
@@ -60,25 +61,48 @@ fn active(context: &Context, versions: &Versions) -> BTreeSet<String> {
     own.filter_map(|one| one.model_id).collect()
 }
 
-/// How many traces each version has, as far as the store says so quickly.
-fn traces(context: &Context, versions: &Versions, all: &[Version]) -> TraceCounts {
-    let models: BTreeSet<_> = all.iter().filter_map(|one| one.model().cloned()).collect();
-    if models.is_empty() {
-        return TraceCounts::default();
+/// How many traces versions have.
+#[derive(Default)]
+struct Traces {
+    /// The LoggedModels of the store that was asked: of those of another one nothing is said.
+    asked: BTreeSet<ModelId>,
+    counts: TraceCounts,
+}
+
+impl Traces {
+    /// Counts as far as the store says so quickly.
+    fn of(context: &Context, versions: &Versions, all: &[Version]) -> Self {
+        let counted = versions.store(context).and_then(|store| {
+            let key = store.session.store_key();
+            let chapters = all.iter().filter_map(|version| version.chapter.as_ref());
+            let here: Vec<_> = chapters.filter(|chapter| chapter.store == key).collect();
+            let asked: BTreeSet<_> = here.iter().map(|chapter| chapter.model.clone()).collect();
+            let experiments = here.iter().map(|chapter| chapter.experiment.clone());
+            let counts = if asked.is_empty() {
+                TraceCounts::default()
+            } else {
+                store.traces_quickly(&experiments.collect(), &asked)?
+            };
+            Ok(Self { asked, counts })
+        });
+        counted.unwrap_or_else(|failure| {
+            tracing::debug!(message = failure.message, "traces are not counted");
+            Self::default()
+        })
     }
-    let store = versions.store(context);
-    let counted = store.and_then(|store| store.traces_quickly(all, &models));
-    counted.unwrap_or_else(|failure| {
-        tracing::debug!(message = failure.message, "traces are not counted");
-        TraceCounts::default()
-    })
+
+    /// Returns how many a LoggedModel has, `None` where that is not known.
+    fn count(&self, model: &ModelId) -> Option<u64> {
+        let none = (self.counts.are_all && self.asked.contains(model)).then_some(0);
+        self.counts.counts.get(model).copied().or(none)
+    }
 }
 
 fn line(
     subjects: &BTreeMap<String, String>,
     version: &Version,
     active: &BTreeSet<String>,
-    traces: &TraceCounts,
+    traces: &Traces,
 ) -> String {
     let model = version.model();
     let mark = if model.is_some_and(|id| active.contains(id.as_str())) {
@@ -101,8 +125,9 @@ fn line(
     if let Some(record) = &version.record {
         parts.extend(record.changes.as_ref().and_then(change));
     }
-    let count = model.and_then(|id| traces.counts.get(id));
-    parts.extend(count.map(|count| match (count, traces.are_all) {
+    let count = model.and_then(|id| traces.count(id));
+    let count = count.filter(|count| *count > 0);
+    parts.extend(count.map(|count| match (count, traces.counts.are_all) {
         (1, true) => "1 trace".to_owned(),
         (count, true) => format!("{count} traces"),
         (count, false) => format!("{count}+ traces"),
@@ -141,11 +166,7 @@ fn change(changes: &Changes) -> Option<String> {
     ))
 }
 
-fn document(
-    version: &Version,
-    active: &BTreeSet<String>,
-    traces: &TraceCounts,
-) -> serde_json::Value {
+fn document(version: &Version, active: &BTreeSet<String>, traces: &Traces) -> serde_json::Value {
     let model = version.model();
     let record = version.record.as_ref();
     let restorable = record.map_or(
@@ -162,11 +183,8 @@ fn document(
         "at_ms": version.at_ms(None),
         "active": model.is_some_and(|id| active.contains(id.as_str())),
         "changes": record.and_then(|record| record.changes.as_ref()),
-        "traces": model.and_then(|id| {
-            let none = traces.are_all.then_some(0);
-            traces.counts.get(id).copied().or(none)
-        }),
-        "traces_are_all": traces.are_all,
+        "traces": model.and_then(|id| traces.count(id)),
+        "traces_are_all": traces.counts.are_all,
         "restorable": restorable,
     })
 }

@@ -28,6 +28,7 @@ mod reloader;
 mod restore;
 mod service;
 mod show;
+mod shown_by_git;
 mod status;
 mod steps;
 mod systemctl;

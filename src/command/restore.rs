@@ -36,7 +36,7 @@ pub(super) fn run(context: &Context, arguments: &RestoreArgs) -> Result<(), Fail
         (None, None) => return Err(not_kept(&arguments.id)),
     };
     let restored = restored.map_err(|error| failure(error, &dir))?;
-    answer(&text(&record, &restored, &arguments.dir))?;
+    answer(&text(&record, &restored, arguments))?;
     let absent = restored.left_out.iter().filter(|file| file.is_absent());
     let absent = absent.count();
     let show = format!("tracemark show {}", shell_quoted(&arguments.id));
@@ -93,6 +93,8 @@ fn failure(error: RestoreError, dir: &Path) -> Failure {
             "name a directory that does not exist, such as {}-2",
             shell_quoted(&dir.to_string_lossy())
         )),
+        RestoreError::Registered(_) => Failure::new(FailureKind::Negative, &message)
+            .hint("git worktree prune, or name another directory"),
         RestoreError::Wrong { .. } => {
             Failure::new(FailureKind::Negative, &message).hint("tracemark log")
         }
@@ -101,17 +103,22 @@ fn failure(error: RestoreError, dir: &Path) -> Failure {
     }
 }
 
-fn text(record: &Record, restored: &Restored, dir: &Path) -> String {
+fn text(record: &Record, restored: &Restored, arguments: &RestoreArgs) -> String {
     let short = |head: &String| head.get(..12).unwrap_or(head).to_owned();
     let head = record.head.as_ref().map(short);
     let kind = match (&head, restored.linked) {
         (Some(head), true) => format!("a linked worktree, HEAD detached at {head}"),
-        (Some(head), false) => format!("plain files; its commit was {head}"),
+        (Some(head), false) if arguments.plain => {
+            format!("plain files, as they lay on top of commit {head}")
+        }
+        (Some(head), false) => {
+            format!("plain files, as its commit {head} is gone from this repository")
+        }
         (None, _) => "plain files; there was no commit yet".to_owned(),
     };
     let mut text = format!(
         "{}: {}, {} files compared byte for byte\n",
-        dir.display(),
+        arguments.dir.display(),
         kind,
         restored.files
     );
@@ -129,6 +136,9 @@ fn text(record: &Record, restored: &Restored, dir: &Path) -> String {
             inside.path
         ));
         text += "\n";
+    }
+    if restored.linked && !record.inside.is_empty() {
+        text += "  git status shows nothing of a submodule without a repository: what was changed in it is in its files\n";
     }
     text
 }

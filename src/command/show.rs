@@ -1,8 +1,10 @@
 //! `tracemark show`: one version, or one file of it.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 
+use super::shown_by_git::{git_with, show};
 use super::versions::{Store, Version, Versions, when};
 use super::{Context, answer, json};
 use crate::cli::ShowArgs;
@@ -10,17 +12,19 @@ use crate::error::{Failure, FailureKind};
 use crate::fs_util::printable;
 use crate::git::{Git, records};
 use crate::mlflow::ModelRow;
-use crate::snapshot::{Record, commits_with, path_text};
+use crate::snapshot::{Record, blob_of, commits_with, path_bytes, path_text};
 
 /// So many paths are named.
 const NAMED_MAX: usize = 12;
 
 pub(super) fn run(context: &Context, arguments: &ShowArgs) -> Result<(), Failure> {
     let versions = Versions::here(context)?;
-    if let Some((id, path)) = split(&arguments.id) {
+    let (id, path) = split(arguments.id.as_bytes());
+    let id = &String::from_utf8_lossy(id);
+    if let Some(path) = path {
         return file(context, &versions, id, path);
     }
-    let version = versions.find(context, &arguments.id)?;
+    let version = versions.find(context, id)?;
     let store = versions.store(context);
     let facts = Facts::of(&versions, &version, store.as_ref().ok());
     if arguments.json {
@@ -38,47 +42,64 @@ pub(super) fn run(context: &Context, arguments: &ShowArgs) -> Result<(), Failure
 }
 
 /// `ID:PATH`; the ids of traces in Unity Catalog hold a colon themselves.
-fn split(text: &str) -> Option<(&str, &str)> {
-    let scheme = if text.starts_with("trace:/") {
+fn split(text: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let scheme = if text.starts_with(b"trace:/") {
         "trace:".len()
     } else {
         0
     };
-    let (id, path) = text.get(scheme..)?.split_once(':')?;
-    let id = text.get(..scheme + id.len())?;
-    (!path.is_empty()).then_some((id, path))
+    let colon = text.iter().skip(scheme).position(|byte| *byte == b':');
+    match colon.and_then(|at| text.split_at_checked(scheme + at)) {
+        Some((id, [_, path @ ..])) if !path.is_empty() => (id, Some(path)),
+        _ => (text, None),
+    }
 }
 
-fn file(context: &Context, versions: &Versions, id: &str, path: &str) -> Result<(), Failure> {
+fn file(context: &Context, versions: &Versions, id: &str, path: &[u8]) -> Result<(), Failure> {
     let code = versions.code(context, id)?;
+    // A name that is no UTF-8 may be written as `show` prints it.
+    let escaped = path_bytes(&String::from_utf8_lossy(path));
+    let named = [path, &escaped];
     let absent = code
         .left_out
         .iter()
-        .find(|file| file.is_absent() && file.path == path);
+        .find(|file| file.is_absent() && named.contains(&path_bytes(&file.path).as_slice()));
     if let Some(file) = absent {
         return Err(Failure::new(
             FailureKind::Negative,
-            &format!("{path:?} is not kept: it {}", file.why.as_str()),
+            &format!("{:?} is not kept: it {}", file.path, file.why.as_str()),
         )
         .hint(&format!("tracemark show {id}")));
     }
-    let bytes = if code.in_repository {
-        let spec = format!("{}:{path}", code.tree);
-        Git::at(&versions.worktree.root)
-            .run(&["cat-file", "blob", &spec])
-            .ok()
-            .map(|output| output.stdout)
+    let (git, tree) = if code.in_repository {
+        let repository = Git::at(&versions.worktree.root).distrusting();
+        (repository, &code.tree)
     } else {
-        versions.snapshots.file(&code.disk, path.as_bytes())?
+        (versions.snapshots.git(), &code.disk)
     };
-    let Some(bytes) = bytes else {
-        return Err(
-            Failure::new(FailureKind::Negative, &format!("{id} has no file {path:?}"))
-                .hint(&format!("tracemark diff {id} @")),
-        );
-    };
-    let written = std::io::stdout().lock().write_all(&bytes);
-    match written {
+    for path in named {
+        if let Some(blob) = blob_of(&git, tree, path)? {
+            return print(versions, &git, &blob);
+        }
+    }
+    let path = path_text(path);
+    Err(
+        Failure::new(FailureKind::Negative, &format!("{id} has no file {path:?}"))
+            .hint(&format!("tracemark diff {id} @")),
+    )
+}
+
+/// On a terminal as git shows it: through the user's pager. Elsewhere the bytes.
+fn print(versions: &Versions, git: &Git, blob: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    if out.is_terminal() {
+        drop(out);
+        let mut command = git_with(&versions.snapshots);
+        command.args(["show", blob]);
+        return show(command, "git show");
+    }
+    let bytes = git.run(&["cat-file", "blob", blob])?.stdout;
+    match out.write_all(&bytes) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::new(
             FailureKind::Negative,
             &format!("cannot write: {error}"),
@@ -172,7 +193,10 @@ impl Facts {
         }
         match (self.traces, self.runs) {
             (Some(traces), Some(runs)) => line("used by", &format!("{traces} traces, {runs} runs")),
-            (Some(traces), None) => line("used by", &format!("{traces} traces")),
+            (Some(traces), None) => {
+                let runs = "its runs were not counted in time";
+                line("used by", &format!("{traces} traces; {runs}"));
+            }
             _ => {}
         }
         let here = match version.committed {

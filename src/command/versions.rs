@@ -536,6 +536,8 @@ pub(super) struct Uses {
 
 /// How long a count beside a list may take.
 const QUICKLY: Duration = Duration::from_secs(1);
+/// How long looking at the runs of a server may take, which is one request a run.
+const RUNS_WITHIN: Duration = Duration::from_secs(3);
 
 impl Store {
     fn model(&self, id: &ModelId) -> Result<Option<ModelRow>, Failure> {
@@ -563,17 +565,18 @@ impl Store {
                 return Ok(None);
             };
             let one = BTreeSet::from([id.clone()]);
-            let references = store
-                .references(row.created_ms, &References::default())
-                .await;
+            let known = References::default();
+            let asked = store.references(row.created_ms, &known);
+            let asked = tokio::time::timeout(RUNS_WITHIN, asked).await;
+            let references = asked.ok().and_then(Result::ok);
             let experiments = match &references {
-                Ok(references) => references.experiments().to_vec(),
-                Err(_) => vec![row.experiment.clone()],
+                Some(references) => references.experiments().to_vec(),
+                None => vec![row.experiment.clone()],
             };
             let traces = store.count_traces(&experiments, &one).await?;
             Ok::<_, StoreError>(Some(Uses {
                 traces: traces.get(id).copied().unwrap_or(0),
-                runs: references.ok().map(|references| references.count(id)),
+                runs: references.map(|references| references.count(id)),
                 row: Some(row),
             }))
         };
@@ -589,15 +592,11 @@ impl Store {
     /// Counts traces as far as that is one question.
     pub(super) fn traces_quickly(
         &self,
-        all: &[Version],
+        experiments: &BTreeSet<ExperimentId>,
         models: &BTreeSet<ModelId>,
     ) -> Result<TraceCounts, Failure> {
         let store = self.session.store();
-        let experiments: BTreeSet<ExperimentId> = all
-            .iter()
-            .filter_map(|version| Some(version.chapter.as_ref()?.experiment.clone()))
-            .collect();
-        let experiments: Vec<_> = experiments.into_iter().collect();
+        let experiments: Vec<_> = experiments.iter().cloned().collect();
         let counted = async {
             let asked = store.count_traces_quickly(&experiments, models);
             tokio::time::timeout(QUICKLY, asked).await

@@ -106,6 +106,23 @@ pub fn commits_with(root: &Path, tree: &str) -> Vec<(String, String)> {
         .collect()
 }
 
+/// Returns the trees of all commits that a reference or a reflog reaches.
+///
+/// # Errors
+/// [`GitError`] where git cannot tell.
+pub fn committed_trees(root: &Path) -> Result<BTreeSet<String>, GitError> {
+    let arguments = [
+        "log",
+        "--all",
+        "--reflog",
+        "--format=%T",
+        "--no-show-signature",
+    ];
+    let listed = giving(Git::at(root)).run(&arguments)?.stdout;
+    let listed = String::from_utf8_lossy(&listed);
+    Ok(listed.lines().map(str::to_owned).collect())
+}
+
 fn left_out(git: &Git, files: &[TreeFile]) -> Result<Vec<LeftOut>, GitError> {
     let blobs: BTreeSet<_> = files
         .iter()

@@ -27,11 +27,12 @@ use crate::git::{Git, GitError};
 use crate::identity::object::Format;
 
 pub use capture::{Limits, Occasion};
-pub use committed::{Committed, commits_with};
+pub use committed::{Committed, commits_with, committed_trees};
 pub use held::Held;
 pub use index::{Change, Changes, Inside, LeftOut, Record, Why};
 pub use path_text::{path_bytes, path_text};
 pub use prune::{Pruned, Reason};
+pub use read::blob_of;
 pub use restore::{RestoreError, Restored};
 
 use objects::Objects;

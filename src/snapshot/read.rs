@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 
 use super::{SnapshotError, Snapshots};
-use crate::git::{Git, records};
+use crate::git::{Git, GitError, records};
 use crate::identity::file_map::Mode;
 use crate::identity::object::RawId;
 
@@ -24,20 +24,27 @@ impl Snapshots {
     /// [`SnapshotError::Git`] where the file is there and not kept.
     pub fn file(&self, tree: &str, path: &[u8]) -> Result<Option<Vec<u8>>, SnapshotError> {
         let git = self.git();
-        let arguments = ["ls-tree", "-r", "-z", "--full-tree", tree, "--"].map(OsStr::new);
-        let arguments = [&arguments[..], &[OsStr::from_bytes(path)]].concat();
-        let listed = git.run(&arguments)?.stdout;
-        let found = records(&listed).find_map(|record| {
-            let tab = record.iter().position(|byte| *byte == b'\t')?;
-            (record.get(tab + 1..)? == path).then_some(())?;
-            let id = record.get(..tab)?.rsplit(|byte| *byte == b' ').next()?;
-            String::from_utf8(id.to_vec()).ok()
-        });
-        let Some(id) = found else {
+        let Some(id) = blob_of(&git, tree, path)? else {
             return Ok(None);
         };
         Ok(Some(git.run(&["cat-file", "blob", &id])?.stdout))
     }
+}
+
+/// Returns the blob at a path of a tree, `None` where there is no such file.
+///
+/// # Errors
+/// [`GitError`] where `git` does not have the tree.
+pub fn blob_of(git: &Git, tree: &str, path: &[u8]) -> Result<Option<String>, GitError> {
+    let arguments = ["ls-tree", "-r", "-z", "--full-tree", tree, "--"].map(OsStr::new);
+    let arguments = [&arguments[..], &[OsStr::from_bytes(path)]].concat();
+    let listed = git.run(&arguments)?.stdout;
+    Ok(records(&listed).find_map(|record| {
+        let tab = record.iter().position(|byte| *byte == b'\t')?;
+        (record.get(tab + 1..)? == path).then_some(())?;
+        let id = record.get(..tab)?.rsplit(|byte| *byte == b' ').next()?;
+        String::from_utf8(id.to_vec()).ok()
+    }))
 }
 
 /// Returns every file of a tree.

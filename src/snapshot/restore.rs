@@ -22,6 +22,9 @@ pub enum RestoreError {
     /// Something lies there.
     #[error("{} exists", .0.display())]
     Exists(PathBuf),
+    /// Nothing lies there, and git knows it as a linked worktree all the same.
+    #[error("{} is a linked worktree whose directory is missing", .0.display())]
+    Registered(PathBuf),
     /// What was written is not what was kept.
     #[error("{} of {} files are not as they were kept, {:?} among them", .wrong.len(), .files, .wrong.first().map(String::as_str).unwrap_or_default())]
     Wrong {
@@ -95,6 +98,10 @@ fn restore_from(
     let user = quiet(Git::at(root)).map_err(SnapshotError::Git)?;
     let linked = match head {
         Some(head) if has_commit(&user, head) => {
+            // Taking back removes what git knows of that directory: it must all be ours.
+            if is_registered(&user, dir).map_err(SnapshotError::Git)? {
+                return Err(RestoreError::Registered(dir.to_owned()));
+            }
             if let Err(error) = link(&user, head, dir) {
                 take_back(&user, dir, true);
                 return Err(SnapshotError::Git(error).into());
@@ -191,6 +198,19 @@ fn has_commit(git: &Git, head: &str) -> bool {
         && git
             .run(&["ls-tree", "-r", "-t", "-z", "--name-only", head])
             .is_ok()
+}
+
+/// Returns whether a worktree of the repository is said to lie at `dir`, where nothing lies.
+fn is_registered(git: &Git, dir: &Path) -> Result<bool, GitError> {
+    let above = dir.ancestors().skip(1);
+    let mut there = above.filter_map(|above| {
+        let below = dir.strip_prefix(above).ok()?;
+        Some(above.canonicalize().ok()?.join(below))
+    });
+    let dir = there.next().unwrap_or_else(|| dir.to_owned());
+    let listed = git.run(&["worktree", "list", "--porcelain"])?.stdout;
+    let mut lines = listed.split(|byte| *byte == b'\n');
+    Ok(lines.any(|line| line.strip_prefix(b"worktree ") == Some(dir.as_os_str().as_bytes())))
 }
 
 /// A linked worktree without files whose index is that of its commit.

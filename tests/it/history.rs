@@ -212,9 +212,7 @@ fn on_mlflows_sqlite_file_what_another_machine_made_is_found_by_its_code() {
 
 impl Past {
     fn limits(&self, text: &str) {
-        let dir = self.world.base().join("home/.config/tracemark");
-        std::fs::create_dir_all(&dir).unwrap();
-        std::fs::write(dir.join("config.toml"), format!("[snapshots]\n{text}\n")).unwrap();
+        self.settings(&format!("[snapshots]\n{text}\n"));
     }
 
     /// What the LoggedModel itself says of its code.
@@ -341,4 +339,229 @@ fn a_restore_that_fails_half_way_leaves_neither_directory_nor_worktree() {
         );
     }
     past.told(&["restore", &model, "../half"]);
+}
+
+impl Past {
+    fn settings(&self, text: &str) {
+        let dir = self.world.base().join("home/.config/tracemark");
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join("config.toml"), text).unwrap();
+    }
+
+    /// What a command prints on a terminal, and its exit code.
+    fn on_a_terminal(&self, arguments: &[&str]) -> (String, Option<i32>) {
+        let mut command = self.world.command("python3");
+        command.arg(support("on_a_terminal.py"));
+        command.arg(env!("CARGO_BIN_EXE_tracemark"));
+        let said = command.args(arguments).output().unwrap();
+        let text = String::from_utf8_lossy(&said.stdout).into_owned();
+        (text, said.status.code())
+    }
+}
+
+#[test]
+fn what_was_committed_later_is_not_offered_for_removal_whatever_it_is_called() {
+    let past = past_in_a_file();
+    past.settings("naming = \"tree\"\n");
+    let committed = past.version("soon a commit");
+    past.world.commit("a commit");
+    assert_eq!(past.told(&["active"]).trim(), committed);
+    let unused = past.version("never a commit");
+    past.version("active");
+    let listed = past.told(&["gc", "--keep", "0s"]);
+    assert!(listed.contains(&unused), "{listed}");
+    assert!(!listed.contains(&committed), "{listed}");
+    past.told(&["gc", "--keep", "0s", "--yes"]);
+    assert!(past.exists(&committed) && !past.exists(&unused));
+}
+
+#[test]
+fn a_restore_leaves_alone_what_git_knows_as_another_worktree() {
+    let past = past_in_a_file();
+    let model = past.version("edited");
+    let git = |arguments: &[&str]| past.world.git(arguments);
+    git(&["worktree", "add", "-q", "--detach", "../unplugged"]);
+    let there = past.world.base().join("unplugged");
+    std::fs::rename(&there, past.world.base().join("elsewhere")).unwrap();
+    let before = git(&["worktree", "list", "--porcelain"]);
+    past.world
+        .tracemark(&["restore", &model, "../unplugged"])
+        .failed(1, "is a linked worktree whose directory is missing");
+    assert_eq!(git(&["worktree", "list", "--porcelain"]), before);
+    std::fs::rename(past.world.base().join("elsewhere"), &there).unwrap();
+    assert_eq!(git(&["-C", "../unplugged", "status", "--porcelain"]), "");
+}
+
+#[test]
+fn whoever_leaves_the_pager_early_has_seen_a_diff_and_a_file_all_the_same() {
+    let mut past = past_in_a_file();
+    past.world
+        .write("long.txt", "a line of a long file\n".repeat(50_000));
+    let long = past.version("long");
+    past.world.set("GIT_PAGER", "head -n 1");
+    let (shown, code) = past.on_a_terminal(&["diff", "HEAD", &long]);
+    assert_eq!(code, Some(0), "{shown}");
+    assert_eq!(shown.lines().count(), 1, "{shown}");
+    let file = format!("{long}:long.txt");
+    let (shown, code) = past.on_a_terminal(&["show", &file]);
+    assert_eq!(code, Some(0), "{shown}");
+    assert_eq!(shown.trim(), "a line of a long file");
+    let whole = past.told(&["show", &file]);
+    assert_eq!(whole.lines().count(), 50_000, "no pager off a terminal");
+}
+
+#[test]
+fn of_traces_in_another_store_nothing_is_said() {
+    let past = past_in_a_file();
+    let first = past.version("first");
+    past.version("met by both");
+    let dir = past.world.base().join("other");
+    std::fs::create_dir(&dir).unwrap();
+    past.told(&["up", "--store", &sqlite_store(&dir)]);
+    let second = past.version("second");
+    let listed: Value = serde_json::from_str(&past.told(&["log", "--json"])).unwrap();
+    let traces = |model: &str| {
+        let mut versions = listed["versions"].as_array().unwrap().iter();
+        versions.find(|one| one["model_id"] == model).unwrap()["traces"].clone()
+    };
+    assert_eq!(traces(&first), Value::Null, "{listed}");
+    assert_eq!(traces(&second), json!(0), "{listed}");
+}
+
+#[test]
+fn runs_of_a_slow_server_are_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut proxy = crate::proxy::Proxy::start(dir.path());
+    let past = Past::new(World::with_commit(), proxy.address(), "slow_runs");
+    let model = past.version("traced");
+    proxy.be("slow 2");
+    let shown = past.told(&["show", &model]);
+    assert!(
+        shown.contains("0 traces; its runs were not counted"),
+        "{shown}"
+    );
+    let shown: Value = serde_json::from_str(&past.told(&["show", &model, "--json"])).unwrap();
+    assert_eq!(shown["runs"], Value::Null, "{shown}");
+    proxy.be("pass");
+    let shown = past.told(&["show", &model]);
+    assert!(shown.contains("0 traces, 0 runs"), "{shown}");
+}
+
+#[test]
+fn a_file_whose_name_is_no_utf_8_is_shown_by_its_bytes_and_as_it_is_printed() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let past = past_in_a_file();
+    let name = std::ffi::OsString::from_vec(b"lat\xe9in.txt".to_vec());
+    std::fs::write(past.world.repo().join(&name), "latin\n").unwrap();
+    let model = past.version("with it");
+    let shown = past.told(&["show", &model]);
+    assert!(shown.contains("A lat\\xe9in.txt"), "{shown}");
+    assert_eq!(
+        past.told(&["show", &format!("{model}:lat\\xe9in.txt")]),
+        "latin\n"
+    );
+    let mut command = past.world.command(env!("CARGO_BIN_EXE_tracemark"));
+    let mut id = std::ffi::OsString::from(format!("{model}:"));
+    id.push(&name);
+    let said = command.arg("show").arg(id).output().unwrap();
+    assert_eq!(said.stdout, b"latin\n", "{said:?}");
+}
+
+#[test]
+fn plain_files_say_whether_that_was_asked_or_their_commit_is_gone() {
+    let past = past_in_a_file();
+    past.world.write("app.py", "print('amended away')\n");
+    past.world.commit("to be amended");
+    let head = past.world.git(&["rev-parse", "HEAD"]);
+    let model = past.told(&["active"]).trim().to_owned();
+    wait_until("the version is kept", || {
+        let shown = past.told(&["show", &model]);
+        shown.contains("yes, every file").then_some(())
+    });
+    let said = past.told(&["restore", &model, "../asked", "--plain"]);
+    let on_top = format!("plain files, as they lay on top of commit {}", &head[..12]);
+    assert!(said.contains(&on_top) && !said.contains("gone"), "{said}");
+    past.world
+        .git(&["commit", "-q", "--amend", "-m", "amended"]);
+    past.world
+        .git(&["reflog", "expire", "--expire=now", "--all"]);
+    past.world.git(&["gc", "-q", "--prune=now"]);
+    let said = past.told(&["restore", &model, "../lost"]);
+    let gone = format!("as its commit {} is gone", &head[..12]);
+    assert!(said.contains(&gone), "{said}");
+}
+
+#[test]
+fn a_restored_worktree_says_what_git_status_does_not_show() {
+    let world = World::with_commit();
+    world.add_submodule();
+    world.commit("with a submodule");
+    let store = sqlite_store(world.base());
+    let past = Past::new(world, &store, "Default");
+    past.world.write("sub/changed.py", "print('inside')\n");
+    let model = past.told(&["active"]).trim().to_owned();
+    wait_until("the version is kept", || {
+        let shown = past.told(&["show", &model]);
+        shown.contains("yes, every file").then_some(())
+    });
+    let said = past.told(&["restore", &model, "../with-sub"]);
+    assert!(
+        said.contains("git status shows nothing of a submodule"),
+        "{said}"
+    );
+    let inside = past.world.base().join("with-sub/sub/changed.py");
+    assert_eq!(
+        std::fs::read_to_string(inside).unwrap(),
+        "print('inside')\n"
+    );
+    let status = past
+        .world
+        .git(&["-C", "../with-sub", "status", "--porcelain"]);
+    assert_eq!(status, "");
+}
+
+fn a_reference_that_is_made_after_the_list_keeps_a_version(past: &Past) {
+    use tracemark::mlflow::{Access, References, Store, StoreUri};
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.unwrap();
+    let uri = StoreUri::parse(&past.store, past.world.base()).unwrap();
+    let store = Store::open(&uri, &Access::default()).unwrap();
+    let ways: BTreeMap<_, _> = WAYS.map(|way| (way, past.version(way))).into();
+    let unused = past.version("unused");
+    past.version("active");
+    let id = look(&past.store, &["experiment", &past.experiment])["experiment_id"].clone();
+    let experiments = [id.as_str().unwrap().parse().unwrap()].into();
+    let ids = ways.values().chain([&unused]).map(|id| id.parse().unwrap());
+    let rows = runtime
+        .block_on(store.models(&experiments, &ids.collect()))
+        .unwrap();
+    let rows: Vec<_> = rows.into_values().collect();
+    let since_ms = rows.iter().map(|row| row.created_ms).min().unwrap();
+    let known = runtime
+        .block_on(store.references(since_ms, &References::default()))
+        .unwrap();
+    let made = past.refer(&ways);
+    let mut removed = Vec::new();
+    let asked = store.remove_unused(&rows, &known, since_ms, &mut removed);
+    runtime.block_on(asked).unwrap();
+    assert_eq!(removed, [unused.parse().unwrap()], "{made}");
+    assert!(!past.exists(&unused));
+    for (way, model) in &ways {
+        assert!(past.exists(model), "{way}: {made}");
+    }
+}
+
+#[test]
+fn on_a_server_a_reference_that_is_made_after_the_list_keeps_a_version() {
+    let past = Past::new(World::with_commit(), server(), "meanwhile");
+    a_reference_that_is_made_after_the_list_keeps_a_version(&past);
+}
+
+#[test]
+fn on_mlflows_sqlite_file_a_reference_that_is_made_after_the_list_keeps_a_version() {
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    a_reference_that_is_made_after_the_list_keeps_a_version(&Past::new(world, &store, "meanwhile"));
 }

@@ -1,0 +1,46 @@
+//! What the user's own git shows: with pager, colours and settings as the user has them, and the snapshots beside the objects of
+//! the repository.
+
+use std::ffi::OsStr;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, ExitStatus};
+
+use crate::error::{Failure, FailureKind};
+use crate::snapshot::Snapshots;
+
+/// What a shell says of a program that SIGPIPE ended.
+const ENDED_BY_PIPE: i32 = 141;
+
+/// Returns the user's own git in the user's own directory and environment.
+pub(super) fn git_with(snapshots: &Snapshots) -> Command {
+    let mut command = Command::new("git");
+    let name = "GIT_ALTERNATE_OBJECT_DIRECTORIES";
+    let mut dirs = Vec::new();
+    if snapshots.exist() {
+        dirs.push(snapshots.as_alternate());
+    }
+    dirs.extend(std::env::var_os(name).filter(|dirs| !dirs.is_empty()));
+    if !dirs.is_empty() {
+        command.env(name, dirs.join(OsStr::new(":")));
+    }
+    command
+}
+
+/// Has git show something; `what` names the command. Whoever leaves the pager early has seen enough.
+pub(super) fn show(mut command: Command, what: &str) -> Result<(), Failure> {
+    let status = command.status().map_err(|error| {
+        Failure::new(FailureKind::Negative, &format!("cannot run git: {error}")).hint("install git")
+    })?;
+    if status.success() || was_left(status) {
+        return Ok(());
+    }
+    Err(
+        Failure::new(FailureKind::Negative, &format!("{what} failed"))
+            .hint("see what it said above"),
+    )
+}
+
+fn was_left(status: ExitStatus) -> bool {
+    status.signal() == Some(rustix::process::Signal::PIPE.as_raw())
+        || status.code() == Some(ENDED_BY_PIPE)
+}
