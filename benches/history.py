@@ -1,12 +1,12 @@
 """Times `tracemark log` and `tracemark gc` over many versions in MLflow's SQLite file.
 
-    python3 benches/history.py TRACEMARK DATABASE [VERSIONS [TRACES [MLFLOW]]]
+    python3 benches/history.py TRACEMARK DATABASE [VERSIONS [TRACES [MLFLOW]]] [--json]
 
 TRACEMARK is the program, DATABASE a file that MLflow made and that holds no models (it is copied).
 One version is made by the program itself; the others are written into the ledger, the index of the
 snapshots and the database as copies of it.  With MLFLOW, the
 program of that name, all of it goes over a server on that database.  Everything lies in a
-temporary directory.
+temporary directory.  Prints a line a command, with --json one document of their times and lines.
 """
 import contextlib
 import json
@@ -122,30 +122,41 @@ class Bench:
                     )
 
     def time(self, times, *arguments):
-        """Print the median of the milliseconds that a command takes."""
+        """The median of the milliseconds that a command takes, and what it says."""
         taken = []
         for _ in range(times):
             begun = time.perf_counter()
             said = self.ask(*arguments)
             taken.append((time.perf_counter() - begun) * 1000)
-        print(f"tracemark {' '.join(arguments)}: {sorted(taken)[times // 2]:.0f} ms, {len(said.splitlines())} lines")
+        lines = said.splitlines()
+        return {"ms": sorted(taken)[times // 2], "lines": len(lines), "last": lines[-1]}
 
 
 def main():
     """Fill and time."""
-    program, database, *numbers = sys.argv[1:]
+    arguments = [argument for argument in sys.argv[1:] if argument != "--json"]
+    program, database, *numbers = arguments
     versions, traces, mlflow = (*numbers, *["2000", "20000", None][len(numbers):])
     with tempfile.TemporaryDirectory(prefix="tm") as base:
         bench = Bench(Path(base), program, database, mlflow)
         try:
             bench.fill(int(versions), int(traces))
-            bench.time(TIMES, "log")
-            bench.time(TIMES, "log", "--json")
-            bench.time(TIMES, "show", bench.model)
-            bench.time(3, "gc", "--keep", "0s")
-            bench.time(1, "gc", "--keep", "0s", "--yes")
+            commands = [
+                (TIMES, "log"),
+                (TIMES, "log", "--json"),
+                (TIMES, "show", bench.model),
+                (3, "gc", "--keep", "0s"),
+                (1, "gc", "--keep", "0s", "--yes"),
+            ]
+            figures = {" ".join(words): bench.time(times, *words) for times, *words in commands}
         finally:
             bench.end()
+    figures = {name.replace(bench.model, "ID"): figure for name, figure in figures.items()}
+    if "--json" in sys.argv:
+        print(json.dumps(figures))
+        return
+    for name, figure in figures.items():
+        print(f"tracemark {name}: {figure['ms']:.0f} ms, {figure['lines']} lines")
 
 
 if __name__ == "__main__":

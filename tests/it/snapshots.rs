@@ -6,11 +6,14 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use tracemark::identity::files::Files;
 use tracemark::identity::reader::WorktreeReader;
 use tracemark::ids::ContentId;
-use tracemark::snapshot::{Limits, Occasion, Record, Snapshots, Why};
+use tracemark::snapshot::{Held, Limits, Occasion, Record, Snapshots, Why};
 use tracemark::touched::Touched;
 
 use crate::world::World;
@@ -60,6 +63,16 @@ struct Keeper {
     world: World,
     reader: WorktreeReader,
     snapshots: Snapshots,
+    last: Option<Arc<Held>>,
+}
+
+/// A state that was read, and whose bytes are held.
+struct Taken {
+    held: Arc<Held>,
+    content: ContentId,
+    dirty: bool,
+    head: Option<String>,
+    objects: BTreeMap<PathBuf, SystemTime>,
 }
 
 impl Keeper {
@@ -70,11 +83,12 @@ impl Keeper {
             reader: WorktreeReader::new(&root, &common, &common.join("tracemark")),
             snapshots: Snapshots::of(&common),
             world,
+            last: None,
         }
     }
 
-    fn files(&mut self) -> (ContentId, bool, Files) {
-        let reading = self.reader.read(&Touched::Everything).unwrap();
+    fn files(&mut self, touched: &Touched) -> (ContentId, bool, Files) {
+        let reading = self.reader.read(touched).unwrap();
         let files = self.reader.files().unwrap_or_else(|| {
             let (content, files) = Files::read(&root(&self.world), None).unwrap();
             assert_eq!(content, reading.content);
@@ -83,36 +97,97 @@ impl Keeper {
         (reading.content, reading.dirty, files)
     }
 
-    fn keep(&mut self, name: &str) -> Record {
-        let (content, dirty, files) = self.files();
-        let head = self
-            .world
-            .command("git")
-            .args(["rev-parse", "-q", "--verify", "HEAD"])
-            .output()
+    /// The user's objects, loose and packed, each with its time, and their directories.
+    fn objects(&self) -> BTreeMap<PathBuf, SystemTime> {
+        let mut found = BTreeMap::new();
+        let mut waiting = vec![self.world.repo().join(".git/objects")];
+        while let Some(path) = waiting.pop() {
+            let metadata = path.symlink_metadata().unwrap();
+            if metadata.is_dir() {
+                let entries = std::fs::read_dir(&path).unwrap().flatten();
+                waiting.extend(entries.map(|entry| entry.path()));
+            }
+            found.insert(path, metadata.modified().unwrap());
+        }
+        found
+    }
+
+    fn take(&mut self, touched: &Touched) -> Taken {
+        let objects = self.objects();
+        let (content, dirty, files) = self.files(touched);
+        let mut git = self.world.command("git");
+        let head = git.args(["rev-parse", "-q", "--verify", "HEAD"]).output();
+        let head = String::from_utf8(head.unwrap().stdout).unwrap();
+        let head = Some(head.trim().to_owned()).filter(|head| !head.is_empty());
+        let root = root(&self.world);
+        let private = root.join(".git/tracemark");
+        let place = (root.as_path(), head.as_deref());
+        let last = self.last.as_deref();
+        let held = self
+            .snapshots
+            .hold(place, &files, &LIMITS, last, &private)
             .unwrap();
-        let head = String::from_utf8(head.stdout).unwrap();
-        let head = Some(head.trim()).filter(|head| !head.is_empty());
+        Taken {
+            held: Arc::new(held),
+            content,
+            dirty,
+            head,
+            objects,
+        }
+    }
+
+    /// Packs what is held, whatever the files are by now.
+    fn pack(&mut self, name: &str, taken: Taken) -> Record {
         let occasion = Occasion {
             root: &root(&self.world),
             name,
-            key: content.as_str(),
-            content: content.as_str(),
-            head,
+            key: taken.content.as_str(),
+            content: taken.content.as_str(),
+            head: taken.head.as_deref(),
             branch: None,
-            dirty,
+            dirty: taken.dirty,
             at_ms: self.snapshots.records().unwrap().len() as u64,
         };
-        let packs = root(&self.world).join(".git/objects/pack");
-        let time = || packs.metadata().unwrap().modified().unwrap();
-        let before = time();
-        let record = self.snapshots.keep(&occasion, &files, &LIMITS).unwrap();
-        assert_eq!(
-            time(),
-            before,
-            "nothing is written beside the user's objects"
-        );
+        let record = self
+            .snapshots
+            .keep_held(&occasion, &taken.held, &LIMITS)
+            .unwrap();
+        taken.held.is_stored();
+        self.last = Some(taken.held);
+        let told = "nothing is written beside the user's objects";
+        assert_eq!(self.objects(), taken.objects, "{told}");
         record
+    }
+
+    fn keep(&mut self, name: &str) -> Record {
+        let taken = self.take(&Touched::Everything);
+        self.pack(name, taken)
+    }
+
+    /// What is not committed, as git tells it where nothing is staged.
+    fn changes(&self) -> String {
+        let index = self.world.base().join("unstaged-index");
+        let _new = std::fs::remove_file(&index);
+        let git = || {
+            let mut git = self.world.command("git");
+            git.env("GIT_INDEX_FILE", &index);
+            git
+        };
+        let read = git().args(["read-tree", "HEAD"]).status().unwrap();
+        assert!(read.success());
+        git_status(&mut git(), ".")
+    }
+
+    /// Brings a version back as a linked worktree; returns what lies there then and what git says of it.
+    fn linked(&self, record: &Record) -> (Lying, String) {
+        let dir = self.world.base().join("linked");
+        let root = root(&self.world);
+        let restored = self.snapshots.restore(record, &root, &dir, false).unwrap();
+        assert!(restored.linked, "{record:?}");
+        let (lies, at) = (lying(&dir), dir.to_str().unwrap());
+        let told = git_status(&mut self.world.command("git"), at);
+        self.world.git(&["worktree", "remove", "--force", at]);
+        (lies, told)
     }
 
     /// Brings a version back and returns what lies there then.
@@ -131,6 +206,15 @@ impl Keeper {
         }
         lies
     }
+}
+
+/// What git says of a worktree, without the repositories in it.
+fn git_status(git: &mut Command, dir: &str) -> String {
+    let status = ["-C", dir, "status", "--porcelain", "-uall", "--no-renames"];
+    let inside = ["--", ".", ":(exclude)sub", ":(exclude)nested"];
+    let said = git.args(status).args(inside).output().unwrap();
+    assert!(said.status.success(), "{said:?}");
+    String::from_utf8_lossy(&said.stdout).into_owned()
 }
 
 fn root(world: &World) -> PathBuf {
@@ -332,8 +416,16 @@ fn walk(seed: u64, steps: u64, inside: bool) {
         for _ in 0..=dice.below(3) {
             edit(&keeper.world, &mut dice, inside);
         }
-        let record = keeper.keep(&format!("{step}"));
-        expected.push((record, lying(&keeper.world.repo())));
+        let taken = keeper.take(&Touched::Everything);
+        let (lay, changes) = (lying(&keeper.world.repo()), keeper.changes());
+        edit(&keeper.world, &mut dice, inside);
+        let record = keeper.pack(&format!("{step}"), taken);
+        if record.head.is_some() {
+            let (back, told) = keeper.linked(&record);
+            assert_eq!(back, lay, "{step}: {record:?}");
+            assert_eq!(told, changes, "{step}: {record:?}");
+        }
+        expected.push((record, lay));
         disturb(&keeper.world, &mut dice, inside);
     }
     keeper.world.git(&["checkout", "-q", "--orphan", "empty"]);
@@ -395,12 +487,18 @@ fn outside(world: &World) -> String {
     told.map(|command| world.git(command)).join("\n")
 }
 
-#[test]
-fn nothing_outside_of_its_own_directory_tells_of_a_snapshot() {
+fn with_filters_and_submodules() -> World {
     let world = World::with_commit();
+    world.git(&["config", "filter.up.clean", "tr a-z A-Z"]);
+    world.git(&["config", "filter.up.smudge", "tr A-Z a-z"]);
     world.write(".gitattributes", ATTRIBUTES);
-    world.write("loud.txt", "windows\r\n");
-    world.commit("second");
+    world.add_submodule();
+    world.commit_ours();
+    world.git(&["init", "-q", "nested"]);
+    world
+}
+
+fn nothing_outside_tells_of_a_snapshot(world: World, file: &str) {
     let mut keeper = Keeper::new(world);
     let own = keeper.world.repo().join(".git/tracemark");
     let files = |keeper: &Keeper| {
@@ -409,14 +507,14 @@ fn nothing_outside_of_its_own_directory_tells_of_a_snapshot() {
         files
     };
     keeper.world.write("untracked.txt", "new\r\n");
-    keeper.world.write("app.py", "changed");
+    keeper.world.write(file, "changed");
     let told = outside(&keeper.world);
     let before = files(&keeper);
     for step in 0..30 {
-        keeper.world.write("app.py", format!("changed {step}\r\n"));
+        keeper.world.write(file, format!("changed {step}\r\n"));
         keeper.keep(&step.to_string());
     }
-    keeper.world.write("app.py", "changed");
+    keeper.world.write(file, "changed");
     let after = files(&keeper);
     let paths: BTreeSet<_> = before.keys().chain(after.keys()).collect();
     let changed: Vec<_> = paths
@@ -425,6 +523,22 @@ fn nothing_outside_of_its_own_directory_tells_of_a_snapshot() {
         .collect();
     assert_eq!(changed, Vec::<&PathBuf>::new());
     assert_eq!(outside(&keeper.world), told);
+}
+
+#[test]
+fn nothing_outside_of_its_own_directory_tells_of_a_snapshot() {
+    let world = World::with_commit();
+    world.write(".gitattributes", ATTRIBUTES);
+    world.write("loud.txt", "windows\r\n");
+    world.commit("second");
+    nothing_outside_tells_of_a_snapshot(world, "app.py");
+}
+
+#[test]
+fn nothing_outside_of_its_own_directory_tells_of_a_snapshot_with_filters_and_submodules() {
+    for file in ["loud.up", "sub/in.py"] {
+        nothing_outside_tells_of_a_snapshot(with_filters_and_submodules(), file);
+    }
 }
 
 #[test]
@@ -467,7 +581,7 @@ fn a_file_that_changed_after_it_was_read_makes_no_snapshot() {
     let world = World::with_commit();
     let mut keeper = Keeper::new(world);
     keeper.world.write("app.py", "read");
-    let (content, _, files) = keeper.files();
+    let (content, _, files) = keeper.files(&Touched::Everything);
     keeper.world.write("app.py", "then changed");
     let occasion = Occasion {
         root: &root(&keeper.world),
@@ -845,13 +959,7 @@ fn an_edit_right_after_an_answer_loses_no_version_of_a_plain_repository() {
 
 #[test]
 fn an_edit_right_after_an_answer_loses_no_version_with_filters_and_submodules() {
-    let world = World::with_commit();
-    world.git(&["config", "filter.up.clean", "tr a-z A-Z"]);
-    world.git(&["config", "filter.up.smudge", "tr A-Z a-z"]);
-    world.write(".gitattributes", ATTRIBUTES);
-    world.add_submodule();
-    world.commit_ours();
-    world.git(&["init", "-q", "nested"]);
+    let world = with_filters_and_submodules();
     let files = ["app.py", "loud.up", "sub/in.py", "nested/in.py", "dos.crlf"];
     whatever_happens_right_after_an_answer_the_version_comes_back(&world, &files);
 }
@@ -902,4 +1010,49 @@ fn comes_back(world: &World, id: &str, lay: &Lying, step: usize) {
     let dir = format!("back-{step}");
     told(world, &["restore", id, &format!("../{dir}"), "--plain"]);
     assert_eq!(lying(&world.base().join(dir)), *lay, "{step}");
+}
+
+/// The bytes of every file below a directory.
+fn bytes_below(dir: &Path) -> u64 {
+    let entries = std::fs::read_dir(dir).unwrap().flatten();
+    entries
+        .map(|entry| match entry.metadata().unwrap() {
+            found if found.is_dir() => bytes_below(&entry.path()),
+            found => found.len(),
+        })
+        .sum()
+}
+
+#[test]
+fn an_edited_line_among_ten_thousand_files_takes_less_than_five_kilobytes() {
+    let world = World::with_commit();
+    let path = |n: usize| format!("part{}/module{n}.py", n % 100);
+    for n in 0..10_000 {
+        let lines: String = (0..32)
+            .map(|line| format!("value_{n}_{line} = {}\n", n * line))
+            .collect();
+        world.write(&path(n), lines);
+    }
+    world.git(&["config", "gc.auto", "0"]);
+    world.git(&["config", "maintenance.auto", "false"]);
+    world.commit("many files");
+    world.git(&["gc", "-q"]);
+    let mut keeper = Keeper::new(world);
+    keeper.keep("base");
+    let base = bytes_below(&keeper.world.repo().join(".git/tracemark/snapshots"));
+    for step in 0..100 {
+        let path = path(step * 37 % 77);
+        let file = keeper.world.repo().join(&path);
+        let text = std::fs::read_to_string(&file).unwrap();
+        keeper
+            .world
+            .write(&path, text.replacen("value", &format!("value{step}"), 1));
+        let taken = keeper.take(&Touched::Paths(BTreeSet::from([
+            root(&keeper.world).join(&path)
+        ])));
+        assert!(keeper.pack(&step.to_string(), taken).is_whole());
+    }
+    let all = bytes_below(&keeper.world.repo().join(".git/tracemark/snapshots"));
+    let each = (all - base) / 100;
+    assert!(each <= 5 << 10, "{each} bytes a version, {base} before");
 }
