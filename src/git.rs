@@ -296,6 +296,14 @@ impl Git {
         Ok(stdout)
     }
 
+    /// Returns the major and the minor number of git's version, `None` where there is no git that says so.
+    pub fn version(&self) -> Option<(u32, u32)> {
+        let said = String::from_utf8(self.line(&["version"]).ok()?).ok()?;
+        let version = said.split_whitespace().nth(2)?;
+        let mut parts = version.split('.').map_while(|part| part.parse().ok());
+        Some((parts.next()?, parts.next()?))
+    }
+
     /// Runs git and returns the path that it prints.
     ///
     /// # Errors

@@ -3,14 +3,15 @@
 //! The hook only hurries the daemon, which is right without it. Nothing outside this repository's git directory is
 //! written, `core.hooksPath` is never changed, foreign text is kept byte for byte.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::Permissions;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::fs_util::{PathError, read_if_exists, remove_if_exists, replace};
 use crate::git::{Git, GitError};
+use crate::hook_settings;
 use crate::marked_block::{Marks, find};
 use crate::repository::Worktree;
 
@@ -29,6 +30,8 @@ const MARKS: Marks = Marks {
     end: b"# <<< tracemark <<<\n",
 };
 const SHEBANG: &[u8] = b"#!/bin/sh\n";
+/// What a hook is called by managers that put it aside: as it is, pre-commit's `.legacy`, lefthook's `.old`.
+const ASIDE: [&str; 3] = ["", ".legacy", ".old"];
 
 /// Why hooks cannot be installed or removed.
 #[derive(Debug, thiserror::Error)]
@@ -46,24 +49,40 @@ pub enum HookError {
 pub enum Installed {
     /// All are in place.
     All,
-    /// Some files are no shell scripts and were left alone.
-    Except(Vec<PathBuf>),
-    /// Another program owns the hooks of this repository; the line to add to its post-commit hook.
+    /// Some hooks were left alone.
+    Except(Vec<LeftAlone>),
+    /// Another program owns the hooks of this repository; [`line`] is what to add to them.
     Elsewhere {
         /// The directory that git runs hooks from.
         dir: PathBuf,
-        /// The line to add there.
-        line: String,
     },
+}
+
+/// A hook that was left alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftAlone {
+    /// The hook.
+    pub file: PathBuf,
+    /// What it is, as the rest of a sentence.
+    pub why: &'static str,
 }
 
 /// What installing would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// The hooks to write, and their text.
-    pub writes: Vec<(PathBuf, Vec<u8>)>,
+    common_dir: PathBuf,
+    /// The hooks to write, and their text; `None` for those to be removed.
+    pub writes: Vec<(PathBuf, Option<Vec<u8>>)>,
+    /// The settings to write into the repository's own git configuration, where git runs hooks of that.
+    pub settings: Vec<(String, String)>,
     /// What becomes of the hooks.
     pub outcome: Installed,
+}
+
+/// Returns the line for the hook of an event that somebody else owns and that may be shared with people who have no
+/// tracemark: it never fails, never waits, says nothing.
+pub fn line(event: &str) -> String {
+    format!("{{ command -v tracemark && tracemark hook {event}; }} </dev/null >/dev/null 2>&1 &")
 }
 
 /// Says what [`install`] does, and writes nothing.
@@ -72,65 +91,129 @@ pub struct Plan {
 /// [`HookError`] when a hook cannot be read.
 pub fn plan(worktree: &Worktree, program: &Path) -> Result<Plan, HookError> {
     let dir = hooks_dir(worktree)?;
-    if !dir.starts_with(&worktree.common_dir) {
-        let line = format!("{} hook post-commit &", quoted(program));
-        return Ok(Plan {
-            writes: Vec::new(),
-            outcome: Installed::Elsewhere { dir, line },
-        });
+    let mut plan = Plan {
+        common_dir: worktree.common_dir.clone(),
+        writes: Vec::new(),
+        settings: Vec::new(),
+        outcome: Installed::All,
+    };
+    if hook_settings::are_known() {
+        plan.settings = hook_settings::wanted(&worktree.common_dir, &EVENTS, program)?;
+        let dir = Some(dir).filter(|dir| dir.starts_with(&worktree.common_dir));
+        plan.writes = without_blocks(&worktree.common_dir, &dir.into_iter().collect())?;
+        return Ok(plan);
     }
-    let (mut writes, mut left_alone) = (Vec::new(), Vec::new());
+    if !dir.starts_with(&worktree.common_dir) {
+        plan.outcome = Installed::Elsewhere { dir };
+        return Ok(plan);
+    }
+    let mut left_alone = Vec::new();
     for event in EVENTS {
         let file = dir.join(event);
         let existing = read_if_exists(&file)?;
-        match with_block(existing.as_deref(), &block(event, program)) {
-            Some(text) if Some(&text) == existing.as_ref() => {}
-            Some(text) => writes.push((file, text)),
-            None => left_alone.push(file),
+        let wanted = match why_left_alone(&file, existing.as_deref(), event) {
+            // A block of an earlier version goes.
+            Some(why) => {
+                let text = existing.as_deref().map(|text| MARKS.without_block(text));
+                left_alone.push(LeftAlone {
+                    file: file.clone(),
+                    why,
+                });
+                text
+            }
+            None => Some(with_block(existing.as_deref(), &block(event, program))),
+        };
+        if wanted != existing {
+            plan.writes.push((file, wanted));
         }
     }
-    let outcome = if left_alone.is_empty() {
-        Installed::All
-    } else {
-        Installed::Except(left_alone)
-    };
-    Ok(Plan { writes, outcome })
+    if !left_alone.is_empty() {
+        plan.outcome = Installed::Except(left_alone);
+    }
+    Ok(plan)
 }
 
-/// Puts the block into each hook of the plan.
+fn why_left_alone(file: &Path, existing: Option<&[u8]>, event: &str) -> Option<&'static str> {
+    let existing = existing?;
+    if rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_err() {
+        return Some("switched off (not executable)");
+    }
+    let text = MARKS.without_block(existing);
+    if is_git_lfs(&text, event) {
+        return Some("git-lfs's own, which takes no other line in it,");
+    }
+    let first_line = text.split_inclusive(|byte| *byte == b'\n').next();
+    let first_line = first_line.filter(|line| line.ends_with(b"\n"));
+    (!is_posix_shell(first_line.unwrap_or_default())).then_some("no shell script")
+}
+
+/// `git lfs uninstall` and `install` stop at a hook of another text than their own (git-lfs 3.3, lfs/hook.go).
+fn is_git_lfs(text: &[u8], event: &str) -> bool {
+    let text = String::from_utf8_lossy(text);
+    let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
+    matches!(lines[..], [_, check, call]
+        if check.starts_with("command -v git-lfs ") && call == format!("git lfs {event} \"$@\""))
+}
+
+/// Carries out a plan.
 ///
 /// # Errors
 /// [`HookError`] when the hooks directory cannot be written.
 pub fn install(plan: Plan) -> Result<Installed, HookError> {
     for (file, text) in &plan.writes {
-        let dir = file.parent().unwrap_or(file);
-        std::fs::create_dir_all(dir).map_err(PathError::of("create", dir))?;
-        write(file, text)?;
+        put(file, text.as_deref())?;
+    }
+    if !plan.settings.is_empty() {
+        hook_settings::set(&plan.common_dir, &plan.settings)?;
     }
     Ok(plan.outcome)
 }
 
-/// Removes the block from each hook; a hook that held nothing else is removed.
+/// Removes the block from each hook in the repository's own directory and in `dirs`, also where a hook manager has put the
+/// hook aside; a hook that held nothing else is removed.
 ///
 /// # Errors
 /// [`HookError`] when a hook cannot be written.
-pub fn remove(common_dir: &Path) -> Result<(), HookError> {
-    for event in EVENTS {
-        let file = common_dir.join("hooks").join(event);
-        let Some(text) = read_if_exists(&file)? else {
-            continue;
-        };
+pub fn remove(common_dir: &Path, dirs: &BTreeSet<PathBuf>) -> Result<(), HookError> {
+    for (file, text) in without_blocks(common_dir, dirs)? {
+        put(&file, text.as_deref())?;
+    }
+    Ok(hook_settings::remove(common_dir)?)
+}
+
+/// Returns the hooks that hold a block, with their text without it.
+fn without_blocks(
+    common_dir: &Path,
+    dirs: &BTreeSet<PathBuf>,
+) -> Result<Vec<(PathBuf, Option<Vec<u8>>)>, HookError> {
+    let own = common_dir.join("hooks");
+    let dirs: BTreeSet<&PathBuf> = dirs.iter().chain([&own]).collect();
+    let names = EVENTS
+        .iter()
+        .flat_map(|event| ASIDE.map(|aside| format!("{event}{aside}")));
+    let names: Vec<String> = names.collect();
+    let files = dirs
+        .iter()
+        .flat_map(|dir| names.iter().map(|name| dir.join(name)));
+    let mut found = Vec::new();
+    for file in files {
+        let text = read_if_exists(&file)?.unwrap_or_default();
         let rest = MARKS.without_block(&text);
-        if rest == text {
-            continue;
-        }
-        if rest == SHEBANG {
-            remove_if_exists(&file)?;
-        } else {
-            write(&file, &rest)?;
+        if rest != text {
+            found.push((file, Some(rest).filter(|rest| rest != SHEBANG)));
         }
     }
-    Ok(())
+    Ok(found)
+}
+
+fn put(file: &Path, text: Option<&[u8]>) -> Result<(), HookError> {
+    let Some(text) = text else {
+        remove_if_exists(file)?;
+        return Ok(());
+    };
+    let dir = file.parent().unwrap_or(file);
+    std::fs::create_dir_all(dir).map_err(PathError::of("create", dir))?;
+    write(file, text)
 }
 
 /// Keeps the mode of a hook that is there; a new one can be run.
@@ -139,10 +222,7 @@ fn write(file: &Path, text: &[u8]) -> Result<(), HookError> {
     let mode = target
         .metadata()
         .map_or(0o755, |metadata| metadata.permissions().mode() & 0o7777);
-    replace(&target, text, mode)?;
-    let runnable = Permissions::from_mode(mode | 0o100);
-    std::fs::set_permissions(&target, runnable).map_err(PathError::of("make runnable", file))?;
-    Ok(())
+    Ok(replace(&target, text, mode)?)
 }
 
 fn hooks_dir(worktree: &Worktree) -> Result<PathBuf, GitError> {
@@ -166,10 +246,6 @@ fn block(event: &str, program: &Path) -> Vec<u8> {
     replaced(body.as_bytes(), b"@TRACEMARK@", &quoted)
 }
 
-fn quoted(program: &Path) -> String {
-    format!("'{}'", program.to_string_lossy().replace('\'', "'\\''"))
-}
-
 fn replaced(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     let mut result = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -184,15 +260,15 @@ fn replaced(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
 }
 
 /// Returns the hook with the block right after its first line, so that a trailing `exec` or `exit` of the hook cannot keep
-/// it from running; `None` for what is no script of a POSIX shell.
-fn with_block(existing: Option<&[u8]>, block: &[u8]) -> Option<Vec<u8>> {
+/// it from running.
+fn with_block(existing: Option<&[u8]>, block: &[u8]) -> Vec<u8> {
     let Some(existing) = existing else {
-        return Some([SHEBANG, block].concat());
+        return [SHEBANG, block].concat();
     };
     let rest = MARKS.without_block(existing);
-    let first_line = rest.iter().position(|byte| *byte == b'\n')? + 1;
-    let (shebang, body) = rest.split_at(first_line);
-    is_posix_shell(shebang).then(|| [shebang, block, body].concat())
+    let first_line = rest.iter().position(|byte| *byte == b'\n');
+    let (shebang, body) = rest.split_at(first_line.map_or(rest.len(), |at| at + 1));
+    [shebang, block, body].concat()
 }
 
 fn is_posix_shell(shebang: &[u8]) -> bool {
@@ -217,8 +293,22 @@ mod tests {
 
     fn installed(existing: Option<&str>) -> Option<String> {
         let block = block("post-commit", Path::new("/opt/it's/tracemark"));
-        with_block(existing.map(str::as_bytes), &block)
-            .map(|bytes| String::from_utf8(bytes).unwrap())
+        let existing = existing.map(str::as_bytes);
+        if existing.is_some_and(|text| !is_posix_shell(text)) {
+            return None;
+        }
+        Some(String::from_utf8(with_block(existing, &block)).unwrap())
+    }
+
+    #[test]
+    fn what_git_lfs_wrote_is_told_from_a_hook_that_also_calls_it() {
+        let own = "#!/bin/sh\ncommand -v git-lfs >/dev/null 2>&1 || { exit 2; }\ngit lfs post-commit \"$@\"\n";
+        assert!(is_git_lfs(own.as_bytes(), "post-commit"));
+        assert!(!is_git_lfs(own.as_bytes(), "post-merge"));
+        assert!(!is_git_lfs(
+            format!("{own}echo mine\n").as_bytes(),
+            "post-commit"
+        ));
     }
 
     #[test]

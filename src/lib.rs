@@ -21,6 +21,7 @@ pub mod env_file;
 pub mod exclude;
 pub mod fs_util;
 pub mod git;
+pub mod hook_settings;
 pub mod hooks;
 pub mod identity;
 pub mod ledger;

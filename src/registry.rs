@@ -94,8 +94,25 @@ impl Record {
         Ok(worktrees)
     }
 
-    /// False when the repository was replaced by another one.
-    fn is_about_what_is_there(&self) -> bool {
+    /// Returns the same record for the repository in the place where it lies by now.
+    ///
+    /// # Errors
+    /// As [`Record::new`].
+    pub fn moved_to(self, worktree: &Worktree) -> Result<Self, PathError> {
+        let new = Self::new(worktree)?;
+        let only = self.only.iter();
+        let only = only.map(|root| carried_over(root, &self.common_dir, &new.common_dir));
+        Ok(Self {
+            only: only.collect(),
+            common_dir: new.common_dir,
+            identity: new.identity,
+            root: new.root,
+            ..self
+        })
+    }
+
+    /// False when the repository was moved, or replaced by another one.
+    pub fn is_about_what_is_there(&self) -> bool {
         identity(&self.common_dir).is_ok_and(|identity| identity == self.identity)
     }
 
@@ -197,6 +214,16 @@ impl Registry {
     pub fn remove(&self, common_dir: &Path) -> Result<bool, RegistryError> {
         Ok(fs_util::remove_if_exists(&self.file(common_dir))?)
     }
+}
+
+/// Returns where a path is after the repository around it, whose common git directory is named, was moved; one outside of
+/// it stays.
+pub fn carried_over(path: &Path, from: &Path, to: &Path) -> PathBuf {
+    let around = |common_dir: &Path| common_dir.parent().unwrap_or(common_dir).to_owned();
+    path.strip_prefix(around(from)).map_or_else(
+        |_| path.to_owned(),
+        |inside| around(to).join(inside).components().collect(),
+    )
 }
 
 fn identity(dir: &Path) -> std::io::Result<(u64, u64)> {

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, FileTimes, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
 use serde::de::DeserializeOwned;
@@ -19,12 +19,20 @@ use crate::fs_util::{
 };
 use crate::identity::git_hash::hex;
 use crate::paths::Paths;
-use crate::registry::{Record, Registry};
+use crate::registry::{Record, Registry, carried_over};
+use crate::repository::Worktree;
 
 /// The version of both formats.
 const SCHEMA: u32 = 1;
 /// The file about what lies in no repository.
 const MACHINE: &str = "machine.json";
+/// Where a repository carries its own entry, below its common git directory: one that is moved to another disk has no
+/// device and inode to be known by.
+const CARRIED: &str = "tracemark/written.json";
+/// How our blocks begin, in whatever file: with one, a file is not as it was found.
+const BLOCK: &[u8] = b"# >>> tracemark >>>";
+/// The bits of a mode that a carried entry may set.
+const MODE: u32 = 0o777;
 /// What a removed block may have left of a file that was there before: a line end too many, or nothing, where a file of
 /// a mere first line or of no byte was taken for one of our own.
 const BEGINNINGS: [&[u8]; 2] = [b"", b"#!/bin/sh\n"];
@@ -45,6 +53,9 @@ pub struct Entry {
     /// Files that were there before we wrote into them, relative to the git directory.
     #[serde(default)]
     found: BTreeMap<PathBuf, Found>,
+    /// Directories that hooks were written into, relative to the git directory.
+    #[serde(default)]
+    hooks: BTreeSet<PathBuf>,
 }
 
 /// A file as it was before.
@@ -72,7 +83,62 @@ impl Entry {
             roots: BTreeSet::from([record.root.clone()]),
             made: BTreeSet::new(),
             found: BTreeMap::new(),
+            hooks: BTreeSet::new(),
         }
+    }
+
+    /// Returns the entry that the repository of `common_dir` carries, `None` where it has none that only speaks of what
+    /// lies inside of it.
+    pub fn carried(common_dir: &Path) -> Option<Self> {
+        let mut entry: Self = read(&common_dir.join(CARRIED))?;
+        let names = entry.made.iter().chain(entry.found.keys());
+        let is_inside = |name: &PathBuf| {
+            let mut parts = name.components();
+            parts.all(|part| matches!(part, Component::Normal(_)))
+        };
+        let all_inside = names.chain(&entry.hooks).all(is_inside);
+        for found in entry.found.values_mut() {
+            found.mode &= MODE;
+        }
+        all_inside.then_some(entry)
+    }
+
+    /// Has the repository carry its entry.
+    ///
+    /// # Errors
+    /// [`PathError`] when it cannot be written.
+    pub fn carry(&self) -> Result<(), PathError> {
+        write(&self.common_dir.join(CARRIED), self)
+    }
+
+    /// Returns the same entry for the repository in the place where its record says that it lies by now.
+    #[must_use]
+    pub fn moved_to(self, record: &Record) -> Self {
+        let roots = self.roots.iter();
+        let roots = roots.map(|root| carried_over(root, &self.common_dir, &record.common_dir));
+        Self {
+            roots: roots.chain([record.root.clone()]).collect(),
+            common_dir: record.common_dir.clone(),
+            identity: record.identity,
+            ..self
+        }
+    }
+
+    /// Notes a hook before it is written.
+    ///
+    /// # Errors
+    /// As [`Entry::note`].
+    pub fn note_hook(&mut self, file: &Path) -> Result<(), PathError> {
+        let dir = file.parent().unwrap_or(file);
+        if let Ok(name) = dir.strip_prefix(&self.common_dir) {
+            self.hooks.insert(name.to_owned());
+        }
+        self.note(file)
+    }
+
+    /// Returns the directories that hooks were written into, in the repository as it lies at `common_dir`.
+    pub fn hook_dirs(&self, common_dir: &Path) -> BTreeSet<PathBuf> {
+        self.hooks.iter().map(|dir| common_dir.join(dir)).collect()
     }
 
     /// Notes how a file below the git directory is, before it is written for the first time.
@@ -94,6 +160,9 @@ impl Entry {
         let Some(bytes) = read_if_exists(file)? else {
             return Ok(());
         };
+        if crate::marked_block::find(&bytes, BLOCK).is_some() {
+            return Ok(());
+        }
         let metadata = file.metadata().map_err(PathError::of("read", file))?;
         let found = Found {
             sha256: sha256(&bytes),
@@ -214,6 +283,17 @@ impl Written {
         write(&self.file(&entry.common_dir), entry)
     }
 
+    /// Writes an entry where there is none yet.
+    ///
+    /// # Errors
+    /// As [`Written::write`].
+    pub fn keep(&self, entry: &Entry) -> Result<(), PathError> {
+        if self.file(&entry.common_dir).exists() {
+            return Ok(());
+        }
+        self.write(entry)
+    }
+
     /// Takes an entry off the list.
     ///
     /// # Errors
@@ -264,6 +344,25 @@ impl Written {
         let name = digest.get(..16).unwrap_or(&digest);
         self.dir.join(format!("{name}.json"))
     }
+}
+
+/// Returns the record of a repository that was moved to where `worktree` lies since `up` was run in it: nothing of it is
+/// left in the old place, and it carries what we wrote. An inode alone proves nothing, they are used again.
+pub fn moved_record(registry: &Registry, worktree: &Worktree) -> Option<Record> {
+    let common_dir = &worktree.common_dir;
+    if private_dirs(common_dir).is_empty() {
+        return None;
+    }
+    let carried = Entry::carried(common_dir);
+    let here = Record::new(worktree).ok()?;
+    let is_it = |record: &Record| match &carried {
+        Some(entry) => (&entry.common_dir, entry.identity) == (&record.common_dir, record.identity),
+        None => record.identity == here.identity,
+    };
+    let mut records = registry.every().into_iter();
+    records.find(|record| {
+        record.common_dir != *common_dir && is_it(record) && !record.is_about_what_is_there()
+    })
 }
 
 /// Removes a directory that is empty; any other stays.
@@ -350,6 +449,7 @@ mod tests {
             roots: BTreeSet::new(),
             made: BTreeSet::new(),
             found: BTreeMap::new(),
+            hooks: BTreeSet::new(),
         }
     }
 

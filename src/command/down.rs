@@ -1,8 +1,8 @@
 //! `tracemark down`: takes back everything that `up` did for this repository, wherever it lies by now.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::take_back::{self, Snapshot, remove_dir};
+use super::take_back::{self, Snapshot, place_of, remove_dir};
 use super::{Context, answer, here, purge};
 use crate::cli::DownArgs;
 use crate::error::{Failure, FailureKind};
@@ -19,7 +19,7 @@ pub(super) fn run(context: &Context, arguments: &DownArgs) -> Result<(), Failure
     if let Some(dir) = &arguments.path
         && !dir.exists()
     {
-        return gone(context, dir);
+        return gone(context, dir, arguments.only_this);
     }
     let worktree = match &arguments.path {
         Some(dir) => Worktree::discover(dir)?,
@@ -79,44 +79,91 @@ fn all(
 fn moved(context: &Context, registry: &Registry, worktree: &Worktree) -> Result<(), Failure> {
     let common_dir = &worktree.common_dir;
     let list = Written::of(&context.paths);
-    let entries = list.entries(registry);
-    let known = entries.into_iter().find(|entry| entry.is_at(common_dir));
-    let is_ours = written::private_dirs(common_dir)
-        .iter()
-        .any(|dir| dir.join("env").exists());
-    let mut entry = match known {
-        Some(entry) => entry,
-        None if is_ours => Entry::new(&Record::new(worktree)?),
-        None => {
-            return Err(Failure::new(
-                FailureKind::NotTracked,
-                &format!("{} is not tracked", worktree.root.display()),
-            )
-            .hint("tracemark status"));
+    let mut entries = list.entries(registry).into_iter();
+    let mut entry = if let Some(entry) = entries.find(|entry| entry.is_at(common_dir)) {
+        entry
+    } else {
+        let Some(found) = take_back::unlisted(worktree)? else {
+            return Err(not_tracked(&worktree.root));
+        };
+        if let Some(old) = &found.old {
+            forget(context, registry, old)?;
+            list.remove(old)?;
         }
+        found.entry
     };
     forget(context, registry, &entry)?;
     take_back::repository(&list, &mut entry, common_dir, Snapshot::Kept)?;
     tell(&worktree.root)
 }
 
-/// A repository that is no longer on the disk: what is kept of it elsewhere goes.
-fn gone(context: &Context, dir: &Path) -> Result<(), Failure> {
+fn not_tracked(dir: &Path) -> Failure {
+    let message = format!("{} is not tracked", dir.display());
+    Failure::new(FailureKind::NotTracked, &message).hint("tracemark status")
+}
+
+/// A worktree that is no longer on the disk: what is kept of its repository elsewhere goes, and what was written in the
+/// repository where that is still there.
+fn gone(context: &Context, dir: &Path, only_this: bool) -> Result<(), Failure> {
     let registry = context.registry();
     let list = Written::of(&context.paths);
-    let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    let names = names_of(dir);
     let is_it = |entry: &Entry| {
-        entry.roots.contains(&dir)
-            || entry.common_dir == dir
-            || entry.common_dir == dir.join(".git")
+        let listed = written::roots_on_disk(&entry.common_dir);
+        names.iter().any(|dir| {
+            let is_main = entry.common_dir == *dir || entry.common_dir == dir.join(".git");
+            is_main || entry.roots.contains(dir) || listed.contains(dir)
+        })
     };
-    let Some(entry) = list.entries(&registry).into_iter().find(is_it) else {
-        let message = format!("{} is not tracked", dir.display());
-        return Err(Failure::new(FailureKind::NotTracked, &message).hint("tracemark status"));
+    let Some(mut entry) = list.entries(&registry).into_iter().find(is_it) else {
+        return Err(not_tracked(dir));
     };
+    let place = place_of(&entry, None);
+    if let Some(place) = place.as_ref().filter(|_| only_this)
+        && others_stay(context, &registry, place, &names)?
+    {
+        return tell(dir);
+    }
     forget(context, &registry, &entry)?;
-    list.remove(&entry)?;
-    tell(&dir)
+    match place {
+        Some(place) => take_back::repository(&list, &mut entry, &place, Snapshot::Kept)?,
+        None => list.remove(&entry)?,
+    }
+    tell(dir)
+}
+
+/// How git may have called a directory that is gone: without links in what is left of its path.
+fn names_of(dir: &Path) -> Vec<PathBuf> {
+    let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    let real = dir.ancestors().skip(1).find_map(|around| {
+        let inside = dir.strip_prefix(around).ok()?;
+        Some(around.canonicalize().ok()?.join(inside))
+    });
+    [dir.clone()].into_iter().chain(real).collect()
+}
+
+/// Gives up worktrees that are gone, as long as the record covers others that are there.
+fn others_stay(
+    context: &Context,
+    registry: &Registry,
+    common_dir: &Path,
+    gone: &[PathBuf],
+) -> Result<bool, Failure> {
+    let Some(mut record) = registry.find(common_dir)? else {
+        return Ok(false);
+    };
+    if record.worktrees()?.is_empty() {
+        return Ok(false);
+    }
+    record.only.retain(|root| !gone.contains(root));
+    registry.write(&record)?;
+    for root in gone {
+        if let Err(error) = context.client().untrack(root) {
+            tracing::debug!(%error, root = %root.display(), "the daemon was not told");
+        }
+    }
+    forgive(context, gone);
+    Ok(true)
 }
 
 fn forget(context: &Context, registry: &Registry, entry: &Entry) -> Result<(), Failure> {

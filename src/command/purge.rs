@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use super::take_back::{self, Snapshot, place_of, remove};
 use super::{Context, answer, daemon, here, service};
-use crate::error::Failure;
+use crate::error::{Failure, FailureKind};
 use crate::fs_util::printable;
 use crate::paths::Paths;
+use crate::registry::Registry;
+use crate::repository::Worktree;
 use crate::written::{Entry, Written, remove_empty};
 
 /// What lies in a state directory that somebody else made.
@@ -22,14 +24,18 @@ const STATE_FILES: [&str; 12] = [
     "ledger.unusable",
     "repositories",
     "run",
-    "written",
+    LIST,
 ];
+/// The list in there.
+const LIST: &str = "written";
 
 /// What was done, and what is left to a person.
 #[derive(Debug, Default)]
 struct Report {
     removed: Vec<String>,
     left: Vec<String>,
+    /// Repositories that could not be cleaned, each with the reason.
+    failed: Vec<String>,
 }
 
 pub(super) fn run(context: &Context) -> Result<(), Failure> {
@@ -41,9 +47,16 @@ pub(super) fn run(context: &Context) -> Result<(), Failure> {
     }
     daemon::end_detached(context)?;
     let here = here().ok();
-    let here = here.as_ref().map(|worktree| worktree.common_dir.as_path());
-    for mut entry in list.entries(&context.registry()) {
-        repository(&list, &mut entry, here, &mut report)?;
+    let common_dir = here.as_ref().map(|worktree| worktree.common_dir.as_path());
+    for entry in entries(&list, &context.registry(), here.as_ref())? {
+        if let Err(failure) = repository(&list, &mut entry.clone(), common_dir, &mut report) {
+            list.keep(&entry)?;
+            report.failed.push(format!(
+                "{}: {}",
+                entry.common_dir.display(),
+                failure.message
+            ));
+        }
     }
     let made = list.made_dirs();
     for dir in runtime_dirs(paths) {
@@ -60,7 +73,33 @@ pub(super) fn run(context: &Context) -> Result<(), Failure> {
             paths.config.display()
         ));
     }
-    answer(&text(&report))
+    answer(&text(&report))?;
+    if report.failed.is_empty() {
+        return Ok(());
+    }
+    Err(
+        Failure::new(FailureKind::Negative, &report.failed.join("; "))
+            .hint("correct that, then tracemark down --purge again"),
+    )
+}
+
+/// What the list says, and what the repository around the current directory says where the list does not know it there.
+fn entries(
+    list: &Written,
+    registry: &Registry,
+    here: Option<&Worktree>,
+) -> Result<Vec<Entry>, Failure> {
+    let mut entries = list.entries(registry);
+    let unknown = here.filter(|here| !entries.iter().any(|entry| entry.is_at(&here.common_dir)));
+    let found = unknown.map(take_back::unlisted).transpose()?.flatten();
+    if let Some(found) = found {
+        let old = found.old.map(|old| old.common_dir);
+        for entry in entries.extract_if(.., |entry| Some(&entry.common_dir) == old.as_ref()) {
+            list.remove(&entry)?;
+        }
+        entries.push(found.entry);
+    }
+    Ok(entries)
 }
 
 fn repository(
@@ -95,19 +134,26 @@ fn runtime_dirs(paths: &Paths) -> impl Iterator<Item = PathBuf> {
     sockets.filter_map(|socket| Some(socket.parent()?.to_owned()))
 }
 
-/// The state directory whole where it is ours, and what can be made again where it is nobody else's.
+/// The state directory whole where it is ours, and what can be made again where it is nobody else's. The list stays while a
+/// repository could not be cleaned. A link that the user put in a directory's place stays, and what it leads to goes.
 fn own_dirs(paths: &Paths, is_made: bool, report: &mut Report) -> Result<(), Failure> {
     if paths.state.exists() {
         report.removed.push(paths.state.display().to_string());
     }
-    if is_made || !paths.is_separate {
+    let is_whole = report.failed.is_empty() && !paths.state.is_symlink();
+    if is_whole && (is_made || !paths.is_separate) {
         remove(&paths.state)?;
     }
-    for name in STATE_FILES {
+    let goes = |name: &&str| report.failed.is_empty() || *name != LIST;
+    for name in STATE_FILES.into_iter().filter(goes) {
         remove(&paths.state.join(name))?;
     }
     if !paths.is_separate && paths.cache.exists() {
-        remove(&paths.cache)?;
+        if paths.cache.is_symlink() {
+            take_back::empty_dir(&paths.cache, None)?;
+        } else {
+            remove(&paths.cache)?;
+        }
         report.removed.push(paths.cache.display().to_string());
     }
     Ok(())

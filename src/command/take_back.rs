@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use crate::error::Failure;
 use crate::fs_util::PathError;
+use crate::registry::Record;
+use crate::repository::Worktree;
 use crate::snapshot::Snapshots;
 use crate::written::{self, Entry, Written};
 use crate::{env_file, exclude, hooks};
@@ -38,7 +40,7 @@ pub(super) fn repository(
     common_dir: &Path,
     snapshots: Snapshot,
 ) -> Result<(), Failure> {
-    hooks::remove(common_dir).map_err(hook_failure)?;
+    hooks::remove(common_dir, &entry.hook_dirs(common_dir)).map_err(hook_failure)?;
     exclude::remove(common_dir)?;
     let kept = (snapshots == Snapshot::Kept).then(|| Snapshots::place(common_dir));
     for dir in written::private_dirs(common_dir) {
@@ -57,16 +59,48 @@ pub(super) fn repository(
     Ok(())
 }
 
+/// A repository that the list does not know in its place.
+pub(super) struct Unlisted {
+    /// What was written in it.
+    pub(super) entry: Entry,
+    /// What the list may say of the place where it was, and where nothing is left.
+    pub(super) old: Option<Entry>,
+}
+
+/// Returns what a repository itself says: one that was moved to another disk, or copied, or whose entry was lost. `None`
+/// where it bears nothing of ours.
+pub(super) fn unlisted(worktree: &Worktree) -> Result<Option<Unlisted>, Failure> {
+    if written::private_dirs(&worktree.common_dir).is_empty() {
+        return Ok(None);
+    }
+    let record = Record::new(worktree)?;
+    Ok(Some(match Entry::carried(&worktree.common_dir) {
+        Some(carried) => Unlisted {
+            old: Some(carried.clone()).filter(|entry| !entry.is_at(&entry.common_dir)),
+            entry: carried.moved_to(&record),
+        },
+        None => Unlisted {
+            entry: Entry::new(&record),
+            old: None,
+        },
+    }))
+}
+
 /// Removes a directory, all but what lies at `kept`; a link in its place is removed, not followed.
 pub(super) fn remove_dir(dir: &Path, kept: Option<&Path>) -> Result<(), Failure> {
     let kept = kept.filter(|kept| kept.starts_with(dir) && kept.exists());
-    let Some(kept) = kept else {
+    if kept.is_none() {
         return remove(dir);
-    };
+    }
+    empty_dir(dir, kept)
+}
+
+/// Removes what lies in a directory, all but what lies at `kept`.
+pub(super) fn empty_dir(dir: &Path, kept: Option<&Path>) -> Result<(), Failure> {
     let entries = std::fs::read_dir(dir).map_err(PathError::of("read", dir))?;
     let others = entries.flatten().map(|entry| entry.path());
     others
-        .filter(|path| path != kept)
+        .filter(|path| Some(path.as_path()) != kept)
         .try_for_each(|path| remove(&path))
 }
 

@@ -1,5 +1,6 @@
 //! `tracemark up`: tracks this repository and shows it. Safe to repeat.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,15 +17,16 @@ use crate::config::{ConnectionLayer, Layer, StoreLayer};
 use crate::error::{Failure, FailureKind};
 use crate::exclude;
 use crate::fs_util::{PathError, create_private_dir, printable, shell_quoted};
-use crate::hooks::{self, Installed, Plan};
+use crate::hook_settings;
+use crate::hooks::{self, EVENTS, Installed, LeftAlone, Plan};
 use crate::identity::Naming;
 use crate::ledger::Ledger;
 use crate::protocol::Active;
-use crate::registry::Record;
+use crate::registry::{Record, Registry};
 use crate::repository::Worktree;
 use crate::session::{Session, choice_text, credentials_seen};
 use crate::trust;
-use crate::written::{Entry, Written};
+use crate::written::{self, Entry, Written};
 
 /// How long the first version may take.
 const FIRST_VERSION: Duration = Duration::from_secs(20);
@@ -34,10 +36,11 @@ pub(super) fn run(context: &Context, arguments: &UpArgs) -> Result<(), Failure> 
     refuse_everything(context, &worktree, arguments)?;
     check_owner(&worktree)?;
     let registry = context.registry();
-    let known = registry.find(&worktree.common_dir)?;
-    let mut record = match known {
-        Some(record) => record,
-        None => Record::new(&worktree)?,
+    let old = written::moved_record(&registry, &worktree);
+    let mut record = match (registry.find(&worktree.common_dir)?, &old) {
+        (Some(record), _) => record,
+        (None, Some(old)) => old.clone().moved_to(&worktree)?,
+        (None, None) => Record::new(&worktree)?,
     };
     record.settings = over_kept(asked_for(arguments)?, record.settings);
     limit(&mut record, &worktree, arguments.only_this);
@@ -56,15 +59,22 @@ pub(super) fn run(context: &Context, arguments: &UpArgs) -> Result<(), Failure> 
     steps.done("store", &session.uri.to_tracking_uri());
     note_credentials(context, &session, &mut record)?;
 
-    record.trusted = Some(trust::programs(&worktree)?);
-    let list = Written::of(&context.paths);
-    let mut entry = list.entry(&record);
     let plan = hooks::plan(&worktree, &super::this_program()?).map_err(hook_failure)?;
+    record.trusted = Some(trusted(&worktree, &plan)?);
+    let list = Written::of(&context.paths);
+    let mut entry = match &old {
+        Some(old) => list.entry(old).moved_to(&record),
+        None => list.entry(&record),
+    };
     note(&list, &mut entry, &plan)?;
     keep_out(&worktree, session.store_file(), &mut record)?;
     create_private_dir(&worktree.private_dir())?;
+    entry.carry()?;
     registry.write(&record)?;
-    let hooks = plan.writes.len();
+    if let Some(old) = &old {
+        forget(context, &registry, &list, old)?;
+    }
+    let hooks = plan.writes.len() + usize::from(!plan.settings.is_empty());
     install_hooks(plan)?;
     steps.done("hooks", &format!("{hooks} written"));
     daemon::replace_outdated(context)?;
@@ -81,6 +91,25 @@ pub(super) fn run(context: &Context, arguments: &UpArgs) -> Result<(), Failure> 
     answer(&summary(&worktree, &session, &active))?;
     notice(context, &worktree, &session, active.model_id.as_deref())?;
     verdict(&active)
+}
+
+/// The place where a repository lay before it was moved.
+fn forget(
+    context: &Context,
+    registry: &Registry,
+    list: &Written,
+    old: &Record,
+) -> Result<(), Failure> {
+    registry.remove(&old.common_dir)?;
+    list.remove(&Entry::new(old))?;
+    if let Err(error) = context.client().untrack(&old.root) {
+        tracing::debug!(%error, "the daemon was not told");
+    }
+    say(&format!(
+        "This repository was tracked in {}: its settings came along",
+        printable(&old.root.to_string_lossy())
+    ));
+    Ok(())
 }
 
 /// What would make tracking useless, with its cure.
@@ -114,10 +143,21 @@ fn dry_run(
     let session = up_plan::session(context, worktree, &record)?;
     refuse_tracked_store(worktree, session.store_file())?;
     note_credentials(context, &session, &mut record)?;
-    record.trusted = Some(trust::programs(worktree)?);
+    let plan = hooks::plan(worktree, &super::this_program()?).map_err(hook_failure)?;
+    record.trusted = Some(trusted(worktree, &plan)?);
     record.excluded |= !exclude::missing(worktree, session.store_file()).is_empty();
     up_plan::show(context, worktree, &session, &record, arguments)?;
     notice(context, worktree, &session, None)
+}
+
+/// What the repository's configuration names as programs once our own hook is in it.
+fn trusted(worktree: &Worktree, plan: &Plan) -> Result<BTreeMap<String, Vec<String>>, Failure> {
+    let mut programs = trust::programs(worktree)?;
+    let ours = plan.settings.iter();
+    for (key, command) in ours.filter(|(key, _)| key == hook_settings::COMMAND) {
+        programs.insert(key.clone(), vec![command.clone()]);
+    }
+    Ok(programs)
 }
 
 /// Flags over this shell's environment.
@@ -262,7 +302,10 @@ fn keep_out(worktree: &Worktree, store: Option<&Path>, record: &mut Record) -> R
 fn note(list: &Written, entry: &mut Entry, plan: &Plan) -> Result<(), Failure> {
     entry.note(&exclude::file(&entry.common_dir.clone()))?;
     for (file, _) in &plan.writes {
-        entry.note(file)?;
+        entry.note_hook(file)?;
+    }
+    if !plan.settings.is_empty() {
+        entry.note(&hook_settings::file(&entry.common_dir.clone()))?;
     }
     Ok(list.write(entry)?)
 }
@@ -270,19 +313,23 @@ fn note(list: &Written, entry: &mut Entry, plan: &Plan) -> Result<(), Failure> {
 fn install_hooks(plan: Plan) -> Result<(), Failure> {
     match hooks::install(plan).map_err(hook_failure)? {
         Installed::All => {}
-        Installed::Except(files) => {
-            for file in files {
+        Installed::Except(hooks) => {
+            for LeftAlone { file, why } in hooks {
                 say(&format!(
-                    "{} is no shell script and was left alone; the daemon sees commits without it",
+                    "{} is {why} and was left alone; the daemon sees commits without it",
                     printable(&file.to_string_lossy())
                 ));
             }
         }
-        Installed::Elsewhere { dir, line } => say(&format!(
-            "Hooks are run from {}, which is not this repository's own; the daemon sees commits without them. To hurry it, add there: {}",
-            printable(&dir.to_string_lossy()),
-            printable(&line)
-        )),
+        Installed::Elsewhere { dir } => {
+            say(&format!(
+                "Hooks are run from {}, which is not this repository's own; the daemon sees commits without them. To hurry it, add to the hooks there:",
+                printable(&dir.to_string_lossy())
+            ));
+            for event in EVENTS {
+                say(&format!("  {event}: {}", hooks::line(event)));
+            }
+        }
     }
     Ok(())
 }

@@ -11,7 +11,8 @@ use crate::env_file::COPY_DIR;
 use crate::error::Failure;
 use crate::exclude;
 use crate::fs_util::{PathError, printable, read_if_exists};
-use crate::hooks::{self, Installed};
+use crate::hook_settings;
+use crate::hooks::{self, EVENTS, Installed, LeftAlone};
 use crate::ledger::Ledger;
 use crate::mlflow::StoreUri;
 use crate::registry::Record;
@@ -144,17 +145,33 @@ fn hooks(worktree: &Worktree) -> Result<String, Failure> {
     let plan = hooks::plan(worktree, &super::this_program()?).map_err(hook_failure)?;
     let mut text = String::new();
     for (file, hook) in &plan.writes {
-        text += &written(file, hook)?;
+        text += &match hook {
+            Some(hook) => written(file, hook)?,
+            None => format!("remove {}\n", shown(file)),
+        };
+    }
+    if !plan.settings.is_empty() {
+        let file = hook_settings::file(&worktree.common_dir);
+        text += &format!("write {}\n", shown(&file));
+        for (key, value) in &plan.settings {
+            text += &format!("  + {key} = {}\n", printable(value));
+        }
     }
     match plan.outcome {
         Installed::All => {}
-        Installed::Except(files) => {
-            for file in files {
-                text += &format!("leave {}: no shell script\n", shown(&file));
+        Installed::Except(hooks) => {
+            for LeftAlone { file, why } in hooks {
+                text += &format!("leave {}: {why}\n", shown(&file));
             }
         }
-        Installed::Elsewhere { dir, .. } => {
-            text += &format!("leave {}: another program's hooks\n", shown(&dir));
+        Installed::Elsewhere { dir } => {
+            text += &format!(
+                "leave {}: another program's hooks; to be added there by hand:\n",
+                shown(&dir)
+            );
+            for event in EVENTS {
+                text += &format!("  {event}: {}\n", hooks::line(event));
+            }
         }
     }
     Ok(text)

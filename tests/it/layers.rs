@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Modules and what each may use.
-const MAY_USE: [(&str, &[&str]); 32] = [
+const MAY_USE: [(&str, &[&str]); 33] = [
     ("ids", &[]),
     ("reflog", &["ids"]),
     ("marked_block", &[]),
@@ -31,9 +31,29 @@ const MAY_USE: [(&str, &[&str]); 32] = [
         "registry",
         &["config", "fs_util", "git", "identity", "repository"],
     ),
-    ("written", &["fs_util", "identity", "paths", "registry"]),
+    (
+        "written",
+        &[
+            "fs_util",
+            "identity",
+            "marked_block",
+            "paths",
+            "registry",
+            "repository",
+        ],
+    ),
     ("trust", &["git", "registry", "repository"]),
-    ("hooks", &["fs_util", "git", "marked_block", "repository"]),
+    ("hook_settings", &["fs_util", "git", "marked_block"]),
+    (
+        "hooks",
+        &[
+            "fs_util",
+            "git",
+            "hook_settings",
+            "marked_block",
+            "repository",
+        ],
+    ),
     ("exclude", &["fs_util", "git", "marked_block", "repository"]),
     (
         "version",

@@ -21,6 +21,7 @@ mod freshness;
 mod generated;
 mod hash;
 mod history;
+mod hooks;
 mod identity;
 mod layers;
 mod life;

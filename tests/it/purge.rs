@@ -313,6 +313,147 @@ fn up_refuses_a_repository_that_is_the_home_directory_unless_asked() {
     up(&["--allow-home", "--dry-run"]).ok();
 }
 
+fn in_dir(world: &World, dir: &Path, arguments: &[&str]) -> Said {
+    let mut command = world.command(env!("CARGO_BIN_EXE_tracemark"));
+    Said::of(&command.args(arguments).current_dir(dir).output().unwrap())
+}
+
+#[test]
+fn purge_cleans_a_repository_that_was_moved_far_away_also_after_one_that_did_not_find_it() {
+    let (world, _) = world_with_store();
+    with_things_of_ones_own(&world);
+    let before = snapshot(&world);
+    world.tracemark(&["up"]).ok();
+    let far = world.base().join("very/far/away/from/here");
+    std::fs::create_dir_all(far.parent().unwrap()).unwrap();
+    std::fs::rename(world.repo(), &far).unwrap();
+    let said = in_dir(&world, world.base(), &["down", "--purge"]).ok();
+    assert!(said.contains("is gone; if it was moved"), "{said}");
+    let said = in_dir(&world, &far, &["down", "--purge"]).ok();
+    assert!(said.contains(far.to_str().unwrap()), "{said}");
+    std::fs::rename(&far, world.repo()).unwrap();
+    std::fs::remove_dir_all(world.base().join("very")).unwrap();
+    assert_same(&before, &snapshot(&world));
+}
+
+#[test]
+fn down_of_a_deleted_linked_worktree_cleans_its_repository() {
+    let (world, _) = world_with_store();
+    let side = world.base().join("side");
+    world.add_worktree(&side);
+    let hooks = world.repo().join(".git/hooks");
+    let count = || {
+        let ours = |name: &&&str| hooks.join(name).exists();
+        ["post-commit", "post-merge"].iter().filter(ours).count()
+    };
+    in_dir(&world, &side, &["up"]).ok();
+    assert_eq!(count(), 2);
+    remove(&side);
+    in_dir(&world, world.base(), &["down", side.to_str().unwrap()]).ok();
+    assert_eq!(count(), 0);
+    let records = world.state_dir().join("repositories");
+    assert_eq!(std::fs::read_dir(records).unwrap().count(), 0);
+    let again = in_dir(&world, world.base(), &["down", side.to_str().unwrap()]);
+    assert_ne!(again.code, Some(70), "{again:?}");
+}
+
+#[test]
+fn up_in_a_repository_that_was_moved_keeps_its_settings_and_what_it_knows_of_files() {
+    let (mut world, store) = world_with_store();
+    with_things_of_ones_own(&world);
+    let before = snapshot(&world);
+    world.tracemark(&["up", "--experiment", "moved"]).ok();
+    world.tracemark(&["params", "set", "llm=gpt"]).ok();
+    world.tracemark(&["pin", "release"]).ok();
+    world.kill_daemon();
+    let moved = world.base().join("elsewhere/app");
+    std::fs::create_dir(moved.parent().unwrap()).unwrap();
+    std::fs::rename(world.repo(), &moved).unwrap();
+    world.set("MLFLOW_TRACKING_URI", "");
+    in_dir(&world, &moved, &["up"]).ok();
+    let records = world.state_dir().join("repositories");
+    let records: Vec<_> = std::fs::read_dir(records).unwrap().flatten().collect();
+    assert_eq!(records.len(), 1, "the old place is forgotten");
+    let record = std::fs::read_to_string(records[0].path()).unwrap();
+    for kept in [store.as_str(), "moved", "llm", "release"] {
+        assert!(record.contains(kept), "{kept}: {record}");
+    }
+    in_dir(&world, &moved, &["down", "--purge"]).ok();
+    std::fs::rename(&moved, world.repo()).unwrap();
+    std::fs::remove_dir(moved.parent().unwrap()).unwrap();
+    assert_same(&before, &snapshot(&world));
+}
+
+#[test]
+fn a_repository_that_cannot_be_cleaned_stops_the_cleaning_of_no_other() {
+    let (world, _) = world_with_store();
+    let other = world.base().join("a-clone");
+    world.git(&["clone", "-q", ".", other.to_str().unwrap()]);
+    let before = snapshot(&world);
+    world.tracemark(&["up"]).ok();
+    in_dir(&world, &other, &["up"]).ok();
+    let exclude = other.join(".git/info/exclude");
+    let text = std::fs::read(&exclude).unwrap();
+    std::fs::remove_file(&exclude).unwrap();
+    std::fs::create_dir(&exclude).unwrap();
+    let said = in_dir(&world, world.base(), &["down", "--purge"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.stderr.contains("info/exclude"), "{said:?}");
+    assert!(!world.repo().join(".git/tracemark").exists());
+    std::fs::remove_dir(&exclude).unwrap();
+    std::fs::write(&exclude, text).unwrap();
+    in_dir(&world, world.base(), &["down", "--purge"]).ok();
+    assert_same(&before, &snapshot(&world));
+}
+
+#[test]
+fn a_link_that_leads_to_the_state_directory_stays_and_what_it_leads_to_is_emptied() {
+    let (world, _) = world_with_store();
+    let elsewhere = world.base().join("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    std::fs::set_permissions(&elsewhere, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let state = world.state_dir();
+    std::fs::create_dir_all(state.parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &state).unwrap();
+    let before = snapshot(&world);
+    world.tracemark(&["up"]).ok();
+    assert!(elsewhere.join("ledger.sqlite").exists());
+    world.tracemark(&["down", "--purge"]).ok();
+    assert_same(&before, &snapshot(&world));
+}
+
+#[test]
+fn hooks_are_taken_back_wherever_a_manager_has_put_them_and_wherever_git_ran_them() {
+    let (world, _) = world_with_store();
+    world.git(&["config", "core.hooksPath", ".git/my-hooks"]);
+    with_things_of_ones_own(&world);
+    let before = snapshot(&world);
+    world.tracemark(&["up"]).ok();
+    assert!(world.repo().join(".git/my-hooks/post-commit").exists());
+    world.git(&["config", "--unset", "core.hooksPath"]);
+    world.tracemark(&["up"]).ok();
+    let hooks = world.repo().join(".git/hooks");
+    std::fs::rename(hooks.join("post-commit"), hooks.join("post-commit.legacy")).unwrap();
+    std::fs::rename(
+        hooks.join("post-applypatch"),
+        hooks.join("post-applypatch.old"),
+    )
+    .unwrap();
+    world.tracemark(&["down", "--purge"]).ok();
+    let aside = std::fs::read_to_string(hooks.join("post-commit.legacy")).unwrap();
+    assert_eq!(aside, "#!/bin/bash\necho mine\nexec true");
+    std::fs::rename(hooks.join("post-commit.legacy"), hooks.join("post-commit")).unwrap();
+    let mut after = snapshot(&world);
+    let mut before = before;
+    // Its time is that of the renamed file.
+    for things in [&mut before, &mut after] {
+        things.retain(|path, _| {
+            !path.ends_with("hooks/post-commit") && !path.ends_with(".git/config")
+        });
+    }
+    assert_same(&before, &after);
+}
+
 /// An interpreter of a virtual environment with an MLflow that is as old as its metadata says.
 fn with_old_mlflow(world: &World) {
     let python = Said::of(

@@ -11,6 +11,14 @@ use crate::hooks::{self, EVENTS, Installed};
 use crate::protocol::WorktreeStatus;
 use crate::repository::Worktree;
 
+/// The event that matters most, and the others after which the code or HEAD may be another.
+const FIRST: &str = "post-commit";
+const OTHERS: [&str; 4] = [
+    "post-checkout",
+    "post-merge",
+    "post-rewrite",
+    "post-applypatch",
+];
 /// What a line or block that calls the hook holds, however the program is called.
 const CALL: &str = "hook post-commit";
 
@@ -43,13 +51,22 @@ pub(in crate::command) fn no_commit(worktree: &Worktree) -> Option<Finding> {
 pub(in crate::command) fn hooks(worktree: &Worktree) -> Result<Option<Finding>, Failure> {
     let plan = hooks::plan(worktree, &this_program()?).map_err(hook_failure)?;
     Ok(match plan.outcome {
-        Installed::Elsewhere { dir, line } if !is_called_in(&dir) => Some(Finding::new(
+        _ if !plan.settings.is_empty() => Some(Finding::new(
+            "hooks",
+            "the hook in git's configuration is missing or of another tracemark: commits are seen a moment later",
+            "tracemark up",
+        )),
+        Installed::Elsewhere { dir } if !is_called_in(&dir) => Some(Finding::new(
             "hooks_elsewhere",
             &format!(
                 "git runs the hooks in {}, which another program owns: commits are seen a moment later",
                 dir.display()
             ),
-            &format!("add to the post-commit hook there: {line}"),
+            &format!(
+                "add, each with its own name, to {}, and to the post-commit hook there: {}",
+                OTHERS.join(", "),
+                hooks::line(FIRST)
+            ),
         )),
         Installed::All | Installed::Except(_) if !plan.writes.is_empty() => Some(Finding::new(
             "hooks",
