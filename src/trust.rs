@@ -2,9 +2,10 @@
 //!
 //! Trust is given by `up`, for what the configuration named at that moment. A change is not run before `up` saw it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
-use crate::git::{Git, GitError};
+use crate::git::{Git, GitError, records};
 use crate::registry::Registry;
 use crate::repository::Worktree;
 
@@ -19,12 +20,97 @@ const GIT_LFS: [&str; 5] = [
 /// Values of `core.fsmonitor` that name git's own monitor, or none (git-config(1)).
 const NO_PROGRAM: [&str; 9] = ["", "true", "false", "yes", "no", "on", "off", "1", "0"];
 
-/// Returns the settings of the repository itself, not of the user, that name a program which git may run when it reads the
+/// A URL that is a command (git-remote-ext(1)).
+const EXT: &str = "ext::";
+/// How many git directories of submodules are looked into.
+const SUBMODULES_MAX: usize = 10_000;
+
+/// Returns the settings of the repository itself and of its submodules, not of the user, that name a program which git may run when it reads the
 /// repository, with their values. git-lfs's own are left out.
 ///
 /// # Errors
 /// [`GitError`] when git cannot read the configuration.
 pub fn programs(worktree: &Worktree) -> Result<BTreeMap<String, Vec<String>>, GitError> {
+    let mut programs = own_programs(worktree)?;
+    for (name, file) in submodule_configs(worktree) {
+        programs.extend(programs_in(&name, &file)?);
+    }
+    Ok(programs)
+}
+
+/// Git enters submodules, and heeds their configuration there: a path of each, and the file.
+fn submodule_configs(worktree: &Worktree) -> Vec<(String, PathBuf)> {
+    let of_worktree = worktree.git_dir.join("modules");
+    let mut tops = BTreeSet::from([worktree.common_dir.join("modules"), of_worktree]);
+    let mut dirs = Vec::new();
+    while let Some(top) = tops.pop_first().filter(|_| dirs.len() < SUBMODULES_MAX) {
+        for dir in subdirs(&top) {
+            if dir.join("HEAD").is_file() {
+                tops.insert(dir.join("modules"));
+                dirs.push(dir);
+            } else {
+                tops.insert(dir);
+            }
+        }
+    }
+    let inside = paths_in_gitmodules(worktree).into_iter();
+    dirs.extend(inside.map(|path| worktree.root.join(path).join(".git")));
+    dirs.iter()
+        .flat_map(|dir| ["config", "config.worktree"].map(|name| dir.join(name)))
+        .filter(|file| file.is_file())
+        .map(|file| {
+            let name = file.strip_prefix(&worktree.common_dir);
+            let name = name.or_else(|_| file.strip_prefix(&worktree.root));
+            (name.unwrap_or(&file).to_string_lossy().into_owned(), file)
+        })
+        .collect()
+}
+
+fn subdirs(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+/// Submodules whose git directory lies in their own worktree.
+fn paths_in_gitmodules(worktree: &Worktree) -> Vec<String> {
+    let file = worktree.root.join(".gitmodules");
+    if !file.is_file() {
+        return Vec::new();
+    }
+    let name = file.to_string_lossy();
+    let paths = r"^submodule\..*\.path$";
+    let listed =
+        Git::at(&worktree.root).run(&["config", "-z", "--file", &name, "--get-regexp", paths]);
+    let listed = listed.map(|output| output.stdout).unwrap_or_default();
+    records(&listed)
+        .filter_map(|setting| {
+            let setting = String::from_utf8_lossy(setting);
+            Some(setting.split_once('\n')?.1.to_owned())
+        })
+        .collect()
+}
+
+fn programs_in(name: &str, file: &Path) -> Result<BTreeMap<String, Vec<String>>, GitError> {
+    let path = file.to_string_lossy();
+    let listed = Git::at(file.parent().unwrap_or(file))
+        .run(&["config", "--file", &path, "--includes", "--list", "-z"])?
+        .stdout;
+    let mut programs: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for setting in records(&listed) {
+        let setting = String::from_utf8_lossy(setting);
+        let (key, value) = setting.split_once('\n').unwrap_or((&setting, ""));
+        if names_a_program(key, value) {
+            let values = programs.entry(format!("{name}: {key}")).or_default();
+            values.push(value.to_owned());
+        }
+    }
+    Ok(programs)
+}
+
+fn own_programs(worktree: &Worktree) -> Result<BTreeMap<String, Vec<String>>, GitError> {
     let listed = Git::at(&worktree.root)
         .run(&["config", "--list", "--show-scope", "--includes", "-z"])?
         .stdout;
@@ -49,7 +135,14 @@ pub fn programs(worktree: &Worktree) -> Result<BTreeMap<String, Vec<String>>, Gi
 /// Returns why a worktree's configuration is not trusted now: which settings are not those that `up` saw. `None` where it
 /// is trusted.
 pub fn doubt(registry: &Registry, worktree: &Worktree) -> Option<String> {
-    let record = registry.find(&worktree.common_dir).ok()??;
+    let record = match registry.find(&worktree.common_dir) {
+        Ok(record) => record?,
+        Err(error) => {
+            return Some(format!(
+                "what tracemark up trusted cannot be read, and nothing of the repository is run: {error}; remove that file, then tracemark up"
+            ));
+        }
+    };
     let trusted = record.trusted?;
     let now = match programs(worktree) {
         Ok(now) => now,
@@ -81,7 +174,12 @@ fn names_a_program(key: &str, value: &str) -> bool {
         | ("diff", "external" | "command" | "textconv")
         | ("remote", "uploadpack" | "vcs")
         | ("credential", "helper")
+        | ("hook", "command")
         | ("gpg", "program") => true,
+        ("protocol", "allow") => value != "never",
+        ("remote", "url" | "pushurl") | ("submodule", "url") => value.starts_with(EXT),
+        ("url", "insteadof" | "pushinsteadof") => rest.starts_with(EXT),
+        ("submodule", "update") => value.starts_with('!'),
         ("filter", "clean" | "smudge" | "process") => {
             !(rest.starts_with("lfs.") && GIT_LFS.contains(&value))
         }
@@ -105,6 +203,20 @@ mod tests {
             ("core.hookspath", ".husky/_", false),
             ("diff.a.b.textconv", "x", true),
             ("core.sshcommand", "x", true),
+            ("hook.any.command", "x", true),
+            ("hook.any.event", "post-commit", false),
+            ("protocol.ext.allow", "always", true),
+            ("protocol.ext.allow", "never", false),
+            ("remote.origin.url", "ext::sh -c x", true),
+            ("remote.origin.url", "https://example.org/x", false),
+            ("url.ext::sh -c x %S.insteadof", "https://example.org", true),
+            (
+                "url.git@example.org:.insteadof",
+                "https://example.org",
+                false,
+            ),
+            ("submodule.a.update", "!x", true),
+            ("submodule.a.update", "rebase", false),
         ] {
             assert_eq!(names_a_program(key, value), is_program, "{key}={value}");
         }

@@ -36,14 +36,14 @@ pub(super) fn run(context: &Context, arguments: &HashArgs) -> Result<(), Failure
     };
     // A failure is one line, as scripts expect.
     if outcome.is_ok() && !arguments.safe {
-        warn_of_strangers(context);
+        warn_of_strangers(context, "tracemark hash --safe");
     }
     outcome.map_err(Failure::in_one_line)
 }
 
 /// Git runs what a repository names, also one that came from elsewhere with its `.git` directory. Costs no git where its
 /// configuration holds no word that could name a program.
-fn warn_of_strangers(context: &Context) {
+pub(super) fn warn_of_strangers(context: &Context, cure: &str) {
     let cwd = std::env::current_dir().unwrap_or_default();
     if !super::prompt::may_name_programs(&cwd) {
         return;
@@ -59,7 +59,7 @@ fn warn_of_strangers(context: &Context) {
     let names: Vec<&str> = programs.keys().map(String::as_str).collect();
     if !names.is_empty() {
         say(&printable(&format!(
-            "tracemark: git may run what this repository's configuration names ({}), and it is not one that you track; try: tracemark hash --safe",
+            "tracemark: git may run what this repository's configuration names ({}), and it is not one that you track; try: {cure}",
             names.join(", ")
         )));
     }

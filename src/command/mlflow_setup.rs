@@ -2,15 +2,24 @@
 //! the MLflow which will use it.
 
 use std::ffi::OsStr;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use super::say;
 use crate::mlflow::StoreUri;
 
 /// Any read through the tracking store makes MLflow create and fill the database (MLflow 3.17.2).
 const MAKE: &str = "import mlflow; mlflow.search_experiments()";
+/// Whether there is an MLflow, without importing it.
+const LOOK: &str = "import importlib.util as u, sys; sys.exit(u.find_spec('mlflow') is None)";
+/// How long that may take.
+const LOOK_LIMIT: Duration = Duration::from_secs(20);
+/// How long the making may take; MLflow needs 10 to 30 seconds.
+const MAKE_LIMIT: Duration = Duration::from_mins(5);
+/// The pause between two looks at a child.
+const PAUSE: Duration = Duration::from_millis(20);
 /// Where virtual environments are kept, relative to the repository's root.
 pub(super) const ENVIRONMENTS: [&str; 3] = [".venv", "venv", "env"];
 
@@ -38,19 +47,19 @@ pub(super) fn offer(uri: &StoreUri, root: &Path, command: Option<&OsStr>, yes: b
         file.display(),
         python.display()
     ));
-    let made = Command::new(&python)
-        .args(["-c", MAKE])
+    let mut make = Command::new(&python);
+    make.args(["-c", MAKE])
+        // Modules of the directory are none of MLflow's (Python 3.11 and newer).
+        .env("PYTHONSAFEPATH", "1")
         .env("MLFLOW_TRACKING_URI", uri.to_tracking_uri())
         .env_remove("MLFLOW_ACTIVE_MODEL_ID")
         .env_remove("MLFLOW_EXPERIMENT_NAME")
         .env_remove("MLFLOW_EXPERIMENT_ID")
-        .current_dir(file.parent().unwrap_or(root))
-        .stdin(Stdio::null())
-        .output();
-    match made {
-        Ok(output) if output.status.success() && file.exists() => true,
-        Ok(output) => {
-            let words = String::from_utf8_lossy(&output.stderr);
+        // Artifacts of the default experiment lie below the directory where this runs.
+        .current_dir(file.parent().unwrap_or(root));
+    match limited(make, MAKE_LIMIT) {
+        Ok((true, _)) if file.exists() => true,
+        Ok((_, words)) => {
             let last = words.lines().last().unwrap_or("no message");
             say(&format!(
                 "That failed: {}. The app's first run makes it.",
@@ -82,16 +91,44 @@ pub(super) fn interpreter(root: &Path, command: Option<&OsStr>) -> Option<PathBu
                 .filter(|python| python.exists())
         }
     });
+    let of_command = of_command.filter(|python| has_mlflow(python));
+    let mut environments = environments(root).into_iter();
+    of_command.or_else(|| {
+        let with_mlflow = environments.find(|dir| installed_in(dir).is_some())?;
+        Some(with_mlflow.join("bin/python"))
+    })
+}
+
+/// The virtual environment of this shell, and those in the repository, as far as they have an interpreter.
+pub(super) fn environments(root: &Path) -> Vec<PathBuf> {
     let of_shell = std::env::var_os("VIRTUAL_ENV").map(PathBuf::from);
-    let environments = of_shell
+    let of_root = ENVIRONMENTS.iter().map(|name| root.join(name));
+    let all = of_shell.into_iter().chain(of_root);
+    all.filter(|dir| dir.join("bin/python").exists()).collect()
+}
+
+/// The version of the MLflow that an environment has, by the directory that its installation left
+/// (packaging.python.org, recording installed packages). Runs nothing.
+pub(super) fn installed_in(environment: &Path) -> Option<String> {
+    let names = |dir: &Path| -> Vec<String> {
+        let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        entries
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect()
+    };
+    let lib = environment.join("lib");
+    let pythons = names(&lib)
         .into_iter()
-        .chain(ENVIRONMENTS.iter().map(|name| root.join(name)))
-        .map(|dir| dir.join("bin/python"))
-        .filter(|python| python.exists());
-    of_command
-        .into_iter()
-        .chain(environments)
-        .find(|python| has_mlflow(python))
+        .filter(|name| name.starts_with("python"));
+    let installed: Vec<String> = pythons
+        .flat_map(|python| names(&lib.join(python).join("site-packages")))
+        .collect();
+    ["mlflow-", "mlflow_skinny-"].iter().find_map(|package| {
+        let mut versions = installed
+            .iter()
+            .filter_map(|name| name.strip_prefix(package)?.strip_suffix(".dist-info"));
+        versions.next().map(str::to_owned)
+    })
 }
 
 pub(super) fn found_on_path(program: &OsStr) -> Option<PathBuf> {
@@ -108,17 +145,45 @@ pub(super) fn found_on_path(program: &OsStr) -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
+/// An interpreter of a virtual environment is not run to learn that.
 fn has_mlflow(python: &Path) -> bool {
-    Command::new(python)
-        .args([
-            "-c",
-            "import importlib.util as u, sys; sys.exit(u.find_spec('mlflow') is None)",
-        ])
+    let environment = python.parent().and_then(Path::parent);
+    if let Some(dir) = environment.filter(|dir| dir.join("pyvenv.cfg").exists()) {
+        return installed_in(dir).is_some();
+    }
+    let mut look = Command::new(python);
+    look.args(["-c", LOOK]).current_dir("/");
+    limited(look, LOOK_LIMIT).is_ok_and(|(found, _)| found)
+}
+
+/// Runs a command that is ended when it takes too long; whether it succeeded, and what it said on standard error.
+fn limited(mut command: Command, limit: Duration) -> std::io::Result<(bool, String)> {
+    let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let stderr = child.stderr.take();
+    let reader = std::thread::spawn(move || {
+        let mut words = String::new();
+        let read = stderr.map(|mut stderr| stderr.read_to_string(&mut words));
+        (words, read)
+    });
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            let words = reader
+                .join()
+                .map_or_else(|_| String::new(), |(words, _)| words);
+            return Ok((status.success(), words));
+        }
+        if Instant::now() >= deadline {
+            child.kill()?;
+            child.wait()?;
+            return Ok((false, format!("it took more than {} s", limit.as_secs())));
+        }
+        std::thread::sleep(PAUSE);
+    }
 }
 
 fn agreed(file: &Path, python: &Path) -> bool {

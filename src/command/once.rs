@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Context;
+use super::hash::warn_of_strangers;
 use crate::config::Layer;
 use crate::error::{Failure, FailureKind, chain};
 use crate::identity::ReadError;
@@ -32,6 +33,7 @@ pub(super) fn resolve(
     settings: &Layer,
     wait: Duration,
 ) -> Result<Active, Failure> {
+    warn_of_strangers(context, "tracemark up, if all of that is yours");
     Written::begin(&context.paths)?;
     let ledger = Arc::new(Ledger::open(&context.paths.ledger())?);
     let session = Arc::new(Session::open(worktree, settings, &context.paths, ledger)?);

@@ -9,7 +9,7 @@ use crate::error::Failure;
 /// The largest file that is read.
 const MAX: u64 = 64 * 1024;
 /// A part of each setting that names a program, or that includes another file.
-const WORDS: [&str; 9] = [
+const WORDS: [&str; 16] = [
     "[filter",
     "[diff",
     "fsmonitor",
@@ -19,6 +19,13 @@ const WORDS: [&str; 9] = [
     "[include",
     "[credential",
     "[gpg",
+    "[hook",
+    "[protocol",
+    "[submodule",
+    "alternaterefscommand",
+    "ext::",
+    "uploadpack",
+    "vcs",
 ];
 /// How many letters of a name or id are enough to tell two apart.
 const LETTERS: usize = 8;

@@ -13,8 +13,10 @@ use crate::fs_util::printable;
 use crate::git::Git;
 use crate::ids::{ExperimentId, ModelId};
 use crate::protocol::Active;
+use crate::registry::Registry;
 use crate::repository::Worktree;
 use crate::session::Session;
+use crate::trust;
 
 /// How often the traces are counted while the code stays.
 const COUNT_AGAIN: Duration = Duration::from_secs(2);
@@ -50,7 +52,7 @@ pub(super) fn run(context: &Context, arguments: &WatchArgs) -> Result<(), Failur
     let root = worktree.root.clone();
     let follower =
         std::thread::spawn(move || client.follow(&root, &mut |active| sender.send(active).is_ok()));
-    show(&worktree, &session, &receiver)?;
+    show(context, &session, &receiver)?;
     let followed = follower.join().unwrap_or(Ok(()));
     ended(followed)
 }
@@ -68,7 +70,7 @@ fn ended(followed: Result<(), ClientError>) -> Result<(), Failure> {
 
 /// Until the daemon ends.
 fn show(
-    worktree: &Worktree,
+    context: &Context,
     session: &Session,
     changes: &mpsc::Receiver<Active>,
 ) -> Result<(), Failure> {
@@ -84,7 +86,7 @@ fn show(
         let Some(active) = &now else {
             continue;
         };
-        let view = view(worktree, session, active);
+        let view = view(context, session, active);
         if shown.as_ref() != Some(&view) {
             let text = match (is_terminal, &shown) {
                 (true, Some(_)) => UP.to_owned() + &block(&view),
@@ -97,18 +99,22 @@ fn show(
     }
 }
 
-fn view(worktree: &Worktree, session: &Session, active: &Active) -> View {
+fn view(context: &Context, session: &Session, active: &Active) -> View {
     View {
         state: active.state.clone(),
         name: active.name.clone().unwrap_or_default(),
         model_id: active.model_id.clone().unwrap_or_default(),
-        changed: changed(worktree),
+        changed: changed(&context.registry(), &session.worktree),
         traces: traces(session, active),
         why: active.reason.clone().unwrap_or_default(),
     }
 }
 
-fn changed(worktree: &Worktree) -> Option<usize> {
+/// Nothing is said where git would run what `up` did not see.
+fn changed(registry: &Registry, worktree: &Worktree) -> Option<usize> {
+    if trust::doubt(registry, worktree).is_some() {
+        return None;
+    }
     let status = Git::at(&worktree.root).run(&["status", "--porcelain", "-uall"]);
     let text = status.ok()?.stdout;
     Some(text.split_inclusive(|byte| *byte == b'\n').count())

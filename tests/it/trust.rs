@@ -1,5 +1,8 @@
 //! Does anything run that a repository's configuration names, and that `up` did not see?
 
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::hooks::with_new_git;
 use crate::python::sqlite_store;
 use crate::world::World;
 
@@ -97,4 +100,133 @@ fn hash_warns_in_a_repository_that_is_not_tracked_where_git_may_run_something() 
         "",
         "what is tracked is trusted"
     );
+}
+
+#[test]
+fn our_own_hook_in_gits_configuration_is_trusted_and_another_is_not() {
+    let mut world = World::with_commit();
+    with_new_git(&mut world);
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    world.write("app.py", "print(2)\n");
+    world.tracemark(&["active"]).ok();
+    assert!(world.status()["note"].is_null(), "{}", world.status());
+    world.git(&["config", "hook.other.command", "touch canary"]);
+    world.tracemark(&["active"]).ok();
+    let note = world.status()["note"].to_string();
+    assert!(note.contains("hook.other.command"), "{note}");
+}
+
+#[test]
+fn a_program_that_a_submodule_names_is_not_run_until_up_saw_it() {
+    let world = World::with_commit();
+    world.add_submodule();
+    world.commit("with a submodule");
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    crate::world::wait_until("what was trusted is done", || {
+        world.status()["restorable"].is_string().then_some(())
+    });
+    let canary = world.base().join("canary");
+    let run = format!("touch {}", canary.display());
+    world.git(&["-C", "sub", "config", "core.fsmonitor", &run]);
+    world.tracemark(&["active", "--full"]).ok();
+    let note = world.status()["note"].to_string();
+    assert!(
+        note.contains("modules/sub") && note.contains("core.fsmonitor"),
+        "{note}"
+    );
+    assert!(!canary.exists());
+    world.git(&["status"]);
+    assert!(
+        canary.exists(),
+        "git itself runs it, or this test could not fail"
+    );
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_no_trust() {
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    let canary = with_canary(&world);
+    let records = world.state_dir().join("repositories");
+    let record = std::fs::read_dir(records).unwrap().next().unwrap().unwrap();
+    std::fs::write(record.path(), "{").unwrap();
+    let before = world.env_id();
+    world.write("app.py", "print(2)\n");
+    world.new_env_id(&before);
+    let note = world.status()["note"].to_string();
+    assert!(note.contains("cannot be read"), "{note}");
+    assert!(!canary.exists());
+}
+
+#[test]
+fn watch_runs_nothing_that_up_did_not_see() {
+    use std::io::{BufRead as _, BufReader};
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    let canary = with_canary(&world);
+    let mut watch = world.command(env!("CARGO_BIN_EXE_tracemark"));
+    watch.arg("watch").stdout(std::process::Stdio::piped());
+    let mut child = watch.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    world.write("app.py", "print('hi!!!')\n");
+    let tree = lines
+        .by_ref()
+        .map(Result::unwrap)
+        .find(|line| line.contains("version=repo-tree-"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(tree.unwrap().contains("changed=?"));
+    assert!(!canary.exists());
+}
+
+#[test]
+fn once_warns_in_a_repository_that_is_not_tracked_as_hash_does() {
+    let mut world = World::with_commit();
+    let store = sqlite_store(world.base());
+    world.set("MLFLOW_TRACKING_URI", &store);
+    world.git(&["config", "protocol.ext.allow", "always"]);
+    for arguments in [&["active", "--once"][..], &["exec", "--once", "--", "true"]] {
+        let said = world.tracemark(arguments);
+        assert!(said.stderr.contains("protocol.ext.allow"), "{said:?}");
+        said.ok();
+    }
+    let hash = world.tracemark(&["hash"]);
+    assert!(hash.stderr.contains("protocol.ext.allow"), "{hash:?}");
+}
+
+#[test]
+fn a_dry_run_and_doctor_run_no_python_of_the_repository_and_show_no_password() {
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    let canary = world.base().join("canary");
+    let python = format!("#!/bin/sh\ntouch '{}'\n", canary.display());
+    world.write(".venv/bin/python", python);
+    world.write(".venv/pyvenv.cfg", "home = /usr/bin\n");
+    let runnable = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(world.repo().join(".venv/bin/python"), runnable).unwrap();
+    let info = ".venv/lib/python3.11/site-packages/mlflow-2.9.2.dist-info/METADATA";
+    world.write(info, "Name: mlflow\n");
+    world.write(".gitignore", ".venv/\n");
+    world.write(
+        ".env",
+        "MLFLOW_TRACKING_URI=https://ann:s3cret@mlflow.example\n",
+    );
+    let call = "mlflow.set_tracking_uri('https://bob:s3cret@other.example')\n";
+    world.write("app.py", call);
+    let dry = world.tracemark(&["up", "--store", &store, "--dry-run"]);
+    world.tracemark(&["up", "--store", &store]).ok();
+    let doctor = world.tracemark(&["doctor"]);
+    let json = world.tracemark(&["doctor", "--json"]);
+    for said in [&dry, &doctor, &json] {
+        let all = format!("{}{}", said.stdout, said.stderr);
+        for told in ["MLflow is 2.9.2", "mlflow.example", "other.example"] {
+            assert!(all.contains(told), "{told}: {said:?}");
+        }
+        assert!(!all.contains("s3cret"), "{said:?}");
+    }
+    assert!(!canary.exists(), "a program of the repository was run");
 }

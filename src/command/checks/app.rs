@@ -1,9 +1,8 @@
 //! Does the app look where tracemark puts its versions: its MLflow, its experiment, its environment files, its databases?
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-use super::super::mlflow_setup::interpreter;
+use super::super::mlflow_setup::{environments, installed_in};
 use super::Finding;
 use crate::fs_util::shell_quoted;
 use crate::git::{Git, records};
@@ -13,14 +12,6 @@ use crate::session::Session;
 
 /// The first MLflow whose clients read `MLFLOW_ACTIVE_MODEL_ID` (mlflow/mlflow#15974).
 const MLFLOW_MIN: (u32, u32) = (3, 1);
-/// Prints the version without importing MLflow, which takes seconds.
-const VERSION: &str = "
-from importlib.metadata import version, PackageNotFoundError
-for name in ('mlflow', 'mlflow-skinny'):
-    try:
-        print(version(name)); break
-    except PackageNotFoundError: pass
-";
 /// Variables of an environment file that decide where traces go.
 const WHERE: [&str; 4] = [
     "MLFLOW_TRACKING_URI",
@@ -34,26 +25,31 @@ const TEXT_MAX: u64 = 1024 * 1024;
 /// How many directories are looked into for databases.
 const DIRS_MAX: usize = 10_000;
 
-/// An MLflow that knows no LoggedModel by id links nothing.
+/// An MLflow that knows no LoggedModel by id links nothing. The version is that of the directory that pip left: nothing of
+/// a repository is run to learn it.
 pub(in crate::command) fn old_mlflow(root: &Path) -> Option<Finding> {
-    let python = interpreter(root, None)?;
-    let output = Command::new(&python)
-        .args(["-c", VERSION])
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .ok()?;
-    let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let mut environments = environments(root).into_iter();
+    let (dir, version) = environments.find_map(|dir| Some((dir.clone(), installed_in(&dir)?)))?;
     let mut parts = version.split('.').map_while(|part| part.parse().ok());
     let found: (u32, u32) = (parts.next()?, parts.next()?);
     (found < MLFLOW_MIN).then(|| {
-        let python = shell_quoted(&python.to_string_lossy());
+        let python = shell_quoted(&dir.join("bin/python").to_string_lossy());
         Finding::new(
             "old_mlflow",
             &format!("the app's MLflow is {version}, which does not read MLFLOW_ACTIVE_MODEL_ID: its traces are linked to nothing"),
             &format!("{python} -m pip install 'mlflow>=3.1'"),
         )
     })
+}
+
+/// An address without user and password, which are nobody's to read over a shoulder or in a log.
+fn without_user(address: &str) -> String {
+    let parts = address.split_once("://");
+    let place = parts.and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1)));
+    place.map_or_else(
+        || address.to_owned(),
+        |(scheme, place)| format!("{scheme}://{place}"),
+    )
 }
 
 /// Traces land where the code says; a version in another experiment is not theirs.
@@ -94,10 +90,15 @@ pub(in crate::command) fn other_store(session: &Session) -> Option<Finding> {
     Some(Finding::new(
         "other_store",
         &format!(
-            "{} sets the tracking URI {:?}, tracemark makes its versions in {ours:?}",
-            call.place, call.argument
+            "{} sets the tracking URI {:?}, tracemark makes its versions in {:?}",
+            call.place,
+            without_user(&call.argument),
+            without_user(&ours)
         ),
-        &format!("tracemark up --store {}", shell_quoted(&call.argument)),
+        &format!(
+            "tracemark up --store {}",
+            shell_quoted(&without_user(&call.argument))
+        ),
     ))
 }
 
@@ -155,6 +156,7 @@ pub(in crate::command) fn env_files(session: &Session) -> Vec<Finding> {
         .filter_map(|name| Some((name, small_text(&root.join(name))?)))
         .filter_map(|(name, text)| {
             let (variable, value) = against(session, &text)?;
+            let value = without_user(&value);
             Some(Finding::new(
                 "env_file_against",
                 &format!("{name} sets {variable}={value}, which is not where tracemark makes its versions"),
@@ -231,4 +233,27 @@ fn small_text(file: &Path) -> Option<String> {
         return None;
     }
     std::fs::read_to_string(file).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_user_and_password() {
+        for (address, shown) in [
+            (
+                "https://ann:s3cret@mlflow.example/ml",
+                "https://mlflow.example/ml",
+            ),
+            (
+                "postgresql://ann:a/b@c@db.example/ml",
+                "postgresql://db.example/ml",
+            ),
+            ("https://mlflow.example", "https://mlflow.example"),
+            ("databricks", "databricks"),
+        ] {
+            assert_eq!(without_user(address), shown);
+        }
+    }
 }
