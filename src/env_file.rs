@@ -4,20 +4,25 @@
 //! `[A-Za-z0-9._/:@%+,=-]`. A value outside it is left empty, so nothing that a branch, a file name or a server says
 //! can become shell code.
 
-use std::fs::{File, FileTimes};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{Mode, OFlags};
-
-use crate::fs_util::{self, PathError};
+use crate::fs_util::PathError;
+use crate::fs_util::held_dir::{Content, HeldDir};
 
 /// The longest step into the future that a file's time is moved, so that a whole second separates two contents.
 const MAX_AHEAD: Duration = Duration::from_secs(5);
 
 /// The directory of the visible copy, in the root of the worktree.
 pub const COPY_DIR: &str = ".tracemark";
+const IGNORE_FILE: &str = ".gitignore";
 const IGNORE_ALL: &[u8] = b"*\n";
+/// The name of the file, in both directories.
+const NAME: &str = "env";
+/// What is larger is no env file of ours.
+const SIZE_MAX: u64 = 64 * 1024;
+/// The first line of each env file, by which ours are known.
+const HEAD: &str = "# Written by tracemark; replaced whenever the code changes. Read it at each start, do not export it in a login shell.\n";
 
 /// What the env file says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -62,10 +67,9 @@ impl EnvValues {
 
     /// Returns the file's text.
     pub fn render(&self) -> String {
-        let head = "# Written by tracemark; replaced whenever the code changes. Read it at each start, do not export it in a login shell.\n";
         self.variables()
             .into_iter()
-            .fold(head.to_owned(), |text, (name, value)| {
+            .fold(HEAD.to_owned(), |text, (name, value)| {
                 text + name + "=" + &value + "\n"
             })
     }
@@ -84,45 +88,48 @@ fn portable(value: &str) -> String {
 }
 
 /// Brings the file to `text`: untouched when its bytes are equal, else replaced whole, its time a whole second after the
-/// version before when `same_id` says that the id stays (direnv compares whole seconds).
+/// version before when that is not long ago (direnv compares whole seconds). Makes its directory but not the parents of
+/// that: a git directory that is gone stays gone. Returns whether it was written, and the directory, held open.
 ///
 /// # Errors
-/// [`PathError`] when the directory cannot be written.
-pub fn publish(path: &Path, text: &str, mode: u32) -> Result<bool, PathError> {
-    let before = fs_util::read_if_exists(path)?;
-    if before.as_deref() == Some(text.as_bytes()) {
-        return Ok(false);
-    }
-    let modified = path
-        .symlink_metadata()
-        .and_then(|metadata| metadata.modified())
-        .ok();
-    if let Some(dir) = path.parent() {
-        create_last(dir)?;
-    }
-    if is_mount_point(path) {
-        std::fs::write(path, text).map_err(PathError::of("write", path))?;
-    } else {
-        fs_util::replace(path, text.as_bytes(), mode)?;
-    }
-    separate_seconds(path, modified);
+/// [`PathError`] when the directory cannot be written, is a link, or belongs to another user.
+pub fn publish(path: &Path, text: &str, mode: u32) -> Result<(bool, HeldDir), PathError> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    make_dir(dir)?;
+    let held = HeldDir::open(dir)?;
+    held.must_be_ours()?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let written = publish_in(&held, &name, text, mode)?;
+    Ok((written, held))
+}
+
+fn publish_in(dir: &HeldDir, name: &str, text: &str, mode: u32) -> Result<bool, PathError> {
+    let modified = match dir.read(name, SIZE_MAX)? {
+        Content::File(before, _) if before == text.as_bytes() => return Ok(false),
+        Content::File(_, modified) => modified,
+        Content::Absent | Content::Other => None,
+    };
+    let modified = modified.and_then(|before| later(before, SystemTime::now()));
+    dir.replace(name, text.as_bytes(), mode, modified)?;
     Ok(true)
+}
+
+/// Returns the time that the next version gets where that of the clock would be the same second.
+fn later(before: SystemTime, now: SystemTime) -> Option<SystemTime> {
+    let wanted = before + Duration::from_secs(1);
+    (wanted > now && wanted <= now + MAX_AHEAD).then_some(wanted)
 }
 
 /// Writes into the env file of a directory that is held open, wherever it was moved to: in place, as nobody knows its
 /// path any more.
 ///
 /// # Errors
-/// When there is no such file, or it cannot be written.
-pub fn overwrite_in(dir: &File, text: &str) -> std::io::Result<()> {
-    use std::io::Write as _;
-    let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(dir, "env", flags, Mode::empty())?;
-    File::from(file).write_all(text.as_bytes())
+/// [`PathError`] when there is no such file, or it cannot be written.
+pub fn overwrite_in(dir: &HeldDir, text: &str) -> Result<(), PathError> {
+    dir.write_in_place(NAME, text.as_bytes(), None)
 }
 
-/// Makes a directory but not its parents: a git directory that is gone stays gone.
-fn create_last(dir: &Path) -> Result<(), PathError> {
+fn make_dir(dir: &Path) -> Result<(), PathError> {
     match std::fs::create_dir(dir) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
             Err(PathError::of("create", dir)(error))
@@ -134,64 +141,120 @@ fn create_last(dir: &Path) -> Result<(), PathError> {
 /// Writes the visible copy. Its directory is kept out of git by an ignore file of its own, as virtual environments do.
 ///
 /// # Errors
-/// [`PathError`] when the worktree cannot be written.
+/// [`PathError`] when the worktree cannot be written, the directory is a link, or a file is there that is not ours.
 pub fn publish_copy(root: &Path, text: &str) -> Result<bool, PathError> {
-    let dir = root.join(COPY_DIR);
-    create_last(&dir)?;
-    let ignore = dir.join(".gitignore");
-    if !ignore.exists() {
-        fs_util::replace(&ignore, IGNORE_ALL, 0o644)?;
+    let dir = HeldDir::open(root)?.make_child(COPY_DIR)?;
+    dir.must_be_ours()?;
+    let before = dir.read(NAME, SIZE_MAX)?;
+    if !is_free(&before) {
+        let file = root.join(COPY_DIR).join(NAME);
+        let problem = std::io::Error::other("there is a file that tracemark did not write");
+        return Err(PathError::of("write", &file)(problem));
     }
-    publish(&dir.join("env"), text, 0o644)
+    dir.create(IGNORE_FILE, IGNORE_ALL, 0o644)?;
+    publish_in(&dir, NAME, text, 0o644)
 }
 
-/// Removes the visible copy and its directory, where it holds nothing else.
+/// True for nothing and for what begins as every env file of ours.
+fn is_free(content: &Content) -> bool {
+    match content {
+        Content::Absent => true,
+        Content::File(bytes, _) => bytes.starts_with(HEAD.as_bytes()),
+        Content::Other => false,
+    }
+}
+
+/// Returns the files of the visible copy, relative to the root of the worktree.
+pub fn copy_files() -> [PathBuf; 2] {
+    [NAME, IGNORE_FILE].map(|name| Path::new(COPY_DIR).join(name))
+}
+
+/// True when the visible copy in the worktree is one that tracemark wrote.
+pub fn has_copy(root: &Path) -> bool {
+    let dir = HeldDir::open(root).and_then(|root| root.child(COPY_DIR));
+    dir.ok().flatten().is_some_and(|dir| is_ours(&dir))
+}
+
+fn is_ours(dir: &HeldDir) -> bool {
+    let content = dir.read(NAME, SIZE_MAX).unwrap_or(Content::Other);
+    content != Content::Absent && is_free(&content)
+}
+
+/// Has an env file and the visible copy name no model, where they are there and ours.
 ///
 /// # Errors
-/// [`PathError`] when the worktree cannot be written.
-pub fn remove_copy(root: &Path) -> Result<(), PathError> {
-    let dir = root.join(COPY_DIR);
-    let ignore = dir.join(".gitignore");
-    if fs_util::read_if_exists(&ignore)?.as_deref() != Some(IGNORE_ALL) {
-        return Ok(());
-    }
-    fs_util::remove_if_exists(&dir.join("env"))?;
-    let alone = std::fs::read_dir(&dir).is_ok_and(|entries| entries.count() == 1);
-    if alone {
-        fs_util::remove_if_exists(&ignore)?;
-        std::fs::remove_dir(&dir).map_err(PathError::of("remove", &dir))?;
+/// [`PathError`] when one of them cannot be written.
+pub fn empty(private_dir: &Path) -> Result<(), PathError> {
+    let dir = match HeldDir::open(private_dir) {
+        Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        dir => dir?,
+    };
+    if dir.read(NAME, SIZE_MAX)? != Content::Absent {
+        publish_in(&dir, NAME, &nothing(), 0o644)?;
     }
     Ok(())
 }
 
-/// A file system that refuses to set times costs direnv a reload, nothing more.
-fn separate_seconds(path: &Path, before: Option<SystemTime>) {
-    let now = SystemTime::now();
-    let Some(wanted) = before.map(|before| before + Duration::from_secs(1)) else {
-        return;
+/// Has the visible copy name no model, where there is one of ours.
+///
+/// # Errors
+/// [`PathError`] when it cannot be written.
+pub fn empty_copy(root: &Path) -> Result<(), PathError> {
+    let Ok(Some(dir)) = HeldDir::open(root).and_then(|root| root.child(COPY_DIR)) else {
+        return Ok(());
     };
-    if wanted > now && wanted <= now + MAX_AHEAD {
-        let set = File::options()
-            .write(true)
-            .open(path)
-            .and_then(|file| file.set_times(FileTimes::new().set_modified(wanted)));
-        if let Err(error) = set {
-            tracing::debug!(%error, path = %path.display(), "cannot set the env file's time");
-        }
+    if is_ours(&dir) {
+        publish_in(&dir, NAME, &nothing(), 0o644)?;
     }
+    Ok(())
 }
 
-/// A file bound into a container cannot be renamed over (EBUSY): it is on another mount than its directory.
-fn is_mount_point(path: &Path) -> bool {
-    let Ok(path) = path.canonicalize() else {
-        return false;
+fn nothing() -> String {
+    let values = EnvValues {
+        state: "pending".to_owned(),
+        ..EnvValues::default()
     };
-    std::fs::read_to_string("/proc/self/mountinfo").is_ok_and(|mounts| {
-        mounts
-            .lines()
-            .filter_map(|line| line.split(' ').nth(4))
-            .any(|mount| Path::new(mount) == path)
-    })
+    values.render()
+}
+
+/// Removes the visible copy where it is ours, and its directory where that holds nothing else.
+///
+/// # Errors
+/// [`PathError`] when the worktree cannot be written.
+pub fn remove_copy(root: &Path) -> Result<(), PathError> {
+    let Ok(root) = HeldDir::open(root) else {
+        return Ok(());
+    };
+    let Ok(Some(dir)) = root.child(COPY_DIR) else {
+        return Ok(());
+    };
+    let ignore = dir.read(IGNORE_FILE, SIZE_MAX)?;
+    if !matches!(ignore, Content::File(bytes, _) if bytes == IGNORE_ALL) {
+        return Ok(());
+    }
+    if is_ours(&dir) {
+        dir.remove(NAME)?;
+    }
+    if dir.names() == [IGNORE_FILE] {
+        dir.remove(IGNORE_FILE)?;
+        root.remove_dir(COPY_DIR)?;
+    }
+    Ok(())
+}
+
+/// True for a file that is bound into a container: it cannot be renamed over, and the other side keeps the old one
+/// (statx(2), `STATX_ATTR_MOUNT_ROOT`, since Linux 5.8).
+#[cfg(target_os = "linux")]
+pub fn is_mount_point(path: &Path) -> bool {
+    use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
+    let found = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty());
+    found.is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
+
+/// False: other systems do not tell.
+#[cfg(not(target_os = "linux"))]
+pub fn is_mount_point(_path: &Path) -> bool {
+    false
 }
 
 #[cfg(test)]
@@ -224,9 +287,9 @@ mod tests {
     fn equal_bytes_leave_the_file_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("tracemark/env");
-        assert!(publish(&path, "A=1\n", 0o644).unwrap());
+        assert!(publish(&path, "A=1\n", 0o644).unwrap().0);
         let before = path.metadata().unwrap().modified().unwrap();
-        assert!(!publish(&path, "A=1\n", 0o644).unwrap());
+        assert!(!publish(&path, "A=1\n", 0o644).unwrap().0);
         assert_eq!(path.metadata().unwrap().modified().unwrap(), before);
     }
 

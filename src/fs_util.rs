@@ -2,6 +2,8 @@
 //!
 //! Knows nothing of what the files mean.
 
+pub mod held_dir;
+
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -21,7 +23,7 @@ pub struct PathError {
 
 impl PathError {
     /// Returns a function that turns an IO error into a [`PathError`], for `map_err`.
-    pub fn of(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub fn of(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self {
             action,

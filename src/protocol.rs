@@ -184,6 +184,9 @@ pub struct WorktreeStatus {
     pub last_error_ms: Option<u64>,
     /// Where the env file lies.
     pub env_file: String,
+    /// Why the env file or its visible copy does not say this state, null where it does; it is tried again.
+    #[serde(default)]
+    pub env_problem: Option<String>,
     /// `watch` or `poll`.
     pub mode: String,
     /// What is wrong.

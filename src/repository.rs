@@ -206,6 +206,13 @@ pub fn ignored_by_git(worktree: &Worktree, paths: &BTreeSet<PathBuf>) -> BTreeSe
         .collect()
 }
 
+/// True when git tracks the file at `path`, relative to the root.
+pub fn is_tracked(worktree: &Worktree, path: &Path) -> bool {
+    let repository = git2::Repository::open(&worktree.root);
+    let index = repository.and_then(|repository| repository.index());
+    index.is_ok_and(|index| index.get_path(path, 0).is_some())
+}
+
 /// Answers quickly which paths of a worktree git would not look at: candidates for [`ignored_by_git`].
 pub struct IgnoreRules {
     repository: git2::Repository,
@@ -239,16 +246,18 @@ impl IgnoreRules {
         self.tracked_dirs.iter().map(PathBuf::as_path)
     }
 
+    /// True when git tracks the file at `path`, relative to the root.
+    pub fn tracks(&self, path: &Path) -> bool {
+        let index = self.repository.index();
+        index.is_ok_and(|index| index.get_path(path, 0).is_some())
+    }
+
     /// True when the file or directory at `path`, relative to the root, is ignored and not tracked.
     pub fn ignores(&self, path: &Path) -> bool {
         if path.as_os_str().is_empty() {
             return false;
         }
-        let tracked = self.tracked_dirs.contains(path)
-            || self
-                .repository
-                .index()
-                .is_ok_and(|index| index.get_path(path, 0).is_some());
+        let tracked = self.tracked_dirs.contains(path) || self.tracks(path);
         !tracked && self.repository.is_path_ignored(path).unwrap_or(false)
     }
 

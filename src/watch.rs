@@ -9,14 +9,14 @@ use std::fs::File;
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 
-use crate::env_file::COPY_DIR;
+use crate::env_file::{self, COPY_DIR};
 use crate::git::Git;
 use crate::repository::{IgnoreRules, Worktree, ignored_by_git};
 use crate::touched::Touched;
@@ -88,8 +88,13 @@ pub struct Watch {
     dirs: BTreeSet<PathBuf>,
     store: Option<PathBuf>,
     outside: Outside,
+    copy_is_code: CopyIsCode,
     cookies: AtomicU64,
 }
+
+/// Whether git tracks the visible copy's files, so that they are code like others. Atomic because the event thread reads what a
+/// look at the index renews.
+type CopyIsCode = Arc<AtomicBool>;
 
 /// Files outside the worktree that matter. A mutex because the event thread reads what a rewatch renews; held for one
 /// look.
@@ -107,7 +112,8 @@ impl Watch {
     ) -> Result<Self, WatchError> {
         let shared = Arc::new(Shared::default());
         let outside = Outside::default();
-        let filter = GitDirFilter::new(worktree, Arc::clone(&outside));
+        let copy_is_code = CopyIsCode::default();
+        let filter = GitDirFilter::new(worktree, Arc::clone(&outside), Arc::clone(&copy_is_code));
         let seen = Arc::clone(&shared);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             if note(&seen, &filter, event) {
@@ -122,6 +128,7 @@ impl Watch {
             dirs: BTreeSet::new(),
             store: store.map(Path::to_owned),
             outside,
+            copy_is_code,
             cookies: AtomicU64::new(0),
         })
     }
@@ -197,7 +204,7 @@ impl Watch {
         if dirs.is_empty() && !paths.contains(&index) {
             return Ok(());
         }
-        let rules = IgnoreRules::read(&self.worktree);
+        let rules = self.read_rules();
         for dir in dirs {
             self.watch_below(dir, rules.as_ref())?;
         }
@@ -209,6 +216,16 @@ impl Watch {
             }
         }
         Ok(())
+    }
+
+    fn read_rules(&self) -> Option<IgnoreRules> {
+        let rules = IgnoreRules::read(&self.worktree);
+        let is_code = rules.as_ref().is_none_or(|rules| {
+            let mut files = env_file::copy_files().into_iter();
+            files.any(|file| rules.tracks(&file))
+        });
+        self.copy_is_code.store(is_code, Ordering::Relaxed);
+        rules
     }
 
     /// Watches every wanted directory, as at the start and after events were lost.
@@ -227,7 +244,7 @@ impl Watch {
     }
 
     fn watch_wanted(&mut self) -> Result<(), WatchError> {
-        let rules = IgnoreRules::read(&self.worktree);
+        let rules = self.read_rules();
         let mut outside = user_files(&self.worktree);
         outside.extend(self.store.clone());
         let cookies = make_cookie_dir(&self.worktree);
@@ -446,15 +463,17 @@ struct GitDirFilter {
     git_dirs: Vec<PathBuf>,
     cookies: PathBuf,
     outside: Outside,
+    copy_is_code: CopyIsCode,
 }
 
 impl GitDirFilter {
-    fn new(worktree: &Worktree, outside: Outside) -> Self {
+    fn new(worktree: &Worktree, outside: Outside, copy_is_code: CopyIsCode) -> Self {
         Self {
             root: worktree.root.clone(),
             git_dirs: vec![worktree.git_dir.clone(), worktree.common_dir.clone()],
             cookies: cookie_dir(worktree),
             outside,
+            copy_is_code,
         }
     }
 
@@ -468,13 +487,14 @@ impl GitDirFilter {
         self.git_dirs.iter().any(|dir| path.starts_with(dir))
     }
 
-    /// The visible copy of the env file, and what is written on the way to it.
+    /// The visible copy of the env file, where it is ours, and what is written on the way to it.
     fn is_own(&self, path: &Path) -> bool {
         let inside = path.strip_prefix(self.root.join(COPY_DIR));
-        inside.is_ok_and(|inside| {
+        let is_its_name = inside.is_ok_and(|inside| {
             let name = inside.to_string_lossy();
             matches!(&*name, "env" | ".gitignore") || name.starts_with(".tracemark-")
-        })
+        });
+        is_its_name && !self.copy_is_code.load(Ordering::Relaxed) && env_file::has_copy(&self.root)
     }
 
     fn matters(&self, path: &Path) -> bool {

@@ -74,6 +74,7 @@ fn without_daemon(context: &Context) -> Result<Status, Failure> {
         last_error: None,
         last_error_ms: None,
         env_file: String::new(),
+        env_problem: None,
         mode: "none".to_owned(),
         reason: Some("no daemon is running".to_owned()),
         hint: Some("tracemark up".to_owned()),
@@ -178,6 +179,7 @@ fn worktree_text(worktree: &WorktreeStatus) -> String {
     row("way", &way_text(worktree));
     row("in", &experiment_text(worktree));
     row("env", &worktree.env_file);
+    row("", worktree.env_problem.as_deref().unwrap_or_default());
     row("kept", &kept_text(worktree));
     row("last", worktree.cause.as_deref().unwrap_or_default());
     if worktree.mode != "watch" {

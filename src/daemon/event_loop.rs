@@ -4,7 +4,6 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +14,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
 use super::churn::{Advice, Churn};
+use super::env_writer::{EnvOutcome, EnvPlace, EnvWriter};
 use super::eyes::{Eyes, Sight, explain};
 use super::followers::Followers;
 use super::lifecycle::{Program, Signal, notify_systemd, watchdog_interval};
@@ -23,7 +23,6 @@ use super::request::{Refusal, Reply, Request};
 use super::surprises::{Sleep, Spot, displaced, spot};
 use super::worktree_job::{Look, look};
 use crate::config::EnvContents;
-use crate::env_file;
 use crate::identity::Reading;
 use crate::identity::reader::{Doubt, Passes};
 use crate::ids::ModelId;
@@ -65,7 +64,7 @@ enum Event {
     Owed(WorktreeId, Arc<Session>),
     /// What is said of the paths that churn in a worktree.
     Advised(WorktreeId, Option<Advice>),
-    EnvWritten(WorktreeId, Option<File>),
+    EnvWritten(WorktreeId, EnvOutcome),
     /// Other file systems lie where these worktrees are.
     Displaced(Vec<(WorktreeId, Spot)>),
     Loaded(Vec<Loaded>, Option<Box<Request>>),
@@ -125,19 +124,8 @@ struct Entry {
     leaving: bool,
 }
 
-/// One write at a time, the newest text next.
-#[derive(Default)]
-struct EnvWriter {
-    busy: bool,
-    next: Option<String>,
-    /// Answers that wait until the file says the same.
-    answers: Vec<Answer>,
-    /// The directory that was written to last, held open: a worktree that is moved away leaves no id behind.
-    dir: Option<File>,
-}
-
 /// An answer, with the way back.
-enum Answer {
+pub(super) enum Answer {
     Active(Reply<Active>, Box<Active>),
     Tracked(Reply<()>),
 }
@@ -149,40 +137,6 @@ impl Answer {
             Self::Active(reply, active) => drop(reply.send(Ok(*active))),
             Self::Tracked(reply) => drop(reply.send(Ok(()))),
         }
-    }
-}
-
-/// Where an env file and its copy go.
-struct EnvPlace {
-    worktree: Worktree,
-    copy: bool,
-    dir: Option<File>,
-}
-
-impl EnvPlace {
-    fn write(self, text: &str) -> Option<File> {
-        let file = self.worktree.env_file();
-        let dir = match env_file::publish(&file, text, 0o644) {
-            Ok(_) => File::open(self.worktree.private_dir()).ok(),
-            Err(error) => {
-                tracing::warn!(%error, "the env file is not where it was");
-                let elsewhere = self
-                    .dir
-                    .as_ref()
-                    .map(|dir| env_file::overwrite_in(dir, text));
-                if let Some(Err(error)) = elsewhere {
-                    tracing::debug!(%error, "nor elsewhere");
-                }
-                // What is published next must find its way there too.
-                self.dir
-            }
-        };
-        if self.copy
-            && let Err(error) = env_file::publish_copy(&self.worktree.root, text)
-        {
-            tracing::warn!(%error, "the copy of the env file is not written");
-        }
-        dir
     }
 }
 
@@ -344,7 +298,8 @@ impl EventLoop {
         self.entries
             .values()
             .filter(|entry| !entry.leaving)
-            .filter_map(|entry| entry.state.wake_at())
+            .flat_map(|entry| [entry.state.wake_at(), entry.writer.retry_at])
+            .flatten()
             .min()
     }
 
@@ -359,6 +314,20 @@ impl EventLoop {
         for id in due {
             self.input(id, Input::Tick);
         }
+        for id in self.unwritten(now) {
+            self.queue_env(id);
+        }
+    }
+
+    /// Those whose env file was not written and is due again.
+    fn unwritten(&mut self, now: Instant) -> Vec<WorktreeId> {
+        let mut due = Vec::new();
+        for (id, entry) in &mut self.entries {
+            if entry.writer.is_due(now) {
+                due.push(*id);
+            }
+        }
+        due
     }
 
     fn touched(&mut self) {
@@ -395,10 +364,9 @@ impl EventLoop {
                     entry.advice = advice;
                 }
             }
-            Ok(Event::EnvWritten(id, dir)) => {
+            Ok(Event::EnvWritten(id, outcome)) => {
                 if let Some(entry) = self.entries.get_mut(&id) {
-                    entry.writer.busy = false;
-                    entry.writer.dir = dir;
+                    entry.writer.written(outcome);
                 }
                 self.write_env(id);
                 self.give_written_answers(id);
@@ -1411,6 +1379,7 @@ impl Entry {
             store: active.store,
             experiment: active.experiment,
             env_file: active.env_file,
+            env_problem: self.writer.problem.clone(),
             mode: if watching { "watch" } else { "poll" }.to_owned(),
             reason: active
                 .reason

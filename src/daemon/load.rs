@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::env_file::{self, EnvValues};
+use crate::env_file;
+use crate::fs_util::PathError;
 use crate::ledger::Ledger;
 use crate::paths::Paths;
 use crate::registry::{Record, Registry};
@@ -106,18 +107,29 @@ pub(super) fn empty_all_env(registry: &Registry) {
         tracing::error!(%error, "no record of tracked repositories can be read");
         Vec::new()
     });
-    for file in records.iter().flat_map(env_files) {
-        empty(&file);
+    for place in records.iter().map(places) {
+        for dir in &place.private_dirs {
+            tell(env_file::empty(dir));
+        }
+        for root in &place.roots {
+            tell(env_file::empty_copy(root));
+        }
     }
 }
 
-/// The env files that a daemon may have written under a record, in the layout of gitrepository-layout(5).
-fn env_files(record: &Record) -> Vec<PathBuf> {
+/// Where a daemon may have written env files under a record.
+struct Places {
+    private_dirs: Vec<PathBuf>,
+    roots: Vec<PathBuf>,
+}
+
+/// In the layout of gitrepository-layout(5).
+fn places(record: &Record) -> Places {
     let mut roots = vec![record.root.clone()];
-    let mut files = vec![record.common_dir.join("tracemark/env")];
+    let mut private_dirs = vec![record.common_dir.join("tracemark")];
     let linked = std::fs::read_dir(record.common_dir.join("worktrees"));
     for git_dir in linked.into_iter().flatten().flatten() {
-        files.push(git_dir.path().join("tracemark/env"));
+        private_dirs.push(git_dir.path().join("tracemark"));
         // `gitdir` names the `.git` file of the worktree.
         let dot_git = std::fs::read_to_string(git_dir.path().join("gitdir"));
         roots.extend(dot_git.ok().and_then(|path| {
@@ -128,30 +140,20 @@ fn env_files(record: &Record) -> Vec<PathBuf> {
     if record.common_dir.ends_with(".git") {
         roots.extend(record.common_dir.parent().map(Path::to_owned));
     }
-    files.extend(roots.iter().map(|root| copy_of(root)));
-    files
+    Places {
+        private_dirs,
+        roots,
+    }
 }
 
 /// Leaves env files that name no model: nobody watches over them for now.
 pub(super) fn empty_env(worktree: &Worktree) {
-    empty(&worktree.env_file());
-    empty(&copy_of(&worktree.root));
+    tell(env_file::empty(&worktree.private_dir()));
+    tell(env_file::empty_copy(&worktree.root));
 }
 
-fn copy_of(root: &Path) -> PathBuf {
-    root.join(env_file::COPY_DIR).join("env")
-}
-
-fn empty(file: &Path) {
-    if !file.exists() {
-        return;
-    }
-    let text = EnvValues {
-        state: "pending".to_owned(),
-        ..EnvValues::default()
-    }
-    .render();
-    if let Err(error) = env_file::publish(file, &text, 0o644) {
+fn tell(emptied: Result<(), PathError>) {
+    if let Err(error) = emptied {
         tracing::error!(%error, "an env file is not emptied");
     }
 }

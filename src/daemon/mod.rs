@@ -1,6 +1,7 @@
 //! The daemon: boot order, tasks, stop order.
 
 mod churn;
+mod env_writer;
 mod event_loop;
 mod eyes;
 mod followers;

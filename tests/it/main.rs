@@ -13,6 +13,7 @@ mod commands;
 mod config;
 mod databricks;
 mod doctor;
+mod env_places;
 mod errors;
 mod exactly_once;
 mod explain;

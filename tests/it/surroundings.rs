@@ -219,27 +219,27 @@ fn the_visible_copy_says_the_same_and_is_no_code() {
     assert!(!world.repo().join(".tracemark").exists());
 }
 
-/// The copy is a pipe, which holds the daemon's writer up for as long as the test likes.
 #[test]
 fn a_daemon_that_was_told_of_settings_answers_when_the_env_file_follows_them() {
     let dir = store_dir();
     let (world, copy) = with_copy(dir.path());
-    std::fs::remove_file(&copy).unwrap();
-    let made = world.command("mkfifo").arg(&copy).status().unwrap();
-    assert!(made.success());
-    world.write("app.py", "print(2)\n");
-    let pipe = std::fs::File::options().write(true).open(&copy).unwrap();
     let body = format!("{{\"path\": {:?}}}", world.repo());
-    let head = format!("Content-Length: {}\r\n\r\n{body}", body.len());
-    std::thread::scope(|scope| {
-        let told = scope.spawn(|| world.http("POST", "/v1/worktrees", &head));
-        for _ in 0..200 {
-            world.get("/v1/status");
-        }
-        assert!(!told.is_finished());
-        drop(pipe);
-        assert_eq!(told.join().unwrap().0, 200);
-    });
+    // The line end that `http` adds counts.
+    let head = format!("Content-Length: {}\r\n\r\n{body}", body.len() + 2);
+    for n in 0..20 {
+        let naming = if n % 2 == 0 { "tree" } else { "git-hash" };
+        world.write(
+            ".tracemark.toml",
+            format!("env_copy = true\nnaming = '{naming}'\n"),
+        );
+        assert_eq!(world.http("POST", "/v1/worktrees", &head).0, 200);
+        // Withdrawn, or named after the new settings already: in both files alike.
+        let text = std::fs::read_to_string(&copy).unwrap();
+        let file = std::fs::read_to_string(world.repo().join(".git/tracemark/env")).unwrap();
+        let name = world.env_file()["TRACEMARK_NAME"].clone();
+        let fits = name.is_empty() || name.starts_with("repo-tree-") == (naming == "tree");
+        assert!(fits, "{naming}: {file} {text}");
+    }
     let id = world.tracemark(&["active"]).ok();
     assert_eq!(world.env_id(), id.trim());
 }

@@ -1,0 +1,106 @@
+//! Who writes the env file of one worktree: one write at a time, the newest text next, again where it failed.
+
+use std::time::{Duration, Instant};
+
+use super::event_loop::Answer;
+use crate::env_file;
+use crate::fs_util::held_dir::HeldDir;
+use crate::repository::{Worktree, is_tracked};
+
+/// The pause before the first write that is tried again, doubled each time.
+const RETRY: Duration = Duration::from_secs(1);
+/// How often it is doubled: up to 32 s.
+const DOUBLINGS: u32 = 5;
+
+/// What is to be written, and what became of what was.
+#[derive(Default)]
+pub(super) struct EnvWriter {
+    pub(super) busy: bool,
+    pub(super) next: Option<String>,
+    /// Answers that wait until the file says the same.
+    pub(super) answers: Vec<Answer>,
+    /// The directory that was written to last, held open: a worktree that is moved away leaves no id behind.
+    pub(super) dir: Option<HeldDir>,
+    /// Why the last write failed.
+    pub(super) problem: Option<String>,
+    /// How many failed since one did not.
+    failures: u32,
+    /// When it is tried again.
+    pub(super) retry_at: Option<Instant>,
+}
+
+impl EnvWriter {
+    /// Takes note of what became of a write.
+    pub(super) fn written(&mut self, outcome: EnvOutcome) {
+        self.busy = false;
+        self.dir = outcome.dir;
+        self.problem = outcome.problem;
+        if self.problem.is_none() {
+            self.failures = 0;
+            self.retry_at = None;
+            return;
+        }
+        let pause = RETRY * 2_u32.pow(self.failures.min(DOUBLINGS));
+        self.retry_at = Some(Instant::now() + pause);
+        self.failures = self.failures.saturating_add(1);
+    }
+
+    /// True once when a write that failed is due again.
+    pub(super) fn is_due(&mut self, now: Instant) -> bool {
+        self.retry_at.take_if(|at| *at <= now).is_some()
+    }
+}
+
+/// What became of one write.
+pub(super) struct EnvOutcome {
+    dir: Option<HeldDir>,
+    problem: Option<String>,
+}
+
+/// Where an env file and its copy go.
+pub(super) struct EnvPlace {
+    pub(super) worktree: Worktree,
+    pub(super) copy: bool,
+    pub(super) dir: Option<HeldDir>,
+}
+
+impl EnvPlace {
+    /// Writes both.
+    pub(super) fn write(mut self, text: &str) -> EnvOutcome {
+        let before = self.dir.take();
+        let (dir, problem) = match env_file::publish(&self.worktree.env_file(), text, 0o644) {
+            Ok((_, dir)) => (Some(dir), None),
+            Err(error) => {
+                tracing::warn!(%error, "the env file is not where it was");
+                let elsewhere = before.as_ref().map(|dir| env_file::overwrite_in(dir, text));
+                if let Some(Err(error)) = elsewhere {
+                    tracing::debug!(%error, "nor elsewhere");
+                }
+                // What is published next must find its way there too.
+                (before, Some(error.to_string()))
+            }
+        };
+        let copy_problem = self.copy.then(|| self.write_copy(text).err()).flatten();
+        EnvOutcome {
+            dir,
+            problem: problem.or(copy_problem),
+        }
+    }
+
+    /// A copy that git tracks would be code, which nothing but its author changes.
+    fn write_copy(&self, text: &str) -> Result<(), String> {
+        let root = &self.worktree.root;
+        let mut files = env_file::copy_files().into_iter();
+        let written = match files.find(|file| is_tracked(&self.worktree, file)) {
+            Some(file) => {
+                let file = root.join(file);
+                Err(format!("cannot write {}: git tracks it", file.display()))
+            }
+            None => env_file::publish_copy(root, text).map_err(|error| error.to_string()),
+        };
+        if let Err(error) = &written {
+            tracing::warn!(error, "the copy of the env file is not written");
+        }
+        written.map(drop)
+    }
+}
