@@ -1,6 +1,6 @@
 //! Talks to the daemon over its socket: blocking, with deadlines, without a runtime.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufReader, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +18,8 @@ use crate::protocol::{
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How long a daemon that is busy may take to take a connection.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a daemon that is followed may say nothing until it is asked whether it lives.
+const QUIET: Duration = Duration::from_secs(5);
 /// The largest answer that is read.
 const ANSWER_MAX: u64 = 16 * 1024 * 1024;
 /// How many headers an answer may have.
@@ -222,11 +224,15 @@ impl Client {
         if local_socket::listener_uid(&stream).is_some_and(|owner| owner != me && owner != 0) {
             return Err(ClientError::Foreign(self.socket.clone()));
         }
+        stream
+            .set_read_timeout(Some(QUIET))
+            .and_then(|()| stream.set_write_timeout(Some(PATIENCE)))
+            .map_err(unreachable)?;
         // HTTP/1.0 is answered as it is, without chunks (RFC 9112, 6.1).
         let request = format!("GET /v1/events?{query} HTTP/1.0\r\nHost: localhost\r\n\r\n");
         stream.write_all(request.as_bytes()).map_err(unreachable)?;
-        for line in BufReader::new(stream).lines() {
-            let line = line.map_err(unreachable)?;
+        let mut reader = BufReader::new(stream);
+        while let Some(line) = self.line(&mut reader)? {
             if !line.starts_with('{') {
                 continue;
             }
@@ -240,6 +246,33 @@ impl Client {
             }
         }
         Ok(())
+    }
+
+    /// Returns the next line, `None` at the end. While there is none, the daemon is asked now and then whether it lives:
+    /// one that was stopped keeps its connections open.
+    fn line(&self, reader: &mut impl std::io::BufRead) -> Result<Option<String>, ClientError> {
+        let mut line = Vec::new();
+        loop {
+            match reader.read_until(b'\n', &mut line) {
+                Ok(0) => return Ok(None),
+                Ok(_) => return Ok(Some(String::from_utf8_lossy(&line).into_owned())),
+                // What came so far is kept.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+                    ) =>
+                {
+                    let _alive = self.status()?;
+                }
+                Err(source) => {
+                    return Err(ClientError::Unreachable {
+                        socket: self.socket.clone(),
+                        source,
+                    });
+                }
+            }
+        }
     }
 
     fn refusal(&self, line: &str) -> ClientError {

@@ -17,7 +17,7 @@ mod worktree_job;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::Signal as SystemSignal;
 use sd_notify::NotifyState;
 use tokio::sync::mpsc;
 
@@ -29,8 +29,8 @@ use crate::paths::Paths;
 use crate::protocol::DaemonInfo;
 use crate::registry::Registry;
 use event_loop::EventLoop;
-use lifecycle::{DaemonRecord, Lock, Socket, listen_for_signals, notify_systemd};
-use load::{Catalog, empty_all_env, sweep};
+use lifecycle::{DaemonRecord, Lock, Signal, Socket, listen_for_signals, notify_systemd};
+use load::{Catalog, Loaded, empty_all_env, sweep};
 use place::Place;
 
 /// Requests that may wait for the event loop; a client beyond them waits in its connection.
@@ -46,8 +46,69 @@ const LAST_PATIENCE: Duration = Duration::from_millis(500);
 pub fn run(paths: &Paths, ready: impl FnOnce(&str)) -> Result<(), StartError> {
     keep_memory_private();
     // First, as a signal that nobody hears would end the process.
-    let (news, signals) = listen_for_signals()?;
+    let (news, mut signals) = listen_for_signals()?;
     surprises::watch_mounts(news.clone());
+    // This thread runs the event loop, others what waits for stores and clients, so that none of them delays it.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|source| StartError::System {
+            action: "start the runtime",
+            source,
+        })?;
+    let ended = runtime.block_on(async {
+        match begin(paths, &news, &mut signals).await? {
+            Some(begun) => serve(paths, begun, ready, news, signals).await,
+            None => Ok(()),
+        }
+    });
+    // A reading that hangs in a file system must not keep the process from ending.
+    runtime.shutdown_timeout(LAST_PATIENCE);
+    ended
+}
+
+/// What a daemon holds once it may answer.
+struct Begun {
+    lock: Lock,
+    catalog: Arc<Catalog>,
+    loaded: Vec<Loaded>,
+    socket: Socket,
+    record: DaemonRecord,
+}
+
+/// Takes the lock, empties env files and opens every worktree, however long git takes; `None` where a signal says stop
+/// meanwhile.
+async fn begin(
+    paths: &Paths,
+    news: &mpsc::Sender<Signal>,
+    signals: &mut mpsc::Receiver<Signal>,
+) -> Result<Option<Begun>, StartError> {
+    let paths = paths.clone();
+    let mut beginning = tokio::task::spawn_blocking(move || open(&paths));
+    let mut heard = Vec::new();
+    let begun = loop {
+        tokio::select! {
+            // Cancel safe: a task that is polled by reference and a channel lose nothing.
+            signal = signals.recv() => match signal {
+                Some(Signal::Stop) | None => return Ok(None),
+                Some(other) => heard.push(other),
+            },
+            begun = &mut beginning => break begun,
+        }
+    };
+    // What was heard meanwhile is for the event loop.
+    for signal in heard {
+        drop(news.try_send(signal));
+    }
+    let begun = begun.map_err(|error| StartError::System {
+        action: "begin",
+        source: std::io::Error::other(error),
+    })?;
+    begun.map(Some)
+}
+
+fn open(paths: &Paths) -> Result<Begun, StartError> {
     let lock = Lock::take(paths)?;
     let registry = Registry::new(paths.repositories());
     empty_all_env(&registry);
@@ -62,37 +123,46 @@ pub fn run(paths: &Paths, ready: impl FnOnce(&str)) -> Result<(), StartError> {
     }
     let socket = Socket::open(paths)?;
     let record = DaemonRecord::write(paths, &socket.path)?;
-    // This thread runs the event loop, others what waits for stores and clients, so that none of them delays it.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|source| StartError::System {
-            action: "start the runtime",
-            source,
-        })?;
-    let ended = runtime.block_on(async {
-        let (sender, requests) = mpsc::channel(REQUESTS_MAX);
-        let info = record.info.clone();
-        let mut place = Place::new(paths, lock, record, sender);
-        let doubts = place.doubts();
-        place.serve(socket)?;
-        ready(&info.socket);
-        notify_systemd(&[NotifyState::Ready]);
-        tracing::info!(
-            socket = info.socket,
-            worktrees = loaded.len(),
-            version = info.version,
-            "ready"
-        );
-        let event_loop = EventLoop::new(Arc::clone(&catalog), info, doubts);
-        place
-            .keep(&news, event_loop.run(loaded, requests, signals))
-            .await
-    });
-    // A reading that hangs in a file system must not keep the process from ending.
-    runtime.shutdown_timeout(LAST_PATIENCE);
-    ended
+    Ok(Begun {
+        lock,
+        catalog,
+        loaded,
+        socket,
+        record,
+    })
+}
+
+async fn serve(
+    paths: &Paths,
+    begun: Begun,
+    ready: impl FnOnce(&str),
+    news: mpsc::Sender<Signal>,
+    signals: mpsc::Receiver<Signal>,
+) -> Result<(), StartError> {
+    let Begun {
+        lock,
+        catalog,
+        loaded,
+        socket,
+        record,
+    } = begun;
+    let (sender, requests) = mpsc::channel(REQUESTS_MAX);
+    let info = record.info.clone();
+    let mut place = Place::new(paths, lock, record, sender);
+    let doubts = place.doubts();
+    place.serve(socket)?;
+    ready(&info.socket);
+    notify_systemd(&[NotifyState::Ready]);
+    tracing::info!(
+        socket = info.socket,
+        worktrees = loaded.len(),
+        version = info.version,
+        "ready"
+    );
+    let event_loop = EventLoop::new(catalog, info, doubts);
+    place
+        .keep(&news, event_loop.run(loaded, requests, signals))
+        .await
 }
 
 /// Leaves no env file with an id when no daemon watches over it: what the unit's `ExecStopPost=` does after a crash. Does
@@ -120,12 +190,12 @@ pub(crate) fn recorded(paths: &Paths) -> Option<DaemonInfo> {
 
 /// Has the daemon that holds the lock see whether clients still find it, where there is one.
 pub fn nudge(paths: &Paths) {
-    lifecycle::signal_holder(paths, Signal::HUP);
+    lifecycle::signal_holder(paths, SystemSignal::HUP);
 }
 
 /// Asks the daemon that holds the lock to end, and returns whether there is one.
 pub fn ask_to_end(paths: &Paths) -> bool {
-    lifecycle::signal_holder(paths, Signal::TERM)
+    lifecycle::signal_holder(paths, SystemSignal::TERM)
 }
 
 /// Passwords and tokens are in this process's memory and environment: no core file, and no other process looks in.

@@ -350,14 +350,56 @@ fn a_reading_that_hangs_delays_no_stop_and_a_second_signal_ends_at_once() {
     assert_eq!((code_of(child), took()), (Some(0), true));
     let child = hanging_daemon();
     kill(&child, Signal::INT);
-    let env_file = world.repo().join(".git/tracemark/env");
-    wait_until("the env file is empty", || {
-        let text = std::fs::read_to_string(&env_file).unwrap();
-        text.contains("MLFLOW_ACTIVE_MODEL_ID=\n").then_some(())
+    // It has heard the first one, and waits for git.
+    wait_until("nobody is let in", || {
+        std::os::unix::net::UnixStream::connect(world.socket())
+            .is_err()
+            .then_some(())
     });
     kill(&child, Signal::INT);
-    let code = code_of(child);
-    assert!(code == Some(1) || code == Some(0), "{code:?}");
+    assert_eq!(code_of(child), Some(1));
+}
+
+#[test]
+fn a_daemon_that_starts_while_git_hangs_empties_what_a_killed_one_left_and_ends_when_it_is_asked_to()
+ {
+    let mut world = World::with_commit();
+    let dir = with_git_that_hangs(&mut world);
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    assert!(world.env_id().starts_with("m-"));
+    world.kill_daemon();
+    let file = world.repo().join(".git/tracemark/env");
+    assert!(std::fs::read_to_string(&file).unwrap().contains("=m-"));
+    std::fs::write(dir.join("hang"), "").unwrap();
+    let mut child = spawn(&world, &["daemon"]);
+    wait_until("git hangs", || {
+        let hanging = std::fs::metadata(dir.join("hanging"));
+        hanging.is_ok_and(|it| it.len() > 1).then_some(())
+    });
+    assert!(!std::fs::read_to_string(&file).unwrap().contains("=m-"));
+    let began = Instant::now();
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).unwrap();
+    let code = child.wait().unwrap().code();
+    let git = std::fs::read_to_string(dir.join("hanging")).unwrap();
+    let git = rustix::process::Pid::from_raw(git.trim().parse().unwrap()).unwrap();
+    rustix::process::kill_process(git, Signal::KILL).unwrap();
+    assert_eq!(code, Some(0));
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn who_follows_a_daemon_that_hangs_is_told_so() {
+    let world = tracked();
+    let mut watch = spawn(&world, &["watch", "--json"]);
+    let mut stdout = std::io::BufReader::new(watch.stdout.take().unwrap());
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut stdout, &mut line).unwrap();
+    assert!(line.contains("\"state\""), "{line}");
+    world.signal_daemon(Signal::STOP).unwrap();
+    let said = said(watch);
+    world.signal_daemon(Signal::CONT).unwrap();
+    said.failed(5, "the daemon does not answer");
 }
 
 #[test]

@@ -23,14 +23,7 @@ mise trust -q mise.toml
 expect "$(mise exec -- sh -c 'echo $MLFLOW_ACTIVE_MODEL_ID')" "$next" "mise"
 # While a file like it is replaced a hundred times a second, each reader gets one whole version.
 env_file=$world/replaced
-python3 - "$env_file" "$world/stop" <<'PY' &
-import itertools, os, sys, time
-path, stop = sys.argv[1:]
-for n in itertools.cycle("0123456789abcdef"):
-    if os.path.exists(stop): break
-    with open(path + ".tmp", "w") as file: file.write(f"MLFLOW_ACTIVE_MODEL_ID=m-{n * 32}\nTRACEMARK_NAME={n * 40}\n")
-    os.rename(path + ".tmp", path); time.sleep(0.005)
-PY
+"$REPLACE_ENV_FILE" "$env_file" "$world/stop" >"$world/rate" &
 writer=$!
 until [ -e "$env_file" ]; do sleep 0.01; done
 echo "dotenv_if_exists $env_file" >.envrc; direnv allow
@@ -42,9 +35,14 @@ for _ in 1 2 3 4 5; do
   node --env-file="$env_file" -p 'process.env.MLFLOW_ACTIVE_MODEL_ID + " " + process.env.TRACEMARK_NAME'
   just show
   mise exec -- sh -c "$show"
-  zsh -fc "set -a; . '$env_file'; set +a; $show"
+  for shell in "zsh -f" dash bash; do
+    # shellcheck disable=SC2086
+    $shell -c "set -a; . '$env_file'; set +a; $show"
+  done
   direnv exec . sh -c "$show"
 done >"$world/read"
 touch "$world/stop"; wait "$writer"
-expect "$(wc -l <"$world/read")" 25 "how many read"
+expect "$(wc -l <"$world/read")" 35 "how many read"
 expect "$(grep -vcE '^m-(.)\1{31} \1{40}$' "$world/read" || true)" 0 "how many read a mixture of $(sort -u "$world/read")"
+echo "replaced $(cat "$world/rate") times a second"
+[ "$(cat "$world/rate")" -ge 100 ]

@@ -27,23 +27,18 @@ step "EnvironmentFile= reads the env file"
 expect "$(systemd-run --user --quiet --pipe --wait -p EnvironmentFile="$repo/.git/tracemark/env" sh -c 'echo $MLFLOW_ACTIVE_MODEL_ID')" \
   "$id" "EnvironmentFile="
 step "EnvironmentFile= reads one whole version while a file like it is replaced a hundred times a second"
-python3 - "$repo/../replaced" <<'PY' &
-import itertools, os, sys, time
-path = sys.argv[1]
-for n in itertools.cycle("0123456789abcdef"):
-    if os.path.exists(path + ".stop"): break
-    with open(path + ".tmp", "w") as file: file.write(f"MLFLOW_ACTIVE_MODEL_ID=m-{n * 32}\nTRACEMARK_NAME={n * 40}\n")
-    os.rename(path + ".tmp", path); time.sleep(0.005)
-PY
+replaced=$(realpath "$repo/..")/replaced
+replace_env_file "$replaced" "$replaced.stop" >"$replaced.rate" &
 writer=$!
-until_true "the file is there" test -e "$repo/../replaced"
+until_true "the file is there" test -e "$replaced"
 for _ in 1 2 3 4 5; do
   # shellcheck disable=SC2016
-  read=$(systemd-run --user --quiet --pipe --wait -p EnvironmentFile="$(realpath "$repo/../replaced")" \
+  read=$(systemd-run --user --quiet --pipe --wait -p EnvironmentFile="$replaced" \
     sh -c 'echo $MLFLOW_ACTIVE_MODEL_ID $TRACEMARK_NAME')
   expect "$(grep -cE '^m-(.)\1{31} \1{40}$' <<<"$read")" 1 "one whole version, not $read"
 done
-touch "$repo/../replaced.stop"; wait "$writer"
+touch "$replaced.stop"; wait "$writer"
+[ "$(cat "$replaced.rate")" -ge 100 ] || die "replaced $(cat "$replaced.rate") times a second"
 
 step "the sandbox works: no new privileges, system calls filtered, and git, the store and commits work in it"
 grep -q '^NoNewPrivs:.1$' "/proc/$(pid)/status" || die "NoNewPrivs"
