@@ -197,6 +197,9 @@ pub struct WorktreeStatus {
     pub note: Option<String>,
     /// What made the last reading necessary.
     pub cause: Option<String>,
+    /// When that was, in Unix milliseconds.
+    #[serde(default)]
+    pub cause_ms: Option<u64>,
     /// Directories watched.
     pub watches: usize,
     /// Looks so far, also those that found nothing to read.
@@ -245,8 +248,8 @@ pub struct Problem {
 /// One problem.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProblemDetail {
-    /// A word for programs: `not_tracked`, `bad_request`, `not_found`, `stopping`, and
-    /// as the last line of events `too_slow`, `over`.
+    /// A word for programs: `bad_request`, `forbidden`, `not_tracked`, `not_found`, [`STOPPING`], and as the last line of events
+    /// `too_slow`, `over`.
     pub code: String,
     /// What and why, in one line.
     pub message: String,

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::checks::{Finding, app, here as around, machine};
+use super::look::{Paint, Tone};
 use super::{Context, answer, config, here, json, once, service, up_plan};
 use crate::cli::JsonArgs;
 use crate::client::Client;
@@ -29,7 +30,7 @@ pub(super) fn run(context: &Context, arguments: &JsonArgs) -> Result<(), Failure
             findings,
         })?)?;
     } else {
-        answer(&text(&findings))?;
+        answer(&text(&findings, Paint::of_stdout()))?;
     }
     match count {
         0 => Ok(()),
@@ -42,12 +43,13 @@ fn found(message: &str) -> Failure {
     Failure::new(FailureKind::Negative, message).hint("what is said of each, then tracemark doctor")
 }
 
-fn text(findings: &[Finding]) -> String {
+fn text(findings: &[Finding], paint: Paint) -> String {
     if findings.is_empty() {
-        return "no trouble was found\n".to_owned();
+        return paint.tone(Tone::Good, "no trouble was found") + "\n";
     }
     let one = |finding: &Finding| {
-        let (problem, cure) = (printable(&finding.problem), printable(&finding.cure));
+        let problem = paint.tone(Tone::Open, &printable(&finding.problem));
+        let cure = paint.tone(Tone::Cure, &printable(&finding.cure));
         format!("{problem}\n  try: {cure}\n")
     };
     findings.iter().map(one).collect()

@@ -18,6 +18,7 @@ mod generated;
 mod hash;
 mod hook;
 mod log;
+mod look;
 mod mlflow_setup;
 mod once;
 mod params;

@@ -1,5 +1,6 @@
 //! `tracemark status`: daemon, store, every worktree, what is wrong and the next command to type.
 
+use super::look::{Paint, Tone, ago};
 use super::{Context, answer, daemon, json, store_of};
 use crate::cli::JsonArgs;
 use crate::client::{Client, ClientError};
@@ -19,7 +20,7 @@ pub(super) fn run(context: &Context, arguments: &JsonArgs) -> Result<(), Failure
     if arguments.json {
         answer(&json(&status)?)
     } else {
-        answer(&text(&status))
+        answer(&text(&status, Paint::of_stdout()))
     }
 }
 
@@ -80,6 +81,7 @@ fn without_daemon(context: &Context) -> Result<Status, Failure> {
         hint: Some("tracemark up".to_owned()),
         note: None,
         cause: None,
+        cause_ms: None,
         watches: 0,
         passes: 0,
         full_passes: 0,
@@ -120,87 +122,156 @@ fn way(record: &Record) -> &ConnectionLayer {
     &record.settings.store.connection
 }
 
-fn text(status: &Status) -> String {
-    let daemon = status.daemon.as_ref().map_or_else(
-        || "daemon    not running; it starts by itself when something is asked\n".to_owned(),
-        daemon_text,
-    );
-    let worktrees: String = status.worktrees.iter().map(worktree_text).collect();
-    if worktrees.is_empty() {
-        return daemon
-            + "\nnothing is tracked\n  try: tracemark up, in the repository of your app\n";
+fn text(status: &Status, paint: Paint) -> String {
+    let mut rows = Rows::new(paint);
+    match &status.daemon {
+        Some(daemon) => daemon_rows(&mut rows, daemon),
+        None => rows.line(
+            "daemon",
+            Tone::Open,
+            "not running",
+            "; it starts by itself when something is asked",
+        ),
     }
-    daemon + &worktrees
+    for worktree in &status.worktrees {
+        worktree_rows(&mut rows, worktree);
+    }
+    if status.worktrees.is_empty() {
+        rows.text += "\nnothing is tracked\n";
+        let cure = "tracemark up, in the repository of your app";
+        rows.text += &format!("  try: {}\n", paint.tone(Tone::Cure, cure));
+    }
+    rows.text
 }
 
-fn daemon_text(daemon: &DaemonInfo) -> String {
-    let by = if daemon.by_systemd {
-        ", by systemd"
-    } else {
-        ""
-    };
-    let mut text = format!(
-        "daemon    running{by}, pid {}, version {}, socket {}\n",
-        daemon.pid,
-        printable(&daemon.version),
-        printable(&daemon.socket)
+/// Labels in one column, what is said of them in another.
+struct Rows {
+    text: String,
+    paint: Paint,
+}
+
+impl Rows {
+    fn new(paint: Paint) -> Self {
+        Self {
+            text: String::new(),
+            paint,
+        }
+    }
+
+    /// A line at the margin, whose first word has a tone.
+    fn line(&mut self, name: &str, tone: Tone, word: &str, rest: &str) {
+        let word = self.paint.tone(tone, word);
+        self.text += &format!("{name:<10}{word}{}\n", printable(rest));
+    }
+
+    fn heading(&mut self, text: &str) {
+        let text = self.paint.tone(Tone::Head, &printable(text));
+        self.text += &format!("\n{text}\n");
+    }
+
+    fn row(&mut self, name: &str, value: &str) {
+        self.rest(name, "", value);
+    }
+
+    fn toned(&mut self, name: &str, tone: Tone, value: &str) {
+        let value = self.paint.tone(tone, &printable(value));
+        self.rest(name, &value, "");
+    }
+
+    /// `said` is printed as it is, `value` made printable; nothing of both is no row.
+    fn rest(&mut self, name: &str, said: &str, value: &str) {
+        if said.is_empty() && value.is_empty() {
+            return;
+        }
+        let name = self.paint.tone(Tone::Quiet, &format!("{name:<8}"));
+        self.text += &format!("  {name}{said}{}\n", printable(value));
+    }
+}
+
+fn daemon_rows(rows: &mut Rows, daemon: &DaemonInfo) {
+    let by = if daemon.by_systemd { " by systemd" } else { "" };
+    let since = ago(daemon.since).map_or_else(String::new, |ago| format!(", started {ago}"));
+    let rest = format!(
+        "{by}, pid {}, version {}, socket {}{since}",
+        daemon.pid, daemon.version, daemon.socket
     );
+    rows.line("daemon", Tone::Good, "running", &rest);
     if daemon.replaced {
-        let program = printable(&daemon.program);
-        text +=
-            &format!("  note    its program {program} was replaced or removed since it began\n");
+        let program = &daemon.program;
+        let note = format!("its program {program} was replaced or removed since it began");
+        rows.row("note", &note);
     } else if daemon::is_outdated(daemon) {
         let version = env!("CARGO_PKG_VERSION");
-        text += &format!("  note    this program is version {version}\n");
+        rows.row("note", &format!("this program is version {version}"));
     }
     if daemon::is_outdated(daemon) {
-        text += "  try     tracemark up, which replaces the daemon\n";
+        rows.toned("try", Tone::Cure, "tracemark up, which replaces the daemon");
     }
-    text
 }
 
-fn worktree_text(worktree: &WorktreeStatus) -> String {
-    let mut text = format!("\n{}\n", printable(&worktree.path));
-    let mut row = |name: &str, value: &str| {
-        if !value.is_empty() {
-            text += &format!("  {name:<8}{}\n", printable(value));
-        }
+fn worktree_rows(rows: &mut Rows, worktree: &WorktreeStatus) {
+    rows.heading(&worktree.path);
+    let tone = match worktree.state.as_str() {
+        "active" => Tone::Good,
+        "broken" => Tone::Bad,
+        _ => Tone::Open,
     };
-    let id = worktree.model_id.as_deref().unwrap_or_default();
-    row("state", format!("{} {id}", worktree.state).trim_end());
+    let state = rows.paint.tone(tone, &printable(&worktree.state));
+    let id = worktree.model_id.as_deref();
+    let id = id.map_or_else(String::new, |id| format!(" {id}"));
+    rows.rest("state", &state, &id);
     let pinned = if worktree.pinned {
         " (pinned, whatever the code; tracemark unpin)"
     } else {
         ""
     };
     let name = worktree.name.as_deref().unwrap_or_default();
-    row("name", format!("{name}{pinned}").trim_start());
-    row("store", &worktree.store);
-    row("way", &way_text(worktree));
-    row("in", &experiment_text(worktree));
-    row("env", &worktree.env_file);
-    row("", worktree.env_problem.as_deref().unwrap_or_default());
-    row("kept", &kept_text(worktree));
-    row("last", worktree.cause.as_deref().unwrap_or_default());
+    rows.row("name", format!("{name}{pinned}").trim_start());
+    rows.row("store", &worktree.store);
+    rows.row("way", &way_text(worktree));
+    rows.row("in", &experiment_text(worktree));
+    rows.row("env", &worktree.env_file);
+    rows.toned(
+        "",
+        Tone::Bad,
+        worktree.env_problem.as_deref().unwrap_or_default(),
+    );
+    rows.row("kept", &kept_text(worktree));
+    rows.row("last", &cause_text(worktree));
     if worktree.mode != "watch" {
-        row("mode", &worktree.mode);
+        rows.row("mode", &worktree.mode);
     }
+    trouble_rows(rows, worktree);
+}
+
+/// What waits, what is wrong, and what to type.
+fn trouble_rows(rows: &mut Rows, worktree: &WorktreeStatus) {
     for to in &worktree.owed_to {
-        row("owed", &owed_text(to));
+        rows.row("owed", &owed_text(to));
     }
     if let Some(refusal) = &worktree.refusal {
         let count = match worktree.refused {
             1 => "1 version is refused".to_owned(),
             many => format!("{many} versions are refused"),
         };
-        row("refused", &format!("{count}: {refusal}"));
+        rows.toned("refused", Tone::Bad, &format!("{count}: {refusal}"));
     }
-    row("twin", worktree.duplicate.as_deref().unwrap_or_default());
-    row("error", &error_text(worktree));
-    row("note", worktree.note.as_deref().unwrap_or_default());
-    row("why", worktree.reason.as_deref().unwrap_or_default());
-    row("try", worktree.hint.as_deref().unwrap_or_default());
-    text
+    rows.row("twin", worktree.duplicate.as_deref().unwrap_or_default());
+    rows.row("error", &error_text(worktree));
+    rows.row("note", worktree.note.as_deref().unwrap_or_default());
+    let why = worktree.reason.as_deref().unwrap_or_default();
+    rows.toned("why", Tone::Open, why);
+    let hint = worktree.hint.as_deref().unwrap_or_default();
+    rows.toned("try", Tone::Cure, hint);
+}
+
+/// What made the last reading necessary, and how long ago that was.
+fn cause_text(worktree: &WorktreeStatus) -> String {
+    let cause = worktree.cause.clone().unwrap_or_default();
+    match worktree.cause_ms.and_then(ago) {
+        Some(ago) if !cause.is_empty() => format!("{cause}, {ago}"),
+        _ => cause,
+    }
 }
 
 fn owed_text(to: &OwedTo) -> String {
@@ -260,12 +331,8 @@ fn error_text(worktree: &WorktreeStatus) -> String {
     let Some(error) = error.filter(|_| worktree.last_error != worktree.reason) else {
         return String::new();
     };
-    let at = worktree.last_error_ms.map(std::time::Duration::from_millis);
-    let ago = at
-        .and_then(|at| std::time::UNIX_EPOCH.checked_add(at))
-        .and_then(|at| at.elapsed().ok());
-    match ago {
-        Some(ago) => format!("{error} ({} s ago)", ago.as_secs()),
+    match worktree.last_error_ms.and_then(ago) {
+        Some(ago) => format!("{error} ({ago})"),
         None => error.clone(),
     }
 }

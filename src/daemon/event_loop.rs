@@ -108,7 +108,8 @@ struct Entry {
     mode_note: Option<String>,
     /// Why settings that were read again are not the ones in use.
     wrong_settings: Option<String>,
-    cause: Option<String>,
+    /// What made the last reading necessary, and when that was.
+    cause: Option<(String, SystemTime)>,
     churn: Churn,
     /// What is said while a program writes the code.
     advice: Option<Advice>,
@@ -409,7 +410,7 @@ impl EventLoop {
             } else {
                 entry.churn.count(&entry.worktree, &look.touched);
             }
-            entry.cause = Some(look.cause);
+            entry.cause = Some((look.cause, SystemTime::now()));
             match (&entry.session, memory) {
                 (Ok(session), Memory::Model(model)) => {
                     let (session, observation) = (Arc::clone(session), observation.clone());
@@ -1339,7 +1340,7 @@ impl Entry {
         let refused = self.state.refused();
         let watching = self.mode_note.is_none();
         let (experiment_id, experiment_url) = self.experiment_page();
-        let last_error = self.last_error.as_ref();
+        let (last_error, cause) = (self.last_error.as_ref(), self.cause.as_ref());
         let duplicate = self.state.duplicate();
         let connection = self.connection();
         let uses_tls = self
@@ -1390,7 +1391,8 @@ impl Entry {
                 wrong.map(|_| "correct that, then tracemark up".to_owned())
             }),
             note: active.note,
-            cause: self.cause.clone(),
+            cause: cause.map(|(cause, _)| cause.clone()),
+            cause_ms: cause.and_then(|(_, at)| unix_ms(*at)),
             watches: self.watches,
             passes: self.passes,
             full_passes: self.counts.full,

@@ -1,6 +1,6 @@
 //! Do the commands keep their promises: what `up` writes, what `down` takes back, what the socket answers?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -124,6 +124,84 @@ fn the_socket_answers_as_documented() {
         world.repo().display()
     );
     assert_eq!(world.get(&inside)["dirty"], true);
+}
+
+/// The fields that a table of `docs/socket-api.md` names, below its first row.
+fn documented(heading: &str) -> BTreeSet<String> {
+    let text = include_str!("../../docs/socket-api.md");
+    let (_, table) = text.split_once(heading).unwrap();
+    let (_, rows) = table.split_once("|---|---|").unwrap();
+    let rows = rows
+        .lines()
+        .skip(1)
+        .take_while(|line| line.starts_with("| "));
+    let names = rows.flat_map(|row| {
+        let cell = row.split('|').nth(1).unwrap();
+        cell.split('`').skip(1).step_by(2).map(str::to_owned)
+    });
+    names.collect()
+}
+
+fn keys(value: &Value) -> BTreeSet<String> {
+    value.as_object().unwrap().keys().cloned().collect()
+}
+
+#[test]
+fn the_document_of_the_socket_names_every_field_that_a_daemon_sends() {
+    let world = tracked();
+    let said = world.get(&active_target(&world, "&wait=10000"));
+    assert_eq!(keys(&said), documented("\n| field | |\n"));
+    let status = world.get("/v1/status");
+    let top = ["schema", "api", "version", "daemon", "worktrees"];
+    assert_eq!(keys(&status), top.map(str::to_owned).into());
+    let daemon = documented("\n| field of `daemon` | |\n");
+    assert_eq!(keys(&status["daemon"]), daemon);
+    let worktree = documented("\n| field of a worktree | |\n");
+    assert_eq!(keys(&status["worktrees"][0]), worktree);
+    let owed = tracemark::protocol::OwedTo {
+        store: String::new(),
+        experiment: String::new(),
+        owed: 0,
+        current: false,
+    };
+    let text = include_str!("../../docs/socket-api.md");
+    for key in keys(&serde_json::to_value(owed).unwrap()) {
+        assert!(text.contains(&format!("\"{key}\"")), "{key}");
+    }
+    // Without a daemon it is the same document.
+    let without = World::with_commit().tracemark(&["status", "--json"]).ok();
+    let without: Value = serde_json::from_str(&without).unwrap();
+    assert_eq!(keys(&without), top.map(str::to_owned).into());
+}
+
+#[test]
+fn the_document_of_the_socket_names_every_code_of_a_failure() {
+    let world = tracked();
+    let code = |method: &str, target: &str, headers: &str| {
+        let (status, body) = world.http(method, target, headers);
+        let answer: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(
+            keys(&answer),
+            ["api", "error", "version"].map(str::to_owned).into()
+        );
+        let error = &answer["error"];
+        assert_eq!(
+            keys(error),
+            ["code", "hint", "message"].map(str::to_owned).into()
+        );
+        let code = error["code"].as_str().unwrap().to_owned();
+        let text = include_str!("../../docs/socket-api.md");
+        assert!(
+            text.contains(&format!("| {status} | `{code}` |")),
+            "{status} {code}"
+        );
+    };
+    code("GET", "/v1/active", "");
+    code("GET", "/v1/active?worktree=/", "");
+    code("GET", "/v2/active", "");
+    code("GET", "/v1/status", "Origin: http://evil.example\r\n");
+    let stopping = format!("| 503 | `{}` |", tracemark::protocol::STOPPING);
+    assert!(include_str!("../../docs/socket-api.md").contains(&stopping));
 }
 
 #[test]

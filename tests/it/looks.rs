@@ -106,3 +106,59 @@ fn watch_prints_one_document_a_line_for_programs_and_ends_with_the_daemon() {
     }
     assert_eq!(child.wait().unwrap().code(), Some(5));
 }
+
+#[test]
+fn status_and_doctor_are_coloured_on_a_terminal_that_wants_it_and_nowhere_else() {
+    let world = tracked();
+    world.write("app.py", "print(2)\n");
+    let id = world.tracemark(&["active"]).ok();
+    for command in ["status", "doctor"] {
+        let plain = world.tracemark(&[command]).ok();
+        assert!(!plain.contains('\u{1b}'), "{plain}");
+        let said = world.on_terminal(&[command], &[]).ok();
+        assert!(said.contains("\u{1b}[32m"), "{said:?}");
+        for (name, value) in [("NO_COLOR", "1"), ("TERM", "dumb")] {
+            let said = world.on_terminal(&[command], &[(name, value)]).ok();
+            assert!(!said.contains('\u{1b}'), "{name}: {said:?}");
+        }
+        let said = world.on_terminal(&[command], &[("NO_COLOR", "")]).ok();
+        assert!(said.contains('\u{1b}'), "an empty NO_COLOR says nothing");
+    }
+    let status = world.on_terminal(&["status"], &[]).ok();
+    let state = format!(
+        "\u{1b}[2mstate   \u{1b}[0m\u{1b}[32mactive\u{1b}[0m {}",
+        id.trim()
+    );
+    assert!(status.contains(&state), "{status:?}");
+    let json = world.on_terminal(&["status", "--json"], &[]).ok();
+    assert!(!json.contains('\u{1b}'), "{json}");
+}
+
+#[test]
+fn status_says_how_long_ago_things_were() {
+    let world = tracked();
+    world.write("app.py", "print(2)\n");
+    world.tracemark(&["active"]).ok();
+    let status = world.tracemark(&["status"]).ok();
+    let row = |name: &str| {
+        let line = status
+            .lines()
+            .find(|line| line.trim_start().starts_with(name));
+        line.unwrap_or_else(|| panic!("{name}: {status}"))
+            .to_owned()
+    };
+    let daemon = row("daemon ");
+    assert!(
+        daemon.contains(", started ") && daemon.ends_with(" ago"),
+        "{daemon}"
+    );
+    let last = row("last ");
+    assert!(
+        last.contains("saved app.py, ") && last.ends_with(" ago"),
+        "{last}"
+    );
+    let columns: Vec<_> = ["state ", "name ", "store ", "env ", "last "]
+        .map(|name| row(name).find(|c: char| c.is_lowercase()).unwrap())
+        .into();
+    assert_eq!(columns, [2; 5]);
+}

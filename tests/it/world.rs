@@ -220,6 +220,25 @@ impl World {
         Said::of(&command.args(arguments).output().unwrap())
     }
 
+    /// The same on a terminal of 80 columns.
+    pub(crate) fn on_terminal(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Said {
+        let script = "import fcntl, os, pty, struct, sys, termios
+pid, terminal = pty.fork()
+if pid == 0:
+    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 80, 0, 0)); os.execv(sys.argv[1], sys.argv[1:])
+try:
+    while piece := os.read(terminal, 65536): sys.stdout.buffer.write(piece); sys.stdout.flush()
+except OSError: pass
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))";
+        let mut python = self.command("python3");
+        python
+            .args(["-c", script, env!("CARGO_BIN_EXE_tracemark")])
+            .args(arguments)
+            .env("TERM", "xterm")
+            .envs(variables.iter().copied());
+        Said::of(&python.output().unwrap())
+    }
+
     pub(crate) fn env_file(&self) -> BTreeMap<String, String> {
         let path = self
             .repo()
