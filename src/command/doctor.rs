@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::checks::{Finding, app, here as around, machine};
+use super::checks::{Finding, app, env_file, here as around, machine};
 use super::look::{Paint, Tone};
 use super::{Context, answer, config, here, json, once, service, up_plan};
 use crate::cli::JsonArgs;
@@ -19,20 +19,22 @@ use crate::trust;
 struct Report {
     schema: u32,
     findings: Vec<Finding>,
+    /// What is no trouble now and may become one.
+    notes: Vec<Finding>,
 }
 
 pub(super) fn run(context: &Context, arguments: &JsonArgs) -> Result<(), Failure> {
-    let findings = examine(context)?;
-    let count = findings.len();
+    let report = Report {
+        schema: 1,
+        findings: examine(context)?,
+        notes: notes(context),
+    };
     if arguments.json {
-        answer(&json(&Report {
-            schema: 1,
-            findings,
-        })?)?;
+        answer(&json(&report)?)?;
     } else {
-        answer(&text(&findings, Paint::of_stdout()))?;
+        answer(&text(&report, Paint::of_stdout()))?;
     }
-    match count {
+    match report.findings.len() {
         0 => Ok(()),
         1 => Err(found("one trouble was found")),
         many => Err(found(&format!("{many} troubles were found"))),
@@ -43,23 +45,39 @@ fn found(message: &str) -> Failure {
     Failure::new(FailureKind::Negative, message).hint("what is said of each, then tracemark doctor")
 }
 
-fn text(findings: &[Finding], paint: Paint) -> String {
-    if findings.is_empty() {
-        return paint.tone(Tone::Good, "no trouble was found") + "\n";
-    }
-    let one = |finding: &Finding| {
-        let problem = paint.tone(Tone::Open, &printable(&finding.problem));
+fn text(report: &Report, paint: Paint) -> String {
+    let one = |tone, mark: &str, finding: &Finding| {
+        let problem = paint.tone(tone, &printable(&finding.problem));
         let cure = paint.tone(Tone::Cure, &printable(&finding.cure));
-        format!("{problem}\n  try: {cure}\n")
+        format!("{mark}{problem}\n  try: {cure}\n")
     };
-    findings.iter().map(one).collect()
+    let findings = report.findings.iter();
+    let mut text: String = findings.map(|it| one(Tone::Open, "", it)).collect();
+    if report.findings.is_empty() {
+        text = paint.tone(Tone::Good, "no trouble was found") + "\n";
+    }
+    let notes = report.notes.iter();
+    text + &notes
+        .map(|it| one(Tone::Quiet, "note: ", it))
+        .collect::<String>()
+}
+
+/// What is said beside the troubles.
+fn notes(context: &Context) -> Vec<Finding> {
+    let dotenv = here()
+        .ok()
+        .and_then(|worktree| app::dotenv_without_override(&worktree));
+    machine::linger(&context.paths)
+        .into_iter()
+        .chain(dotenv)
+        .collect()
 }
 
 fn examine(context: &Context) -> Result<Vec<Finding>, Failure> {
     let tracked = context.registry().all()?;
     let mut findings: Vec<Finding> = machine::old_git().into_iter().collect();
     findings.extend(machine::daemons(context, !tracked.is_empty()));
-    findings.extend(machine::socket_dir(&context.paths));
+    findings.extend(machine::socket(&context.paths));
     findings.extend(machine::credentials(&context.paths));
     if service::is_installed(&context.paths)
         && let Some((problem, cure)) = service::problem(&context.paths)
@@ -99,7 +117,8 @@ fn repository(
         findings.push(Finding::new("trust", &doubt, cure));
     }
     findings.extend(around::hooks(worktree)?);
-    findings.extend(around::env_file(worktree, state));
+    findings.extend(env_file::findings(worktree, state));
+    findings.extend(around::direnv(worktree));
     findings.extend(state.into_iter().flat_map(around::state));
     let active = state.and_then(|state| state.model_id.as_deref());
     findings.extend(around::exported_id(active));
@@ -120,6 +139,7 @@ fn app_and_store(session: &Session) -> Result<Vec<Finding>, Failure> {
     if let Err(error) = once::runtime()?.block_on(session.check()) {
         findings.push(of_failure("store", error.into()));
     }
+    findings.extend(machine::clock(session.store().clock_skew()));
     findings.extend(app::other_experiment(session));
     findings.extend(app::other_store(session));
     findings.extend(app::env_files(session));

@@ -404,7 +404,7 @@ fn program_in(start: &str) -> String {
 }
 
 /// Whether logind keeps the user manager after the last login, where logind answers (loginctl(1)).
-fn lingers(paths: &Paths) -> Option<bool> {
+pub(super) fn lingers(paths: &Paths) -> Option<bool> {
     match super::systemctl::loginctl(paths)?.as_str() {
         "yes" => Some(true),
         "no" => Some(false),

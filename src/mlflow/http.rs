@@ -44,6 +44,8 @@ pub(super) struct Http {
     signer: Arc<Signer>,
     allow_plain: bool,
     sent: Arc<AtomicU64>,
+    /// By how many seconds the server's clock was ahead of ours in the last answer; none before the first.
+    skew: Arc<Mutex<Option<i64>>>,
 }
 
 #[derive(Debug)]
@@ -109,12 +111,18 @@ impl Http {
             base,
             signer: Arc::new(signer),
             sent: Arc::default(),
+            skew: Arc::default(),
         })
     }
 
     /// Returns how many requests were sent, by all clones together.
     pub(super) fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Returns by how many seconds the server's clock is ahead of ours, as far as an answer said: for people only.
+    pub(super) fn skew(&self) -> Option<i64> {
+        *self.skew.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the server's address.
@@ -174,6 +182,7 @@ impl Http {
         let header = self.header(None).await?;
         self.sent.fetch_add(1, Ordering::Relaxed);
         let answer = exchange(&self.base, request, header.as_ref()).await;
+        self.note_clock(&answer);
         if !matches!(answer, Err(StoreError::Refused { status: 401, .. })) {
             return answer;
         }
@@ -185,6 +194,18 @@ impl Http {
             }
             _ => answer,
         }
+    }
+
+    fn note_clock(&self, answer: &Result<Answer, StoreError>) {
+        let Some(theirs) = answer.as_ref().ok().and_then(|answer| answer.date) else {
+            return;
+        };
+        let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        let skew = match theirs.duration_since(SystemTime::now()) {
+            Ok(ahead) => seconds(ahead),
+            Err(behind) => -seconds(behind.duration()),
+        };
+        *self.skew.lock().unwrap_or_else(PoisonError::into_inner) = Some(skew);
     }
 
     /// Returns what to sign with, looked up anew where it was `refused`.

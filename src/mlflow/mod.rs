@@ -163,6 +163,14 @@ impl Store {
         }
     }
 
+    /// Returns by how many seconds the server's clock was ahead of this machine's in its last answer, where it said.
+    pub fn clock_skew(&self) -> Option<i64> {
+        match &self.0 {
+            Backend::Rest(rest) => rest.clock_skew(),
+            Backend::Sqlite(_) => None,
+        }
+    }
+
     /// Returns the store at `uri`, without asking it anything. SQLite needs no access.
     ///
     /// # Errors

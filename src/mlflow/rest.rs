@@ -64,6 +64,10 @@ impl Rest {
         self.http.sent()
     }
 
+    pub(super) fn clock_skew(&self) -> Option<i64> {
+        self.http.skew()
+    }
+
     /// Returns the store at the server or workspace that `uri` names. Nothing is asked yet.
     pub(super) fn open(uri: &StoreUri, access: &Access) -> Result<Option<Self>, AccessError> {
         let (http, is_databricks) = match uri {

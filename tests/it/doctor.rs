@@ -1,8 +1,12 @@
 //! Does `doctor` find the troubles that there are, and none where there is none?
 
-use serde_json::Value;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use serde_json::{Value, json};
 
 use crate::python::sqlite_store;
+use crate::stub::Stub;
 use crate::world::{Said, World};
 
 fn tracked() -> World {
@@ -110,8 +114,7 @@ fn doctor_tells_of_an_env_file_that_is_none_and_of_tokens_that_others_can_read()
     let credentials = world.base().join("home/.config/tracemark/credentials");
     std::fs::create_dir_all(credentials.parent().unwrap()).unwrap();
     std::fs::write(&credentials, "").unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    std::fs::set_permissions(&credentials, mode).unwrap();
+    set_mode(&credentials, 0o644);
     assert_eq!(findings(&world), ["daemon", "credentials", "env_file"]);
 }
 
@@ -135,4 +138,271 @@ fn doctor_tells_of_a_second_daemon_that_commands_would_reach() {
         .env("TRACEMARK_STATE_DIR", &own);
     Said::of(&down.output().unwrap()).ok();
     assert!(!own.exists());
+}
+
+fn set_mode(file: &Path, mode: u32) {
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// Puts a program in front of all others.
+fn with_program(world: &mut World, name: &str, script: &str) {
+    let dir = world.base().join("bin");
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join(name), format!("#!/bin/sh\n{script}\n")).unwrap();
+    set_mode(&dir.join(name), 0o755);
+    let path = world.vars()["PATH"].clone();
+    world.set("PATH", &format!("{}:{path}", dir.display()));
+}
+
+fn problem(world: &World) -> String {
+    world.tracemark(&["doctor"]).stdout
+}
+
+#[test]
+fn doctor_tells_of_an_old_git() {
+    let mut world = tracked();
+    let git = Said::of(
+        &world
+            .command("sh")
+            .args(["-c", "command -v git"])
+            .output()
+            .unwrap(),
+    )
+    .ok();
+    let git = git.trim();
+    let script =
+        format!("[ \"$1\" = --version ] && echo git version 2.30.1 && exit 0\nexec {git} \"$@\"");
+    with_program(&mut world, "git", &script);
+    assert_eq!(findings(&world), ["git"]);
+    assert!(problem(&world).contains("2.30.1"));
+}
+
+#[test]
+fn doctor_tells_of_a_socket_that_others_could_use() {
+    let world = tracked();
+    let socket = world.socket();
+    set_mode(&socket, 0o666);
+    assert_eq!(findings(&world), ["socket"]);
+    set_mode(&socket, 0o600);
+    set_mode(socket.parent().unwrap(), 0o755);
+    assert_eq!(findings(&world), ["socket_dir"]);
+}
+
+#[test]
+fn doctor_tells_of_every_file_of_passwords_that_others_can_read() {
+    let world = tracked();
+    let home = world.base().join("home");
+    std::fs::create_dir(home.join(".mlflow")).unwrap();
+    for name in [".mlflow/credentials", ".netrc", ".databrickscfg"] {
+        std::fs::write(home.join(name), "").unwrap();
+        set_mode(&home.join(name), 0o640);
+    }
+    assert_eq!(findings(&world), ["credentials"; 3]);
+    set_mode(&home.join(".netrc"), 0o600);
+    assert_eq!(findings(&world), ["credentials"; 2]);
+}
+
+#[test]
+fn doctor_tells_of_a_unit_that_systemd_gave_up_and_notes_that_nothing_lingers() {
+    let mut world = tracked();
+    let units = world.base().join("home/.config/systemd/user");
+    std::fs::create_dir_all(&units).unwrap();
+    let program = env!("CARGO_BIN_EXE_tracemark");
+    let unit = format!("[Service]\nExecStart=\"{program}\" daemon\n");
+    std::fs::write(units.join("tracemark.service"), unit).unwrap();
+    let state = "ActiveState=failed\\nResult=start-limit-hit\\nUnitFileState=enabled";
+    with_program(&mut world, "systemctl", &format!("printf '{state}\\n'"));
+    with_program(&mut world, "loginctl", "echo no");
+    assert!(findings(&world).contains(&"service".to_owned()));
+    let said = problem(&world);
+    assert!(
+        said.contains("systemd gave up after too many failures"),
+        "{said}"
+    );
+    assert!(
+        said.contains("note: the daemon ends with your last login"),
+        "{said}"
+    );
+}
+
+#[test]
+fn doctor_tells_of_an_id_that_this_shell_exports_unless_it_is_the_one() {
+    let mut world = tracked();
+    world.set("MLFLOW_ACTIVE_MODEL_ID", &world.env_id());
+    assert!(findings(&world).is_empty());
+    world.set("MLFLOW_ACTIVE_MODEL_ID", "m-old");
+    assert_eq!(findings(&world), ["exported_id"]);
+}
+
+#[test]
+fn doctor_tells_of_a_repository_without_a_commit() {
+    let world = World::new();
+    world.write("app.py", "print(1)\n");
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]);
+    assert!(findings(&world).contains(&"no_commit".to_owned()));
+}
+
+#[test]
+fn doctor_tells_of_an_app_whose_mlflow_is_too_old() {
+    let world = tracked();
+    let venv = ["-m", "venv", "--without-pip", ".venv"];
+    Said::of(&world.command("python3").args(venv).output().unwrap()).ok();
+    world.write(".gitignore", ".venv/\n");
+    let lib = std::fs::read_dir(world.repo().join(".venv/lib")).unwrap();
+    let lib = lib.map(|entry| entry.unwrap().path()).next().unwrap();
+    let package = lib.join("site-packages/mlflow");
+    std::fs::create_dir(&package).unwrap();
+    std::fs::write(package.join("__init__.py"), "").unwrap();
+    let info = lib.join("site-packages/mlflow-2.22.1.dist-info");
+    std::fs::create_dir(&info).unwrap();
+    let metadata = "Metadata-Version: 2.1\nName: mlflow\nVersion: 2.22.1\n";
+    std::fs::write(info.join("METADATA"), metadata).unwrap();
+    world.tracemark(&["active"]).ok();
+    assert_eq!(findings(&world), ["old_mlflow"]);
+}
+
+#[test]
+fn doctor_tells_of_an_id_in_an_env_file_that_nobody_watches() {
+    let world = tracked();
+    world.kill_daemon();
+    assert_eq!(findings(&world), ["daemon", "env_file"]);
+}
+
+#[test]
+fn doctor_tells_of_hooks_that_cannot_run_and_names_who_owns_others() {
+    let world = tracked();
+    let hook = world.repo().join(".git/hooks/post-commit");
+    set_mode(&hook, 0o644);
+    assert_eq!(findings(&world), ["hook_not_executable"]);
+    std::fs::write(&hook, [0x7f, b'E', b'L', b'F', 0]).unwrap();
+    set_mode(&hook, 0o755);
+    assert_eq!(findings(&world), ["hook_binary"]);
+    world.tracemark(&["up"]).ok();
+    std::fs::remove_file(&hook).unwrap();
+    world.tracemark(&["up"]).ok();
+    world.git(&[
+        "config",
+        "hook.tracemark.command",
+        "tracemark hook post-commit",
+    ]);
+    world.git(&["config", "hook.tracemark.enabled", "false"]);
+    assert_eq!(findings(&world), ["hook_disabled"]);
+    world.git(&["config", "--remove-section", "hook.tracemark"]);
+    world.git(&["config", "--global", "core.hooksPath", "/opt/hooks"]);
+    assert_eq!(findings(&world), ["hooks_elsewhere"]);
+    let said = problem(&world);
+    assert!(
+        said.contains("/opt/hooks (core.hooksPath in file:"),
+        "{said}"
+    );
+    world.git(&["config", "core.hooksPath", ".husky/_"]);
+    let said = problem(&world);
+    assert!(said.contains("(husky; core.hooksPath in file:"), "{said}");
+}
+
+#[test]
+fn doctor_tells_of_a_server_whose_clock_is_another() {
+    let world = World::with_commit();
+    let stub = Stub::new(&json!({}));
+    world.tracemark(&["up", "--store", &stub.url()]).ok();
+    assert!(findings(&world).is_empty());
+    stub.control(&json!({"clock": 3600}));
+    assert_eq!(findings(&world), ["clock"]);
+    let said = problem(&world);
+    assert!(said.contains("ahead of this machine's"), "{said}");
+}
+
+#[test]
+fn doctor_tells_of_an_envrc_that_direnv_was_not_told_to_run() {
+    for (word, allowed) in [("true", true), ("0", true), ("false", false), ("1", false)] {
+        let mut world = tracked();
+        with_program(
+            &mut world,
+            "direnv",
+            &format!("echo 'Found RC allowed {word}'"),
+        );
+        world.write(".envrc", "layout python\n");
+        world.tracemark(&["active"]).ok();
+        assert!(findings(&world).is_empty());
+        world.write(".envrc", "dotenv_if_exists .git/tracemark/env\n");
+        world.tracemark(&["active"]).ok();
+        assert_eq!(findings(&world).is_empty(), allowed, "{word}");
+    }
+}
+
+#[test]
+fn doctor_notes_a_reader_that_keeps_what_the_shell_exported() {
+    let world = tracked();
+    world.write(
+        "app.py",
+        "load_dotenv('.git/tracemark/env', override=True)\n",
+    );
+    world.tracemark(&["active"]).ok();
+    assert_eq!(problem(&world), "no trouble was found\n");
+    world.write("app.py", "\nload_dotenv('.git/tracemark/env')\n");
+    world.tracemark(&["active"]).ok();
+    let said = problem(&world);
+    assert!(said.contains("note: app.py:2 reads the env file"), "{said}");
+    assert!(findings(&world).is_empty());
+}
+
+#[test]
+fn doctor_reads_keywords_and_notebooks_and_compares_ids_with_ids() {
+    let world = tracked();
+    let experiment = |text: &str| {
+        world.write("app.py", text);
+        world.tracemark(&["active"]).ok();
+        findings(&world)
+    };
+    assert!(experiment("mlflow.set_experiment(experiment_name='Default')\n").is_empty());
+    assert!(experiment("mlflow.set_experiment(experiment_id=\"0\")\n").is_empty());
+    assert_eq!(
+        experiment("mlflow.set_experiment(\n  experiment_name='a')\n"),
+        ["other_experiment"]
+    );
+    assert_eq!(
+        experiment("mlflow.set_experiment(experiment_id='7')\n"),
+        ["other_experiment"]
+    );
+    assert!(experiment("print(1)\n").is_empty());
+    let source = ["import mlflow\n", "mlflow.set_experiment(\"support\")\n"];
+    let cells =
+        json!([{"cell_type": "markdown", "source": "x"}, {"cell_type": "code", "source": source}]);
+    world.write("try.ipynb", json!({"cells": cells}).to_string());
+    world.tracemark(&["active"]).ok();
+    assert_eq!(findings(&world), ["other_experiment"]);
+    assert!(problem(&world).contains("try.ipynb, cell 2"));
+}
+
+#[test]
+fn doctor_finds_no_trouble_in_what_agrees() {
+    let world = tracked();
+    world.write(".gitignore", "side/\n");
+    world.write(
+        ".env",
+        "MLFLOW_EXPERIMENT_NAME=Default # ours\nMLFLOW_EXPERIMENT_ID='0' # too\nMLFLOW_TRACKING_URI= # none\n",
+    );
+    let side = world.repo().join("side");
+    world.add_worktree(&side);
+    std::fs::write(side.join("mlflow.db"), "x").unwrap();
+    world.tracemark(&["active"]).ok();
+    assert!(findings(&world).is_empty(), "{}", problem(&world));
+}
+
+#[test]
+fn doctor_shows_no_password() {
+    let world = tracked();
+    world.write(
+        "app.py",
+        "mlflow.set_tracking_uri('http://ann:s3cret@host:5000')\n",
+    );
+    world.write(".env", "MLFLOW_TRACKING_URI=http://ann:s3cret@host:5000\n");
+    world.tracemark(&["active"]).ok();
+    assert_eq!(findings(&world), ["other_store", "env_file_against"]);
+    let said = world.tracemark(&["doctor", "--json"]).stdout + &problem(&world);
+    assert!(
+        said.contains("http://host:5000") && !said.contains("s3cret"),
+        "{said}"
+    );
 }

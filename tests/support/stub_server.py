@@ -16,6 +16,7 @@ answer          {"status", "headers", "body", "times"}: given to the next API re
 gzip            true: bodies are compressed; with "bomb": n zeros are added before compression
 lie             fields that LoggedModels say of themselves from now on, whatever is true
 hang            true: API requests get no answer
+clock           seconds by which the server's clock is ahead
 tls             {"cert", "key", "client_ca"}: paths of PEM files; with "port", that one instead of any
 """
 
@@ -153,6 +154,10 @@ def api(method, path, query, body):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+
+    def date_time_string(self, timestamp=None):
+        return super().date_time_string(time.time() + config.get("clock", 0) if timestamp is None else timestamp)
+
 
     def log_message(self, *_):
         pass

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::super::mlflow_setup::{environments, installed_in};
-use super::Finding;
+use super::calls::{Call, calls_in, files_with};
+use super::{Finding, small_text};
 use crate::fs_util::shell_quoted;
-use crate::git::{Git, records};
 use crate::mlflow::ExperimentChoice;
 use crate::repository::Worktree;
 use crate::session::Session;
@@ -19,9 +19,6 @@ const WHERE: [&str; 4] = [
     "MLFLOW_EXPERIMENT_ID",
     "MLFLOW_ACTIVE_MODEL_ID",
 ];
-/// The largest source or environment file that is looked into.
-const TEXT_MAX: u64 = 1024 * 1024;
-
 /// How many directories are looked into for databases.
 const DIRS_MAX: usize = 10_000;
 
@@ -42,39 +39,49 @@ pub(in crate::command) fn old_mlflow(root: &Path) -> Option<Finding> {
     })
 }
 
-/// An address without user and password, which are nobody's to read over a shoulder or in a log.
-fn without_user(address: &str) -> String {
-    let parts = address.split_once("://");
-    let place = parts.and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1)));
-    place.map_or_else(
-        || address.to_owned(),
-        |(scheme, place)| format!("{scheme}://{place}"),
-    )
-}
-
 /// Traces land where the code says; a version in another experiment is not theirs.
 pub(in crate::command) fn other_experiment(session: &Session) -> Option<Finding> {
-    let ours = match &session.settings.experiment {
-        ExperimentChoice::Name(name) => name.as_str(),
-        ExperimentChoice::Default => "Default",
-        // Which name that id has is the server's to say.
-        ExperimentChoice::Id(_) => return None,
-    };
     let calls = calls_in(&session.worktree, "set_experiment");
-    let is_ours = |call: &Call| call.argument == ours;
+    let is_ours = |call: &Call| is_our_experiment(session, call);
     let call = calls.first().filter(|_| !calls.iter().any(is_ours))?;
-    Some(experiment_finding(call, ours))
+    let ours = match &session.settings.experiment {
+        ExperimentChoice::Name(name) => format!("{name:?}"),
+        ExperimentChoice::Default => "\"Default\"".to_owned(),
+        ExperimentChoice::Id(id) => format!("the one with the id {id}"),
+    };
+    let theirs = &call.argument;
+    let cure = if is_by_id(call) {
+        format!("MLFLOW_EXPERIMENT_ID={} tracemark up", shell_quoted(theirs))
+    } else {
+        format!("tracemark up --experiment {}", shell_quoted(theirs))
+    };
+    let kind = if is_by_id(call) {
+        "experiment with the id"
+    } else {
+        "experiment"
+    };
+    let problem = format!(
+        "{} sets the {kind} {theirs:?}, tracemark makes its versions in {ours}",
+        call.place
+    );
+    Some(Finding::new("other_experiment", &problem, &cure))
 }
 
-fn experiment_finding(call: &Call, ours: &str) -> Finding {
-    Finding::new(
-        "other_experiment",
-        &format!(
-            "{} sets the experiment {:?}, tracemark makes its versions in {ours:?}",
-            call.place, call.argument
-        ),
-        &format!("tracemark up --experiment {}", shell_quoted(&call.argument)),
-    )
+fn is_by_id(call: &Call) -> bool {
+    call.keyword == "experiment_id"
+}
+
+/// Also where that cannot be known: which name an id has is the server's to say.
+fn is_our_experiment(session: &Session, call: &Call) -> bool {
+    let known = session.experiment_id();
+    match (&session.settings.experiment, is_by_id(call)) {
+        (ExperimentChoice::Name(name), false) => call.argument == *name,
+        (ExperimentChoice::Default, false) => call.argument == "Default",
+        (ExperimentChoice::Id(id), true) => call.argument == id.as_str(),
+        (ExperimentChoice::Id(_), false) => true,
+        (ExperimentChoice::Default, true) => call.argument == "0",
+        (ExperimentChoice::Name(_), true) => known.is_none_or(|id| id.as_str() == call.argument),
+    }
 }
 
 /// The same for the store.
@@ -85,67 +92,49 @@ pub(in crate::command) fn other_store(session: &Session) -> Option<Finding> {
         let parsed = crate::mlflow::StoreUri::parse(theirs, &session.worktree.root);
         parsed.is_ok_and(|theirs| theirs.to_tracking_uri() == ours)
     };
-    let is_ours = |call: &Call| same(&call.argument);
+    let is_ours = |call: &Call| same(&call.argument) || same(&without_credentials(&call.argument));
     let call = calls.first().filter(|_| !calls.iter().any(is_ours))?;
+    let theirs = without_credentials(&call.argument);
     Some(Finding::new(
         "other_store",
         &format!(
-            "{} sets the tracking URI {:?}, tracemark makes its versions in {:?}",
-            call.place,
-            without_user(&call.argument),
-            without_user(&ours)
+            "{} sets the tracking URI {theirs:?}, tracemark makes its versions in {ours:?}",
+            call.place
         ),
-        &format!(
-            "tracemark up --store {}",
-            shell_quoted(&without_user(&call.argument))
-        ),
+        &format!("tracemark up --store {}", shell_quoted(&theirs)),
     ))
 }
 
-/// A call with one literal text, in Python code that git does not ignore.
-struct Call {
-    place: String,
-    argument: String,
+/// Returns a URI without user and password.
+fn without_credentials(uri: &str) -> String {
+    let Some((scheme, rest)) = uri.split_once("://") else {
+        return uri.to_owned();
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{host}{path}")
 }
 
-fn calls_in(worktree: &Worktree, function: &str) -> Vec<Call> {
-    let pattern = format!("{function}(");
-    let git = Git::at(&worktree.root).with_config(&["core.fsmonitor=false"]);
-    let found = git.run(&[
-        "grep",
-        "--untracked",
-        "-I",
-        "-l",
-        "-z",
-        "-F",
-        "-e",
-        &pattern,
-        "--",
-        "*.py",
-    ]);
-    let listed = found.map(|output| output.stdout).unwrap_or_default();
-    records(&listed)
-        .filter_map(|name| std::str::from_utf8(name).ok())
-        .flat_map(|name| calls_in_file(&worktree.root, name, &pattern))
-        .collect()
-}
-
-fn calls_in_file(root: &Path, name: &str, pattern: &str) -> Vec<Call> {
-    let text = small_text(&root.join(name)).unwrap_or_default();
-    let lines = text.lines().zip(1..);
-    lines
-        .filter(|(line, _)| !line.trim_start().starts_with('#'))
-        .filter_map(|(line, number)| {
-            let argument = line.split(pattern).nth(1)?.trim_start();
-            let quote = argument.chars().next().filter(|c| "\"'".contains(*c))?;
-            let rest = argument.get(1..)?;
-            let (argument, _) = rest.split_once(quote)?;
-            Some(Call {
-                place: format!("{name}:{number}"),
-                argument: argument.to_owned(),
-            })
-        })
-        .collect()
+/// `load_dotenv` leaves what a shell exported as it is, so that an app may go on with an older id.
+pub(in crate::command) fn dotenv_without_override(worktree: &Worktree) -> Option<Finding> {
+    let lines_of = |name: &String| {
+        let text = small_text(&worktree.root.join(name)).unwrap_or_default();
+        let odd = text.lines().zip(1..).find(|(line, _)| {
+            line.contains("load_dotenv(")
+                && line.contains("tracemark")
+                && !line.contains("override=True")
+        });
+        odd.map(|(_, number)| format!("{name}:{number}"))
+    };
+    let files = files_with(worktree, "load_dotenv(");
+    let place = files.iter().find_map(lines_of)?;
+    Some(Finding::new(
+        "dotenv_override",
+        &format!(
+            "{place} reads the env file and keeps an older MLFLOW_ACTIVE_MODEL_ID that the shell exported"
+        ),
+        "load_dotenv(FILE, override=True)",
+    ))
 }
 
 /// Environment files that an app or an editor reads and that say something else than tracemark does.
@@ -156,7 +145,7 @@ pub(in crate::command) fn env_files(session: &Session) -> Vec<Finding> {
         .filter_map(|name| Some((name, small_text(&root.join(name))?)))
         .filter_map(|(name, text)| {
             let (variable, value) = against(session, &text)?;
-            let value = without_user(&value);
+            let value = without_credentials(&value);
             Some(Finding::new(
                 "env_file_against",
                 &format!("{name} sets {variable}={value}, which is not where tracemark makes its versions"),
@@ -171,6 +160,8 @@ fn against(session: &Session, text: &str) -> Option<(&'static str, String)> {
         ("MLFLOW_TRACKING_URI", _) => crate::mlflow::StoreUri::parse(value, &session.worktree.root)
             .is_ok_and(|theirs| theirs.to_tracking_uri() == session.uri.to_tracking_uri()),
         ("MLFLOW_EXPERIMENT_NAME", ExperimentChoice::Name(name)) => name == value,
+        ("MLFLOW_EXPERIMENT_NAME", ExperimentChoice::Default) => value == "Default",
+        ("MLFLOW_EXPERIMENT_NAME", ExperimentChoice::Id(_)) => true,
         ("MLFLOW_EXPERIMENT_ID", ExperimentChoice::Id(id)) => id.as_str() == value,
         ("MLFLOW_EXPERIMENT_ID", ExperimentChoice::Name(_)) => session
             .experiment_id()
@@ -185,9 +176,27 @@ fn against(session: &Session, text: &str) -> Option<(&'static str, String)> {
         let variable = WHERE
             .into_iter()
             .find(|variable| *variable == name.trim())?;
-        let value = value.trim().trim_matches(['"', '\'']);
+        let value = assigned(value);
         (!value.is_empty() && !ours(variable, value)).then(|| (variable, value.to_owned()))
     })
+}
+
+/// Returns the value of an assignment without its quotes and without the comment behind it.
+fn assigned(text: &str) -> &str {
+    let text = text.trim();
+    let quoted = ['"', '\''].into_iter().find_map(|quote| {
+        let (value, _) = text.strip_prefix(quote)?.split_once(quote)?;
+        Some(value)
+    });
+    let plain = || {
+        let value = text.split_once(" #").map_or(text, |(value, _)| value);
+        if value.starts_with('#') {
+            ""
+        } else {
+            value.trim_end()
+        }
+    };
+    quoted.unwrap_or_else(plain)
 }
 
 /// An app that is started elsewhere than in the root makes a database of its own there.
@@ -215,7 +224,9 @@ fn databases(root: &Path) -> Vec<PathBuf> {
         for entry in entries {
             let (name, kind) = (entry.file_name(), entry.file_type());
             let is_dir = kind.is_ok_and(|kind| kind.is_dir());
-            let is_foreign = name == "node_modules" || entry.path().join("pyvenv.cfg").exists();
+            let has = |name: &str| entry.path().join(name).exists();
+            // Another worktree or repository has a store of its own.
+            let is_foreign = name == "node_modules" || has("pyvenv.cfg") || has(".git");
             if is_dir && !is_foreign && !name.to_string_lossy().starts_with('.') {
                 waiting.push(entry.path());
             } else if !is_dir && name == "mlflow.db" {
@@ -227,33 +238,30 @@ fn databases(root: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn small_text(file: &Path) -> Option<String> {
-    let metadata = file.metadata().ok()?;
-    if !metadata.is_file() || metadata.len() > TEXT_MAX {
-        return None;
-    }
-    std::fs::read_to_string(file).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_shown_without_user_and_password() {
-        for (address, shown) in [
-            (
-                "https://ann:s3cret@mlflow.example/ml",
-                "https://mlflow.example/ml",
-            ),
-            (
-                "postgresql://ann:a/b@c@db.example/ml",
-                "postgresql://db.example/ml",
-            ),
-            ("https://mlflow.example", "https://mlflow.example"),
-            ("databricks", "databricks"),
+    fn a_value_is_read_without_quotes_and_comment() {
+        for (text, value) in [
+            ("a", "a"),
+            (" 'a b' # c", "a b"),
+            ("\"a#b\"", "a#b"),
+            ("a # c", "a"),
+            ("a#b", "a#b"),
+            ("# c", ""),
         ] {
-            assert_eq!(without_user(address), shown);
+            assert_eq!(assigned(text), value, "{text}");
         }
+    }
+
+    #[test]
+    fn user_and_password_of_a_uri_are_not_shown() {
+        let shown = without_credentials;
+        assert_eq!(shown("http://ann:pw@host:5000/a@b"), "http://host:5000/a@b");
+        assert_eq!(shown("http://ann:p@w@host"), "http://host");
+        assert_eq!(shown("sqlite:///x.db"), "sqlite:///x.db");
+        assert_eq!(shown("databricks"), "databricks");
     }
 }

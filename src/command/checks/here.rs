@@ -1,13 +1,15 @@
 //! What this shell and this repository are like.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
-use super::Finding;
+use super::{Finding, small_text};
 use crate::command::take_back::hook_failure;
 use crate::command::this_program;
 use crate::error::Failure;
-use crate::git::Git;
-use crate::hooks::{self, EVENTS, Installed};
+use crate::fs_util::shell_quoted;
+use crate::git::{Git, records};
+use crate::hooks::{self, EVENTS, Installed, LeftAlone};
 use crate::protocol::WorktreeStatus;
 use crate::repository::Worktree;
 
@@ -47,20 +49,23 @@ pub(in crate::command) fn no_commit(worktree: &Worktree) -> Option<Finding> {
     })
 }
 
-/// Hooks that are missing, or that another manager owns and that do not call tracemark.
-pub(in crate::command) fn hooks(worktree: &Worktree) -> Result<Option<Finding>, Failure> {
+/// Hooks that are missing, that cannot run, or that another manager owns and that do not call tracemark.
+pub(in crate::command) fn hooks(worktree: &Worktree) -> Result<Vec<Finding>, Failure> {
+    const LATE: &str = "commits are seen a moment later";
     let plan = hooks::plan(worktree, &this_program()?).map_err(hook_failure)?;
-    Ok(match plan.outcome {
-        _ if !plan.settings.is_empty() => Some(Finding::new(
+    let mut findings = Vec::new();
+    match plan.outcome {
+        _ if !plan.settings.is_empty() => findings.push(Finding::new(
             "hooks",
-            "the hook in git's configuration is missing or of another tracemark: commits are seen a moment later",
+            &format!("the hook in git's configuration is missing or of another tracemark: {LATE}"),
             "tracemark up",
         )),
-        Installed::Elsewhere { dir } if !is_called_in(&dir) => Some(Finding::new(
+        Installed::Elsewhere { dir } if !is_called_in(&dir) => findings.push(Finding::new(
             "hooks_elsewhere",
             &format!(
-                "git runs the hooks in {}, which another program owns: commits are seen a moment later",
-                dir.display()
+                "git runs the hooks in {}{}, which another program owns: {LATE}",
+                dir.display(),
+                owner(worktree, &dir)
             ),
             &format!(
                 "add, each with its own name, to {}, and to the post-commit hook there: {}",
@@ -68,66 +73,126 @@ pub(in crate::command) fn hooks(worktree: &Worktree) -> Result<Option<Finding>, 
                 hooks::line(FIRST)
             ),
         )),
-        Installed::All | Installed::Except(_) if !plan.writes.is_empty() => Some(Finding::new(
-            "hooks",
-            &format!(
-                "{} of {} hooks are missing or of another tracemark: commits are seen a moment later",
-                plan.writes.len(),
-                EVENTS.len()
-            ),
-            "tracemark up",
-        )),
-        _ => None,
+        Installed::All | Installed::Except(_) if !plan.writes.is_empty() => {
+            findings.push(Finding::new(
+                "hooks",
+                &format!(
+                    "{} of {} hooks are missing or of another tracemark: {LATE}",
+                    plan.writes.len(),
+                    EVENTS.len()
+                ),
+                "tracemark up",
+            ));
+        }
+        Installed::Except(hooks) => {
+            let silent = hooks.iter().filter(|hook| !calls(&hook.file));
+            findings.extend(silent.map(|hook| left_alone(hook, LATE)));
+        }
+        Installed::All | Installed::Elsewhere { .. } => {}
+    }
+    findings.extend(hook_switched_off(worktree));
+    Ok(findings)
+}
+
+/// Git passes over a hook that cannot be run.
+fn left_alone(hook: &LeftAlone, late: &str) -> Finding {
+    let file = shell_quoted(&hook.file.to_string_lossy());
+    if rustix::fs::access(&hook.file, rustix::fs::Access::EXEC_OK).is_err() {
+        let problem = format!("git does not run {file}: it is not executable");
+        return Finding::new("hook_not_executable", &problem, &format!("chmod +x {file}"));
+    }
+    let problem = format!(
+        "{file} is {}, so that it does not call tracemark: {late}",
+        hook.why
+    );
+    Finding::new(
+        "hook_binary",
+        &problem,
+        "have it run: tracemark hook post-commit",
+    )
+}
+
+/// A hook of the configuration (git-hook(1), since git 2.54) that calls tracemark and is disabled.
+fn hook_switched_off(worktree: &Worktree) -> Option<Finding> {
+    let git = Git::at(&worktree.root);
+    let listed = git.run(&["config", "-z", "--get-regexp", r"^hook\..*\.command$"]);
+    let listed = listed.ok()?.stdout;
+    let ours = records(&listed).find_map(|record| {
+        let record = String::from_utf8_lossy(record).into_owned();
+        let (key, command) = record.split_once('\n')?;
+        let name = key.strip_prefix("hook.")?.strip_suffix(".command")?;
+        command.contains("tracemark").then(|| name.to_owned())
+    })?;
+    let key = format!("hook.{ours}.enabled");
+    let enabled = git.line(&["config", "--type=bool", "--get", &key]).ok()?;
+    (enabled == b"false").then(|| {
+        let problem = format!("{key} is false: commits are seen a moment later");
+        Finding::new(
+            "hook_disabled",
+            &problem,
+            &format!("git config --unset {key}"),
+        )
     })
+}
+
+/// Who made git run other hooks, as far as it shows.
+fn owner(worktree: &Worktree, dir: &Path) -> String {
+    let path = dir.to_string_lossy();
+    let known = [
+        ("husky", ".husky"),
+        ("lefthook", "lefthook"),
+        ("pre-commit", "pre-commit"),
+    ];
+    let tool = known.iter().find(|(_, mark)| path.contains(mark));
+    let set = Git::at(&worktree.root).line(&["config", "--show-origin", "--get", "core.hooksPath"]);
+    let set = set
+        .ok()
+        .map(|line| String::from_utf8_lossy(&line).into_owned());
+    let origin = set.as_deref().and_then(|line| line.split_once('\t'));
+    match (tool, origin) {
+        (Some((tool, _)), Some((origin, _))) => format!(" ({tool}; core.hooksPath in {origin})"),
+        (Some((tool, _)), None) => format!(" ({tool})"),
+        (None, Some((origin, _))) => format!(" (core.hooksPath in {origin})"),
+        (None, None) => String::new(),
+    }
 }
 
 /// Husky runs `.husky/post-commit` from `.husky/_`.
 fn is_called_in(dir: &Path) -> bool {
     let around = dir.parent().unwrap_or(dir);
-    [dir, around].iter().any(|dir| {
-        let hook = std::fs::read(dir.join("post-commit")).unwrap_or_default();
-        String::from_utf8_lossy(&hook).contains(CALL)
-    })
+    [dir, around]
+        .iter()
+        .any(|dir| calls(&dir.join("post-commit")))
 }
 
-/// An env file that cannot be written, or that says something else than the daemon.
-pub(in crate::command) fn env_file(
-    worktree: &Worktree,
-    state: Option<&WorktreeStatus>,
-) -> Option<Finding> {
-    let file = worktree.env_file();
-    let found = |problem: String, cure: String| Some(Finding::new("env_file", &problem, &cure));
-    if let Some(place) = not_writable(&file) {
-        let place = place.display();
-        return found(
-            format!("{place} cannot be written: apps read no id there"),
-            format!("check the owner and mode of {place}"),
-        );
+fn calls(hook: &Path) -> bool {
+    let hook = std::fs::read(hook).unwrap_or_default();
+    String::from_utf8_lossy(&hook).contains(CALL)
+}
+
+/// An `.envrc` that reads the env file and that direnv was not told to run (direnv(1), `direnv allow`).
+pub(in crate::command) fn direnv(worktree: &Worktree) -> Option<Finding> {
+    let text = small_text(&worktree.root.join(".envrc"))?;
+    if !text.contains("tracemark") {
+        return None;
     }
-    let text = std::fs::read_to_string(&file).unwrap_or_default();
-    let id = text
+    let mut direnv = Command::new("direnv");
+    let said = direnv.arg("status").current_dir(&worktree.root);
+    let said = said
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    // A word up to 2.32, a number since 2.33, 0 for allowed.
+    let mut lines = said
         .lines()
-        .find_map(|line| line.strip_prefix("MLFLOW_ACTIVE_MODEL_ID="))
-        .unwrap_or_default();
-    let told = state?.model_id.as_deref().unwrap_or_default();
-    (id != told).then(|| {
-        let problem = format!("{} holds {id:?}, the daemon says {told:?}", file.display());
-        Finding::new(
-            "env_file",
-            &problem,
-            "tracemark active, then tracemark doctor",
-        )
+        .filter_map(|line| line.strip_prefix("Found RC allowed "));
+    let allowed = lines.next()?;
+    (!matches!(allowed, "true" | "0")).then(|| {
+        let problem = ".envrc reads the env file, and direnv was not told to run it";
+        Finding::new("direnv", problem, "direnv allow")
     })
-}
-
-fn not_writable(file: &Path) -> Option<PathBuf> {
-    let writable = |path: &Path| rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
-    let dir = file.parent()?;
-    if !writable(dir) {
-        return Some(dir.to_owned());
-    }
-    let is_odd = file.exists() && (!file.is_file() || !writable(file));
-    is_odd.then(|| file.to_owned())
 }
 
 /// What the daemon itself says is wrong with a worktree.

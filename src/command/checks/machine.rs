@@ -2,16 +2,21 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::Finding;
 use crate::client::{Client, recorded};
+use crate::command::look::length;
 use crate::command::{Context, daemon, service};
+use crate::fs_util::shell_quoted;
 use crate::git::Git;
 use crate::paths::Paths;
 use crate::protocol::{Status, WorktreeStatus};
 
 /// The first git that knows `rev-parse --path-format=absolute` (RelNotes/2.31.0).
 const GIT_MIN: (u32, u32) = (2, 31);
+/// How many seconds two clocks may differ: traces are made milliseconds after versions, and a `Date` has whole seconds.
+const SKEW_MAX: i64 = 5;
 /// Part of the kernel's watches that has to be free.
 const FREE_PART: u64 = 10;
 
@@ -105,29 +110,79 @@ fn second(context: &Context) -> Vec<Finding> {
     others.collect()
 }
 
-/// Somebody else could listen there.
-pub(in crate::command) fn socket_dir(paths: &Paths) -> Option<Finding> {
+/// Somebody else could listen there, or connect.
+pub(in crate::command) fn socket(paths: &Paths) -> Option<Finding> {
     let info = recorded(paths)?;
-    let dir = Path::new(&info.socket).parent()?;
-    let found = dir.symlink_metadata().ok()?;
-    let is_private = found.mode().trailing_zeros() >= 6;
-    let is_ours = found.uid() == rustix::process::geteuid().as_raw();
-    (!is_private || !is_ours).then(|| {
+    let socket = Path::new(&info.socket);
+    let dir = socket.parent()?;
+    if is_open_to_others(dir) {
         let dir = dir.display();
         let problem = format!("others than you can use {dir}, where the socket is");
-        Finding::new("socket_dir", &problem, &format!("chmod 700 {dir}"))
+        return Some(Finding::new(
+            "socket_dir",
+            &problem,
+            &format!("chmod 700 {dir}"),
+        ));
+    }
+    is_open_to_others(socket).then(|| {
+        let socket = socket.display();
+        let problem = format!("others than you may connect to {socket}, or it is not yours");
+        Finding::new("socket", &problem, &format!("chmod 600 {socket}"))
     })
 }
 
-/// A file of tokens that others can read.
-pub(in crate::command) fn credentials(paths: &Paths) -> Option<Finding> {
-    let file = paths.credentials();
-    let found = file.metadata().ok()?;
-    (found.mode().trailing_zeros() < 6).then(|| {
-        let file = file.display();
-        let problem = format!("others than you can read {file}");
-        Finding::new("credentials", &problem, &format!("chmod 600 {file}"))
+/// False for what is not there.
+fn is_open_to_others(path: &Path) -> bool {
+    let us = rustix::process::geteuid().as_raw();
+    let found = path.symlink_metadata();
+    found.is_ok_and(|found| found.mode() & 0o077 != 0 || found.uid() != us)
+}
+
+/// Files of passwords and tokens that others can read.
+pub(in crate::command) fn credentials(paths: &Paths) -> Vec<Finding> {
+    let named = |variable: &str| std::env::var_os(variable).map(PathBuf::from);
+    let at_home = |name: &str| paths.home.join(name);
+    let files = [
+        paths.credentials(),
+        at_home(".mlflow/credentials"),
+        named("NETRC").unwrap_or_else(|| at_home(".netrc")),
+        named("DATABRICKS_CONFIG_FILE").unwrap_or_else(|| at_home(".databrickscfg")),
+    ];
+    let readable = |file: &&PathBuf| {
+        let found = file.metadata();
+        found.is_ok_and(|found| found.is_file() && found.mode() & 0o077 != 0)
+    };
+    let finding = |file: &PathBuf| {
+        let name = file.display();
+        let problem = format!("others than you can read {name}, which holds passwords or tokens");
+        let cure = format!("chmod 600 {}", shell_quoted(&file.to_string_lossy()));
+        Finding::new("credentials", &problem, &cure)
+    };
+    files.iter().filter(readable).map(finding).collect()
+}
+
+/// The daemon that systemd runs ends with the last login.
+pub(in crate::command) fn linger(paths: &Paths) -> Option<Finding> {
+    let ends = service::is_installed(paths) && service::lingers(paths) == Some(false);
+    ends.then(|| {
+        let problem = "the daemon ends with your last login on this machine";
+        Finding::new("linger", problem, "loginctl enable-linger, to let it stay")
     })
+}
+
+/// Times that MLflow shows come from both clocks.
+pub(in crate::command) fn clock(skew: Option<i64>) -> Option<Finding> {
+    let seconds = skew.filter(|seconds| seconds.abs() > SKEW_MAX)?;
+    let word = if seconds > 0 { "ahead of" } else { "behind" };
+    let length = length(Duration::from_secs(seconds.unsigned_abs()));
+    let problem = format!(
+        "the server's clock is {length} {word} this machine's: traces and versions are shown out of order"
+    );
+    Some(Finding::new(
+        "clock",
+        &problem,
+        "set the clocks: timedatectl set-ntp true",
+    ))
 }
 
 /// The limits of inotify(7), and what is used of them.
@@ -149,18 +204,46 @@ pub(in crate::command) fn watches(worktrees: &[WorktreeStatus]) -> Option<Findin
             "sudo sysctl fs.inotify.max_user_watches=524288, if the limit of watches is the cause";
         return Some(Finding::new("watches", &problem, cure));
     }
-    scarce(limit("max_user_watches")?, used)
+    scarce(limit("max_user_watches")?, used, watches_of_others())
 }
 
-fn scarce(limit: u64, used: u64) -> Option<Finding> {
-    let free = limit.saturating_sub(used);
+fn scarce(limit: u64, used: u64, by_others: u64) -> Option<Finding> {
+    let free = limit.saturating_sub(used).saturating_sub(by_others);
     (free < limit / FREE_PART).then(|| {
         let problem = format!(
-            "{used} of the {limit} file watches that the kernel allows are used by tracemark"
+            "of the {limit} file watches that the kernel allows you, {used} are used by tracemark and {by_others} by other programs"
         );
         let cure = "sudo sysctl fs.inotify.max_user_watches=524288";
         Finding::new("watches", &problem, cure)
     })
+}
+
+/// The watches of this user's other processes, one line each (proc(5), `/proc/PID/fdinfo`). The daemon keeps its own to
+/// itself.
+fn watches_of_others() -> u64 {
+    let us = rustix::process::geteuid().as_raw();
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let ours = processes.filter(|process| process.metadata().is_ok_and(|it| it.uid() == us));
+    ours.map(|process| watches_of(&process.path())).sum()
+}
+
+fn watches_of(process: &Path) -> u64 {
+    let open = std::fs::read_dir(process.join("fd"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let inotify = open.filter(|file| {
+        let target = std::fs::read_link(file.path());
+        target.is_ok_and(|target| target.as_os_str() == "anon_inode:inotify")
+    });
+    let count = |file: std::fs::DirEntry| {
+        let info = std::fs::read_to_string(process.join("fdinfo").join(file.file_name()));
+        let info = info.unwrap_or_default();
+        info.lines()
+            .filter(|line| line.starts_with("inotify wd:"))
+            .count() as u64
+    };
+    inotify.map(count).sum()
 }
 
 #[cfg(test)]
@@ -169,12 +252,10 @@ mod tests {
 
     #[test]
     fn watches_are_scarce_when_less_than_a_tenth_is_free() {
-        assert_eq!(scarce(8192, 100), None);
-        assert_eq!(scarce(8192, 7300), None);
-        let finding = scarce(8192, 7400).unwrap();
-        assert!(
-            finding.problem.starts_with("7400 of the 8192"),
-            "{finding:?}"
-        );
+        assert_eq!(scarce(8192, 100, 0), None);
+        assert_eq!(scarce(8192, 7300, 0), None);
+        let finding = scarce(8192, 400, 7000).unwrap();
+        let said = "400 are used by tracemark and 7000 by other programs";
+        assert!(finding.problem.contains(said), "{finding:?}");
     }
 }

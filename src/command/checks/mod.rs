@@ -1,10 +1,17 @@
 //! Looks for known troubles: each check answers with what is wrong and what to type, or with nothing.
 
 pub(super) mod app;
+mod calls;
+pub(super) mod env_file;
 pub(super) mod here;
 pub(super) mod machine;
 
+use std::path::Path;
+
 use serde::Serialize;
+
+/// The largest source or environment file that is looked into.
+const TEXT_MAX: u64 = 1024 * 1024;
 
 /// One trouble.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -25,4 +32,12 @@ impl Finding {
             cure: cure.to_owned(),
         }
     }
+}
+
+fn small_text(file: &Path) -> Option<String> {
+    let metadata = file.metadata().ok()?;
+    if !metadata.is_file() || metadata.len() > TEXT_MAX {
+        return None;
+    }
+    std::fs::read_to_string(file).ok()
 }

@@ -1,0 +1,98 @@
+//! Is the env file where it should be, and does it say what the daemon says?
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use super::{Finding, small_text};
+use crate::env_file::is_mount_point;
+use crate::fs_util::shell_quoted;
+use crate::protocol::WorktreeStatus;
+use crate::repository::Worktree;
+
+const CHECK: &str = "env_file";
+
+/// An env file that cannot be written, or that says something else than the daemon.
+pub(in crate::command) fn findings(
+    worktree: &Worktree,
+    state: Option<&WorktreeStatus>,
+) -> Vec<Finding> {
+    let file = worktree.env_file();
+    let problem = wrong_owner(&worktree.private_dir())
+        .or_else(|| not_writable(&file))
+        .or_else(|| not_written(state))
+        .or_else(|| other_id(&file, state));
+    problem.into_iter().chain(mounted(&file)).collect()
+}
+
+fn wrong_owner(dir: &Path) -> Option<Finding> {
+    let (owner, us) = (
+        dir.metadata().ok()?.uid(),
+        rustix::process::geteuid().as_raw(),
+    );
+    (owner != us).then(|| {
+        let problem = format!(
+            "{} belongs to another user (uid {owner}): nothing is written there",
+            dir.display()
+        );
+        let dir = shell_quoted(&dir.to_string_lossy());
+        Finding::new(CHECK, &problem, &format!("sudo chown -R {us} {dir}"))
+    })
+}
+
+fn not_writable(file: &Path) -> Option<Finding> {
+    let place = place_not_writable(file)?;
+    let problem = format!(
+        "{} cannot be written: apps read no id there",
+        place.display()
+    );
+    let cure = format!("check the owner and mode of {}", place.display());
+    Some(Finding::new(CHECK, &problem, &cure))
+}
+
+fn place_not_writable(file: &Path) -> Option<PathBuf> {
+    let writable = |path: &Path| rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
+    let dir = file.parent()?;
+    if !writable(dir) {
+        return Some(dir.to_owned());
+    }
+    let is_odd = file.exists() && (!file.is_file() || !writable(file));
+    is_odd.then(|| file.to_owned())
+}
+
+/// What the daemon says, which may be about the copy.
+fn not_written(state: Option<&WorktreeStatus>) -> Option<Finding> {
+    let problem = state?.env_problem.as_ref()?;
+    let cure = "remove what is in its place, or env_copy = false for the copy";
+    Some(Finding::new(CHECK, problem, cure))
+}
+
+fn other_id(file: &Path, state: Option<&WorktreeStatus>) -> Option<Finding> {
+    let text = small_text(file).unwrap_or_default();
+    let id = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MLFLOW_ACTIVE_MODEL_ID="))
+        .unwrap_or_default();
+    let problem = match state {
+        Some(state) => {
+            let told = state.model_id.as_deref().unwrap_or_default();
+            (id != told)
+                .then(|| format!("{} holds {id:?}, the daemon says {told:?}", file.display()))
+        }
+        None => (!id.is_empty()).then(|| {
+            format!(
+                "{} holds {id:?}, and no daemon watches whether that is the code on disk",
+                file.display()
+            )
+        }),
+    };
+    problem.map(|problem| Finding::new(CHECK, &problem, "tracemark active, then tracemark doctor"))
+}
+
+/// A file that is bound into a container is written in place: a reader may meet half of it.
+fn mounted(file: &Path) -> Option<Finding> {
+    is_mount_point(file).then(|| {
+        let dir = file.parent().unwrap_or(file).display();
+        let problem = format!("{} is a mount point: it is written in place, not replaced, so that a reader may meet a part of it", file.display());
+        Finding::new("env_file_mount", &problem, &format!("mount the directory {dir}, not the file"))
+    })
+}
