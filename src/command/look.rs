@@ -60,6 +60,27 @@ impl Paint {
     }
 }
 
+/// Returns how many columns the terminal of standard output has, where it says.
+pub(super) fn columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
+/// Returns as much of a text as fits into so many columns; a character outside of ASCII may take two.
+pub(super) fn fitting(text: &str, columns: usize) -> String {
+    let width = |c: char| if c.is_ascii() { 1 } else { 2 };
+    if text.chars().map(width).sum::<usize>() <= columns {
+        return text.to_owned();
+    }
+    let mut left = columns.saturating_sub(width('…'));
+    let fits = |c: &char| {
+        let rest = left.checked_sub(width(*c));
+        left = rest.unwrap_or(0);
+        rest.is_some()
+    };
+    text.chars().take_while(fits).chain(['…']).collect()
+}
+
 /// Returns how long ago a moment was, in its largest unit; nothing where it lies ahead.
 pub(super) fn ago(unix_ms: u64) -> Option<String> {
     let at = UNIX_EPOCH.checked_add(Duration::from_millis(unix_ms))?;
@@ -97,6 +118,14 @@ mod tests {
         ] {
             assert_eq!(length(Duration::from_secs(seconds)), said);
         }
+    }
+
+    #[test]
+    fn a_text_is_cut_where_the_columns_end() {
+        assert_eq!(fitting("abcdef", 6), "abcdef");
+        assert_eq!(fitting("abcdefg", 6), "abcd…");
+        assert_eq!(fitting("日本語", 5), "日…");
+        assert_eq!(fitting("ab", 1), "…");
     }
 
     #[test]

@@ -50,7 +50,12 @@ fn text(cwd: &Path) -> Option<String> {
         let id = id.strip_prefix("m-").unwrap_or(id);
         return Some(format!("m-{}", short(id)));
     }
+    // A daemon that ended left no word but that.
+    let is_left = ["TRACEMARK_NAME", "TRACEMARK_CONTENT", "TRACEMARK_SOCKET"]
+        .iter()
+        .all(|name| value(name).is_empty());
     match value("TRACEMARK_STATE") {
+        "pending" if is_left => Some("m-?".to_owned()),
         "pending" => Some("m-…".to_owned()),
         "broken" => Some("m-!".to_owned()),
         _ => Some("m-?".to_owned()),

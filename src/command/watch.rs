@@ -5,12 +5,13 @@ use std::io::IsTerminal as _;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use super::look::{columns, fitting};
 use super::{Context, answer, client_failure, daemon, json, once, store_of, up_plan};
 use crate::cli::WatchArgs;
 use crate::client::ClientError;
 use crate::error::{Failure, FailureKind};
-use crate::fs_util::printable;
-use crate::git::Git;
+use crate::fs_util::{printable, shell_quoted};
+use crate::git::{Git, records};
 use crate::ids::{ExperimentId, ModelId};
 use crate::protocol::Active;
 use crate::registry::Registry;
@@ -24,6 +25,8 @@ const COUNT_AGAIN: Duration = Duration::from_secs(2);
 const COUNT_LIMIT: Duration = Duration::from_secs(2);
 /// Up to the start of a block of five lines, and everything below it away.
 const UP: &str = "\u{1b}[5A\u{1b}[J";
+/// How many changed files are named.
+const NAMES_MAX: usize = 5;
 
 /// What is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,9 +34,17 @@ struct View {
     state: String,
     name: String,
     model_id: String,
-    changed: Option<usize>,
+    changed: Option<Changed>,
     traces: Option<u64>,
     why: String,
+}
+
+/// The files that differ from HEAD.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Changed {
+    count: usize,
+    /// The first ones.
+    names: Vec<String>,
 }
 
 pub(super) fn run(context: &Context, arguments: &WatchArgs) -> Result<(), Failure> {
@@ -76,21 +87,26 @@ fn show(
 ) -> Result<(), Failure> {
     let is_terminal = std::io::stdout().is_terminal();
     let mut shown: Option<View> = None;
-    let mut now: Option<Active> = None;
+    let mut now: Option<(Active, Option<Changed>)> = None;
     loop {
         match changes.recv_timeout(COUNT_AGAIN) {
-            Ok(active) => now = Some(active),
+            Ok(active) => {
+                let active = changes.try_iter().last().unwrap_or(active);
+                let changed = changed(&context.registry(), &session.worktree, &active);
+                now = Some((active, changed));
+            }
             Err(mpsc::RecvTimeoutError::Timeout) => {}
             Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
         }
-        let Some(active) = &now else {
+        let Some((active, changed)) = &now else {
             continue;
         };
-        let view = view(context, session, active);
+        let view = view(session, active, changed.as_ref());
         if shown.as_ref() != Some(&view) {
+            let columns = columns().unwrap_or(usize::MAX);
             let text = match (is_terminal, &shown) {
-                (true, Some(_)) => UP.to_owned() + &block(&view),
-                (true, None) => block(&view),
+                (true, Some(_)) => UP.to_owned() + &block(&view, columns),
+                (true, None) => block(&view, columns),
                 (false, _) => line(&view),
             };
             answer(&text)?;
@@ -99,25 +115,38 @@ fn show(
     }
 }
 
-fn view(context: &Context, session: &Session, active: &Active) -> View {
+fn view(session: &Session, active: &Active, changed: Option<&Changed>) -> View {
     View {
         state: active.state.clone(),
         name: active.name.clone().unwrap_or_default(),
         model_id: active.model_id.clone().unwrap_or_default(),
-        changed: changed(&context.registry(), &session.worktree),
+        changed: changed.cloned(),
         traces: traces(session, active),
         why: active.reason.clone().unwrap_or_default(),
     }
 }
 
-/// Nothing is said where git would run what `up` did not see.
-fn changed(registry: &Registry, worktree: &Worktree) -> Option<usize> {
+/// Git is asked only where the daemon found that something differs, and where it runs nothing that `up` did not see.
+fn changed(registry: &Registry, worktree: &Worktree, active: &Active) -> Option<Changed> {
+    if active.dirty == Some(false) {
+        return Some(Changed::default());
+    }
     if trust::doubt(registry, worktree).is_some() {
         return None;
     }
-    let status = Git::at(&worktree.root).run(&["status", "--porcelain", "-uall"]);
-    let text = status.ok()?.stdout;
-    Some(text.split_inclusive(|byte| *byte == b'\n').count())
+    let git = Git::at(&worktree.root).with_config(&["core.fsmonitor=false"]);
+    let listed = git.run(&["status", "--porcelain", "--no-renames", "-z", "-uall"]);
+    let listed = listed.ok()?.stdout;
+    // Two letters and a blank, then the name (git-status(1)).
+    let names = records(&listed).filter_map(|record| record.get(3..));
+    let names: Vec<_> = names.collect();
+    let first = names.iter().take(NAMES_MAX);
+    Some(Changed {
+        count: names.len(),
+        names: first
+            .map(|name| shell_quoted(&printable(&String::from_utf8_lossy(name))))
+            .collect(),
+    })
 }
 
 /// What the store says within a moment; otherwise nothing is said of traces.
@@ -138,22 +167,77 @@ fn rows(view: &View) -> [(&'static str, String); 5] {
     } else {
         view.model_id.clone()
     };
+    let count = view.changed.as_ref().map(|changed| changed.count as u64);
     [
         ("state", view.state.clone()),
         ("version", view.name.clone()),
-        ("changed", number(view.changed.map(|count| count as u64))),
+        ("changed", number(count)),
         ("model", id),
         ("traces", number(view.traces)),
     ]
 }
 
-fn block(view: &View) -> String {
-    let row = |(name, value): &(&str, String)| format!("{name:<9}{}\n", printable(value));
+/// The names of the first changed files, and how many more there are.
+fn names(view: &View, between: &str) -> String {
+    let changed = view.changed.clone().unwrap_or_default();
+    let more = changed.count - changed.names.len();
+    let more = (more > 0).then(|| format!("+{more}"));
+    let all: Vec<String> = changed.names.into_iter().chain(more).collect();
+    all.join(between)
+}
+
+/// Each row is one line of the terminal, so that the block can be drawn again over itself.
+fn block(view: &View, columns: usize) -> String {
+    let row = |(name, value): &(&str, String)| {
+        let names = match *name {
+            "changed" => names(view, " "),
+            _ => String::new(),
+        };
+        let row = format!("{name:<9}{} {names}", printable(value));
+        fitting(row.trim_end(), columns.saturating_sub(1)) + "\n"
+    };
     rows(view).iter().map(row).collect()
 }
 
 fn line(view: &View) -> String {
     let word = |(name, value): &(&str, String)| format!("{name}={}", printable(value));
-    let words: Vec<String> = rows(view).iter().map(word).collect();
+    let mut words: Vec<String> = rows(view).iter().map(word).collect();
+    let names = names(view, ",");
+    words.extend((!names.is_empty()).then(|| format!("files={names}")));
     words.join(" ") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(count: usize) -> View {
+        View {
+            state: "active".to_owned(),
+            name: "name".to_owned(),
+            model_id: "m-1".to_owned(),
+            changed: Some(Changed {
+                count,
+                names: vec!["app.py".to_owned(), "'b c'".to_owned()],
+            }),
+            traces: Some(3),
+            why: String::new(),
+        }
+    }
+
+    #[test]
+    fn the_first_changed_files_are_named_and_the_others_counted() {
+        let said = line(&view(9));
+        let wanted =
+            "state=active version=name changed=9 model=m-1 traces=3 files=app.py,'b c',+7\n";
+        assert_eq!(said, wanted);
+        assert!(block(&view(2), 80).contains("changed  2 app.py 'b c'\n"));
+    }
+
+    #[test]
+    fn a_row_is_never_longer_than_the_terminal_is_wide() {
+        let block = block(&view(9), 12);
+        assert_eq!(block.lines().count(), 5);
+        assert!(block.lines().all(|row| row.chars().count() < 12), "{block}");
+    }
 }

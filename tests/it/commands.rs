@@ -345,6 +345,124 @@ fn env_is_the_same_for_every_shell() {
 }
 
 #[test]
+fn a_worktree_that_was_added_just_now_is_watched_not_read_at_intervals() {
+    let world = tracked();
+    for n in 0..4 {
+        let dir = world.base().join(format!("side{n}"));
+        let (dir, branch) = (dir.to_str().unwrap(), format!("side{n}"));
+        world.git(&["worktree", "add", "-q", "-b", &branch, dir]);
+        let mut active = world.command(env!("CARGO_BIN_EXE_tracemark"));
+        Said::of(&active.arg("active").current_dir(dir).output().unwrap()).ok();
+    }
+    let status = world.get("/v1/status");
+    let worktrees = status["worktrees"].as_array().unwrap().iter();
+    let modes: Vec<_> = worktrees.map(|one| one["mode"].clone()).collect();
+    assert_eq!(modes, vec![Value::from("watch"); 5]);
+}
+
+#[test]
+fn env_for_dotenv_is_the_env_file_without_its_comment() {
+    let world = tracked();
+    world.tracemark(&["active"]).ok();
+    let said = world.tracemark(&["env", "--shell", "dotenv"]).ok();
+    let names = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        lines
+            .map(|line| line.split('=').next().unwrap().to_owned())
+            .collect()
+    };
+    let lines: BTreeSet<_> = said.lines().collect();
+    let file = std::fs::read_to_string(world.repo().join(".git/tracemark/env")).unwrap();
+    for line in file.lines().filter(|line| !line.starts_with('#')) {
+        assert!(lines.contains(line), "{line}: {said}");
+    }
+    let more = ["MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID"].map(str::to_owned);
+    assert_eq!(names(&said), [names(&file), more.to_vec()].concat());
+    assert!(!said.contains(['"', '\'', '$']), "{said}");
+}
+
+#[test]
+fn exec_leaves_the_terminal_to_the_command() {
+    let world = tracked();
+    let script = "test -t 0 && test -t 1 && test -t 2 && stty size && stty -a | tr -d '\r' | grep -o ' -\\?echo '";
+    let said = world.on_terminal(&["exec", "--", "sh", "-c", script], &[]);
+    assert_eq!(said.ok(), "24 80\r\n echo \r\n");
+    let said = world.on_terminal(&["exec", "--", "sh", "-c", "exit 37"], &[]);
+    assert_eq!(said.code, Some(37));
+}
+
+#[test]
+fn a_signal_goes_to_the_command_that_exec_became() {
+    use std::os::unix::process::ExitStatusExt as _;
+    let world = tracked();
+    let run = |script: &str, signal: rustix::process::Signal| {
+        let mut exec = world.command(env!("CARGO_BIN_EXE_tracemark"));
+        exec.args(["exec", "--", "sh", "-c", script]);
+        let mut child = exec.stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        let stdout = child.stdout.take().unwrap();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, signal).unwrap();
+        child.wait().unwrap()
+    };
+    let trapped =
+        "trap 'exit 41' TERM; trap 'exit 42' INT; echo ready; while :; do sleep 0.01; done";
+    assert_eq!(run(trapped, rustix::process::Signal::TERM).code(), Some(41));
+    assert_eq!(run(trapped, rustix::process::Signal::INT).code(), Some(42));
+    let plain = "echo ready; exec sleep 1000";
+    assert_eq!(run(plain, rustix::process::Signal::TERM).signal(), Some(15));
+    assert_eq!(run(plain, rustix::process::Signal::INT).signal(), Some(2));
+}
+
+#[test]
+fn once_answers_in_a_fresh_clone_on_a_detached_head_and_in_a_shallow_clone() {
+    let mut world = World::with_commit();
+    world.write("app.py", "print(2)\n");
+    world.commit("second");
+    let store = sqlite_store(world.base());
+    world.set("MLFLOW_TRACKING_URI", &store);
+    let head = world.git(&["rev-parse", "HEAD"]);
+    let origin = format!("file://{}", world.repo().display());
+    let mut ids = BTreeSet::new();
+    for (name, options, detached) in [
+        ("fresh", &[][..], false),
+        ("detached", &[], true),
+        ("shallow", &["--depth", "1"], false),
+        ("shallow-detached", &["--depth", "1"], true),
+    ] {
+        let clone = world.base().join(name);
+        let to = clone.to_str().unwrap();
+        world.git(&[&["clone", "-q"][..], options, &[&origin, to]].concat());
+        if detached {
+            world.git(&["-C", to, "checkout", "-q", "--detach"]);
+        }
+        let run = |arguments: &[&str]| {
+            let mut once = world.command(env!("CARGO_BIN_EXE_tracemark"));
+            let once = once.args(arguments).current_dir(&clone).env("CI", "true");
+            Said::of(&once.output().unwrap()).ok()
+        };
+        let id = run(&["active", "--once"]);
+        let echo = "echo $MLFLOW_ACTIVE_MODEL_ID";
+        assert_eq!(
+            run(&["exec", "--once", "--", "sh", "-c", echo]),
+            id,
+            "{name}"
+        );
+        let json: Value = serde_json::from_str(&run(&["active", "--once", "--json"])).unwrap();
+        assert_eq!(
+            (&json["name"], &json["head"]),
+            (&head.clone().into(), &head.clone().into())
+        );
+        assert!(!clone.join(".git/hooks/post-commit").exists());
+        ids.insert(id);
+    }
+    assert_eq!(ids.len(), 1, "the same code is the same version: {ids:?}");
+    assert_eq!(world.daemon_pid(), None);
+}
+
+#[test]
 fn once_needs_neither_up_nor_a_daemon() {
     let mut world = World::with_commit();
     let store = sqlite_store(world.base());

@@ -1,12 +1,12 @@
 //! What people look at while they edit: the prompt and `watch`.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::Stdio;
 
 use serde_json::Value;
 
 use crate::python::sqlite_store;
-use crate::world::{Said, World};
+use crate::world::{Said, World, is_alive, wait_until};
 
 fn tracked() -> World {
     let world = World::with_commit();
@@ -37,8 +37,10 @@ fn the_prompt_says_the_id_of_the_env_file_without_git_and_without_a_daemon() {
     ));
     assert_eq!(inside("."), short);
     assert_eq!(inside("deep/er"), short);
-    env("MLFLOW_ACTIVE_MODEL_ID=\nTRACEMARK_STATE=pending\n");
+    env("MLFLOW_ACTIVE_MODEL_ID=\nTRACEMARK_STATE=pending\nTRACEMARK_SOCKET=/s\n");
     assert_eq!(inside("."), "m-…\n");
+    env("MLFLOW_ACTIVE_MODEL_ID=\nTRACEMARK_STATE=broken\nTRACEMARK_SOCKET=/s\n");
+    assert_eq!(inside("."), "m-!\n");
     env("MLFLOW_ACTIVE_MODEL_ID=m-\u{1b}[31m$(x)\n");
     assert_eq!(
         inside("."),
@@ -161,4 +163,132 @@ fn status_says_how_long_ago_things_were() {
         .map(|name| row(name).find(|c: char| c.is_lowercase()).unwrap())
         .into();
     assert_eq!(columns, [2; 5]);
+}
+
+#[test]
+fn the_prompt_asks_nobody_and_says_when_the_daemon_ended() {
+    let mut world = tracked();
+    let short = format!("{}\n", &world.env_id()[..10]);
+    let pid = world.daemon_pid().unwrap();
+    let ask = |world: &World| {
+        let mut prompt = world.command(env!("CARGO_BIN_EXE_tracemark"));
+        let prompt = prompt.arg("prompt").env("PATH", "/nowhere");
+        Said::of(&prompt.output().unwrap()).ok()
+    };
+    world.kill_daemon();
+    // Whoever asked would be let in here and wait for ever.
+    std::fs::remove_file(world.socket()).unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(world.socket()).unwrap();
+    world.set("TRACEMARK_SOCKET", world.socket().to_str().unwrap());
+    assert_eq!(ask(&world), short);
+    listener.set_nonblocking(true).unwrap();
+    let nobody = listener.accept().unwrap_err().kind();
+    assert_eq!(nobody, std::io::ErrorKind::WouldBlock);
+    assert!(!is_alive(pid), "nor was a daemon started");
+    drop(listener);
+    world.set("TRACEMARK_SOCKET", "");
+    std::fs::remove_file(world.socket()).unwrap();
+    world.tracemark(&["active"]).ok();
+    let pid = world.signal_daemon(rustix::process::Signal::TERM).unwrap();
+    wait_until("the daemon is gone", || (!is_alive(pid)).then_some(()));
+    assert_eq!(ask(&world), "m-?\n");
+}
+
+/// What a terminal of so many columns shows after all that was written to it: rows that are too long go on below.
+fn screen(written: &str, columns: usize) -> Vec<String> {
+    let (mut rows, mut row, mut column) = (vec![String::new()], 0_usize, 0_usize);
+    let mut rest = written;
+    while let Some(c) = rest.chars().next() {
+        if let Some(after) = rest.strip_prefix("\u{1b}[5A") {
+            (row, rest) = (row.saturating_sub(5), after);
+            continue;
+        }
+        if let Some(after) = rest.strip_prefix("\u{1b}[J") {
+            rows.truncate(row + 1);
+            rows[row].truncate(column);
+            rest = after;
+            continue;
+        }
+        rest = &rest[c.len_utf8()..];
+        match c {
+            '\r' => column = 0,
+            '\n' => row += 1,
+            _ => {
+                if column == columns {
+                    (row, column) = (row + 1, 0);
+                }
+                rows.resize(rows.len().max(row + 1), String::new());
+                rows[row].push(c);
+                column += 1;
+            }
+        }
+        rows.resize(rows.len().max(row + 1), String::new());
+    }
+    rows
+}
+
+#[test]
+fn watch_draws_one_block_over_itself_however_narrow_the_terminal_is() {
+    let world = tracked();
+    let id = world.env_id();
+    let script = "import fcntl, os, pty, struct, sys, termios
+pid, terminal = pty.fork()
+if pid == 0:
+    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 40, 0, 0)); os.execv(sys.argv[1], sys.argv[1:])
+while True: sys.stdout.buffer.write(os.read(terminal, 65536)); sys.stdout.flush()";
+    let mut python = world.command("python3");
+    python.args(["-c", script, env!("CARGO_BIN_EXE_tracemark"), "watch"]);
+    let mut child = python
+        .env("TERM", "xterm")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut output = child.stdout.take().unwrap();
+    let (sender, pieces) = std::sync::mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        let mut piece = [0; 4096];
+        while let Ok(length @ 1..) = output.read(&mut piece) {
+            if sender.send(piece[..length].to_vec()).is_err() {
+                return;
+            }
+        }
+    });
+    let mut written = Vec::new();
+    let mut shows = |what: &str, wanted: &dyn Fn(&[String]) -> bool| {
+        wait_until(what, || {
+            written.extend(pieces.try_iter().flatten());
+            let screen = screen(&String::from_utf8_lossy(&written), 40);
+            wanted(&screen).then_some(screen)
+        })
+    };
+    shows("the block is there", &|rows| {
+        rows.iter().any(|row| row.starts_with("traces"))
+    });
+    for n in 0..3 {
+        world.write("app.py", format!("print({n})\n"));
+        world.write(&format!("a-file-with-a-long-name-{n}.py"), "x");
+        let next = world.tracemark(&["active"]).ok();
+        let next = format!("model    {}", &next[..20]);
+        shows("the next id is there", &|rows| {
+            rows.iter().any(|row| row.starts_with(&next))
+        });
+    }
+    let rows = shows("all files are there", &|rows| {
+        rows.iter().any(|row| row.starts_with("changed  4 app.py"))
+            && rows.iter().any(|row| row.starts_with("state    active"))
+    });
+    let labels: Vec<_> = rows
+        .iter()
+        .map(|row| row.split(' ').next().unwrap())
+        .collect();
+    assert_eq!(
+        labels,
+        ["state", "version", "changed", "model", "traces", ""],
+        "{rows:?}"
+    );
+    assert!(!rows.iter().any(|row| row.contains(&id[..20])), "{rows:?}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    drop(pieces);
+    reader.join().unwrap();
 }
