@@ -91,6 +91,55 @@ fn watch_prints_a_plain_line_for_each_change_off_a_terminal() {
 }
 
 #[test]
+fn watch_counts_traces_and_asks_git_for_nothing_while_the_code_stays() {
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    world.write("app.py", "print(2)\n");
+    let id = world.tracemark(&["active"]).ok();
+    let asked = world.base().join("asked");
+    let bin = world.base().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    let path = world.vars()["PATH"].clone();
+    let script = format!(
+        "#!/bin/sh\necho \"$*\" >>'{}'\nPATH='{path}' exec git \"$@\"\n",
+        asked.display()
+    );
+    std::fs::write(bin.join("git"), script).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(bin.join("git"), mode).unwrap();
+    let mut watch = world.command(env!("CARGO_BIN_EXE_tracemark"));
+    watch.env("PATH", format!("{}:{path}", bin.display()));
+    let mut child = watch.arg("watch").stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || lines.next().unwrap().unwrap();
+    let first = next();
+    assert!(first.ends_with("traces=0 files=app.py"), "{first}");
+    let statuses = || {
+        let asked = std::fs::read_to_string(&asked).unwrap();
+        asked
+            .lines()
+            .filter(|line| line.contains("status "))
+            .count()
+    };
+    assert_eq!(statuses(), 1);
+    let file = store.strip_prefix("sqlite:///").unwrap();
+    for count in 1..=2 {
+        let link = "import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+db.execute(\"INSERT INTO trace_request_metadata (key, value, request_id) VALUES ('mlflow.modelId', ?, ?)\", sys.argv[2:]); db.commit()";
+        let mut python = world.command("python3");
+        python.args(["-c", link, file, id.trim(), &format!("tr-{count}")]);
+        Said::of(&python.output().unwrap()).ok();
+        let line = next();
+        assert!(line.contains(&format!("traces={count}")), "{line}");
+    }
+    assert_eq!(statuses(), 1);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
 fn watch_prints_one_document_a_line_for_programs_and_ends_with_the_daemon() {
     let world = tracked();
     let mut watch = world.command(env!("CARGO_BIN_EXE_tracemark"));
