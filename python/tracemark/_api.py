@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import logging
 import os
-import socket
-import threading
+import sys
+import time
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, Optional
-from urllib.parse import quote
+from typing import Optional
 
 from tracemark import _socket
+from tracemark._follower import VARIABLES, Follower
 
-VARIABLES = ("MLFLOW_ACTIVE_MODEL_ID", "_MLFLOW_ACTIVE_MODEL_ID")
-# How long a follower that lost the daemon rests at first and at most.
-REST_S = (0.1, 5.0)
+# How long a cell of a notebook waits for the id of the code that it is about to run.
+CELL_PATIENCE_S = 2.0
 
 logger = logging.getLogger("tracemark")
 
@@ -44,31 +41,39 @@ def current(timeout: float = 10.0) -> Version:
     Raises Unavailable where it is not known.
     """
     try:
-        said = _socket.active(_path(), _worktree(), int(timeout * 900), timeout)
+        said = _socket.active(worktree(), int(timeout * 900), timeout)
     except (OSError, ValueError) as error:
         raise Unavailable(f"no model id: {error}; try: tracemark status") from error
     if not _socket.model_id(said):
         why = said.get("reason") or said.get("why_not_fresh") or said.get("state")
         raise Unavailable(f"no model id: {why}; try: {said.get('hint') or 'tracemark status'}")
-    return Version(**{name: said.get(name) for name in Version.__dataclass_fields__})
+    try:
+        return Version(**{name: said[name] for name in Version.__dataclass_fields__})
+    except KeyError as error:
+        raise Unavailable(f"no model id: the daemon's answer has no {error}; try: tracemark up") from error
 
 
 def activate(timeout: float = 10.0) -> Optional[str]:
     """Makes the version of the code on disk now MLflow's active model of this process, for all its threads, and returns its id.
 
-    Where it is not known there is no active model afterwards, a warning is logged and None returned. Ends `follow`.
+    Where it is not known, or MLflow does not take it, there is no active model afterwards, a warning is logged and None returned. Ends
+    `follow`.
     """
     import mlflow
 
-    _Follower.end()
+    Follower.end()
     # Every thread forgets what it had; those that trace later read the variable.
     mlflow.clear_active_model()
     try:
         found = current(timeout)
+        mlflow.set_active_model(model_id=found.model_id)
     except Unavailable as error:
         logger.warning("%s", error)
         return None
-    mlflow.set_active_model(model_id=found.model_id)
+    except Exception as error:  # noqa: BLE001: the store may fail in any way
+        mlflow.clear_active_model()
+        logger.warning("no active model: MLflow does not take it: %s; try: tracemark doctor", error)
+        return None
     os.environ[VARIABLES[0]] = found.model_id
     return found.model_id
 
@@ -76,131 +81,42 @@ def activate(timeout: float = 10.0) -> Optional[str]:
 def follow(timeout: float = 10.0) -> Optional[str]:
     """Keeps MLflow's active model of this process at the version of the code on disk, in one thread, and returns its id.
 
-    For notebooks and the like, where the code that runs follows the disk. Waits for the first id `timeout` seconds at most; None where
-    there is none yet. Safe to repeat.
+    For notebooks and the like, where the code that runs follows the disk: in IPython each cell waits for the id of what is saved before
+    it runs. Waits for the first id `timeout` seconds at most; None where there is none yet. Safe to repeat.
     """
     import mlflow  # noqa: F401: here, and not in the thread, so that a missing MLflow is told
 
-    follower = _Follower.start()
+    deadline = time.monotonic() + timeout
+    follower = Follower.start(worktree())
+    _before_each_cell()
     try:
         wanted = current(timeout).model_id
     except Unavailable as error:
         logger.warning("%s", error)
         return None
-    return wanted if follower.reaches(wanted, timeout) else None
+    return wanted if follower.reaches(wanted, deadline - time.monotonic()) else None
 
 
-class _Follower:
-    """The one thread of a process that sets MLflow's active model.
-
-    MLflow (3.17.2) keeps an id for each thread. A thread without one takes that of the others if they agree, so there must be one
-    thread that ever sets it, alive as long as the process, and no id in the environment, which each thread would copy and keep.
-    """
-
-    _lock = threading.Lock()
-    _one: Optional["_Follower"] = None
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._id: Optional[str] = None
-        self._pid = os.getpid()
-        self._over = False
-        self._connection: Optional[socket.socket] = None
-        self._thread = threading.Thread(target=self._run, name="tracemark", daemon=True)
-
-    @classmethod
-    def start(cls) -> "_Follower":
-        with cls._lock:
-            if cls._one is None or cls._one._pid != os.getpid():
-                cls._one = cls()
-                cls._one._thread.start()
-            return cls._one
-
-    @classmethod
-    def end(cls) -> None:
-        with cls._lock:
-            follower, cls._one = cls._one, None
-        if follower is None or follower._pid != os.getpid():
-            return
-        with follower._changed:
-            follower._over = True
-            follower._changed.notify_all()
-            if follower._connection is not None:
-                _shut(follower._connection)
-        follower._thread.join()
-
-    def reaches(self, wanted: str, timeout: float) -> bool:
-        with self._changed:
-            return self._changed.wait_for(lambda: self._id == wanted, timeout)
-
-    def _run(self) -> None:
-        self._set(None)
-        rest = REST_S[0]
-        while not self._over:
-            try:
-                for said in self._states():
-                    self._set(said.get("model_id") if said.get("state") == "active" else None)
-                    rest = REST_S[0]
-            except (OSError, ValueError, http.client.HTTPException) as error:
-                logger.debug("the daemon is lost: %s", error)
-            # What was true of the code while the daemon watched may not be true any more.
-            self._set(None)
-            with self._changed:
-                self._changed.wait_for(lambda: self._over, rest)
-            rest = min(rest * 2, REST_S[1])
-
-    def _states(self) -> Iterator[Dict[str, Any]]:
-        connection = http.client.HTTPConnection("localhost")
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as plain:
-            plain.connect(_path())
-            with self._changed:
-                self._connection = plain
-                if self._over:
-                    return
-            connection.sock = plain
-            connection.request("GET", "/v1/events?worktree=" + quote(os.fsencode(_worktree()), safe=""))
-            answer = connection.getresponse()
-            if answer.status != 200:
-                raise ValueError(f"status {answer.status}")
-            while line := answer.readline():
-                yield json.loads(line)
-
-    def _set(self, model_id: Optional[str]) -> None:
-        import mlflow
-
-        if model_id is None or model_id != self._id:
-            # Whatever any thread had goes, and the variables with it.
-            mlflow.clear_active_model()
-        if model_id is not None and model_id != self._id:
-            try:
-                mlflow.set_active_model(model_id=model_id)
-            except Exception as error:  # noqa: BLE001: the store may fail in any way; then there is no active model
-                logger.warning("no active model: %s", error)
-                model_id = None
-        with self._changed:
-            self._id = model_id
-            self._changed.notify_all()
+def _before_each_cell() -> None:
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if shell is not None:
+        shell.events.register("pre_run_cell", _catch_up)
 
 
-def _shut(connection: socket.socket) -> None:
+def _catch_up(*_: object) -> None:
+    """Has the follower come to the code on disk now; what it had before is not believed where it does not."""
+    follower = Follower.running()
+    if follower is None:
+        return
+    deadline = time.monotonic() + CELL_PATIENCE_S
     try:
-        connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass
+        arrived = follower.reaches(current(CELL_PATIENCE_S).model_id, deadline - time.monotonic())
+    except Unavailable:
+        arrived = False
+    if not arrived:
+        follower.unlink()
 
 
-def _worktree() -> str:
+def worktree() -> str:
+    """Returns whose code it is about: what `exec` said, else the current directory."""
     return os.environ.get("TRACEMARK_WORKTREE") or os.getcwd()
-
-
-def _path() -> str:
-    """Returns the daemon's socket: what `exec` set, else what the daemon wrote down."""
-    given = os.environ.get("TRACEMARK_SOCKET")
-    if given:
-        return given
-    state = os.environ.get("TRACEMARK_STATE_DIR") or os.path.expanduser("~/.local/state/tracemark")
-    try:
-        with open(os.path.join(state, "daemon.json"), encoding="utf-8") as record:
-            return str(json.load(record)["socket"])
-    except (OSError, ValueError, KeyError) as error:
-        raise OSError(f"no daemon is running ({error})") from error

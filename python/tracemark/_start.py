@@ -4,26 +4,53 @@ Asks the socket which version the code on disk is and puts its id into the envir
 seconds. Nothing that goes wrong here may show: the app runs without a link then.
 """
 
+from __future__ import annotations
+
 import os
+import time
+
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from typing import Any
 
 PATIENCE_S = 2.0
-# Less than the patience, so that the daemon says why it has no id before we give up.
-WAIT_MS = 1800
+# What interpreters below one that waited in vain have: enough for a daemon that is well again.
+SHORT_PATIENCE_S = 0.02
+# The part of the patience that the daemon has to say why there is no id, before we give up.
+DAEMON_PART = 0.9
 VARIABLE = "MLFLOW_ACTIVE_MODEL_ID"
+# How many seconds an interpreter waits for its id; set by people who would rather wait.
+PATIENCE_VARIABLE = "TRACEMARK_PATIENCE"
+# Set for the interpreters below one that waited in vain.
+IN_VAIN_VARIABLE = "TRACEMARK_IN_VAIN"
 
 
 def refresh() -> None:
     """Puts the id of the code on disk into the environment; whatever was there belongs to other code and goes first."""
     os.environ[VARIABLE] = ""
+    began, patience = time.monotonic(), PATIENCE_S
     try:
-        from tracemark import _socket
-
-        said = _socket.active(os.environ["TRACEMARK_SOCKET"], os.environ["TRACEMARK_WORKTREE"], WAIT_MS, PATIENCE_S)
-        # An id is of no use in another store than the one that `exec` passed on.
-        if said.get("store") == os.environ.get("TRACEMARK_STORE"):
-            os.environ[VARIABLE] = _socket.model_id(said)
+        patience = _patience()
+        os.environ[VARIABLE] = _asked(SHORT_PATIENCE_S if IN_VAIN_VARIABLE in os.environ else patience)
     except Exception:  # noqa: BLE001: see above
         pass
+    if os.environ[VARIABLE]:
+        os.environ.pop(IN_VAIN_VARIABLE, None)
+    elif time.monotonic() - began > patience / 4:
+        os.environ[IN_VAIN_VARIABLE] = "1"
+
+
+def _patience() -> float:
+    return max(float(os.environ.get(PATIENCE_VARIABLE) or PATIENCE_S), SHORT_PATIENCE_S)
+
+
+def _asked(patience: float) -> str:
+    from tracemark import _socket
+
+    said = _socket.active(os.environ["TRACEMARK_WORKTREE"], int(patience * DAEMON_PART * 1000), patience)
+    # An id is of no use in another store than the one that `exec` passed on.
+    return _socket.model_id(said) if said.get("store") == os.environ.get("TRACEMARK_STORE") else ""
 
 
 def _follow_gunicorn() -> None:
@@ -31,18 +58,18 @@ def _follow_gunicorn() -> None:
     import sys
 
     base = sys.modules.get("gunicorn.workers.base")
-    worker = getattr(base, "Worker", None)
-    load = getattr(worker, "load_wsgi", None)
+    worker: Any = getattr(base, "Worker", None)
+    load: Any = getattr(worker, "load_wsgi", None)
     if load is None or getattr(load, "tracemark", False):
         return
 
-    def load_wsgi(self, *arguments, **named):
+    def load_wsgi(self: Any, *arguments: Any, **named: Any) -> Any:
         # With `preload_app` the code is that of the master, and so is the id.
         if getattr(self.app, "callable", None) is None:
             refresh()
         return load(self, *arguments, **named)
 
-    load_wsgi.tracemark = True
+    load_wsgi.tracemark = True  # type: ignore[attr-defined]
     worker.load_wsgi = load_wsgi
 
 

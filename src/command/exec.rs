@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use super::active::resolve_once;
 use super::app_variables::{check_workspace, connection, variables};
-use super::{Context, ask, here, mlflow_setup, pending_failure, reloader, warn};
+use super::{Context, ask_saying_whom, here, mlflow_setup, pending_failure, reloader, warn};
 use crate::cli::ExecArgs;
-use crate::client::Question;
+use crate::client::{Client, Question};
 use crate::error::{Failure, FailureKind};
 use crate::mlflow::{Connection, StoreUri};
 use crate::protocol::Active;
@@ -18,6 +18,8 @@ use crate::repository::Worktree;
 
 /// What `tracemark._start` of the Python wheel reads.
 const SOCKET_VARIABLES: [&str; 3] = ["TRACEMARK_SOCKET", "TRACEMARK_WORKTREE", "TRACEMARK_STORE"];
+/// What it sets for the interpreters below one that waited in vain.
+const IN_VAIN_VARIABLE: &str = "TRACEMARK_IN_VAIN";
 
 pub(super) fn run(context: &Context, arguments: &ExecArgs) -> Result<(), Failure> {
     let (program, rest) = arguments.command.split_first().ok_or_else(|| {
@@ -27,10 +29,10 @@ pub(super) fn run(context: &Context, arguments: &ExecArgs) -> Result<(), Failure
     command.args(rest);
     command.env("MLFLOW_ACTIVE_MODEL_ID", "");
     // An `exec` around this one may have set them for another worktree.
-    for name in SOCKET_VARIABLES {
+    for name in SOCKET_VARIABLES.into_iter().chain([IN_VAIN_VARIABLE]) {
         command.env_remove(name);
     }
-    let found = find(context, arguments, program).and_then(|active| {
+    let found = find(context, arguments, program).and_then(|(active, daemon)| {
         let connection = connection(context, &here()?);
         check_store(&active, &std::env::current_dir().unwrap_or_default())?;
         // Without a daemon this shell's workspace was asked, where it names a store.
@@ -38,8 +40,10 @@ pub(super) fn run(context: &Context, arguments: &ExecArgs) -> Result<(), Failure
             check_workspace(&connection, &active.store)?;
         }
         set_store(&mut command, &active, &connection);
+        if let Some(daemon) = &daemon {
+            set_socket(&mut command, daemon, &active);
+        }
         if !arguments.once {
-            set_socket(&mut command, context, &active);
             reloader::warn_without_wheel(&active, &arguments.command);
         }
         checked(active)
@@ -63,18 +67,23 @@ pub(super) fn run(context: &Context, arguments: &ExecArgs) -> Result<(), Failure
     Err(not_started(program, &command.exec()))
 }
 
-fn find(context: &Context, arguments: &ExecArgs, program: &OsString) -> Result<Active, Failure> {
+/// Returns the version of the code on disk, and the daemon that said so, if one did.
+fn find(
+    context: &Context,
+    arguments: &ExecArgs,
+    program: &OsString,
+) -> Result<(Active, Option<Client>), Failure> {
     let wait = Duration::from_secs(arguments.timeout);
     if arguments.once {
-        return resolve_once(context, wait);
+        return Ok((resolve_once(context, wait)?, None));
     }
     let (worktree, record) = context.tracked()?;
     let question = Question::within(wait);
-    let active = ask(context, &worktree, &record, question)?;
-    if waits_for_database(&active) && has_database_made(&active, &worktree, arguments, program) {
-        return ask(context, &worktree, &record, question);
+    let found = ask_saying_whom(context, &worktree, &record, question)?;
+    if waits_for_database(&found.0) && has_database_made(&found.0, &worktree, arguments, program) {
+        return ask_saying_whom(context, &worktree, &record, question);
     }
-    Ok(active)
+    Ok(found)
 }
 
 fn waits_for_database(active: &Active) -> bool {
@@ -128,11 +137,10 @@ fn set_id(command: &mut Command, active: &Active) {
 }
 
 /// Tells interpreters below the command whom to ask about which worktree, and for which store an answer counts; also
-/// while the id is pending, as the next interpreter may find it.
-fn set_socket(command: &mut Command, context: &Context, active: &Active) {
-    let client = context.client();
+/// while the id is pending, as the next interpreter may find it. Where no daemon answered the id stays as it is.
+fn set_socket(command: &mut Command, daemon: &Client, active: &Active) {
     let values = [
-        client.socket().as_os_str(),
+        daemon.socket().as_os_str(),
         active.worktree.as_ref(),
         active.store.as_ref(),
     ];

@@ -206,16 +206,27 @@ fn ask(
     record: &Record,
     question: Question,
 ) -> Result<Active, Failure> {
+    ask_saying_whom(context, worktree, record, question).map(|(active, _)| active)
+}
+
+/// As [`ask`], with the daemon that answered, if one did.
+fn ask_saying_whom(
+    context: &Context,
+    worktree: &Worktree,
+    record: &Record,
+    question: Question,
+) -> Result<(Active, Option<Client>), Failure> {
     let why = match daemon::ensure(context, store_of(context, worktree, record).as_deref()) {
         Ok(client) => match client.active(&worktree.root, question) {
-            Ok(active) => return about(active, &worktree.root),
+            Ok(active) => return Ok((about(active, &worktree.root)?, Some(client))),
             Err(error) if error.is_over() || error.is_silence() => chain(&error),
             Err(error) => return Err(client_failure(&error)),
         },
         Err(failure) => failure.message,
     };
     tracing::warn!(why, "no daemon can be had; answering in this process");
-    once::resolve(context, worktree, &record.settings, question.wait)
+    let active = once::resolve(context, worktree, &record.settings, question.wait)?;
+    Ok((active, None))
 }
 
 /// The tracking URI of the settings, as far as they can be read.

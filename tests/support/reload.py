@@ -153,7 +153,8 @@ def main(tracemark, kind, saves):
     port = free_port()
     words = [word.replace("PYTHON", sys.executable).replace("PORT", str(port)) for word in COMMANDS[kind]]
     # uvicorn ends itself by the signal it got, and what MLflow had queued is lost then: here an answer waits for its trace.
-    written = {**os.environ, "MLFLOW_ENABLE_ASYNC_TRACE_LOGGING": "false"}
+    # However busy the machine is, an interpreter waits for its id.
+    written = {**os.environ, "MLFLOW_ENABLE_ASYNC_TRACE_LOGGING": "false", "TRACEMARK_PATIENCE": "60"}
     command = [tracemark, "exec", "--require", "--", sys.executable, *words]
     server = subprocess.Popen(command, start_new_session=True, stdout=sys.stderr, env=written)
     ended = threading.Event()
