@@ -25,7 +25,7 @@ pub(super) fn warn_without_wheel(active: &Active, command: &[OsString]) {
         &format!(
             "{word} reloads code in new interpreters, which keep the id of the first one here"
         ),
-        "pip install tracemark in the app's virtual environment: then each asks for its own",
+        "pip install CLONE-OF-TRACEMARK in the app's virtual environment: then each asks for its own",
     );
 }
 

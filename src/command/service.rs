@@ -23,6 +23,12 @@ const UNITS: [(&str, &str); 2] = [
 ];
 /// What every unit of ours says, also one that was copied by hand.
 const MARK: &str = "which links MLflow traces to the code that made them";
+/// Where packages and administrators put user units (systemd.unit(5)); theirs to remove.
+const PACKAGED: [&str; 3] = [
+    "/etc/systemd/user",
+    "/usr/local/lib/systemd/user",
+    "/usr/lib/systemd/user",
+];
 /// How long systemd may take to start or stop the daemon.
 const JOB_LIMIT: Duration = Duration::from_secs(30);
 const RESET: &str = "systemctl --user reset-failed tracemark.socket tracemark.service; systemctl --user start tracemark.socket tracemark.service";
@@ -129,34 +135,43 @@ fn uninstall(context: &Context) -> Result<(), Failure> {
         let message = "no units of tracemark are installed";
         return Err(Failure::new(FailureKind::Negative, message).hint("tracemark service install"));
     }
-    answer("systemd no longer runs tracemark; the first command that needs the daemon starts it\n")
+    answer(match installed(&context.paths) {
+        None => {
+            "systemd no longer runs tracemark; the first command that needs the daemon starts it\n"
+        }
+        Some(_) => {
+            "systemd starts tracemark no longer at login, but when a command needs it; the units of the package stay\n"
+        }
+    })
 }
 
-/// Stops and removes the units, and returns whether there were any of the user's own instance.
+/// Stops and removes the units, and returns whether there were any of the user's own instance. Those of a package are
+/// stopped and disabled.
 pub(super) fn remove_units(context: &Context) -> Result<bool, Failure> {
-    let Some(dir) = installed(&context.paths).filter(|_| !context.paths.is_separate) else {
+    let paths = &context.paths;
+    if paths.is_separate || installed(paths).is_none() {
         return Ok(false);
-    };
-    for (unit, _) in UNITS {
-        check_ours(&dir.join(unit))?;
     }
-    let manager = user_manager_answers(&context.paths);
+    let files = || unit_dirs(paths).flat_map(|dir| UNITS.map(|(unit, _)| dir.join(unit)));
+    for file in files() {
+        check_ours(&file)?;
+    }
+    let manager = user_manager_answers(paths);
     if manager {
-        systemctl(
-            &context.paths,
-            &["disable", "--now", SOCKET, SERVICE],
-            JOB_LIMIT,
-        )?;
+        systemctl(paths, &["disable", "--now", SOCKET, SERVICE], JOB_LIMIT)?;
     }
-    for (unit, wants) in UNITS {
-        fs_util::remove_if_exists(&dir.join(unit))?;
-        remove_link(&dir.join(wants).join(unit))?;
+    for file in files() {
+        fs_util::remove_if_exists(&file)?;
+    }
+    let wanted = |dir: PathBuf| UNITS.map(|(unit, wants)| dir.join(wants).join(unit));
+    for link in unit_dirs(paths).flat_map(wanted) {
+        remove_link(&link)?;
     }
     if manager {
-        systemctl(&context.paths, &["daemon-reload"], JOB_LIMIT)?;
+        systemctl(paths, &["daemon-reload"], JOB_LIMIT)?;
         // What failed before is forgotten; units that never failed make this fail.
         drop(systemctl(
-            &context.paths,
+            paths,
             &["reset-failed", SOCKET, SERVICE],
             JOB_LIMIT,
         ));
@@ -358,9 +373,12 @@ pub(super) fn is_installed(paths: &Paths) -> bool {
 
 /// The directory with our unit, among those where user units are looked for (systemd.unit(5)).
 fn installed(paths: &Paths) -> Option<PathBuf> {
-    unit_dirs(paths).find(|dir| dir.join(SERVICE).exists())
+    let packaged = PACKAGED.into_iter().map(PathBuf::from);
+    let mut dirs = unit_dirs(paths).chain(packaged);
+    dirs.find(|dir| dir.join(SERVICE).exists())
 }
 
+/// The directories for units of the user's own.
 fn unit_dirs(paths: &Paths) -> impl Iterator<Item = PathBuf> {
     let of_config = paths.config.parent().map(Path::to_owned);
     of_config

@@ -80,6 +80,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_unit_of_the_package_is_the_template_for_usr_bin() {
+        let packaged = include_str!("../../packaging/debian/tracemark.service");
+        assert_eq!(
+            service(Path::new("/usr/bin/tracemark"), "").unwrap(),
+            packaged
+        );
+    }
+
+    #[test]
     fn the_program_is_read_back_from_the_unit_whatever_its_path() {
         for path in [
             "/usr/bin/tracemark",

@@ -214,7 +214,7 @@ fn exec_warns_of_a_reloader_only_where_the_wheel_is_missing() {
     };
     let said = run();
     assert!(
-        said.stderr.contains("--reload") && said.stderr.contains("pip install tracemark"),
+        said.stderr.contains("--reload") && said.stderr.contains("pip install CLONE"),
         "{said:?}"
     );
     std::fs::write(packages.join("tracemark.pth"), "").unwrap();
