@@ -14,6 +14,7 @@ mod config;
 mod databricks;
 mod doctor;
 mod env_places;
+mod documents;
 mod errors;
 mod exactly_once;
 mod explain;
