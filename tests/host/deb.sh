@@ -4,7 +4,7 @@
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 # A file system of memory over each directory that dpkg writes to.
-over=$(mktemp -d)
+over=$(dirname "$1")/over; mkdir "$over"
 mount --make-rprivate /
 mount -t tmpfs tmpfs "$over"
 for dir in usr var; do
