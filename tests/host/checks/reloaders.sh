@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # An app that is saved 50 times under traffic is never linked to other code than runs, nor unlinked, by whatever starts it anew.
-# Takes a quarter of an hour; SAVES=3 makes it short, KINDS="uvicorn flask" chooses.
+# Takes half an hour; SAVES=3 makes it short, KINDS="uvicorn flask" chooses.
 root=$(readlink -f "$(dirname "$0")/../../..")
 # shellcheck source=tests/host/world.sh
 source "$root/tests/host/world.sh"
