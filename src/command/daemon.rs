@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -43,6 +44,9 @@ const FAILED: &str = "failed ";
 pub(super) fn run(context: &Context, arguments: &DaemonArgs) -> Result<(), Failure> {
     if arguments.empty_env_files {
         return Ok(crate::daemon::empty_env_files(&context.paths)?);
+    }
+    if !arguments.detached && has_secrets_for_nobody() {
+        return Err(start_without_secrets());
     }
     Written::begin(&context.paths)?;
     if arguments.detached {
@@ -272,6 +276,35 @@ fn outcome(context: &Context, line: &str) -> Result<(), Failure> {
         .ok_or_else(|| did_not_start(context))?;
     let message = format!("the daemon did not start: {reason}");
     Err(Failure::new(FailureKind::NoDaemon, &message).hint(hint))
+}
+
+/// A password or token in the environment that names no server would go to every one.
+fn has_secrets_for_nobody() -> bool {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let mut of_mlflow = SECRET_VARIABLES
+        .iter()
+        .filter(|name| name.starts_with("MLFLOW_"));
+    !is_set("MLFLOW_TRACKING_URI") && of_mlflow.any(|name| is_set(name))
+}
+
+/// Goes on as the same process without them; returns only where that cannot be done.
+fn start_without_secrets() -> Failure {
+    say(
+        "tracemark: passwords and tokens of this environment are not used, as no MLFLOW_TRACKING_URI says for which server they are",
+    );
+    let program = match super::this_program() {
+        Ok(program) => program,
+        Err(failure) => return failure,
+    };
+    let mut command = Command::new(program);
+    command.args(std::env::args_os().skip(1));
+    limit_credentials(&mut command, None);
+    let error = command.exec();
+    Failure::new(
+        FailureKind::NoDaemon,
+        &format!("the daemon does not start without them: {error}"),
+    )
+    .hint("export MLFLOW_TRACKING_URI=URI, for the server that they are for")
 }
 
 /// A daemon serves every repository of this user: what it inherits of passwords and tokens must be for one server.

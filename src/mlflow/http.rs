@@ -176,14 +176,14 @@ impl Http {
     }
 
     /// Sends and returns a 2xx answer. Refused credentials are looked up again, and where they are others
-    /// now the request is sent once more: a server that refuses (401) has done nothing.
+    /// now the request is sent once more: a server that refuses them has done nothing.
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Answer, StoreError> {
         let again = request.try_clone();
         let header = self.header(None).await?;
         self.sent.fetch_add(1, Ordering::Relaxed);
         let answer = exchange(&self.base, request, header.as_ref()).await;
         self.note_clock(&answer);
-        if !matches!(answer, Err(StoreError::Refused { status: 401, .. })) {
+        if !is_about_credentials(&answer) {
             return answer;
         }
         let renewed = self.header(header.as_ref()).await?;
@@ -409,6 +409,7 @@ fn known_refusal(code: &str, message: &str) -> String {
         .to_owned()
 }
 
+const INVALID_TOKEN: &str = "INVALID_ACCESS_TOKEN";
 /// How refusals begin, or their `error_code`: MLflow 3.17.2 (`mlflow/server/auth/__init__.py`,
 /// `mlflow/server/security_utils.py`), Databricks' REST API.
 const REFUSALS: [&str; 10] = [
@@ -420,9 +421,21 @@ const REFUSALS: [&str; 10] = [
     "PERMISSION_DENIED",
     "UNAUTHENTICATED",
     "UNAUTHORIZED",
-    "INVALID_ACCESS_TOKEN",
+    INVALID_TOKEN,
     "CUSTOMER_UNAUTHORIZED",
 ];
+
+/// Databricks answers 403 with a code of its own for a token that ended or was revoked.
+fn is_about_credentials(answer: &Result<Answer, StoreError>) -> bool {
+    match answer {
+        Err(StoreError::Refused { status: 401, .. }) => true,
+        Err(StoreError::Refused {
+            status: 403,
+            message,
+        }) => message.starts_with(INVALID_TOKEN),
+        _ => false,
+    }
+}
 
 /// Returns what an answer outside 2xx means: by status first, as some answers of MLflow 3.17.2 are no JSON
 /// (404 and 405 of unknown routes are HTML, 401 and 403 plain text), by `error_code` second.

@@ -671,7 +671,8 @@ struct Race {
     /// When the rows were last looked at, by the server's clock.
     seen_ms: Option<i64>,
     looks_left: u32,
-    began: Instant,
+    /// The row of another maker that may still lose, and when it was first seen to be the earliest.
+    undecided: Option<(ModelId, Instant)>,
     /// The longest that a step has taken.
     slowest: Duration,
 }
@@ -686,7 +687,7 @@ impl Race {
             left_behind: BTreeSet::new(),
             seen_ms: None,
             looks_left: if look_twice { 2 } else { 1 },
-            began: now,
+            undecided: None,
             slowest: Duration::ZERO,
         }
     }
@@ -708,11 +709,24 @@ impl Race {
     fn pause_before(&mut self, winner: &Row) -> Option<Duration> {
         let is_own = self.own.is_some() || self.left_behind.contains(&winner.id);
         let may_vanish = !is_own && !winner.is_decided() && !winner.is_abandoned(self.seen_ms);
-        if may_vanish && self.began.elapsed() < UNDECIDED_PATIENCE {
+        if may_vanish && self.undecided_for(&winner.id) < UNDECIDED_PATIENCE {
             return Some(UNDECIDED_PAUSE);
         }
         self.looks_left = self.looks_left.saturating_sub(1);
         (self.looks_left > 0).then(|| (self.slowest * 2).clamp(SECOND_LOOK, SECOND_LOOK_MAX))
+    }
+}
+
+impl Race {
+    /// How long a row has been seen to be the earliest; each one is given its own time.
+    fn undecided_for(&mut self, id: &ModelId) -> Duration {
+        match &self.undecided {
+            Some((known, since)) if known == id => since.elapsed(),
+            _ => {
+                self.undecided = Some((id.clone(), Instant::now()));
+                Duration::ZERO
+            }
+        }
     }
 }
 

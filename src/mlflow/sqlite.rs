@@ -18,8 +18,8 @@ use rusqlite::{
 
 use super::mlmodel::{self, Place};
 use super::{
-    Claim, Experiment, ExperimentChoice, Found, ModelFile, Row, Standing, StoreError, Wanted,
-    error::clean,
+    Claim, Experiment, ExperimentChoice, Found, ModelFile, Row, Standing, StoreError,
+    TAG_DUPLICATE_OF, Wanted, error::clean,
 };
 use crate::ids::{ExperimentId, ModelId};
 
@@ -207,11 +207,27 @@ impl Sqlite {
             .await?;
         }
         let found = found(&row, false);
-        Ok(if row.id == *id {
-            Standing::Stands(found)
-        } else {
-            Standing::Later(found)
+        if row.id == *id {
+            return Ok(Standing::Stands(found));
+        }
+        self.tag_duplicate(experiment, id, &row.id).await?;
+        Ok(Standing::Later(found))
+    }
+
+    /// Nobody can know that no other machine has handed the later row out: it says what it is, and stays.
+    async fn tag_duplicate(
+        &self,
+        experiment: &Experiment,
+        later: &ModelId,
+        earlier: &ModelId,
+    ) -> Result<(), StoreError> {
+        let tags = BTreeMap::from([(TAG_DUPLICATE_OF.to_owned(), earlier.to_string())]);
+        let (experiment, later) = (experiment.id.clone(), later.clone());
+        self.transact(move |transaction, _| {
+            let id = number(&experiment)?;
+            Ok(insert_tags(transaction, id, &later, &tags)?)
         })
+        .await
     }
 
     pub(super) async fn exists(&self, id: &ModelId) -> Result<bool, StoreError> {
