@@ -479,6 +479,7 @@ impl Session {
             Kept::not(version, error.to_string())
         });
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept.clone());
+        tracing::debug!(name = version.name, restorable = kept.restorable.as_str(), why = ?kept.why, is_new = kept.is_new, "kept");
         if kept.is_new {
             let mut new = self.newly_kept();
             new.push_back(version.clone());
@@ -593,6 +594,7 @@ impl Session {
             };
             match told {
                 Ok(()) => {
+                    tracing::debug!(%model_id, restorable = restorable.as_str(), "told");
                     self.untold().remove(&model_id);
                 }
                 Err(error) => {
@@ -1152,6 +1154,13 @@ impl Session {
             return;
         };
         let is_new = self.is_newly_kept(&resolved.version);
+        tracing::debug!(
+            name = resolved.version.name,
+            restorable = kept.restorable.as_str(),
+            is_new,
+            created = resolved.found.created,
+            "to be told"
+        );
         let is_said = if resolved.found.created {
             kept.restorable == resolved.said
         } else {
