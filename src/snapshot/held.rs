@@ -282,8 +282,11 @@ impl Held {
                 Err(_) if have_moved(root, files) => return Err(changed_among(files)),
                 Err(error) => return Err(error),
             };
-            let _objects = Arc::clone(&objects);
-            made.push(Arc::new(Converted { git, ids, _objects }));
+            made.push(Arc::new(Converted {
+                git,
+                ids,
+                _objects: Arc::clone(&objects),
+            }));
         }
         self.converted.append(&mut made);
         Ok(())
