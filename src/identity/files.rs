@@ -70,6 +70,32 @@ impl Files {
         copy.symlink_metadata().is_ok().then_some(copy)
     }
 
+    /// Returns the files of what was read of the worktree at `root`, which whoever calls has still to verify.
+    pub(super) fn of(git: &Git, root: &Path, captured: &CapturedTree) -> Result<Self, TreeError> {
+        let (mut map, format) = captured.map()?;
+        for (path, entry) in as_on_disk(root, captured, &map, format)? {
+            map.insert(&path, entry);
+        }
+        let mut nested = Vec::new();
+        for path in captured.nested()? {
+            let dir = root.join(OsStr::from_bytes(&path));
+            let git = git.in_other_repository(&dir);
+            if !is_own_root(&git, &dir) {
+                continue;
+            }
+            let top = dir.canonicalize().map_err(TreeError::Scratch)?;
+            let (_, files) = read(&git, &top, None)?;
+            let head = head(&git).map(|(commit, _)| commit.to_string());
+            nested.push(Nested {
+                path,
+                root: top,
+                head,
+                files,
+            });
+        }
+        Ok(Self::of_objects(map, format, nested))
+    }
+
     /// Reads the worktree at `root` from scratch, and all repositories in it. Temporary files go to `scratch`.
     ///
     /// # Errors
@@ -85,33 +111,11 @@ fn read(git: &Git, root: &Path, scratch: Option<&Path>) -> Result<(ContentId, Fi
         return Err(TreeError::NoWorkTree);
     }
     let content = captured.content()?;
-    let (mut map, format) = captured.map()?;
-    let raw = as_on_disk(root, &captured, &map, format)?;
-    for (path, entry) in &raw {
-        map.insert(path, *entry);
-    }
-    let mut nested = Vec::new();
-    for path in captured.nested()? {
-        let dir = root.join(OsStr::from_bytes(&path));
-        let git = git.in_other_repository(&dir);
-        if !is_own_root(&git, &dir) {
-            continue;
-        }
-        let top = dir.canonicalize().map_err(TreeError::Scratch)?;
-        let (_, files) = read(&git, &top, None)?;
-        let head = head(&git).map(|(commit, _)| commit.to_string());
-        nested.push(Nested {
-            path,
-            root: top,
-            head,
-            files,
-        });
-    }
+    let files = Files::of(git, root, &captured)?;
     captured.verify()?;
     if captured.has_nested() && captured.content()? != content {
         return Err(TreeError::Torn);
     }
-    let files = Files::of_objects(map, format, nested);
     Ok((content, files))
 }
 

@@ -47,6 +47,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::git::{Git, GitError};
 use crate::ids::{ContentId, ObjectId};
+use files::Files;
 use git_config::GitConfig;
 use git_hash::{GitHash, GitHashError};
 use stamp::Stamp;
@@ -127,6 +128,16 @@ pub enum ReadError {
 /// [`ReadError::Torn`] when files, index or HEAD moved meanwhile, [`ReadError::Gone`] without a worktree,
 /// [`ReadError::Tree`] when git refuses the state.
 pub fn read(root: &Path, index: &Path, scratch: Option<&Path>) -> Result<Reading, ReadError> {
+    read_with(root, index, scratch, |_| false).map(|(reading, _)| reading)
+}
+
+/// Reads everything, and the files too where their content is `wanted`; none where they cannot be told apart from it.
+fn read_with(
+    root: &Path,
+    index: &Path,
+    scratch: Option<&Path>,
+    wanted: impl FnOnce(&ContentId) -> bool,
+) -> Result<(Reading, Option<Files>), ReadError> {
     let git = Git::at(root);
     let index_before = Stamp::of(index);
     let captured = CapturedTree::read(&git, scratch).map_err(|error| classify(root, error))?;
@@ -136,6 +147,16 @@ pub fn read(root: &Path, index: &Path, scratch: Option<&Path>) -> Result<Reading
     let content = captured.content().map_err(|error| classify(root, error))?;
     let git_hash = steady_git_hash(&git, root, scratch);
     let head = head(&git);
+    let files = wanted(&content).then(|| Files::of(&git, root, &captured));
+    let files = match files {
+        Some(Err(TreeError::Torn)) => return Err(ReadError::Torn),
+        Some(Err(error)) => {
+            tracing::debug!(%error, "the files of a reading cannot be told");
+            None
+        }
+        Some(Ok(files)) => Some(files),
+        None => None,
+    };
     captured.verify().map_err(|error| classify(root, error))?;
     let same_inside = !captured.has_nested() || captured.content().is_ok_and(|now| now == content);
     if !same_inside || Stamp::of(index) != index_before {
@@ -161,12 +182,13 @@ pub fn read(root: &Path, index: &Path, scratch: Option<&Path>) -> Result<Reading
     let same_tree = head
         .as_ref()
         .is_some_and(|(_, tree)| tree.as_str() == content.as_str());
-    Ok(Reading {
+    let reading = Reading {
         head: head.map(|(head, _)| head),
         git_hash,
         content,
         dirty: !(clean && same_tree),
-    })
+    };
+    Ok((reading, files))
 }
 
 /// Reads the content alone, and runs nothing that the repository's configuration names; `reason` stands for the git-hash.

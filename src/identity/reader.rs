@@ -1,8 +1,8 @@
 //! Readings of one worktree, one after another: what was read before is kept, and only what was touched is read again.
 //!
 //! A full pass looks at every file and reads those whose stamp moved; a narrow pass looks at the files that were touched and
-//! at those that are not committed. Both answer what [`read`] answers from scratch; where a worktree is not plain enough
-//! to be sure of that (submodules, conflicts, hidden files, programs in the place of git's diff), [`read`] is what is done.
+//! at those that are not committed. Both answer what [`super::read`] answers from scratch; where a worktree is not plain enough
+//! to be sure of that (submodules, conflicts, hidden files, programs in the place of git's diff), [`super::read`] is what is done.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -16,8 +16,9 @@ use super::kept::{Cache, Kept};
 use super::pass::Pass;
 use super::stamp::Moment;
 use super::tree::TreeError;
-use super::{ReadError, Reading, read, read_safely};
+use super::{ReadError, Reading, read_safely, read_with};
 use crate::git::{Git, GitError};
+use crate::ids::ContentId;
 use crate::touched::Touched;
 
 /// How often a worktree was read, and how.
@@ -40,6 +41,8 @@ pub struct WorktreeReader {
     /// What the last pass left, `None` before the first and after one that failed.
     kept: Option<Kept>,
     cache: Cache,
+    /// The files of the last reading that was made from scratch, and their content.
+    from_scratch: Option<(ContentId, Files)>,
     /// What the last pass read of files that did not hold still, until it is asked for.
     copies: Option<Arc<Copies>>,
     passes: Passes,
@@ -73,6 +76,7 @@ impl WorktreeReader {
             git: Git::at(root),
             kept: None,
             cache: Cache::default(),
+            from_scratch: None,
             copies: None,
             passes: Passes::default(),
             doubt: None,
@@ -104,18 +108,20 @@ impl WorktreeReader {
         self.kept.is_none() || self.cache.hashes.lie_as_opened()
     }
 
-    /// Returns every file of the last reading; `None` where it was read from scratch, see [`Files::read`].
+    /// Returns every file of the last reading; `None` where they are to be read by [`Files::read`].
     pub fn files(&mut self) -> Option<Files> {
         let copies = self.copies.take();
-        let kept = self.kept.as_ref()?;
+        let Some(kept) = &self.kept else {
+            return self.from_scratch.as_ref().map(|(_, files)| files.clone());
+        };
         let map = self.cache.files.clone();
         Some(Files::plain(map, kept.head.format, copies))
     }
 
-    /// Reads what `touched` names again, or all of it where that is not sure to be enough. Returns what [`read`] would.
+    /// Reads what `touched` names again, or all of it where that is not sure to be enough. Returns what [`super::read`] would.
     ///
     /// # Errors
-    /// As [`read`].
+    /// As [`super::read`].
     pub fn read(&mut self, touched: &Touched) -> Result<Reading, ReadError> {
         self.copies = None;
         let narrow = self.narrow(touched);
@@ -124,6 +130,7 @@ impl WorktreeReader {
             self.is_doubted = doubt.is_some();
             if let Some(reason) = doubt {
                 self.kept = None;
+                self.from_scratch = None;
                 return self.read_safely(&reason);
             }
         }
@@ -172,13 +179,21 @@ impl WorktreeReader {
         }))
     }
 
-    fn read_from_scratch(&self) -> Result<Reading, ReadError> {
+    /// Files of the same content are not told apart once more.
+    fn read_from_scratch(&mut self) -> Result<Reading, ReadError> {
         let scratch = self.private.is_dir().then_some(self.private.as_path());
-        read(
-            &self.places.root,
-            &self.places.git_dir.join("index"),
-            scratch,
-        )
+        let index = self.places.git_dir.join("index");
+        let known = self.from_scratch.take();
+        let is_known = |content: &ContentId| known.as_ref().is_some_and(|(of, _)| of == content);
+        let read = read_with(&self.places.root, &index, scratch, |content| {
+            !is_known(content)
+        });
+        let (reading, files) = read?;
+        self.from_scratch = match files {
+            Some(files) => Some((reading.content.clone(), files)),
+            None => known.filter(|(of, _)| *of == reading.content),
+        };
+        Ok(reading)
     }
 
     fn read_safely(&mut self, reason: &str) -> Result<Reading, ReadError> {
@@ -210,12 +225,13 @@ impl WorktreeReader {
 /// Returns what a pass read of files that did not hold still.
 fn copies_of(pass: Pass<'_>) -> Option<Arc<Copies>> {
     let Pass {
-        scratch: _scratch,
-        held_in,
-        ..
+        scratch, held_in, ..
     } = pass;
     let dir = held_in?;
-    Some(Arc::new(Copies { dir, _scratch }))
+    Some(Arc::new(Copies {
+        dir,
+        _scratch: scratch,
+    }))
 }
 
 /// Why a pass of this module gave no reading.
@@ -268,6 +284,7 @@ mod tests {
     use std::fs;
     use std::sync::atomic::{AtomicBool, Ordering};
 
+    use super::super::read;
     use super::*;
 
     struct Bed {
