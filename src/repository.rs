@@ -86,6 +86,20 @@ impl Worktree {
         self.git_dir.join("tracemark")
     }
 
+    /// Where passes keep what they need for a moment: that of a linked worktree lies beside those of the main one, as
+    /// `git worktree remove` fails where somebody writes into what it empties.
+    pub fn scratch_dir(&self) -> PathBuf {
+        match self.git_dir.strip_prefix(self.common_dir.join("worktrees")) {
+            Ok(name) => self.common_dir.join("tracemark/linked").join(name),
+            Err(_) => self.private_dir(),
+        }
+    }
+
+    /// False once git is about to remove what it knows of a linked worktree, or a person has.
+    pub fn is_there(&self) -> bool {
+        self.is_main() || self.root.join(".git").exists()
+    }
+
     /// The env file that apps source.
     pub fn env_file(&self) -> PathBuf {
         self.private_dir().join("env")

@@ -169,7 +169,7 @@ impl FileIdentity {
 
 /// Returns what reads a worktree.
 pub fn reader_of(worktree: &Worktree) -> WorktreeReader {
-    WorktreeReader::new(&worktree.root, &worktree.git_dir, &worktree.private_dir())
+    WorktreeReader::new(&worktree.root, &worktree.git_dir, &worktree.scratch_dir())
 }
 
 /// How a LoggedModel that was handed out stands.
@@ -632,7 +632,7 @@ impl Session {
 
     /// Reads all files from scratch, which must be what was observed.
     fn read_files(&self, content: &ContentId) -> Result<Files, SnapshotError> {
-        let private = self.worktree.private_dir();
+        let private = self.worktree.scratch_dir();
         let scratch = private.is_dir().then_some(private.as_path());
         match Files::read(&self.worktree.root, scratch) {
             Ok((found, files)) if found == *content => Ok(files),

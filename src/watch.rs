@@ -195,7 +195,9 @@ impl Watch {
             .into_iter()
             .find_map(|dir| path.strip_prefix(dir).ok());
         path.file_name().is_some_and(|name| name == ".gitignore")
-            || outside && !inside_git.is_some_and(moves_at_every_commit)
+            || outside
+                && !inside_git
+                    .is_some_and(|inside| moves_at_every_commit(inside) || is_linked(inside))
     }
 
     fn watch_new_among(&mut self, paths: &BTreeSet<PathBuf>) -> Result<(), WatchError> {
@@ -363,6 +365,9 @@ fn cookie_dir(worktree: &Worktree) -> PathBuf {
 /// Returns the directory, empty; `None` where there is no private directory.
 fn make_cookie_dir(worktree: &Worktree) -> Option<PathBuf> {
     let dir = cookie_dir(worktree);
+    if !worktree.is_there() {
+        return None;
+    }
     let left = std::fs::read_dir(&dir).into_iter().flatten().flatten();
     for cookie in left {
         drop(std::fs::remove_file(cookie.path()));
@@ -381,6 +386,11 @@ fn make_dir(dir: &Path) -> std::io::Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }
+}
+
+/// The git directory of a linked worktree.
+fn is_linked(inside: &Path) -> bool {
+    inside.starts_with("worktrees") && inside.components().count() == 2
 }
 
 /// What changes at every commit and says nothing about ignored files.
@@ -421,6 +431,10 @@ fn dirs_of_few(worktree: &Worktree, outside: &[PathBuf]) -> Vec<(PathBuf, Recurs
         ),
         (worktree.git_dir.join("info"), RecursiveMode::NonRecursive),
     ];
+    // Which worktrees there are is seen from the main one, where there is one.
+    if worktree.is_main() || !common.ends_with(".git") {
+        dirs.push((common.join("worktrees"), RecursiveMode::NonRecursive));
+    }
     dirs.extend(
         outside
             .iter()
@@ -523,6 +537,9 @@ fn matters_to_git(inside: &Path) -> bool {
         return false;
     }
     let names = || inside.iter().filter_map(std::ffi::OsStr::to_str);
+    if inside == Path::new("worktrees") || is_linked(inside) {
+        return true;
+    }
     if inside.starts_with("modules") || inside.starts_with("worktrees") {
         let decides = [
             "HEAD",

@@ -53,6 +53,9 @@ fn one(
     tell_daemon(context, worktree, &record);
     let kept = Snapshots::place(&worktree.common_dir);
     remove_dir(&worktree.private_dir(), Some(&kept))?;
+    if worktree.scratch_dir() != worktree.private_dir() {
+        remove_dir(&worktree.scratch_dir(), None)?;
+    }
     crate::env_file::remove_copy(&worktree.root)?;
     forgive(context, std::slice::from_ref(&worktree.root));
     tell(&worktree.root)

@@ -115,7 +115,7 @@ fn in_worktrees(worktree: &Worktree, session: &Session, record: &Record) -> Stri
         String::new()
     } else {
         let dir = worktree.common_dir.join("tracemark");
-        made(&dir, "snapshots of the code")
+        made(&dir, "snapshots of the code, what was written here")
     };
     worktrees
         .iter()

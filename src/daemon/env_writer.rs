@@ -68,6 +68,15 @@ impl EnvPlace {
     /// Writes both.
     pub(super) fn write(mut self, text: &str) -> EnvOutcome {
         let before = self.dir.take();
+        if !self.worktree.is_there() {
+            // Git is removing it, and fails where something new appears.
+            let emptied = before.as_ref().map(|dir| env_file::overwrite_in(dir, text));
+            tracing::debug!(?emptied, "the worktree is gone");
+            return EnvOutcome {
+                dir: before,
+                problem: None,
+            };
+        }
         let (dir, problem) = match env_file::publish(&self.worktree.env_file(), text, 0o644) {
             Ok((_, dir)) => (Some(dir), None),
             Err(error) => {

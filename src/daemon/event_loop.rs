@@ -13,6 +13,7 @@ use sd_notify::NotifyState;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
+use super::beside;
 use super::churn::{Advice, Churn};
 use super::env_writer::{EnvOutcome, EnvPlace, EnvWriter};
 use super::eyes::{Eyes, Sight, explain};
@@ -432,6 +433,9 @@ impl EventLoop {
         {
             owe_commits(&mut self.work, id, session, observation.reading.clone());
         }
+        if beside::may_differ(&entry.worktree, &look.touched) {
+            self.look_beside(id);
+        }
         let reload = look.settings_changed;
         if let Some(sight) = look.sight {
             self.sight_changed(id, sight);
@@ -443,6 +447,28 @@ impl EventLoop {
         if reload {
             self.reload(id);
         }
+    }
+
+    /// Worktrees that git made beside one are tracked too, those that it removed are forgotten.
+    fn look_beside(&mut self, id: WorktreeId) {
+        let Some(entry) = self.entries.get(&id) else {
+            return;
+        };
+        let common_dir = entry.worktree.common_dir.clone();
+        let mut known = Vec::new();
+        for entry in self.entries.values_mut() {
+            if entry.worktree.common_dir == common_dir {
+                entry.leaving |= beside::is_gone(&entry.worktree);
+                known.push(entry.worktree.root.clone());
+            }
+        }
+        let catalog = Arc::clone(&self.catalog);
+        self.work.spawn_blocking(
+            move || match beside::new_ones(&catalog, &common_dir, &known) {
+                none if none.is_empty() => Event::Finished,
+                loaded => Event::Loaded(loaded, None),
+            },
+        );
     }
 
     fn sight_changed(&mut self, id: WorktreeId, sight: Sight) {
@@ -932,9 +958,6 @@ impl EventLoop {
 
     /// Whoever gives a worktree up hears of it once nothing writes there any more.
     fn finish_departures(&mut self) {
-        if self.departures.is_empty() {
-            return;
-        }
         let gone: Vec<_> = self
             .entries
             .iter()
@@ -943,12 +966,13 @@ impl EventLoop {
             .collect();
         for id in gone {
             if let Some(mut entry) = self.entries.remove(&id) {
+                beside::leave(&entry.worktree);
                 tracing::info!(worktree = %entry.worktree.root.display(), "no longer tracked");
                 entry.followers.say_goodbye();
             }
             self.waiters.retain(|_, (worktree, _)| *worktree != id);
         }
-        if self.entries.values().any(|entry| entry.leaving) {
+        if self.departures.is_empty() || self.entries.values().any(|entry| entry.leaving) {
             return;
         }
         for reply in self.departures.drain(..) {
@@ -1081,6 +1105,7 @@ fn open_eyes(
         let wakes = Arc::clone(&wakes);
         Watch::new(&watched, store.as_deref(), move || wakes.touch(id))
     };
+    beside::make_room(worktree);
     let doubted = worktree.clone();
     let doubt = Doubt::new(move || trust::doubt(&registry, &doubted));
     let reader = reader_of(worktree).doubting(doubt);

@@ -69,27 +69,25 @@ impl Catalog {
         });
         worktrees
             .into_iter()
-            .map(|worktree| {
-                let session = Session::open(
-                    &worktree,
-                    &record.settings,
-                    &self.paths,
-                    Arc::clone(&self.ledger),
-                )
-                .map(Arc::new);
-                Loaded {
-                    worktree,
-                    has_wrong_settings: matches!(session, Err(SessionError::Config(_))),
-                    session: session.map_err(|error| error.to_string()),
-                }
-            })
+            .map(|worktree| self.load(worktree, record))
             .collect()
+    }
+
+    /// Returns a worktree with its session under a record.
+    pub(super) fn load(&self, worktree: Worktree, record: &Record) -> Loaded {
+        let ledger = Arc::clone(&self.ledger);
+        let session = Session::open(&worktree, &record.settings, &self.paths, ledger).map(Arc::new);
+        Loaded {
+            worktree,
+            has_wrong_settings: matches!(session, Err(SessionError::Config(_))),
+            session: session.map_err(|error| error.to_string()),
+        }
     }
 }
 
 /// Removes what a killed daemon left in the middle of a pass.
 pub(super) fn sweep(worktree: &Worktree) {
-    let Ok(entries) = std::fs::read_dir(worktree.private_dir()) else {
+    let Ok(entries) = std::fs::read_dir(worktree.scratch_dir()) else {
         return;
     };
     for entry in entries.flatten() {

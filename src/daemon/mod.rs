@@ -1,5 +1,6 @@
 //! The daemon: boot order, tasks, stop order.
 
+mod beside;
 mod churn;
 mod env_writer;
 mod event_loop;

@@ -81,3 +81,65 @@ fn a_worktree_whose_reading_hangs_and_one_that_is_broken_delay_none_of_fifty() {
         tracemark(&world, at, &["active"]).ok();
     }
 }
+
+#[test]
+fn fifty_linked_worktrees_are_tracked_as_they_are_made_and_forgotten_as_they_are_removed() {
+    let world = World::with_commit();
+    // Hooks that somebody else owns tell nobody anything.
+    world.git(&["config", "core.hooksPath", "hooks-of-ones-own"]);
+    let store = sqlite_store(world.base());
+    tracemark(&world, &world.repo(), &["up", "--store", &store]).ok();
+    let name = |number: usize| format!("linked{number}");
+    for number in 0..50 {
+        let at = world.base().join(name(number));
+        let branch = name(number);
+        world.git(&["worktree", "add", "-q", "-b", &branch, at.to_str().unwrap()]);
+    }
+    let listed = || {
+        world.get("/v1/status")["worktrees"]
+            .as_array()
+            .unwrap()
+            .len()
+    };
+    for number in 0..50 {
+        let env = world
+            .repo()
+            .join(format!(".git/worktrees/{}/tracemark/env", name(number)));
+        wait_until("it has an id without being asked for one", || {
+            let text = std::fs::read_to_string(&env).ok()?;
+            text.contains("MLFLOW_ACTIVE_MODEL_ID=m-").then_some(())
+        });
+    }
+    assert_eq!(listed(), 51);
+    for number in 0..49 {
+        let at = world.base().join(name(number));
+        world.git(&["worktree", "remove", "--force", at.to_str().unwrap()]);
+    }
+    wait_until("those that are gone are forgotten", || {
+        (listed() == 2).then_some(())
+    });
+    let moved = world.base().join("moved");
+    let last = world.base().join(name(49));
+    world.git(&[
+        "worktree",
+        "move",
+        last.to_str().unwrap(),
+        moved.to_str().unwrap(),
+    ]);
+    std::fs::write(moved.join("app.py"), "print('moved')\n").unwrap();
+    tracemark(&world, &moved, &["active"]).ok();
+    wait_until("the old place is forgotten", || {
+        let status = world.get("/v1/status");
+        let paths: Vec<_> = status["worktrees"]
+            .as_array()?
+            .iter()
+            .map(|one| one["path"].clone())
+            .collect();
+        (paths.len() == 2 && paths.contains(&moved.to_str()?.into())).then_some(())
+    });
+    world.git(&["worktree", "remove", "--force", moved.to_str().unwrap()]);
+    wait_until("only the main one is left", || {
+        (listed() == 1).then_some(())
+    });
+    tracemark(&world, &world.repo(), &["active"]).ok();
+}

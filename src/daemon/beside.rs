@@ -1,0 +1,102 @@
+//! Worktrees that come and go beside one that is tracked: `git worktree add` and `remove`, whoever runs them.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::load::{Catalog, Loaded};
+use crate::repository::Worktree;
+use crate::touched::Touched;
+
+/// How long git may take to make a worktree before it is looked at as it is.
+const MAKING_MAX: Duration = Duration::from_secs(10);
+/// The pause between two looks.
+const PAUSE: Duration = Duration::from_millis(20);
+/// What git writes into the lock of a worktree that it is making (builtin/worktree.c).
+const MAKING: &str = "initializing";
+
+/// Makes the scratch directory of a linked worktree, in a repository that is there.
+pub(super) fn make_room(worktree: &Worktree) {
+    let dir = worktree.scratch_dir();
+    if worktree.private_dir() == dir {
+        return;
+    }
+    let around: Vec<&Path> = dir.ancestors().take(3).collect();
+    for dir in around.into_iter().rev() {
+        if let Err(error) = std::fs::create_dir(dir) {
+            tracing::debug!(%error, dir = %dir.display(), "is there, or passes do without");
+        }
+    }
+}
+
+/// Removes the scratch directory of a linked worktree that was given up.
+pub(super) fn leave(worktree: &Worktree) {
+    let dir = worktree.scratch_dir();
+    if worktree.private_dir() != dir
+        && let Err(error) = std::fs::remove_dir_all(&dir)
+    {
+        tracing::debug!(%error, dir = %dir.display(), "stays behind");
+    }
+}
+
+/// Whether a worktree may have come or gone beside this one.
+pub(super) fn may_differ(worktree: &Worktree, touched: &Touched) -> bool {
+    let Touched::Paths(paths) = touched else {
+        return true;
+    };
+    let mut inside = paths
+        .iter()
+        .filter_map(|path| path.strip_prefix(&worktree.common_dir).ok());
+    inside.any(|inside| inside.starts_with("worktrees") && inside.components().count() <= 2)
+}
+
+/// Whether git has given up a linked worktree, or moved it.
+pub(super) fn is_gone(worktree: &Worktree) -> bool {
+    !worktree.is_main() && root_of(&worktree.git_dir).as_ref() != Some(&worktree.root)
+}
+
+/// Returns the worktrees of a repository that are tracked and not among those `known` by their roots, once git has made
+/// them.
+pub(super) fn new_ones(catalog: &Catalog, common_dir: &Path, known: &[PathBuf]) -> Vec<Loaded> {
+    let Ok(Some(record)) = catalog.registry.find(common_dir) else {
+        return Vec::new();
+    };
+    let deadline = Instant::now() + MAKING_MAX;
+    while Instant::now() < deadline && git_dirs(common_dir).iter().any(|dir| is_made_now(dir)) {
+        std::thread::sleep(PAUSE);
+    }
+    git_dirs(common_dir)
+        .iter()
+        .filter_map(|git_dir| root_of(git_dir))
+        .filter(|root| !known.contains(root) && root.join(".git").exists())
+        .filter_map(|root| Worktree::discover(&root).ok())
+        .filter(|worktree| record.covers(worktree))
+        .map(|worktree| catalog.load(worktree, &record))
+        .collect()
+}
+
+/// One whose maker was killed is as old as its directory.
+fn is_made_now(git_dir: &Path) -> bool {
+    let modified = git_dir.metadata().and_then(|found| found.modified());
+    let age = modified.ok().and_then(|time| time.elapsed().ok());
+    if age.is_none_or(|age| age > MAKING_MAX) {
+        return false;
+    }
+    let lock = std::fs::read_to_string(git_dir.join("locked"));
+    !git_dir.join("gitdir").exists() || lock.is_ok_and(|why| why.starts_with(MAKING))
+}
+
+/// gitrepository-layout(5): `gitdir` names the `.git` file of the worktree, also relative to itself.
+fn root_of(git_dir: &Path) -> Option<PathBuf> {
+    let named = std::fs::read_to_string(git_dir.join("gitdir")).ok()?;
+    let root = git_dir
+        .join(named.trim_end_matches('\n'))
+        .parent()?
+        .to_owned();
+    Some(root.canonicalize().unwrap_or(root))
+}
+
+fn git_dirs(common_dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(common_dir.join("worktrees"));
+    let entries = entries.into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).collect()
+}
