@@ -2,12 +2,12 @@
 //! the MLflow which will use it.
 
 use std::ffi::OsStr;
-use std::io::{IsTerminal as _, Read as _, Write as _};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::say;
+use super::{consent, say};
 use crate::mlflow::StoreUri;
 
 /// Any read through the tracking store makes MLflow create and fill the database (MLflow 3.17.2).
@@ -39,7 +39,12 @@ pub(super) fn offer(uri: &StoreUri, root: &Path, command: Option<&OsStr>, yes: b
         ));
         return false;
     };
-    if !yes && !agreed(file, &python) {
+    let question = format!(
+        "There is no MLflow database at {} yet. Have it made by {}?",
+        file.display(),
+        python.display()
+    );
+    if !yes && !consent::given(&question) {
         return false;
     }
     say(&format!(
@@ -184,27 +189,4 @@ fn limited(mut command: Command, limit: Duration) -> std::io::Result<(bool, Stri
         }
         std::thread::sleep(PAUSE);
     }
-}
-
-fn agreed(file: &Path, python: &Path) -> bool {
-    if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
-        return false;
-    }
-    let question = format!(
-        "There is no MLflow database at {} yet. Have it made by {}? [Y/n] ",
-        file.display(),
-        python.display()
-    );
-    let mut stderr = std::io::stderr().lock();
-    if stderr
-        .write_all(question.as_bytes())
-        .and_then(|()| stderr.flush())
-        .is_err()
-    {
-        return false;
-    }
-    let mut reply = String::new();
-    let read = std::io::stdin().read_line(&mut reply);
-    read.is_ok_and(|length| length > 0)
-        && matches!(reply.trim().to_lowercase().as_str(), "" | "y" | "yes")
 }

@@ -9,8 +9,8 @@ use super::environment::{laid_over, layer_for, over_kept};
 use super::steps::Steps;
 use super::take_back::hook_failure;
 use super::{
-    Context, answer, ask_client, checks, client_failure, config, daemon, here, mlflow_setup, once,
-    say, up_plan, warn,
+    Context, answer, ask_client, checks, client_failure, config, daemon, fixes, here, mlflow_setup,
+    once, say, up_plan, warn,
 };
 use crate::cli::UpArgs;
 use crate::config::{ConnectionLayer, Layer, StoreLayer};
@@ -52,7 +52,20 @@ pub(super) fn run(context: &Context, arguments: &UpArgs) -> Result<(), Failure> 
     let steps = Steps::new();
     Written::begin(&context.paths)?;
     let ledger = Arc::new(Ledger::open(&context.paths.ledger())?);
-    let session = Session::open(&worktree, &record.settings, &context.paths, ledger)?;
+    fixes::first_commit(&worktree, arguments.yes);
+    let open = |record: &Record| {
+        Session::open(
+            &worktree,
+            &record.settings,
+            &context.paths,
+            Arc::clone(&ledger),
+        )
+    };
+    let mut session = open(&record)?;
+    if fixes::places_of_the_code(&session, &mut record, arguments.yes) {
+        session = open(&record)?;
+    }
+    fixes::tracked_database(&worktree, &session, arguments.yes);
     refuse_tracked_store(&worktree, session.store_file())?;
     mlflow_setup::offer(&session.uri, &worktree.root, None, arguments.yes);
     check_store(&session)?;

@@ -324,6 +324,9 @@ fn purge_cleans_a_repository_that_was_moved_far_away_also_after_one_that_did_not
     with_things_of_ones_own(&world);
     let before = snapshot(&world);
     world.tracemark(&["up"]).ok();
+    wait_until("the code is kept", || {
+        world.status()["restorable"].is_string().then_some(())
+    });
     let far = world.base().join("very/far/away/from/here");
     std::fs::create_dir_all(far.parent().unwrap()).unwrap();
     std::fs::rename(world.repo(), &far).unwrap();
@@ -514,4 +517,111 @@ fn up_tells_what_would_make_tracking_useless_and_what_to_type() {
         ".env sets MLFLOW_TRACKING_URI",
         "take MLFLOW_TRACKING_URI out",
     );
+}
+
+/// Runs a command on a terminal and gives the same answer to each question.
+const AT_TERMINAL: &str = "
+import os, pty, sys
+pid, fd = pty.fork()
+if pid == 0: os.execvp(sys.argv[2], sys.argv[2:])
+seen = b''
+while True:
+    try: said = os.read(fd, 4096)
+    except OSError: break
+    if not said: break
+    seen += said
+    sys.stdout.buffer.write(said); sys.stdout.flush()
+    if seen.endswith(b'[Y/n] '): os.write(fd, sys.argv[1].encode() + b'\\n'); seen = b''
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+";
+
+fn up_at_terminal(world: &World, reply: &str) -> Said {
+    let mut python = world.command("python3");
+    let program = env!("CARGO_BIN_EXE_tracemark");
+    python.args(["-c", AT_TERMINAL, reply, program, "up"]);
+    Said::of(&python.output().unwrap())
+}
+
+/// No commit, and code that names an experiment.
+fn useless() -> World {
+    let mut world = World::new();
+    let store = sqlite_store(world.base());
+    world.set("MLFLOW_TRACKING_URI", &store);
+    world.write(
+        "app.py",
+        "import mlflow\nmlflow.set_experiment('support')\n",
+    );
+    world
+}
+
+fn commits(world: &World) -> usize {
+    let log = world
+        .command("git")
+        .args(["log", "--format=%s"])
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&log.stdout).lines().count()
+}
+
+#[test]
+fn up_on_a_terminal_offers_to_mend_what_would_make_tracking_useless() {
+    let world = useless();
+    let refused = up_at_terminal(&world, "n").ok();
+    assert_eq!(refused.matches("[Y/n]").count(), 2, "{refused}");
+    assert_eq!(commits(&world), 0);
+    assert!(refused.contains("experiment 0"), "{refused}");
+    let agreed = up_at_terminal(&world, "").ok();
+    assert_eq!(commits(&world), 1, "{agreed}");
+    assert_eq!(world.git(&["status", "--porcelain"]), "?? app.py");
+    assert!(
+        !agreed.contains("no commit yet, so: its versions"),
+        "{agreed}"
+    );
+    let doctor = world.tracemark(&["doctor"]).stdout;
+    assert!(!doctor.contains("sets the experiment"), "{doctor}");
+    let again = up_at_terminal(&world, "n").ok();
+    assert!(!again.contains("[Y/n]"), "{again}");
+}
+
+#[test]
+fn up_asks_nothing_and_mends_nothing_where_nobody_can_answer_unless_told_to() {
+    let world = useless();
+    let said = world.tracemark(&["up"]);
+    assert!(!said.stderr.contains("[Y/n]"), "{said:?}");
+    assert!(said.stderr.contains("no commit yet"), "{said:?}");
+    assert_eq!(commits(&world), 0);
+    world.tracemark(&["up", "--yes"]).ok();
+    assert_eq!(commits(&world), 1);
+    let doctor = world.tracemark(&["doctor"]).stdout;
+    assert!(!doctor.contains("sets the experiment"), "{doctor}");
+}
+
+#[test]
+fn a_database_that_git_tracks_leaves_the_index_if_a_person_agrees() {
+    let world = World::with_commit();
+    sqlite_store(&world.repo());
+    let name = std::fs::read_dir(world.repo()).unwrap().flatten();
+    let name = name.map(|entry| entry.file_name().into_string().unwrap());
+    let name = name.into_iter().find(|name| name.contains(".db")).unwrap();
+    world.git(&["add", "-f", &name]);
+    world.git(&["commit", "-q", "-m", "with a database"]);
+    let uri = format!("sqlite:///{}", world.repo().join(&name).display());
+    let up = ["up", "--store", &uri];
+    world.tracemark(&up).failed(3, "is tracked by git");
+    assert_ne!(world.git(&["ls-files", &name]), "");
+    let mut more = up.to_vec();
+    more.push("--yes");
+    world.tracemark(&more).ok();
+    assert_eq!(world.git(&["ls-files", &name]), "");
+    assert!(world.repo().join(&name).exists());
+}
+
+#[test]
+fn up_refuses_a_repository_of_the_whole_disk() {
+    let world = World::with_commit();
+    world.git(&["config", "core.worktree", "/"]);
+    let dir = world.repo();
+    let said = in_dir(&world, &dir, &["up"]);
+    said.failed(3, "/ is a repository of everything");
+    assert!(!world.state_dir().exists());
 }

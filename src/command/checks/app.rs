@@ -41,9 +41,7 @@ pub(in crate::command) fn old_mlflow(root: &Path) -> Option<Finding> {
 
 /// Traces land where the code says; a version in another experiment is not theirs.
 pub(in crate::command) fn other_experiment(session: &Session) -> Option<Finding> {
-    let calls = calls_in(&session.worktree, "set_experiment");
-    let is_ours = |call: &Call| is_our_experiment(session, call);
-    let call = calls.first().filter(|_| !calls.iter().any(is_ours))?;
+    let call = &other_experiment_call(session)?;
     let ours = match &session.settings.experiment {
         ExperimentChoice::Name(name) => format!("{name:?}"),
         ExperimentChoice::Default => "\"Default\"".to_owned(),
@@ -67,6 +65,40 @@ pub(in crate::command) fn other_experiment(session: &Session) -> Option<Finding>
     Some(Finding::new("other_experiment", &problem, &cure))
 }
 
+fn other_experiment_call(session: &Session) -> Option<Call> {
+    let calls = calls_in(&session.worktree, "set_experiment");
+    let is_ours = calls.iter().any(|call| is_our_experiment(session, call));
+    calls.into_iter().next().filter(|_| !is_ours)
+}
+
+/// What the app's code names that tracemark does not use.
+pub(in crate::command) struct Named {
+    /// File and line, or file and cell.
+    pub(in crate::command) place: String,
+    /// The experiment's name, or the tracking URI.
+    pub(in crate::command) value: String,
+}
+
+impl From<Call> for Named {
+    fn from(call: Call) -> Self {
+        Self {
+            place: call.place,
+            value: call.argument,
+        }
+    }
+}
+
+/// The experiment that the code names.
+pub(in crate::command) fn experiment_of_code(session: &Session) -> Option<Named> {
+    let call = other_experiment_call(session)?;
+    (!is_by_id(&call)).then(|| call.into())
+}
+
+/// The tracking URI that the code names.
+pub(in crate::command) fn store_of_code(session: &Session) -> Option<Named> {
+    other_store_call(session).map(Named::from)
+}
+
 fn is_by_id(call: &Call) -> bool {
     call.keyword == "experiment_id"
 }
@@ -87,13 +119,7 @@ fn is_our_experiment(session: &Session, call: &Call) -> bool {
 /// The same for the store.
 pub(in crate::command) fn other_store(session: &Session) -> Option<Finding> {
     let ours = session.uri.to_tracking_uri();
-    let calls = calls_in(&session.worktree, "set_tracking_uri");
-    let same = |theirs: &str| {
-        let parsed = crate::mlflow::StoreUri::parse(theirs, &session.worktree.root);
-        parsed.is_ok_and(|theirs| theirs.to_tracking_uri() == ours)
-    };
-    let is_ours = |call: &Call| same(&call.argument) || same(&without_credentials(&call.argument));
-    let call = calls.first().filter(|_| !calls.iter().any(is_ours))?;
+    let call = other_store_call(session)?;
     let theirs = without_credentials(&call.argument);
     Some(Finding::new(
         "other_store",
@@ -103,6 +129,18 @@ pub(in crate::command) fn other_store(session: &Session) -> Option<Finding> {
         ),
         &format!("tracemark up --store {}", shell_quoted(&theirs)),
     ))
+}
+
+fn other_store_call(session: &Session) -> Option<Call> {
+    let ours = session.uri.to_tracking_uri();
+    let calls = calls_in(&session.worktree, "set_tracking_uri");
+    let same = |theirs: &str| {
+        let parsed = crate::mlflow::StoreUri::parse(theirs, &session.worktree.root);
+        parsed.is_ok_and(|theirs| theirs.to_tracking_uri() == ours)
+    };
+    let is_ours = |call: &Call| same(&call.argument) || same(&without_credentials(&call.argument));
+    let is_ours = calls.iter().any(is_ours);
+    calls.into_iter().next().filter(|_| !is_ours)
 }
 
 /// Returns a URI without user and password.
