@@ -67,12 +67,15 @@ pub struct LeftAlone {
     pub why: &'static str,
 }
 
+/// A hook, and its new text; none for one to be removed.
+pub type Write = (PathBuf, Option<Vec<u8>>);
+
 /// What installing would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     common_dir: PathBuf,
     /// The hooks to write, and their text; `None` for those to be removed.
-    pub writes: Vec<(PathBuf, Option<Vec<u8>>)>,
+    pub writes: Vec<Write>,
     /// The settings to write into the repository's own git configuration, where git runs hooks of that.
     pub settings: Vec<(String, String)>,
     /// What becomes of the hooks.
@@ -182,10 +185,7 @@ pub fn remove(common_dir: &Path, dirs: &BTreeSet<PathBuf>) -> Result<(), HookErr
 }
 
 /// Returns the hooks that hold a block, with their text without it.
-fn without_blocks(
-    common_dir: &Path,
-    dirs: &BTreeSet<PathBuf>,
-) -> Result<Vec<(PathBuf, Option<Vec<u8>>)>, HookError> {
+fn without_blocks(common_dir: &Path, dirs: &BTreeSet<PathBuf>) -> Result<Vec<Write>, HookError> {
     let own = common_dir.join("hooks");
     let dirs: BTreeSet<&PathBuf> = dirs.iter().chain([&own]).collect();
     let names = EVENTS
