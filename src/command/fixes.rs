@@ -69,7 +69,7 @@ pub(super) fn places_of_the_code(session: &Session, record: &mut Record, yes: bo
             changed = true;
         }
     }
-    let is_default = session.settings.store_uri.is_none();
+    let is_default = session.settings.store_uri.is_none() && store.uri.is_none();
     if let Some(call) =
         checks::app::store_of_code(session).filter(|call| is_default && !call.value.contains('@'))
     {
@@ -77,7 +77,8 @@ pub(super) fn places_of_the_code(session: &Session, record: &mut Record, yes: bo
             "{} sets the tracking URI {:?}. Have versions made there?",
             call.place, call.value
         );
-        if yes || consent::given(&question) {
+        // Where things are sent is a person's to say, not the code's.
+        if consent::given(&question) {
             store.uri = Some(call.value);
             changed = true;
         }
