@@ -615,6 +615,7 @@ mod tests {
                 git_dirs: vec!["/r/.git".into()],
                 cookies: "/r/.git/tracemark/cookies".into(),
                 outside: Outside::default(),
+                copy_is_code: CopyIsCode::default(),
             },
         );
         let event = notify::Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
@@ -629,13 +630,13 @@ mod tests {
             git_dirs: vec!["/r/.git".into()],
             cookies: "/r/.git/tracemark/cookies".into(),
             outside: Arc::new(Mutex::new(vec!["/home/u/.gitconfig".into()])),
+            copy_is_code: CopyIsCode::default(),
         };
         for quiet in [
             "/r/.git/tracemark/env",
             "/r/.git/index.lock",
             "/r/.git/FETCH_HEAD",
             "/r/.git/worktrees/side/tracemark/env",
-            "/r/.tracemark/env",
             "/home/u/.bash_history",
         ] {
             assert!(!filter.matters(Path::new(quiet)), "{quiet}");
@@ -687,5 +688,27 @@ mod tests {
             matches!(&touched, Touched::Paths(paths) if paths.contains(&file)),
             "{touched:?}"
         );
+    }
+
+    #[test]
+    fn the_visible_copy_is_quiet_where_it_is_ours_and_git_does_not_track_it() {
+        let root = tempfile::tempdir().unwrap();
+        let filter = GitDirFilter {
+            root: root.path().to_owned(),
+            git_dirs: Vec::new(),
+            cookies: PathBuf::new(),
+            outside: Outside::default(),
+            copy_is_code: CopyIsCode::default(),
+        };
+        let copy = root.path().join(".tracemark/env");
+        assert!(filter.matters(&copy), "it is gone");
+        let ours = env_file::EnvValues::default().render();
+        env_file::publish_copy(root.path(), &ours).unwrap();
+        assert!(!filter.matters(&copy));
+        filter.copy_is_code.store(true, Ordering::Relaxed);
+        assert!(filter.matters(&copy), "git tracks it");
+        filter.copy_is_code.store(false, Ordering::Relaxed);
+        std::fs::write(&copy, "MINE=1\n").unwrap();
+        assert!(filter.matters(&copy), "it is somebody else's");
     }
 }

@@ -40,8 +40,9 @@ pub(super) fn files_with(worktree: &Worktree, text: &str) -> Vec<String> {
 }
 
 fn calls_in_file(root: &Path, name: &str, pattern: &str) -> Vec<Call> {
-    let text = small_text(&root.join(name)).unwrap_or_default();
-    if !name.ends_with(".ipynb") {
+    let file = root.join(name);
+    let text = small_text(&file).unwrap_or_default();
+    if file.extension().is_none_or(|kind| kind != "ipynb") {
         return calls_in_text(&text, pattern, |line| format!("{name}:{line}"));
     }
     let notebook: Value = serde_json::from_str(&text).unwrap_or_default();
