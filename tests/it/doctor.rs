@@ -287,7 +287,7 @@ fn doctor_tells_of_hooks_that_cannot_run_and_names_who_owns_others() {
         "tracemark hook post-commit",
     ]);
     world.git(&["config", "hook.tracemark.enabled", "false"]);
-    assert_eq!(findings(&world), ["hook_disabled"]);
+    assert!(findings(&world).contains(&"hook_disabled".to_owned()));
     world.git(&["config", "--remove-section", "hook.tracemark"]);
     world.git(&["config", "--global", "core.hooksPath", "/opt/hooks"]);
     assert_eq!(findings(&world), ["hooks_elsewhere"]);

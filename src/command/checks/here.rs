@@ -7,7 +7,6 @@ use super::{Finding, small_text};
 use crate::command::take_back::hook_failure;
 use crate::command::this_program;
 use crate::error::Failure;
-use crate::fs_util::shell_quoted;
 use crate::git::{Git, records};
 use crate::hooks::{self, EVENTS, Installed, LeftAlone};
 use crate::protocol::WorktreeStatus;
