@@ -64,13 +64,12 @@ fn text(report: &Report, paint: Paint) -> String {
 
 /// What is said beside the troubles.
 fn notes(context: &Context) -> Vec<Finding> {
-    let dotenv = here()
-        .ok()
-        .and_then(|worktree| app::dotenv_without_override(&worktree));
-    machine::linger(&context.paths)
-        .into_iter()
-        .chain(dotenv)
-        .collect()
+    let mut notes: Vec<Finding> = machine::linger(&context.paths).into_iter().collect();
+    if let Ok(worktree) = here() {
+        notes.extend(around::hooks_left_alone(&worktree));
+        notes.extend(app::dotenv_without_override(&worktree));
+    }
+    notes
 }
 
 fn examine(context: &Context) -> Result<Vec<Finding>, Failure> {

@@ -8,7 +8,7 @@ use crate::command::take_back::hook_failure;
 use crate::command::this_program;
 use crate::error::Failure;
 use crate::git::{Git, records};
-use crate::hooks::{self, EVENTS, Installed, LeftAlone};
+use crate::hooks::{self, EVENTS, Installed};
 use crate::protocol::WorktreeStatus;
 use crate::repository::Worktree;
 
@@ -22,6 +22,8 @@ const OTHERS: [&str; 4] = [
 ];
 /// What a line or block that calls the hook holds, however the program is called.
 const CALL: &str = "hook post-commit";
+/// What follows from a hook that does not call it.
+const LATE: &str = "commits are seen a moment later";
 
 /// Readers of env files do not all override what a shell exported: an id that it holds may be that of older code.
 pub(in crate::command) fn exported_id(active: Option<&str>) -> Option<Finding> {
@@ -48,67 +50,64 @@ pub(in crate::command) fn no_commit(worktree: &Worktree) -> Option<Finding> {
     })
 }
 
-/// Hooks that are missing, that cannot run, or that another manager owns and that do not call tracemark.
+/// Hooks that are missing or switched off, or that another manager owns and that do not call tracemark.
 pub(in crate::command) fn hooks(worktree: &Worktree) -> Result<Vec<Finding>, Failure> {
-    const LATE: &str = "commits are seen a moment later";
     let plan = hooks::plan(worktree, &this_program()?).map_err(hook_failure)?;
-    let mut findings = Vec::new();
-    match plan.outcome {
-        _ if !plan.settings.is_empty() => findings.push(Finding::new(
+    let finding = match plan.outcome {
+        _ if !plan.settings.is_empty() => Some(Finding::new(
             "hooks",
             &format!("the hook in git's configuration is missing or of another tracemark: {LATE}"),
             "tracemark up",
         )),
-        Installed::Elsewhere { dir } if !is_called_in(&dir) => findings.push(Finding::new(
-            "hooks_elsewhere",
+        Installed::Elsewhere { dir } if !is_called_in(&dir) => Some(elsewhere(worktree, &dir)),
+        Installed::All | Installed::Except(_) if !plan.writes.is_empty() => Some(Finding::new(
+            "hooks",
             &format!(
-                "git runs the hooks in {}{}, which another program owns: {LATE}",
-                dir.display(),
-                owner(worktree, &dir)
+                "{} of {} hooks are missing or of another tracemark: {LATE}",
+                plan.writes.len(),
+                EVENTS.len()
             ),
-            &format!(
-                "add, each with its own name, to {}, and to the post-commit hook there: {}",
-                OTHERS.join(", "),
-                hooks::line(FIRST)
-            ),
+            "tracemark up",
         )),
-        Installed::All | Installed::Except(_) if !plan.writes.is_empty() => {
-            findings.push(Finding::new(
-                "hooks",
-                &format!(
-                    "{} of {} hooks are missing or of another tracemark: {LATE}",
-                    plan.writes.len(),
-                    EVENTS.len()
-                ),
-                "tracemark up",
-            ));
-        }
-        Installed::Except(hooks) => {
-            let silent = hooks.iter().filter(|hook| !calls(&hook.file));
-            findings.extend(silent.map(|hook| left_alone(hook, LATE)));
-        }
-        Installed::All | Installed::Elsewhere { .. } => {}
-    }
-    findings.extend(hook_switched_off(worktree));
-    Ok(findings)
+        _ => None,
+    };
+    Ok(finding
+        .into_iter()
+        .chain(hook_switched_off(worktree))
+        .collect())
 }
 
-/// Git passes over a hook that cannot be run.
-fn left_alone(hook: &LeftAlone, late: &str) -> Finding {
-    let file = shell_quoted(&hook.file.to_string_lossy());
-    if rustix::fs::access(&hook.file, rustix::fs::Access::EXEC_OK).is_err() {
-        let problem = format!("git does not run {file}: it is not executable");
-        return Finding::new("hook_not_executable", &problem, &format!("chmod +x {file}"));
-    }
+fn elsewhere(worktree: &Worktree, dir: &Path) -> Finding {
     let problem = format!(
-        "{file} is {}, so that it does not call tracemark: {late}",
-        hook.why
+        "git runs the hooks in {}{}, which another program owns: {LATE}",
+        dir.display(),
+        owner(worktree, dir)
     );
-    Finding::new(
-        "hook_binary",
-        &problem,
-        "have it run: tracemark hook post-commit",
-    )
+    let cure = format!(
+        "add, each with its own name, to {}, and to the post-commit hook there: {}",
+        OTHERS.join(", "),
+        hooks::line(FIRST)
+    );
+    Finding::new("hooks_elsewhere", &problem, &cure)
+}
+
+/// Hooks of one's own that were left alone, as a note: the daemon sees commits without them.
+pub(in crate::command) fn hooks_left_alone(worktree: &Worktree) -> Vec<Finding> {
+    let program = this_program().ok();
+    let plan = program.and_then(|program| hooks::plan(worktree, &program).ok());
+    let Some(Installed::Except(left)) = plan.map(|plan| plan.outcome) else {
+        return Vec::new();
+    };
+    let silent = left.iter().filter(|hook| !calls(&hook.file));
+    let finding = |hook: &hooks::LeftAlone| {
+        let problem = format!("{} is {}: {LATE}", hook.file.display(), hook.why);
+        Finding::new(
+            "hook_left_alone",
+            &problem,
+            "have it run: tracemark hook post-commit",
+        )
+    };
+    silent.map(finding).collect()
 }
 
 /// A hook of the configuration (git-hook(1), since git 2.54) that calls tracemark and is disabled.
@@ -125,7 +124,7 @@ fn hook_switched_off(worktree: &Worktree) -> Option<Finding> {
     let key = format!("hook.{ours}.enabled");
     let enabled = git.line(&["config", "--type=bool", "--get", &key]).ok()?;
     (enabled == b"false").then(|| {
-        let problem = format!("{key} is false: commits are seen a moment later");
+        let problem = format!("{key} is false: {LATE}");
         Finding::new(
             "hook_disabled",
             &problem,
