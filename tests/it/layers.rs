@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Modules and what each may use.
-const MAY_USE: [(&str, &[&str]); 33] = [
+const MAY_USE: [(&str, &[&str]); 34] = [
     ("ids", &[]),
     ("reflog", &["ids"]),
     ("marked_block", &[]),
@@ -22,6 +22,7 @@ const MAY_USE: [(&str, &[&str]); 33] = [
     ("repository", &["git"]),
     ("watch", &["env_file", "git", "repository", "touched"]),
     ("retention", &[]),
+    ("sightings", &["ids"]),
     ("snapshot", &["fs_util", "git", "identity"]),
     (
         "config",
@@ -74,6 +75,7 @@ const MAY_USE: [(&str, &[&str]); 33] = [
             "paths",
             "reflog",
             "repository",
+            "sightings",
             "snapshot",
             "version",
         ],
