@@ -1,10 +1,11 @@
 //! Is what is handed out the code on disk, however it came there, and is it withdrawn as soon as it is not?
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -84,11 +85,12 @@ fn an_answer_that_is_called_fresh_is_the_code_as_it_was_written_just_before() {
     let store = tempfile::tempdir().unwrap();
     let world = tracked(store.path());
     let done = AtomicBool::new(false);
+    world.write("hammered.txt", "the same\n");
     let questions = QUESTIONS * times();
     let fresh = std::thread::scope(|scope| {
         // Also where an assertion fails, or the other thread would never end.
         let _end = SetAtEnd(&done);
-        scope.spawn(|| write_what_is_ignored(&world, &done));
+        scope.spawn(|| hammer(&world, &done));
         let mut fresh = 0;
         for n in 0..questions {
             // Neither evenly nor at random: every way follows every other.
@@ -115,10 +117,17 @@ impl Drop for SetAtEnd<'_> {
     }
 }
 
-fn write_what_is_ignored(world: &World, done: &AtomicBool) {
+/// Ignored files with other bytes each time, and an untracked one with the same, as otherwise nobody could say what is there.
+fn hammer(world: &World, done: &AtomicBool) {
     let mut n = 0;
     while !done.load(Ordering::Relaxed) {
         n += 1;
+        if let Ok(mut file) = std::fs::File::options()
+            .write(true)
+            .open(world.repo().join("hammered.txt"))
+        {
+            file.write_all(b"the same\n").unwrap();
+        }
         world.write("noise.log", n.to_string());
         world.write(&format!("__pycache__/{}.pyc", n % 10), n.to_string());
         std::thread::sleep(Duration::from_millis(1));
@@ -147,6 +156,63 @@ fn a_reader_of_the_env_file_never_sees_an_id_come_back_for_older_code() {
         assert_eq!(world.env_file()["TRACEMARK_NAME"], expected);
         seen.push(newest);
     }
+}
+
+#[test]
+fn who_reads_all_the_time_never_meets_an_id_of_code_that_was_withdrawn_and_mostly_an_id() {
+    let store = tempfile::tempdir().unwrap();
+    let world = tracked(store.path());
+    let done = AtomicBool::new(false);
+    let read = std::thread::scope(|scope| {
+        let _end = SetAtEnd(&done);
+        let reader = scope.spawn(|| read_all_the_time(&world, &done));
+        let mut before = world.env_id();
+        for n in 0..15 * times() {
+            let began = Instant::now();
+            world.write("app.py", format!("edit = {n}\n"));
+            if n % 50 == 49 {
+                world.commit("a version");
+            }
+            before = world.new_env_id(&before);
+            // As long as it took: who edits without pause has no id most of the time.
+            std::thread::sleep(began.elapsed());
+        }
+        done.store(true, Ordering::Relaxed);
+        reader.join().unwrap()
+    });
+    let present: Duration = read
+        .iter()
+        .filter(|(id, _)| !id.is_empty())
+        .map(|(_, time)| *time)
+        .sum();
+    let all: Duration = read.iter().map(|(_, time)| *time).sum();
+    assert!(present * 2 >= all, "an id for {present:?} of {all:?}");
+    let mut gone = BTreeSet::new();
+    for (id, next) in read
+        .iter()
+        .zip(read.iter().skip(1))
+        .map(|((id, _), (next, _))| (id, next))
+    {
+        assert!(!gone.contains(next), "{next} came back");
+        if !id.is_empty() {
+            gone.insert(id.clone());
+        }
+    }
+}
+
+/// Returns each id that was read, empty ones too, and for how long.
+fn read_all_the_time(world: &World, done: &AtomicBool) -> Vec<(String, Duration)> {
+    let mut read: Vec<(String, Duration)> = Vec::new();
+    let mut since = Instant::now();
+    while !done.load(Ordering::Relaxed) {
+        let id = world.env_id();
+        let took = std::mem::replace(&mut since, Instant::now()).elapsed();
+        match read.last_mut() {
+            Some((last, time)) if *last == id => *time += took,
+            _ => read.push((id, took)),
+        }
+    }
+    read
 }
 
 #[test]
