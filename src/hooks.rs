@@ -29,6 +29,7 @@ const MARKS: Marks = Marks {
     begin: b"# >>> tracemark >>>",
     end: b"# <<< tracemark <<<\n",
 };
+const SWITCHED_OFF: &str = "switched off (not executable)";
 const SHEBANG: &[u8] = b"#!/bin/sh\n";
 /// What a hook is called by managers that put it aside: as it is, pre-commit's `.legacy`, lefthook's `.old`.
 const ASIDE: [&str; 3] = ["", ".legacy", ".old"];
@@ -115,14 +116,15 @@ pub fn plan(worktree: &Worktree, program: &Path) -> Result<Plan, HookError> {
         let file = dir.join(event);
         let existing = read_if_exists(&file)?;
         let wanted = match why_left_alone(&file, existing.as_deref(), event) {
-            // A block of an earlier version goes.
             Some(why) => {
-                let text = existing.as_deref().map(|text| MARKS.without_block(text));
                 left_alone.push(LeftAlone {
                     file: file.clone(),
                     why,
                 });
-                text
+                // In git-lfs's own a block of an earlier version goes; what is switched off stays as it is.
+                let text = existing.as_deref().filter(|_| why != SWITCHED_OFF);
+                let text = text.map(|text| MARKS.without_block(text));
+                text.or_else(|| existing.clone())
             }
             None => Some(with_block(existing.as_deref(), &block(event, program))),
         };
@@ -139,7 +141,7 @@ pub fn plan(worktree: &Worktree, program: &Path) -> Result<Plan, HookError> {
 fn why_left_alone(file: &Path, existing: Option<&[u8]>, event: &str) -> Option<&'static str> {
     let existing = existing?;
     if rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_err() {
-        return Some("switched off (not executable)");
+        return Some(SWITCHED_OFF);
     }
     let text = MARKS.without_block(existing);
     if is_git_lfs(&text, event) {
