@@ -100,6 +100,19 @@ pub fn create_private_dir(path: &Path) -> Result<(), PathError> {
         .map_err(PathError::of("create", path))
 }
 
+/// Makes one directory for this user alone where it is missing, and none around it: what was moved away is not made anew.
+///
+/// # Errors
+/// [`PathError`] when it cannot be made, as where its parent is missing.
+pub fn create_one_private_dir(path: &Path) -> Result<(), PathError> {
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(PathError::of("create", path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Removes a file; one that is not there is as good as removed.
 ///
 /// # Errors

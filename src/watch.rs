@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::ffi::OsStringExt as _;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -17,6 +16,7 @@ use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use crate::env_file::{self, COPY_DIR};
+use crate::fs_util::create_one_private_dir;
 use crate::git::Git;
 use crate::repository::{IgnoreRules, Worktree, ignored_by_git};
 use crate::touched::Touched;
@@ -373,19 +373,13 @@ fn make_cookie_dir(worktree: &Worktree) -> Option<PathBuf> {
         drop(std::fs::remove_file(cookie.path()));
     }
     // A worktree that git added since has no private directory yet; one that is gone gets none.
-    let made = make_dir(&worktree.private_dir()).and_then(|()| make_dir(&dir));
+    let private = worktree.private_dir();
+    let made = create_one_private_dir(&private).and_then(|()| create_one_private_dir(&dir));
     if let Err(error) = made {
         tracing::debug!(%error, "questions are answered by full readings");
         return None;
     }
     Some(dir)
-}
-
-fn make_dir(dir: &Path) -> std::io::Result<()> {
-    match std::fs::DirBuilder::new().mode(0o700).create(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
-    }
 }
 
 /// The git directory of a linked worktree.

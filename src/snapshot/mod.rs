@@ -22,7 +22,7 @@ mod whole;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use crate::fs_util::{PathError, create_private_dir};
+use crate::fs_util::{PathError, create_one_private_dir};
 use crate::git::{Git, GitError};
 use crate::identity::object::Format;
 
@@ -143,7 +143,9 @@ impl Snapshots {
     }
 
     fn lock(&self) -> Result<File, SnapshotError> {
-        create_private_dir(&self.dir)?;
+        for dir in self.dir.parent().into_iter().chain([self.dir.as_path()]) {
+            create_one_private_dir(dir)?;
+        }
         let path = self.dir.join("lock");
         let lock = File::options()
             .create(true)
@@ -151,5 +153,20 @@ impl Snapshots {
             .open(&path)
             .and_then(|file| file.lock().map(|()| file));
         Ok(lock.map_err(PathError::of("lock", &path))?)
+    }
+}
+
+#[cfg(test)]
+mod lock_tests {
+    use super::*;
+
+    #[test]
+    fn a_repository_that_was_moved_away_is_not_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let common_dir = dir.path().join("moved/.git");
+        assert!(Snapshots::of(&common_dir).lock().is_err());
+        assert!(!dir.path().join("moved").exists());
+        std::fs::create_dir_all(&common_dir).unwrap();
+        assert!(Snapshots::of(&common_dir).lock().is_ok());
     }
 }

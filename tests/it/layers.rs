@@ -20,7 +20,10 @@ const MAY_USE: [(&str, &[&str]); 34] = [
     ("ledger", &["fs_util", "ids"]),
     ("mlflow", &["ids"]),
     ("repository", &["git"]),
-    ("watch", &["env_file", "git", "repository", "touched"]),
+    (
+        "watch",
+        &["env_file", "fs_util", "git", "repository", "touched"],
+    ),
     ("retention", &[]),
     ("sightings", &["ids"]),
     ("snapshot", &["fs_util", "git", "identity"]),
