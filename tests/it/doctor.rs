@@ -289,6 +289,7 @@ fn doctor_tells_of_hooks_that_cannot_run_and_names_who_owns_others() {
     assert!(findings(&world).contains(&"hook_disabled".to_owned()));
     world.git(&["config", "--remove-section", "hook.tracemark"]);
     world.git(&["config", "--global", "core.hooksPath", "/opt/hooks"]);
+    world.tracemark(&["active"]).ok();
     assert_eq!(findings(&world), ["hooks_elsewhere"]);
     let said = problem(&world);
     assert!(
