@@ -83,9 +83,7 @@ fn examine(context: &Context) -> Result<Vec<Finding>, Failure> {
     {
         findings.push(Finding::new("service", &problem, &cure));
     }
-    let running = Client::of_running(context.socket.as_deref(), &context.paths);
-    let status = running.and_then(|client| client.status().ok());
-    let worktrees = status.map(|status| status.worktrees).unwrap_or_default();
+    let worktrees = worktrees_now(context);
     findings.extend(machine::watches(&worktrees));
     match here() {
         Ok(worktree) => {
@@ -98,6 +96,12 @@ fn examine(context: &Context) -> Result<Vec<Finding>, Failure> {
         Err(failure) => findings.push(of_failure("repository", failure)),
     }
     Ok(findings)
+}
+
+fn worktrees_now(context: &Context) -> Vec<WorktreeStatus> {
+    let running = Client::of_running(context.socket.as_deref(), &context.paths);
+    let status = running.and_then(|client| client.status().ok());
+    status.map(|status| status.worktrees).unwrap_or_default()
 }
 
 fn repository(
@@ -116,7 +120,12 @@ fn repository(
         findings.push(Finding::new("trust", &doubt, cure));
     }
     findings.extend(around::hooks(worktree)?);
-    findings.extend(env_file::findings(worktree, state));
+    let look_again = || {
+        let path = worktree.root.to_string_lossy();
+        let mut worktrees = worktrees_now(context).into_iter();
+        worktrees.find(|one| one.path == path)
+    };
+    findings.extend(env_file::findings(worktree, state, look_again));
     findings.extend(around::direnv(worktree));
     findings.extend(state.into_iter().flat_map(around::state));
     let active = state.and_then(|state| state.model_id.as_deref());

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::{Finding, small_text};
 use crate::env_file::is_mount_point;
@@ -10,17 +11,21 @@ use crate::protocol::WorktreeStatus;
 use crate::repository::Worktree;
 
 const CHECK: &str = "env_file";
+/// How often an env file that differs is looked at again, and the pause between.
+const LOOKS: u32 = 10;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 /// An env file that cannot be written, or that says something else than the daemon.
 pub(in crate::command) fn findings(
     worktree: &Worktree,
     state: Option<&WorktreeStatus>,
+    look_again: impl Fn() -> Option<WorktreeStatus>,
 ) -> Vec<Finding> {
     let file = worktree.env_file();
     let problem = wrong_owner(&worktree.private_dir())
         .or_else(|| not_writable(&file))
         .or_else(|| not_written(state))
-        .or_else(|| other_id(&file, state));
+        .or_else(|| stays_other_id(&file, state, look_again));
     problem.into_iter().chain(mounted(&file)).collect()
 }
 
@@ -64,6 +69,23 @@ fn not_written(state: Option<&WorktreeStatus>) -> Option<Finding> {
     let problem = state?.env_problem.as_ref()?;
     let cure = "remove what is in its place, or env_copy = false for the copy";
     Some(Finding::new(CHECK, problem, cure))
+}
+
+/// The file is written a moment after the state changed: only a difference that stays is one.
+fn stays_other_id(
+    file: &Path,
+    state: Option<&WorktreeStatus>,
+    look_again: impl Fn() -> Option<WorktreeStatus>,
+) -> Option<Finding> {
+    let mut finding = other_id(file, state)?;
+    for _ in 0..LOOKS {
+        if state.is_none() {
+            break;
+        }
+        std::thread::sleep(BETWEEN_LOOKS);
+        finding = other_id(file, look_again().as_ref())?;
+    }
+    Some(finding)
 }
 
 fn other_id(file: &Path, state: Option<&WorktreeStatus>) -> Option<Finding> {
