@@ -278,9 +278,9 @@ mod tests {
     }
 
     #[test]
-    fn at_most_the_newest_hundred_count_each_once() {
-        let mut moves = log(&["commit: x"; 150]);
-        let newest: Vec<_> = (51..=150).collect();
+    fn at_most_the_newest_thousand_count_each_once() {
+        let mut moves = log(&["commit: x"; MADE_MAX + 50]);
+        let newest: Vec<_> = (51..=MADE_MAX + 50).collect();
         assert_eq!(numbers(&moves), newest);
         let again = moves.clone();
         moves.extend(again);

@@ -84,8 +84,7 @@ impl Look {
 }
 
 fn look_unguarded(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Look {
-    let git_dir = &session.worktree.git_dir;
-    if eyes.patience.is_due(git_dir) {
+    if eyes.patience.is_due(&session.worktree.git_dir) {
         return Look::without_reading(PassFailure::Busy);
     }
     let is_synced = depth == Depth::Synced && eyes.is_synced();
@@ -93,61 +92,92 @@ fn look_unguarded(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Look
     let is_there = session.worktree.root.join(".git").exists();
     let settings = session.has_current_settings();
     let settings_changed = is_there && matches!(settings, Ok(false));
-    let nothing_new = || {
-        session.trusts_store()
-            && only_ignored(session, &touched)
-            && eyes.reader.opened_files_lie_still()
-    };
-    let series = git_at_work::series(git_dir);
     let outcome = if settings_changed {
         Err(PassFailure::Torn)
-    } else if depth == Depth::Touched && nothing_new() {
-        Ok(Seen::Same)
     } else {
         let what = if depth == Depth::Touched || is_synced {
             &touched
         } else {
             &Touched::Everything
         };
-        observe(&mut eyes.reader, session, what, series)
+        read(eyes, session, depth, what)
     };
-    if matches!(outcome, Err(PassFailure::Broken(_))) {
-        eyes.look_around();
-    }
+    let touched = std::mem::take(&mut eyes.unread).with(touched);
+    let found = match &outcome {
+        Ok(Seen::Observed(observation, ..)) => {
+            let is_blind = depth == Depth::Everything && touched.is_empty() && sight.is_none();
+            compare(eyes, session, &observation.reading, is_blind)
+        }
+        Ok(Seen::Same) => Found::default(),
+        Err(_) => {
+            tracing::debug!(worktree = %session.worktree.root.display(), ?touched, "what was read does not hold");
+            eyes.unread = touched.clone();
+            Found::default()
+        }
+    };
     let Worktree {
         root,
         git_dir,
         common_dir,
     } = &session.worktree;
-    let touched = std::mem::take(&mut eyes.unread).with(touched);
-    if outcome.is_err() {
-        tracing::debug!(worktree = %root.display(), ?touched, "what was read does not hold");
-        eyes.unread = touched.clone();
-    }
-    let mut cause = cause_of(&touched, root, [common_dir, git_dir]);
-    let (mut head_moved, mut missed) = (false, false);
-    if let Ok(Seen::Observed(observation, ..)) = &outcome {
-        let now = &observation.reading;
-        head_moved = how_far_head_is(eyes, session, now);
-        let before = eyes.last.replace(now.clone());
-        if depth == Depth::Everything && touched.is_empty() && sight.is_none() {
-            missed = was_missed(before.as_ref(), now, session, &eyes.last_cause);
-        }
-        if before.is_some_and(|before| before.head != now.head) {
-            cause = how_head_moved(git_dir);
-        }
-    }
+    let cause = found
+        .head_moved_by
+        .unwrap_or_else(|| cause_of(&touched, root, [common_dir, git_dir]));
     eyes.last_cause.clone_from(&cause);
     Look {
         cause,
-        missed,
+        missed: found.missed,
         touched,
         settings_changed,
         wrong_settings: settings.err().map(|error| error.to_string()),
         store_changed: store_changed(eyes, session),
-        head_moved,
+        head_moved: found.head_moved,
         outcome,
         sight,
+    }
+}
+
+fn read(
+    eyes: &mut Eyes,
+    session: &Arc<Session>,
+    depth: Depth,
+    what: &Touched,
+) -> Result<Seen, PassFailure> {
+    let nothing_new = || {
+        session.trusts_store()
+            && only_ignored(session, what)
+            && eyes.reader.opened_files_lie_still()
+    };
+    if depth == Depth::Touched && nothing_new() {
+        return Ok(Seen::Same);
+    }
+    let series = git_at_work::series(&session.worktree.git_dir);
+    let outcome = observe(&mut eyes.reader, session, what, series);
+    if matches!(outcome, Err(PassFailure::Broken(_))) {
+        eyes.look_around();
+    }
+    outcome
+}
+
+/// How a reading differs from the last one.
+#[derive(Default)]
+struct Found {
+    head_moved: bool,
+    /// What moved HEAD, in git's own word.
+    head_moved_by: Option<String>,
+    missed: bool,
+}
+
+/// `is_blind` says that no event told of any change.
+fn compare(eyes: &mut Eyes, session: &Session, now: &Reading, is_blind: bool) -> Found {
+    let head_moved = how_far_head_is(eyes, session, now);
+    let before = eyes.last.replace(now.clone());
+    let missed = is_blind && was_missed(before.as_ref(), now, session, &eyes.last_cause);
+    let is_elsewhere = before.is_some_and(|before| before.head != now.head);
+    Found {
+        head_moved,
+        head_moved_by: is_elsewhere.then(|| how_head_moved(&session.worktree.git_dir)),
+        missed,
     }
 }
 
