@@ -352,6 +352,8 @@ pub struct WorktreeState {
     /// The last model that was found to be a later duplicate, and the one that counts.
     duplicate: Option<(ModelId, ModelId)>,
     flooded: bool,
+    /// Versions that were asked for, and those that are in the ledger as owed: they stay owed, also where the same version is seen
+    /// once more without being committed.
     asked_for: BTreeSet<VersionKey>,
     verified: BTreeMap<ModelId, Instant>,
     verifying: BTreeSet<ModelId>,
@@ -762,6 +764,7 @@ impl WorktreeState {
         if !is_owed {
             effects.push(Effect::Owe(Box::new(before.clone())));
         }
+        self.asked_for.insert(before.version.clone());
         self.hold_owed(before);
     }
 
@@ -810,8 +813,10 @@ impl WorktreeState {
             return;
         };
         if self.may_owe(last) {
+            let last = last.clone();
             self.last_is_owed = true;
-            effects.push(Effect::Owe(Box::new(last.clone())));
+            self.asked_for.insert(last.version.clone());
+            effects.push(Effect::Owe(Box::new(last)));
         }
     }
 
@@ -903,6 +908,7 @@ impl WorktreeState {
                 self.refused.remove(&observation.version);
                 self.asked_for.remove(&observation.version);
                 self.owed.retain(|owed| owed.version != observation.version);
+                self.verified.retain(|_, seen| now <= *seen + VERIFIED_FOR);
                 self.verified.insert(model.model_id.clone(), now);
                 if is_last {
                     self.failure = None;
@@ -1107,6 +1113,9 @@ impl WorktreeState {
         if let Some(observation) = next {
             let owed = self.may_owe(&observation);
             self.last_is_owed |= due && owed;
+            if owed {
+                self.asked_for.insert(observation.version.clone());
+            }
             self.resolving = Some(observation.clone());
             self.resolving_since = Some(now);
             effects.push(Effect::Resolve {

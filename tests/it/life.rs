@@ -615,6 +615,27 @@ fn after_a_day_off_line_what_is_on_disk_comes_first_and_the_rest_two_a_second() 
 }
 
 #[test]
+fn what_is_owed_stays_owed_when_the_same_version_is_seen_once_more_without_being_committed() {
+    let mut play = Play::new(Create::Settled);
+    play.finish_passes();
+    assert!(
+        play.resolving.is_some(),
+        "the store is busy with another version"
+    );
+    play.commit();
+    play.finish_passes();
+    assert_eq!(play.ledger.len(), 2);
+    // As after `git reset --soft HEAD~1`, where versions go by the tree.
+    play.dirty = true;
+    play.give(Input::Touched);
+    play.finish_passes();
+    play.edit();
+    play.finish_passes();
+    play.settle();
+    assert!(play.ledger.is_empty(), "{:?}", play.ledger);
+}
+
+#[test]
 fn more_versions_are_owed_than_are_held_at_a_time() {
     let mut play = settled(Create::Settled);
     let owed = |n: usize| {
@@ -960,7 +981,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
     fn whatever_happens_every_question_is_answered_and_the_end_is_quiet_and_right(
