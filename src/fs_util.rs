@@ -100,16 +100,24 @@ pub fn create_private_dir(path: &Path) -> Result<(), PathError> {
         .map_err(PathError::of("create", path))
 }
 
-/// Makes one directory for this user alone where it is missing, and none around it: what was moved away is not made anew.
+/// Makes one directory for this user alone where it is missing, and none around it: what was moved away is not made anew, and
+/// no link is followed.
 ///
 /// # Errors
-/// [`PathError`] when it cannot be made, as where its parent is missing.
+/// [`PathError`] when it cannot be made, as where its parent is missing or a link lies in its place.
 pub fn create_one_private_dir(path: &Path) -> Result<(), PathError> {
     match fs::DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => Ok(()),
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
             Err(PathError::of("create", path)(error))
         }
-        _ => Ok(()),
+        Err(_) => match path.symlink_metadata() {
+            Ok(found) if found.is_dir() => Ok(()),
+            Ok(_) => Err(PathError::of("use", path)(std::io::Error::other(
+                "something that is no directory lies there",
+            ))),
+            Err(error) => Err(PathError::of("create", path)(error)),
+        },
     }
 }
 

@@ -4,7 +4,7 @@
 //! There is no queue that could overflow: touched paths go to a bounded set that collapses to "everything".
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
@@ -133,6 +133,11 @@ impl Watch {
         })
     }
 
+    /// Returns whether there is anything to watch.
+    pub fn has_ground(&self) -> bool {
+        self.worktree.git_dir.is_dir() && self.worktree.root.is_dir()
+    }
+
     /// Returns how many directories are watched.
     pub fn count(&self) -> usize {
         self.dirs.len()
@@ -142,9 +147,12 @@ impl Watch {
     /// all earlier ones have come. Returns false when it does not come in `time`, as on file systems that send none.
     pub fn sync(&self, time: Duration) -> bool {
         let cookie = self.cookies.fetch_add(1, Ordering::Relaxed) + 1;
-        let file = cookie_dir(&self.worktree).join(cookie.to_string());
-        if let Err(error) = File::create(&file) {
-            tracing::debug!(%error, "no cookie can be made");
+        let dir = cookie_dir(&self.worktree);
+        let file = dir.join(cookie.to_string());
+        // Nothing is written through a link, nor over what is not ours.
+        let is_ours = is_real_dir(&self.worktree.private_dir()) && is_real_dir(&dir);
+        if !is_ours || File::create_new(&file).is_err() {
+            tracing::debug!(file = %file.display(), "no cookie can be made");
             return false;
         }
         let waited =
@@ -266,6 +274,13 @@ impl Watch {
             return Ok(());
         }
         let mut waiting = vec![top.to_owned()];
+        if let Ok(relative) = top.strip_prefix(&self.worktree.root)
+            && !relative.as_os_str().is_empty()
+            && rules.is_some_and(|rules| rules.skips_dir(relative))
+            && !ignored_by_git(&self.worktree, &BTreeSet::from([relative.to_owned()])).is_empty()
+        {
+            return Ok(());
+        }
         while !waiting.is_empty() {
             let skipped = self.walk(waiting, rules)?;
             let ignored = ignored_by_git(&self.worktree, &skipped);
@@ -347,9 +362,18 @@ impl Watch {
                 self.dirs.insert(dir.to_owned());
                 Ok(())
             }
-            Err(_) if !dir.is_dir() => Ok(()),
+            // It went away meanwhile; where it comes back, that is an event.
+            Err(error) if was_gone(&error) || !dir.is_dir() => Ok(()),
             Err(error) => Err(WatchError::of(dir, &error)),
         }
+    }
+}
+
+fn was_gone(error: &notify::Error) -> bool {
+    match &error.kind {
+        notify::ErrorKind::PathNotFound => true,
+        notify::ErrorKind::Io(io) => io.kind() == std::io::ErrorKind::NotFound,
+        _ => false,
     }
 }
 
@@ -368,18 +392,23 @@ fn make_cookie_dir(worktree: &Worktree) -> Option<PathBuf> {
     if !worktree.is_there() {
         return None;
     }
-    let left = std::fs::read_dir(&dir).into_iter().flatten().flatten();
-    for cookie in left {
-        drop(std::fs::remove_file(cookie.path()));
-    }
-    // A worktree that git added since has no private directory yet; one that is gone gets none.
+    // A worktree that git added since has no private directory yet; one that is gone gets none. A link is never followed.
     let private = worktree.private_dir();
     let made = create_one_private_dir(&private).and_then(|()| create_one_private_dir(&dir));
     if let Err(error) = made {
-        tracing::debug!(%error, "questions are answered by full readings");
+        tracing::warn!(%error, "questions are answered by full readings");
         return None;
     }
+    let left = std::fs::read_dir(&dir).into_iter().flatten().flatten();
+    for cookie in left.filter(|left| is_cookie(&left.file_name())) {
+        drop(std::fs::remove_file(cookie.path()));
+    }
     Some(dir)
+}
+
+fn is_cookie(name: &OsStr) -> bool {
+    name.to_str()
+        .is_some_and(|name| name.parse::<u64>().is_ok())
 }
 
 /// The git directory of a linked worktree.

@@ -1,6 +1,8 @@
 //! `tracemark restore`: the exact code of a version in a new directory.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::versions::Versions;
 use super::{Context, answer, warn};
@@ -22,15 +24,17 @@ pub(super) fn run(context: &Context, arguments: &RestoreArgs) -> Result<(), Fail
     refuse_inside(&versions.worktree, &dir)?;
     let version = versions.find(context, &arguments.id)?;
     let root = &versions.worktree.root;
+    let stop = stop_on_signals();
     let (record, restored) = match (&version.record, &version.committed) {
         (Some(record), _) => {
             let snapshots = &versions.snapshots;
-            let restored = snapshots.restore(record, root, &dir, arguments.plain);
+            let restored = snapshots.restore(record, root, &dir, arguments.plain, &stop);
             (record.clone(), restored)
         }
         (None, Some(committed)) => {
             let record = committed.record(root)?;
-            let restored = Snapshots::restore_committed(&record, root, &dir, arguments.plain);
+            let restored =
+                Snapshots::restore_committed(&record, root, &dir, arguments.plain, &stop);
             (record, restored)
         }
         (None, None) => return Err(not_kept(&arguments.id)),
@@ -52,6 +56,18 @@ pub(super) fn run(context: &Context, arguments: &RestoreArgs) -> Result<(), Fail
         warn(&format!("{converted} files {what}"), &show);
     }
     Ok(())
+}
+
+/// What was written so far is taken back before the command ends.
+fn stop_on_signals() -> Arc<AtomicBool> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGHUP, SIGINT, SIGTERM] {
+        if let Err(error) = signal_hook::flag::register(signal, Arc::clone(&stop)) {
+            tracing::debug!(%error, "this signal ends at once");
+        }
+    }
+    stop
 }
 
 /// What lies in a worktree of the repository would be a change of its code.

@@ -171,6 +171,9 @@ impl Versions {
 
     /// Finds the one version that `id` means.
     pub(super) fn find(&self, context: &Context, id: &str) -> Result<Version, Failure> {
+        if id == "@" {
+            return Err(on_disk());
+        }
         let mut found = self.matching(id);
         if found.is_empty() {
             found.extend(self.of_commit(id));
@@ -639,6 +642,15 @@ fn gone(id: &str, model: &ModelId) -> Failure {
     Failure::new(FailureKind::Negative, &message).hint("tracemark log")
 }
 
+/// For git `@` is HEAD: neither is to be taken for the other.
+fn on_disk() -> Failure {
+    Failure::new(
+        FailureKind::Negative,
+        "@ is the code on disk, whose version is named by its id",
+    )
+    .hint("tracemark active, for that id; HEAD for the last commit")
+}
+
 fn ambiguous(id: &str, several: &[Version]) -> Failure {
     let lines: Vec<_> = several.iter().map(Version::line).collect();
     Failure::new(
@@ -667,6 +679,11 @@ impl From<SnapshotError> for Failure {
             | SnapshotError::Damaged(_) => {
                 Self::new(FailureKind::Negative, &message).hint("tracemark log")
             }
+            SnapshotError::Interrupted => Self::new(
+                FailureKind::Negative,
+                "interrupted; what was written so far is removed",
+            )
+            .hint("the same command again"),
         }
     }
 }

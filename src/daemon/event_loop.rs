@@ -756,6 +756,8 @@ impl EventLoop {
                     deadline,
                     full,
                 };
+                // A file that was removed or overwritten comes back.
+                self.queue_env(id);
                 self.input(id, asked);
                 self.forget_departed();
             }

@@ -113,6 +113,9 @@ impl Eyes {
         };
         let taken = if self.open {
             watch.take()
+        } else if !watch.has_ground() {
+            // Moved away, or unmounted: it may come back, and can be watched then.
+            return (Touched::Everything, None);
         } else {
             self.open = true;
             first_look(watch)

@@ -1,6 +1,8 @@
 //! One look at a worktree, on a thread for blocking work: watch what is new, then read what was touched.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -248,12 +250,29 @@ fn observe(
     }
 }
 
+/// A database, its journal, its log and the index of that (`https://sqlite.org/tempfiles.html`).
+fn is_of_database(path: &Path, database: &Path) -> bool {
+    let name = |path: &Path| path.file_name().map(OsStr::to_owned).unwrap_or_default();
+    let (name, base) = (name(path), name(database));
+    let rest = name.as_bytes().strip_prefix(base.as_bytes());
+    path.parent() == database.parent()
+        && rest.is_some_and(|rest| matches!(rest, b"" | b"-journal" | b"-wal" | b"-shm"))
+}
+
 /// True when nothing was touched that git would look at, such as a database beside the code.
 fn only_ignored(session: &Arc<Session>, touched: &Touched) -> bool {
     let Touched::Paths(paths) = touched else {
         return false;
     };
     let worktree = &session.worktree;
+    let store = session.store_file();
+    let of_store = |path: &Path| {
+        !path.starts_with(&worktree.root) && store.is_some_and(|store| is_of_database(path, store))
+    };
+    let paths: Vec<_> = paths.iter().filter(|path| !of_store(path)).collect();
+    if paths.is_empty() {
+        return true;
+    }
     if !paths
         .iter()
         .all(|path| path.starts_with(&worktree.root) && !path.starts_with(&worktree.git_dir))

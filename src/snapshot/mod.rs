@@ -43,6 +43,9 @@ pub enum SnapshotError {
     /// A file changed before it was kept: what lies there now is another version.
     #[error("{0:?} changed before it was kept")]
     Changed(String),
+    /// A signal ended it.
+    #[error("interrupted")]
+    Interrupted,
     /// The files cannot be read once more.
     #[error("it cannot be read once more: {0}")]
     Unread(String),

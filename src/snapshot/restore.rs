@@ -7,6 +7,7 @@ use std::io::Write as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::read::{BlobSink, TreeFile, list, read_blobs, wrong_path};
 use super::{LeftOut, Record, SnapshotError, Snapshots, path_text};
@@ -54,7 +55,8 @@ pub struct Restored {
 
 impl Snapshots {
     /// Brings a version back that a snapshot holds, into `dir`, which must not exist: as a linked worktree of the repository
-    /// at `root` with HEAD detached at the version's commit, or as plain files where `plain` says so or that commit is gone.
+    /// at `root` with HEAD detached at the version's commit, or as plain files where `plain` says so or that commit is gone. Ends
+    /// early once `stop` is set.
     ///
     /// # Errors
     /// [`RestoreError`]; what was written so far is removed.
@@ -64,8 +66,9 @@ impl Snapshots {
         root: &Path,
         dir: &Path,
         plain: bool,
+        stop: &AtomicBool,
     ) -> Result<Restored, RestoreError> {
-        restore_from(&self.git(), record, root, dir, plain)
+        restore_from(&self.git(), record, root, dir, plain, stop)
     }
 
     /// Brings code back that the repository at `root` holds itself, as [`Snapshots::restore`] does.
@@ -77,8 +80,9 @@ impl Snapshots {
         root: &Path,
         dir: &Path,
         plain: bool,
+        stop: &AtomicBool,
     ) -> Result<Restored, RestoreError> {
-        restore_from(&Self::repository(root), record, root, dir, plain)
+        restore_from(&Self::repository(root), record, root, dir, plain, stop)
     }
 }
 
@@ -89,6 +93,7 @@ fn restore_from(
     root: &Path,
     dir: &Path,
     plain: bool,
+    stop: &AtomicBool,
 ) -> Result<Restored, RestoreError> {
     if dir.symlink_metadata().is_ok() {
         return Err(RestoreError::Exists(dir.to_owned()));
@@ -96,32 +101,54 @@ fn restore_from(
     let files = list(from, record.disk())?;
     let head = record.head.as_deref().filter(|_| !plain);
     let user = quiet(Git::at(root)).map_err(SnapshotError::Git)?;
-    let linked = match head {
-        Some(head) if has_commit(&user, head) => {
-            // Taking back removes what git knows of that directory: it must all be ours.
-            if is_registered(&user, dir).map_err(SnapshotError::Git)? {
-                return Err(RestoreError::Registered(dir.to_owned()));
-            }
-            if let Err(error) = link(&user, head, dir) {
-                take_back(&user, dir, true);
-                return Err(SnapshotError::Git(error).into());
-            }
-            true
-        }
-        _ => {
-            fs::create_dir_all(dir).map_err(PathError::of("create", dir))?;
-            false
-        }
-    };
-    let outcome = fill(from, record, &files, dir);
-    if outcome.is_err() {
-        take_back(&user, dir, linked);
+    let is_linked = head.is_some_and(|head| has_commit(&user, head));
+    // Taking back removes what git knows of that directory: it must all be ours.
+    if is_linked && is_registered(&user, dir).map_err(SnapshotError::Git)? {
+        return Err(RestoreError::Registered(dir.to_owned()));
     }
+    let around = dir.parent().unwrap_or(dir);
+    fs::create_dir_all(around).map_err(PathError::of("create", around))?;
+    // Nobody takes half of it for code: it is where it belongs once it is complete and compared.
+    let partial = tempfile::Builder::new()
+        .prefix(".tracemark-restore-")
+        .tempdir_in(around)
+        .map_err(PathError::of("write", around))?;
+    let count = fill(from, record, &files, partial.path(), stop)?;
+    let placed = match head.filter(|_| is_linked) {
+        Some(head) => place_linked(&user, head, partial.path(), dir),
+        None => fs::create_dir(dir)
+            .map_err(|error| PathError::of("create", dir)(error).into())
+            .and_then(|()| move_into(partial.path(), dir)),
+    };
+    if placed.is_err() {
+        take_back(&user, dir, is_linked);
+    }
+    placed?;
     Ok(Restored {
-        files: outcome?,
-        linked,
+        files: count,
+        linked: is_linked,
         left_out: record.left_out.clone(),
     })
+}
+
+/// Until it is complete, git says of the worktree that it is being made.
+fn place_linked(git: &Git, head: &str, from: &Path, dir: &Path) -> Result<(), RestoreError> {
+    link(git, head, dir).map_err(SnapshotError::Git)?;
+    move_into(from, dir)?;
+    let unlock = ["worktree", "unlock"].map(OsStr::new);
+    let unlocked = git.run(&[&unlock[..], &[dir.as_os_str()]].concat());
+    unlocked.map_err(SnapshotError::Git)?;
+    Ok(())
+}
+
+fn move_into(from: &Path, dir: &Path) -> Result<(), RestoreError> {
+    let entries = fs::read_dir(from).map_err(PathError::of("read", from))?;
+    for entry in entries {
+        let entry = entry.map_err(PathError::of("read", from))?;
+        let to = dir.join(entry.file_name());
+        fs::rename(entry.path(), &to).map_err(PathError::of("write", &to))?;
+    }
+    Ok(())
 }
 
 fn fill(
@@ -129,6 +156,7 @@ fn fill(
     record: &Record,
     files: &[TreeFile],
     dir: &Path,
+    stop: &AtomicBool,
 ) -> Result<usize, RestoreError> {
     let left_out: BTreeSet<_> = record
         .left_out
@@ -151,6 +179,7 @@ fn fill(
         files: &files,
         dirs,
         open: None,
+        stop,
     };
     read_blobs(from, &ids, &mut writer)?;
     let wrong: Vec<_> = files
@@ -214,8 +243,21 @@ fn is_registered(git: &Git, dir: &Path) -> Result<bool, GitError> {
 }
 
 /// A linked worktree without files whose index is that of its commit.
+/// The word that git itself writes while it makes one (builtin/worktree.c), and who does it.
+const BEING_MADE: &str = "initializing (tracemark restore)";
+
 fn link(git: &Git, head: &str, dir: &Path) -> Result<(), GitError> {
-    let arguments = ["worktree", "add", "-q", "--detach", "--no-checkout"].map(OsStr::new);
+    let arguments = [
+        "worktree",
+        "add",
+        "-q",
+        "--detach",
+        "--no-checkout",
+        "--lock",
+        "--reason",
+        BEING_MADE,
+    ]
+    .map(OsStr::new);
     let arguments = [&arguments[..], &[dir.as_os_str(), OsStr::new(head)]].concat();
     git.run(&arguments)?;
     git.clone()
@@ -226,7 +268,8 @@ fn link(git: &Git, head: &str, dir: &Path) -> Result<(), GitError> {
 
 fn take_back(git: &Git, dir: &Path, linked: bool) {
     let removed = if linked {
-        let arguments = ["worktree", "remove", "--force"].map(OsStr::new);
+        // Twice, as it is locked while it is being made.
+        let arguments = ["worktree", "remove", "--force", "--force"].map(OsStr::new);
         git.run(&[&arguments[..], &[dir.as_os_str()]].concat())
             .is_ok()
     } else {
@@ -285,6 +328,7 @@ struct Writer<'a> {
     files: &'a [&'a TreeFile],
     dirs: Dirs<'a>,
     open: Option<Open>,
+    stop: &'a AtomicBool,
 }
 
 enum Open {
@@ -294,6 +338,9 @@ enum Open {
 
 impl BlobSink for Writer<'_> {
     fn begin(&mut self, place: usize, size: Option<u64>) -> Result<(), SnapshotError> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(SnapshotError::Interrupted);
+        }
         let Some(file) = self.files.get(place) else {
             return Err(SnapshotError::Damaged(
                 "more objects than asked for".to_owned(),

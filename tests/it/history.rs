@@ -565,3 +565,46 @@ fn on_mlflows_sqlite_file_a_reference_that_is_made_after_the_list_keeps_a_versio
     let store = sqlite_store(world.base());
     a_reference_that_is_made_after_the_list_keeps_a_version(&Past::new(world, &store, "meanwhile"));
 }
+
+#[test]
+fn what_is_being_restored_is_no_code_until_it_is_complete_and_goes_where_a_signal_ends_it() {
+    let world = World::with_commit();
+    for n in 0..3000 {
+        world.write(&format!("many/{}/{n}.txt", n % 50), n.to_string());
+    }
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    let id = world.tracemark(&["active", "--timeout", "60"]).ok();
+    let names = || {
+        let log: Value = serde_json::from_str(&world.tracemark(&["log", "--json"]).ok()).unwrap();
+        log["versions"].as_array().unwrap().len()
+    };
+    let before = names();
+    let mut restore = world.command(env!("CARGO_BIN_EXE_tracemark"));
+    let mut restore = restore
+        .args(["restore", id.trim(), "../ended"])
+        .spawn()
+        .unwrap();
+    let partial = || {
+        let entries = std::fs::read_dir(world.base()).unwrap().flatten();
+        entries
+            .map(|entry| entry.file_name().into_string().unwrap())
+            .find(|name| name.starts_with(".tracemark-restore-"))
+    };
+    let began = wait_until("it writes, or is done", || {
+        partial()
+            .map(|_| true)
+            .or_else(|| restore.try_wait().unwrap().map(|_| false))
+    });
+    assert!(began, "it writes beside its place first");
+    let pid = rustix::process::Pid::from_child(&restore);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let ended = restore.wait().unwrap();
+    assert_eq!(partial(), None);
+    assert_eq!(world.base().join("ended").exists(), ended.success());
+    world.tracemark(&["restore", id.trim(), "../whole"]).ok();
+    let mut asks = world.command(env!("CARGO_BIN_EXE_tracemark"));
+    let asked = asks.arg("active").current_dir(world.base().join("whole"));
+    assert_eq!(String::from_utf8_lossy(&asked.output().unwrap().stdout), id);
+    assert_eq!(names(), before, "the same code is no other version");
+}

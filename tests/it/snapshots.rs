@@ -8,6 +8,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
 use tracemark::identity::files::Files;
@@ -182,7 +183,10 @@ impl Keeper {
     fn linked(&self, record: &Record) -> (Lying, String) {
         let dir = self.world.base().join("linked");
         let root = root(&self.world);
-        let restored = self.snapshots.restore(record, &root, &dir, false).unwrap();
+        let restored = self
+            .snapshots
+            .restore(record, &root, &dir, false, &AtomicBool::new(false))
+            .unwrap();
         assert!(restored.linked, "{record:?}");
         let (lies, at) = (lying(&dir), dir.to_str().unwrap());
         let told = git_status(&mut self.world.command("git"), at);
@@ -195,7 +199,13 @@ impl Keeper {
         let dir = self.world.base().join("restored");
         let restored = self
             .snapshots
-            .restore(record, &root(&self.world), &dir, plain)
+            .restore(
+                record,
+                &root(&self.world),
+                &dir,
+                plain,
+                &AtomicBool::new(false),
+            )
             .unwrap();
         let lies = lying(&dir);
         if restored.linked {

@@ -176,3 +176,58 @@ fn a_worktree_that_git_adds_is_watched_like_any_other() {
     let modes: Vec<_> = worktrees.iter().map(|one| &one["mode"]).collect();
     assert_eq!(modes, ["watch", "watch"]);
 }
+
+#[test]
+fn nothing_is_removed_through_a_link_in_the_place_of_our_directories() {
+    let store = tempfile::tempdir().unwrap();
+    let uri = sqlite_store(store.path());
+    let world = World::with_commit();
+    let precious = world.base().join("precious");
+    std::fs::create_dir(&precious).unwrap();
+    for name in ["1", "notes.txt"] {
+        std::fs::write(precious.join(name), "mine").unwrap();
+    }
+    let private = world.repo().join(".git/tracemark");
+    std::fs::create_dir(&private).unwrap();
+    for ours in ["cookies", "snapshots"] {
+        std::os::unix::fs::symlink(&precious, private.join(ours)).unwrap();
+    }
+    world.tracemark(&["up", "--store", &uri]).ok();
+    asked(&world, &[]);
+    let left = std::fs::read_dir(&precious).unwrap().flatten();
+    let left: BTreeSet<_> = left.map(|entry| entry.file_name()).collect();
+    assert_eq!(left, ["1".into(), "notes.txt".into()].into());
+}
+
+#[test]
+fn a_worktree_that_was_moved_away_is_watched_again_when_it_is_back() {
+    let store = tempfile::tempdir().unwrap();
+    let world = tracked(store.path());
+    let away = world.base().join("away");
+    std::fs::rename(world.repo(), &away).unwrap();
+    let state = || {
+        let said = world.tracemark(&["status", "--json"]).stdout;
+        let status: Value = serde_json::from_str(&said).unwrap();
+        status["worktrees"][0].clone()
+    };
+    wait_until("it is missed", || {
+        (state()["state"] == "broken").then_some(())
+    });
+    std::fs::rename(&away, world.repo()).unwrap();
+    assert_eq!(asked(&world, &[])["name"], name_on_disk(&world));
+    assert_eq!(state()["mode"], "watch");
+}
+
+#[test]
+fn an_env_file_that_was_removed_or_overwritten_comes_back_when_somebody_asks() {
+    let store = tempfile::tempdir().unwrap();
+    let world = tracked(store.path());
+    let file = world.repo().join(".git/tracemark/env");
+    let id = asked(&world, &[])["model_id"].as_str().unwrap().to_owned();
+    std::fs::remove_file(&file).unwrap();
+    asked(&world, &[]);
+    wait_until("it is there", || file.exists().then_some(()));
+    std::fs::write(&file, "MLFLOW_ACTIVE_MODEL_ID=m-bogus\n").unwrap();
+    asked(&world, &[]);
+    wait_until("it is right", || (world.env_id() == id).then_some(()));
+}
