@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn at_most_the_newest_thousand_count_each_once() {
-        let mut moves = log(&["commit: x"; MADE_MAX + 50]);
+        let mut moves = log(&vec!["commit: x"; MADE_MAX + 50]);
         let newest: Vec<_> = (51..=MADE_MAX + 50).collect();
         assert_eq!(numbers(&moves), newest);
         let again = moves.clone();
