@@ -114,7 +114,9 @@ pub(super) fn ensure(context: &Context, store: Option<&str>) -> Result<Client, F
     let client = context.client();
     match client.status() {
         Ok(_) => return Ok(client),
-        Err(error) if context.socket.is_some() || !error.is_over() => return Err(refused(&error)),
+        Err(error) if context.socket.is_some() || !error.is_over() => {
+            return Err(refused(context, &error));
+        }
         Err(_) => {}
     }
     let deadline = Instant::now() + START_TIMEOUT;
@@ -125,7 +127,7 @@ pub(super) fn ensure(context: &Context, store: Option<&str>) -> Result<Client, F
         match client.status() {
             Ok(_) => return Ok(client),
             Err(error) if Instant::now() > deadline || !error.is_over() => {
-                return Err(refused(&error));
+                return Err(refused(context, &error));
             }
             // The one that holds the lock may be about to end, or its socket was taken away.
             Err(_) if looks % NUDGE_EVERY == 0 => crate::daemon::nudge(&context.paths),
@@ -136,14 +138,22 @@ pub(super) fn ensure(context: &Context, store: Option<&str>) -> Result<Client, F
     }
 }
 
-fn refused(error: &ClientError) -> Failure {
+fn refused(context: &Context, error: &ClientError) -> Failure {
     let hint = match error {
-        ClientError::OtherProtocol { .. } => "tracemark up, which replaces the daemon",
-        ClientError::Foreign(_) => "the same without --socket",
-        error if error.is_silence() => "tracemark status; end the daemon if it hangs",
-        _ => "tracemark daemon",
+        ClientError::OtherProtocol { .. } => "tracemark up, which replaces the daemon".to_owned(),
+        ClientError::Foreign(_) => "the same without --socket".to_owned(),
+        error if error.is_silence() => how_to_end(context),
+        _ => "tracemark daemon".to_owned(),
     };
-    Failure::new(FailureKind::NoDaemon, &chain(error)).hint(hint)
+    Failure::new(FailureKind::NoDaemon, &chain(error)).hint(&hint)
+}
+
+/// A daemon that hangs ends by no word of ours.
+fn how_to_end(context: &Context) -> String {
+    recorded(&context.paths).map_or_else(
+        || "tracemark status".to_owned(),
+        |daemon| format!("kill -9 {}, then the same again", daemon.pid),
+    )
 }
 
 /// Ends a daemon of another version, or one whose program was replaced, so that the next one is this program.

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use sd_notify::NotifyState;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
@@ -170,6 +171,8 @@ pub(super) struct EventLoop {
     program: Program,
     /// Notified when it is time to see whether clients still find the daemon.
     doubts: Arc<Notify>,
+    /// Where questions to stores run, so that none of them delays a turn.
+    others: Handle,
     entries: BTreeMap<WorktreeId, Entry>,
     next_id: u64,
     waiters: BTreeMap<WaiterId, (WorktreeId, Reply<Active>)>,
@@ -182,12 +185,18 @@ pub(super) struct EventLoop {
 }
 
 impl EventLoop {
-    pub(super) fn new(catalog: Arc<Catalog>, info: DaemonInfo, doubts: Arc<Notify>) -> Self {
+    pub(super) fn new(
+        catalog: Arc<Catalog>,
+        info: DaemonInfo,
+        doubts: Arc<Notify>,
+        others: Handle,
+    ) -> Self {
         Self {
             catalog,
             info,
             program: Program::this(),
             doubts,
+            others,
             entries: BTreeMap::new(),
             next_id: 0,
             waiters: BTreeMap::new(),
@@ -416,10 +425,13 @@ impl EventLoop {
                 (Ok(session), Memory::Model(model)) => {
                     let (session, observation) = (Arc::clone(session), observation.clone());
                     let model_id = model.model_id.clone();
-                    self.work.spawn(async move {
-                        session.keep_code_of(observation, &model_id).await;
-                        Event::Finished
-                    });
+                    self.work.spawn_on(
+                        async move {
+                            session.keep_code_of(observation, &model_id).await;
+                            Event::Finished
+                        },
+                        &self.others,
+                    );
                 }
                 (Ok(session), _) if observation.is_committed() => {
                     keep_code(&mut self.work, session, observation.clone());
@@ -566,13 +578,16 @@ impl EventLoop {
         let Some(session) = self.session(id) else {
             return;
         };
-        self.work.spawn(async move {
-            let outcome = session
-                .resolve(&observation, owed)
-                .await
-                .map_err(|error| store_failure(&error));
-            Event::Resolved(id, session, observation, outcome.map(Box::new))
-        });
+        self.work.spawn_on(
+            async move {
+                let outcome = session
+                    .resolve(&observation, owed)
+                    .await
+                    .map_err(|error| store_failure(&error));
+                Event::Resolved(id, session, observation, outcome.map(Box::new))
+            },
+            &self.others,
+        );
     }
 
     /// The row exists: it is published first and completed afterwards.
@@ -596,11 +611,14 @@ impl EventLoop {
             self.input(id, Input::Resolved(observation, model));
         }
         if let Ok(resolved) = outcome {
-            self.work.spawn(async move {
-                let model = resolved.model.model_id.clone();
-                let verdict = verdict(session.finish(&resolved).await);
-                Event::Verified(id, session, model, verdict)
-            });
+            self.work.spawn_on(
+                async move {
+                    let model = resolved.model.model_id.clone();
+                    let verdict = verdict(session.finish(&resolved).await);
+                    Event::Verified(id, session, model, verdict)
+                },
+                &self.others,
+            );
         }
     }
 
@@ -614,7 +632,7 @@ impl EventLoop {
         let Some(session) = self.session(id) else {
             return;
         };
-        self.work.spawn(async move {
+        self.work.spawn_on(async move {
             let review = tokio::time::timeout(REVIEW_PATIENCE, session.review(&model, &version));
             let model = model.model_id.clone();
             let verdict = match review.await {
@@ -626,7 +644,7 @@ impl EventLoop {
                 Err(_) => Verdict::Stands,
             };
             Event::Verified(id, session, model, verdict)
-        });
+        }, &self.others);
     }
 
     fn session(&self, id: WorktreeId) -> Option<Arc<Session>> {

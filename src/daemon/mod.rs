@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use rustix::process::Signal as SystemSignal;
 use sd_notify::NotifyState;
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::mpsc;
 
 pub use lifecycle::StartError;
@@ -49,24 +50,32 @@ pub fn run(paths: &Paths, ready: impl FnOnce(&str)) -> Result<(), StartError> {
     // First, as a signal that nobody hears would end the process.
     let (news, mut signals) = listen_for_signals()?;
     surprises::watch_mounts(news.clone());
-    // This thread runs the event loop, others what waits for stores and clients, so that none of them delays it.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|source| StartError::System {
-            action: "start the runtime",
-            source,
-        })?;
+    let (runtime, others) = runtimes().map_err(|source| StartError::System {
+        action: "start the runtime",
+        source,
+    })?;
+    let handle = others.handle().clone();
     let ended = runtime.block_on(async {
         match begin(paths, &news, &mut signals).await? {
-            Some(begun) => serve(paths, begun, ready, news, signals).await,
+            Some(begun) => serve(paths, begun, ready, news, signals, handle).await,
             None => Ok(()),
         }
     });
     // A reading that hangs in a file system must not keep the process from ending.
     runtime.shutdown_timeout(LAST_PATIENCE);
+    others.shutdown_timeout(LAST_PATIENCE);
     ended
+}
+
+/// One for the event loop and its clients, on the thread of whoever calls, and one for what waits for stores, which has no timer
+/// and so no wake-up while nothing happens.
+fn runtimes() -> std::io::Result<(Runtime, Runtime)> {
+    let own = Builder::new_current_thread().enable_all().build()?;
+    let others = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    Ok((own, others))
 }
 
 /// What a daemon holds once it may answer.
@@ -139,6 +148,7 @@ async fn serve(
     ready: impl FnOnce(&str),
     news: mpsc::Sender<Signal>,
     signals: mpsc::Receiver<Signal>,
+    others: Handle,
 ) -> Result<(), StartError> {
     let Begun {
         lock,
@@ -160,7 +170,7 @@ async fn serve(
         version = info.version,
         "ready"
     );
-    let event_loop = EventLoop::new(catalog, info, doubts);
+    let event_loop = EventLoop::new(catalog, info, doubts, others);
     place
         .keep(&news, event_loop.run(loaded, requests, signals))
         .await
