@@ -4,6 +4,7 @@
 //! hand. The event loop says when it is time to look; nothing here wakes by itself.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
@@ -12,6 +13,9 @@ use super::lifecycle::{DaemonRecord, Lock, Signal, Socket, StartError};
 use super::request::Request;
 use super::server;
 use crate::paths::Paths;
+
+/// How long clients that were let in before the end may take to ask and to hear that the daemon stops.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// The lock, the socket and the record, given back when dropped.
 pub(super) struct Place {
@@ -76,7 +80,7 @@ impl Place {
         loop {
             tokio::select! {
                 // Cancel safe: a notification that is not taken stays.
-                () = &mut event_loop => return lost,
+                () = &mut event_loop => break,
                 () = self.doubts.notified() => {}
             }
             if !self.lock.is_held() {
@@ -86,6 +90,16 @@ impl Place {
             } else if let Some(signal) = self.find_again() {
                 drop(news.try_send(signal));
             }
+        }
+        self.end_conversations().await;
+        lost
+    }
+
+    /// Whoever was let in hears that the daemon stops, where a reset would say nothing.
+    async fn end_conversations(&mut self) {
+        let ended = async { while self.servers.join_next().await.is_some() {} };
+        if tokio::time::timeout(LAST_WORDS, ended).await.is_err() {
+            tracing::debug!("clients that said nothing are left");
         }
     }
 

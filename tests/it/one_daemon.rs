@@ -574,6 +574,59 @@ fn who_asks_while_the_daemon_hangs_dies_or_cannot_be_had_gets_the_right_answer_a
     assert_eq!(env["MLFLOW_ACTIVE_MODEL_ID"], alone.trim());
 }
 
+/// What systemd does for the daemon: holds the socket, starts the daemon with it and stops it, while clients ask without
+/// pause. Prints whom nobody answered.
+const RESTARTS: &str = r#"
+import os, signal, socket, subprocess, sys, threading, time
+program, path = sys.argv[1:]
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(path)
+listener.listen(128)
+os.dup2(listener.fileno(), 3)
+start = 'exec env LISTEN_PID=$$ LISTEN_FDS=1 "$0" daemon'
+done = threading.Event()
+answers = []
+def ask():
+    while not done.is_set():
+        client = socket.socket(socket.AF_UNIX)
+        client.connect(path)
+        try:
+            client.sendall(b"GET /v1/status HTTP/1.1\r\n")
+            time.sleep(0.02)  # A client that is not quick: some are always between two words.
+            client.sendall(b"Host: localhost\r\nConnection: close\r\n\r\n")
+            answers.append(client.recv(12).decode() or "nothing")
+        except OSError as error:
+            answers.append(str(error))
+askers = [threading.Thread(target=ask) for _ in range(8)]
+for asker in askers: asker.start()
+for _ in range(10):
+    daemon = subprocess.Popen(["sh", "-c", start, program], pass_fds=[3], stderr=subprocess.DEVNULL)
+    before = answers.count("HTTP/1.1 200")
+    while answers.count("HTTP/1.1 200") < before + 20:
+        assert daemon.poll() is None
+    daemon.send_signal(signal.SIGTERM)
+    assert daemon.wait() == 0
+last = subprocess.Popen(["sh", "-c", start, program], pass_fds=[3], stderr=subprocess.DEVNULL)
+done.set()
+for asker in askers: asker.join()
+last.terminate()
+last.wait()
+print(sorted(set(answers) - {"HTTP/1.1 200", "HTTP/1.1 503"}))
+"#;
+
+#[test]
+fn a_question_that_was_let_in_is_answered_also_by_a_daemon_that_stops() {
+    let world = tracked();
+    stop(&world);
+    let socket = world.base().join("run/activated.sock");
+    let mut python = world.command("python3");
+    python
+        .args(["-c", RESTARTS, env!("CARGO_BIN_EXE_tracemark")])
+        .arg(&socket);
+    let said = Said::of(&python.output().unwrap()).ok();
+    assert_eq!(said.trim(), "[]");
+}
+
 #[test]
 fn the_hook_starts_nothing() {
     let world = tracked();
