@@ -2,24 +2,19 @@
 //!
 //! Knows how to run git and how it fails, nothing of what the output means.
 
+mod output;
+
 use std::ffi::{OsStr, OsString};
-use std::io::{Read, Write as _};
+use std::io::Write as _;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
 use std::time::Duration;
 
-/// How long one git process may print nothing before it is ended.
-const TIME_LIMIT: Duration = Duration::from_mins(2);
+use output::Stopped;
+
 /// How many bytes of output are kept where it is wanted whole; more is an error, not a truncation.
 const OUTPUT_LIMIT: usize = 512 * 1024 * 1024;
-/// How many bytes of standard error are kept; more is an error.
-const STDERR_LIMIT: u64 = 16 * 1024 * 1024;
-/// Bytes that are read at once, and pieces of so many that wait for a slow reader: 1 MiB in all.
-const PIECE: usize = 64 * 1024;
-/// See [`PIECE`].
-const PIECES_MAX: usize = 16;
 
 /// The variables that tie git to one repository (`git rev-parse --local-env-vars`, git 2.47), set inside hooks.
 pub const LOCAL_ENV_VARS: [&str; 15] = [
@@ -368,14 +363,6 @@ fn name_of<S: AsRef<OsStr>>(arguments: &[S]) -> String {
         .join(" ")
 }
 
-/// What comes out of a child: pieces of standard output, and once all of standard error.
-enum Piece {
-    Out(Vec<u8>),
-    Err(Vec<u8>),
-    TooMuch,
-    Failed(std::io::Error),
-}
-
 /// Hands standard output to `sink` and returns standard error. A sink that waits makes git wait.
 fn collect(
     child: &mut Child,
@@ -383,66 +370,38 @@ fn collect(
     name: &str,
     sink: &mut dyn FnMut(&[u8]) -> bool,
 ) -> Result<Vec<u8>, GitError> {
-    let (sender, receiver) = mpsc::sync_channel(PIECES_MAX);
-    if let Some(out) = child.stdout.take() {
-        let sender = sender.clone();
-        std::thread::spawn(move || send_pieces(out, &sender));
-    }
-    if let Some(err) = child.stderr.take() {
-        std::thread::spawn(move || send_whole(err, &sender));
-    }
     if let (Some(mut pipe), Some(input)) = (child.stdin.take(), input) {
         std::thread::spawn(move || drop(pipe.write_all(&input)));
     }
-    let stderr = match gather(&receiver, name, sink) {
+    let command = || name.to_owned();
+    let stderr = match output::gather(child, sink) {
         Ok(stderr) => stderr,
-        Err(error) => {
+        Err(stopped) => {
             end(child);
-            return Err(error);
+            return Err(match stopped {
+                Stopped::TooMuch => GitError::TooMuch { command: command() },
+                Stopped::TimedOut => GitError::TimedOut {
+                    command: command(),
+                    limit: output::TIME_LIMIT,
+                },
+                Stopped::Failed(source) => GitError::Io {
+                    command: command(),
+                    source,
+                },
+            });
         }
     };
     let status = child.wait().map_err(|source| GitError::Io {
-        command: name.to_owned(),
+        command: command(),
         source,
     })?;
     if status.success() {
         Ok(stderr)
     } else {
         Err(GitError::Failed {
-            command: name.to_owned(),
+            command: command(),
             message: cause(&stderr).unwrap_or_else(|| status.to_string()),
         })
-    }
-}
-
-fn gather(
-    pieces: &mpsc::Receiver<Piece>,
-    name: &str,
-    sink: &mut dyn FnMut(&[u8]) -> bool,
-) -> Result<Vec<u8>, GitError> {
-    let command = || name.to_owned();
-    let mut stderr = Vec::new();
-    loop {
-        match pieces.recv_timeout(TIME_LIMIT) {
-            Ok(Piece::Out(bytes)) if sink(&bytes) => {}
-            Ok(Piece::Out(_) | Piece::TooMuch) => {
-                return Err(GitError::TooMuch { command: command() });
-            }
-            Ok(Piece::Err(bytes)) => stderr = bytes,
-            Ok(Piece::Failed(source)) => {
-                return Err(GitError::Io {
-                    command: command(),
-                    source,
-                });
-            }
-            Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(stderr),
-            Err(mpsc::RecvTimeoutError::Timeout) => {
-                return Err(GitError::TimedOut {
-                    command: command(),
-                    limit: TIME_LIMIT,
-                });
-            }
-        }
     }
 }
 
@@ -450,32 +409,6 @@ fn end(child: &mut Child) {
     if let Err(error) = child.kill().and_then(|()| child.wait().map(drop)) {
         tracing::warn!(%error, "cannot end a git process");
     }
-}
-
-fn send_pieces(mut source: impl Read, sender: &mpsc::SyncSender<Piece>) {
-    let mut buffer = vec![0; PIECE];
-    loop {
-        let piece = match source.read(&mut buffer) {
-            Ok(0) => return,
-            Ok(count) => Piece::Out(buffer.get(..count).unwrap_or(&[]).to_vec()),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) => Piece::Failed(error),
-        };
-        let is_last = matches!(piece, Piece::Failed(_));
-        if sender.send(piece).is_err() || is_last {
-            return;
-        }
-    }
-}
-
-fn send_whole(source: impl Read, sender: &mpsc::SyncSender<Piece>) {
-    let mut bytes = Vec::new();
-    let piece = match source.take(STDERR_LIMIT + 1).read_to_end(&mut bytes) {
-        Ok(length) if length as u64 > STDERR_LIMIT => Piece::TooMuch,
-        Ok(_) => Piece::Err(bytes),
-        Err(error) => Piece::Failed(error),
-    };
-    drop(sender.send(piece));
 }
 
 fn cause(stderr: &[u8]) -> Option<String> {

@@ -30,11 +30,11 @@ fn start_log(command: &Command) {
         Command::Daemon(arguments) => (true, arguments.detached),
         _ => (false, false),
     };
-    let default = if is_daemon { "tracemark=info" } else { "off" };
-    let filter = std::env::var("TRACEMARK_LOG")
-        .ok()
-        .filter(|value| !value.is_empty())
-        .unwrap_or_else(|| default.to_owned());
+    let asked = std::env::var("TRACEMARK_LOG").ok();
+    let default = is_daemon.then(|| "tracemark=info".to_owned());
+    let Some(filter) = asked.filter(|value| !value.is_empty()).or(default) else {
+        return;
+    };
     let log = tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
         .with_ansi(false);

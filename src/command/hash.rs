@@ -20,9 +20,7 @@ const SCRATCH_HINT: &str = "export TMPDIR=/tmp, or another directory that you ca
 const LOCAL_DEV: &str = "local-dev";
 
 pub(super) fn run(context: &Context, arguments: &HashArgs) -> Result<(), Failure> {
-    if let Err(error) = crate::identity::scratch::remove_on_signals() {
-        tracing::debug!(%error, "signals stay as they are");
-    }
+    crate::identity::scratch::remove_on_signals();
     let naming = naming(arguments).map_err(Failure::in_one_line)?;
     let git = if arguments.safe {
         Git::inherited().distrusting()

@@ -115,20 +115,20 @@ fn run_into(part: &mut Part<'_>, call: Option<&DiffCall>) -> Result<(), GitHashE
     }
 }
 
-/// Adds both parts, made at the same time; `prepare` makes ready for the second, beside the first. Returns the hash as
-/// it was between the two.
+/// Adds both parts, made at the same time: what `staged` adds, and what the call that `prepare` makes ready prints. Returns the
+/// hash as it was between the two.
 ///
 /// # Errors
 /// As [`add_staged`].
 pub(super) fn add_both(
     digest: &mut Digest,
-    staged: Option<&DiffCall>,
+    staged: impl FnOnce(&mut Digest) -> Result<(), GitHashError>,
     prepare: impl FnOnce() -> Result<Option<DiffCall>, GitHashError> + Send,
 ) -> Result<Digest, GitHashError> {
     std::thread::scope(|scope| {
         let (sender, receiver) = sync_channel(PIECES_MAX);
         let unstaged = scope.spawn(move || send_unstaged(prepare, &sender));
-        add_staged(digest, staged)?;
+        staged(digest)?;
         let between = digest.clone();
         drain(digest, &receiver);
         unstaged.join().unwrap_or_else(|_| {

@@ -21,7 +21,8 @@ use super::digest::Digest;
 use super::glance::Glance;
 use super::index_file::{IndexFile, SmallIndex};
 use super::nearby::Nearby;
-use super::status_text::Status;
+use super::scratch::Scratch;
+use super::status_text::{Changes, Status};
 use super::{plain_config, sparse_index, split_index};
 use crate::git::{Git, GitError, Output, records};
 use crate::ids::ObjectId;
@@ -88,11 +89,12 @@ pub struct GitHash {
 pub fn compute(git: &Git, scratch: Option<&Path>) -> Result<GitHash, GitHashError> {
     let nearby = Nearby::find(git);
     let git = &without_caches(git, nearby.as_ref());
-    let glance = nearby.as_ref().and_then(Glance::at);
-    let place = nearby.map(Place::from);
-    if let (Some(place), Some(glance)) = (&place, glance) {
-        return by_glance(git, place, &glance, scratch);
+    if let Some(nearby) = &nearby
+        && let Some(hash) = by_glance(git, nearby, scratch)?
+    {
+        return Ok(hash);
     }
+    let place = nearby.as_ref().map(Place::from);
     if needs_own_index(git) {
         return plainly(git, scratch);
     }
@@ -143,9 +145,8 @@ pub fn plainly(git: &Git, scratch: Option<&Path>) -> Result<GitHash, GitHashErro
     let (diffs, status) = std::thread::scope(|scope| {
         let status = scope.spawn(|| status_text(git));
         let staged = DiffCall::staged(git, &[]);
-        let diffs = diffs::add_both(&mut digest, Some(&staged), || {
-            Ok(Some(DiffCall::unstaged(git)))
-        });
+        let staged = |digest: &mut Digest| diffs::add_staged(digest, Some(&staged));
+        let diffs = diffs::add_both(&mut digest, staged, || Ok(Some(DiffCall::unstaged(git))));
         (diffs, status.join())
     });
     diffs?;
@@ -180,24 +181,73 @@ pub(super) fn without_caches(git: &Git, nearby: Option<&Nearby>) -> Git {
     }
 }
 
-/// Computes the same where no process of git was needed to know the status.
+/// Computes the same where no process of git is needed to know the status; `None` where one is. The staged diff is made while
+/// the files are looked at.
 fn by_glance(
     git: &Git,
+    nearby: &Nearby,
+    scratch: Option<&Path>,
+) -> Result<Option<GitHash>, GitHashError> {
+    let Some(glance) = Glance::at(nearby) else {
+        return Ok(None);
+    };
+    let place = Place::from(nearby);
+    if !glance.staged.is_empty() {
+        return by_glance_and_staged(git, nearby, &place, &glance, scratch);
+    }
+    match glance.look(nearby) {
+        None => Ok(None),
+        Some(seen) if seen.text.is_empty() => Ok(Some(GitHash::clean(place.head))),
+        Some(seen) => from_status(
+            git,
+            &place,
+            &glance.index,
+            &seen.text,
+            &seen.status,
+            scratch,
+        )
+        .map(Some),
+    }
+}
+
+/// Makes the staged diff while the files are looked at.
+fn by_glance_and_staged(
+    git: &Git,
+    nearby: &Nearby,
     place: &Place,
     glance: &Glance,
     scratch: Option<&Path>,
-) -> Result<GitHash, GitHashError> {
-    if glance.status_text.is_empty() {
-        return Ok(GitHash::clean(place.head.clone()));
-    }
-    from_status(
+) -> Result<Option<GitHash>, GitHashError> {
+    let scratch = place.scratch(git, scratch)?;
+    let call = staged_call(
         git,
-        place,
+        &place.index,
+        &glance.staged,
         &glance.index,
-        &glance.status_text,
-        &glance.status,
-        scratch,
-    )
+        scratch.path(),
+    )?;
+    std::thread::scope(|scope| {
+        let staged = scope.spawn(|| {
+            let mut digest = Digest::new(&place.head);
+            diffs::add_staged(&mut digest, Some(&call)).map(|()| digest)
+        });
+        let Some(seen) = glance.look(nearby) else {
+            return Ok(None);
+        };
+        let changed = Changed {
+            git,
+            place,
+            small: glance.index.with_only(&seen.status.tracked_paths()),
+            text: &seen.text,
+            status: &seen.status,
+            scratch: scratch.path(),
+        };
+        let hash = changed.hash(|digest| {
+            *digest = staged.join().unwrap_or_else(|_| Err(ended_early()))?;
+            Ok(())
+        });
+        hash.map(Some)
+    })
 }
 
 /// Computes the same with one status, and diffs of the paths that it names; `None` where only the plain way is sure.
@@ -239,36 +289,74 @@ fn cheaply(
     from_status(git, &place, &index, &status, &changes, scratch).map(Some)
 }
 
-/// Adds the diffs of what a status lists, while the files are read that the helper opens.
+/// Adds the diffs of what a status lists.
 fn from_status(
     git: &Git,
     place: &Place,
     index: &IndexFile,
-    status: &str,
-    changes: &Status,
+    text: &str,
+    status: &Status,
     scratch: Option<&Path>,
 ) -> Result<GitHash, GitHashError> {
-    let small = index.with_only(&changes.tracked_paths());
-    let scratch =
-        super::scratch::new(git, Path::new(&place.root), scratch).map_err(GitHashError::Scratch)?;
-    let unstaged_too = changes.has_unstaged() || small.has_gitlinks;
-    let staged = changes
+    let small = index.with_only(&status.tracked_paths());
+    if status.tracked.is_empty() && !small.has_gitlinks {
+        let files = file_lines(&place.root, text)?;
+        return Ok(GitHash::dirty(
+            place.head.clone(),
+            Digest::new(&place.head),
+            &files,
+        ));
+    }
+    let scratch = place.scratch(git, scratch)?;
+    let staged = status
         .has_staged()
-        .then(|| staged_call(git, &place.index, changes, index, scratch.path()))
+        .then(|| staged_call(git, &place.index, &status.tracked, index, scratch.path()))
         .transpose()?;
-    let mut digest = Digest::new(&place.head);
-    let files = std::thread::scope(|scope| {
-        let files = scope.spawn(|| file_lines(&place.root, status));
-        diffs::add_both(&mut digest, staged.as_ref(), || {
-            if unstaged_too {
-                unstaged(git, &place.index, &small, scratch.path()).map(Some)
-            } else {
-                Ok(None)
-            }
+    let changed = Changed {
+        git,
+        place,
+        small,
+        text,
+        status,
+        scratch: scratch.path(),
+    };
+    changed.hash(|digest| diffs::add_staged(digest, staged.as_ref()))
+}
+
+/// A worktree that is not clean.
+struct Changed<'a> {
+    git: &'a Git,
+    place: &'a Place,
+    /// Of what its status lists.
+    small: SmallIndex,
+    /// The text of its status.
+    text: &'a str,
+    status: &'a Status,
+    scratch: &'a Path,
+}
+
+impl Changed<'_> {
+    /// Hashes what `staged` adds and the unstaged diff, while the files are read that the helper opens.
+    fn hash(
+        &self,
+        staged: impl FnOnce(&mut Digest) -> Result<(), GitHashError>,
+    ) -> Result<GitHash, GitHashError> {
+        let Place { root, index, head } = self.place;
+        let unstaged_too = self.status.has_unstaged() || self.small.has_gitlinks;
+        let mut digest = Digest::new(head);
+        let files = std::thread::scope(|scope| {
+            let files = scope.spawn(|| file_lines(root, self.text));
+            diffs::add_both(&mut digest, staged, || {
+                if unstaged_too {
+                    unstaged(self.git, index, &self.small, self.scratch).map(Some)
+                } else {
+                    Ok(None)
+                }
+            })?;
+            files.join().unwrap_or_else(|_| Err(ended_early()))
         })?;
-        files.join().unwrap_or_else(|_| Err(ended_early()))
-    })?;
-    Ok(GitHash::dirty(place.head.clone(), digest, &files))
+        Ok(GitHash::dirty(head.clone(), digest, &files))
+    }
 }
 
 fn ended_early() -> GitHashError {
@@ -280,14 +368,11 @@ fn ended_early() -> GitHashError {
 pub(super) fn staged_call(
     git: &Git,
     whole: &Path,
-    changes: &Status,
+    changes: &Changes,
     index: &IndexFile,
     scratch: &Path,
 ) -> Result<DiffCall, GitHashError> {
-    let staged = changes
-        .tracked
-        .iter()
-        .filter(|(_, change)| change.staged != b' ');
+    let staged = changes.iter().filter(|(_, change)| change.staged != b' ');
     let paths: BTreeSet<Vec<u8>> = staged
         .flat_map(|(path, change)| [Some(path), change.from.as_ref()])
         .flatten()
@@ -340,17 +425,21 @@ struct Place {
     head: String,
 }
 
-impl From<Nearby> for Place {
-    fn from(nearby: Nearby) -> Self {
+impl From<&Nearby> for Place {
+    fn from(nearby: &Nearby) -> Self {
         Self {
             index: nearby.index(),
             head: nearby.head.to_string(),
-            root: nearby.root,
+            root: nearby.root.clone(),
         }
     }
 }
 
 impl Place {
+    fn scratch(&self, git: &Git, parent: Option<&Path>) -> Result<Scratch, GitHashError> {
+        super::scratch::new(git, Path::new(&self.root), parent).map_err(GitHashError::Scratch)
+    }
+
     /// `None` in every state that is not plain: no commit, names with line ends or trimmed by the helper.
     fn find(git: &Git) -> Option<Self> {
         let arguments = [

@@ -8,53 +8,71 @@ use std::path::{Path, PathBuf};
 use super::git_config::xdg_dir;
 use super::index_file::{IndexEntry, IndexFile};
 use super::nearby::Nearby;
-use super::object::{Format, object_id};
 use super::plain_config;
 use super::staged;
-use super::status_text::{Change, Status};
+use super::status_text::{Change, Changes, Status};
 use super::untracked;
-use super::worktree_walk::{self, unstaged};
+use super::worktree_walk::Looker;
 
-/// The largest file that is read here, in bytes.
-const READ_MAX: u64 = 1 << 24;
 /// Where git is built with the usual prefix (gitattributes(5)).
 const SYSTEM_ATTRIBUTES: &str = "/etc/gitattributes";
 
-/// What was seen.
+/// What the repository says, before any file is looked at.
 pub(super) struct Glance {
     /// The index.
     pub(super) index: IndexFile,
+    /// The second in which it was written.
+    written: i64,
+    /// What is staged, which is no rename.
+    pub(super) staged: Changes,
+}
+
+/// What was seen.
+pub(super) struct Seen {
     /// What `git status --porcelain -uall` certainly lists.
     pub(super) status: Status,
     /// The text that it prints.
-    pub(super) status_text: String,
+    pub(super) text: String,
 }
 
 impl Glance {
-    /// Looks at every file; `None` where git must be asked: something is renamed, is converted when it
-    /// is read, or configured.
+    /// Compares the index with the commit; `None` where git must be asked: something is renamed or configured.
     pub(super) fn at(nearby: &Nearby) -> Option<Self> {
         let path = nearby.index();
-        let written = path.symlink_metadata().ok()?;
+        let written = path.symlink_metadata().ok()?.mtime();
         let index = IndexFile::read(std::fs::read(&path).ok()?, 20)?;
         let repository = &nearby.repository;
-        let committed = repository.find_commit(nearby.head).ok()?.tree().ok()?;
         let is_plain = index.is_plain()
             && plain_config::is_usual(repository.commondir())
             && !is_replaced(repository);
         if !is_plain {
             return None;
         }
-        let entries: Vec<_> = index.entries().collect();
-        let mut status = status(nearby, &entries, written.mtime())?;
-        for (path, code) in staged::list(repository, &committed, &index, &entries)? {
-            let change = status.tracked.entry(path).or_insert(Change::NONE);
-            change.staged = code;
-        }
+        let committed = repository.find_commit(nearby.head).ok()?.tree().ok()?;
+        let codes = staged::list(repository, &committed, &index)?;
+        let change = |code| Change {
+            staged: code,
+            ..Change::NONE
+        };
+        let staged = codes.into_iter().map(|(path, code)| (path, change(code)));
         Some(Self {
-            status_text: status.render(true)?,
-            status,
+            staged: staged.collect(),
+            written,
             index,
+        })
+    }
+
+    /// Looks at every file; `None` where git must be asked: something is converted when it is read.
+    pub(super) fn look(&self, nearby: &Nearby) -> Option<Seen> {
+        let entries: Vec<_> = self.index.entries().collect();
+        let mut status = status(nearby, &entries, self.written)?;
+        for (path, change) in &self.staged {
+            let listed = status.tracked.entry(path.clone()).or_insert(Change::NONE);
+            listed.staged = change.staged;
+        }
+        Some(Seen {
+            text: status.render(true)?,
+            status,
         })
     }
 }
@@ -72,16 +90,13 @@ fn status(nearby: &Nearby, entries: &[IndexEntry<'_>], written: i64) -> Option<S
     if has_name(b".gitmodules") {
         return None;
     }
-    let mut seen = worktree_walk::see(Path::new(&nearby.root), entries, written)?;
-    let converts = || has_name(b".gitattributes") || has_outer_attributes(nearby);
-    if !seen.unsettled.is_empty() && converts() {
-        return None;
-    }
-    for (entry, path) in &seen.unsettled {
-        if !holds_blob(entry, path)? {
-            seen.changes.extend([unstaged(entry, b'M')]);
-        }
-    }
+    let converts = has_name(b".gitattributes") || has_outer_attributes(nearby);
+    let looker = Looker {
+        root: Path::new(&nearby.root),
+        written,
+        converts,
+    };
+    let seen = looker.see(entries)?;
     Some(Status {
         tracked: seen.changes,
         untracked: untracked::list(nearby, seen.strays, &seen.with_rules)?,
@@ -100,14 +115,4 @@ fn has_outer_attributes(nearby: &Nearby) -> bool {
         .into_iter()
         .flatten()
         .any(|file| file.symlink_metadata().is_ok())
-}
-
-/// Compares the file with its blob; `None` for what is large or no file.
-fn holds_blob(entry: &IndexEntry<'_>, path: &Path) -> Option<bool> {
-    let metadata = path.symlink_metadata().ok()?;
-    if !metadata.is_file() || metadata.len() > READ_MAX {
-        return None;
-    }
-    let bytes = std::fs::read(path).ok()?;
-    Some(object_id(Format::Sha1, "blob", &bytes) == entry.id())
 }

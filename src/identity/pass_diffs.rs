@@ -17,11 +17,13 @@ impl Pass<'_> {
             .then(|| {
                 let scratch = self.scratch.path();
                 let index = self.places.git_dir.join("index");
-                git_hash::staged_call(self.git, &index, &kept.status, &kept.index, scratch)
+                let changes = &kept.status.tracked;
+                git_hash::staged_call(self.git, &index, changes, &kept.index, scratch)
             })
             .transpose()?;
         let mut digest = Digest::new(&kept.head.commit);
-        let after_staged = diffs::add_both(&mut digest, staged.as_ref(), || {
+        let staged = |digest: &mut Digest| diffs::add_staged(digest, staged.as_ref());
+        let after_staged = diffs::add_both(&mut digest, staged, || {
             if kept.status.has_unstaged() {
                 self.unstaged_call(kept, self.git).map(Some)
             } else {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,11 +32,15 @@ impl Drop for Scratch {
     }
 }
 
-/// Makes a one-shot command that a signal ends take its scratch directories along.
-///
-/// # Errors
-/// When the system refuses a handler.
-pub fn remove_on_signals() -> io::Result<()> {
+/// Whether the next directory is the first of a one-shot command.
+static IS_ONE_SHOT: AtomicBool = AtomicBool::new(false);
+
+/// Makes a one-shot command that a signal ends take its scratch directories along, once it has any.
+pub fn remove_on_signals() {
+    IS_ONE_SHOT.store(true, Ordering::SeqCst);
+}
+
+fn listen() -> io::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
     std::thread::spawn(move || {
@@ -60,6 +65,11 @@ fn gone_or_wait(dir: &Path) -> bool {
 /// Makes a directory in `parent`, else in the system's temporary directory, else, where that cannot be used or lies
 /// inside the worktree at `top` and so would be read as part of it, in the repository's git directory.
 pub(super) fn new(git: &Git, top: &Path, parent: Option<&Path>) -> io::Result<Scratch> {
+    if IS_ONE_SHOT.swap(false, Ordering::SeqCst)
+        && let Err(error) = listen()
+    {
+        tracing::debug!(%error, "signals stay as they are");
+    }
     let dir = made(git, top, parent)?;
     in_use().insert(dir.path().to_owned());
     Ok(Scratch(dir))

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use git2::ObjectType;
 
 use super::directories::{Child, Directory};
-use super::index_file::{IndexEntry, IndexFile};
+use super::index_file::IndexFile;
 use super::object::RawId;
 
 /// The bits of a mode that say what kind of file it is.
@@ -17,14 +17,17 @@ pub(super) fn list(
     repository: &git2::Repository,
     committed: &git2::Tree<'_>,
     index: &IndexFile,
-    entries: &[IndexEntry<'_>],
 ) -> Option<BTreeMap<Vec<u8>, u8>> {
+    let entries: Vec<_> = index.entries().collect();
     let mut comparison = Comparison {
         repository,
         cached: index.cached_trees(),
         codes: BTreeMap::new(),
     };
-    let root = Directory { path: b"", entries };
+    let root = Directory {
+        path: b"",
+        entries: &entries,
+    };
     let tree = RawId::new(committed.id().as_bytes())?;
     comparison.directory(&root, tree)?;
     let codes = comparison.codes;

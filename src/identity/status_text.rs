@@ -8,6 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A path as git stores it.
 pub(super) type PathBytes = Vec<u8>;
 
+/// What git said of tracked files, by the path that they have now.
+pub(super) type Changes = BTreeMap<PathBytes, Change>;
+
 /// What git said of a tracked file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Change {
@@ -31,8 +34,8 @@ impl Change {
 /// All that a status lists.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Status {
-    /// Tracked files that changed, by the path that they have now.
-    pub(super) tracked: BTreeMap<PathBytes, Change>,
+    /// Tracked files that changed.
+    pub(super) tracked: Changes,
     /// Untracked files and nested repositories, which end with a slash.
     pub(super) untracked: BTreeSet<PathBytes>,
 }

@@ -1,68 +1,88 @@
 //! The directories of a worktree beside what an index noted of them: each by itself, as many at a time as there are processors.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::DirEntry;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::directories::{Child, Directory};
 use super::index_file::{Described, IndexEntry, LINK, mode_of};
-use super::status_text::Change;
+use super::object::{Format, object_id};
+use super::status_text::{Change, Changes};
 use super::untracked::Stray;
 
 /// So many files a thread are worth its start.
 const FILES_A_THREAD: usize = 400;
 const THREADS_MAX: usize = 8;
-
-/// By path.
-pub(super) type Changes = BTreeMap<Vec<u8>, Change>;
+/// The largest file that is read here, in bytes.
+const READ_MAX: u64 = 1 << 24;
 
 /// What was seen in directories with tracked files.
 #[derive(Default)]
-pub(super) struct Seen<'a> {
-    /// Files that are gone, or another kind of file.
+pub(super) struct Seen {
+    /// Files that are gone, another kind of file, or differ.
     pub(super) changes: Changes,
-    /// Files to be compared by content: not as git noted, or written in the second of the index or later (racy-git.adoc, git
-    /// 2.47).
-    pub(super) unsettled: Vec<(IndexEntry<'a>, PathBuf)>,
     /// What is not in the index.
     pub(super) strays: Vec<Stray>,
     /// Directories with a `.gitignore`: empty for the root, else with a slash at the end.
     pub(super) with_rules: BTreeSet<Vec<u8>>,
 }
 
-/// Looks for `entries` below `root`, in their order; the index was written in the second `written`. `None` where git must be asked.
-pub(super) fn see<'a>(root: &Path, entries: &[IndexEntry<'a>], written: i64) -> Option<Seen<'a>> {
-    let directories = Directory::all(entries)?;
-    let next = AtomicUsize::new(0);
-    let has_failed = AtomicBool::new(false);
-    let work = || {
-        let mut seen = Seen::default();
-        while let Some(directory) = directories.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let went_on = !has_failed.load(Ordering::Relaxed)
-                && seen.look(root, directory, written).is_some();
-            if !went_on {
-                has_failed.store(true, Ordering::Relaxed);
-                return None;
-            }
-        }
-        Some(seen)
-    };
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = processors
-        .min(THREADS_MAX)
-        .min(entries.len() / FILES_A_THREAD);
-    std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-        let first = work();
-        let others = others.into_iter().map(|other| other.join().ok().flatten());
-        others.fold(first, |all, other| Some(all?.and(other?)))
-    })
+/// How a worktree is looked at.
+#[derive(Clone, Copy)]
+pub(super) struct Looker<'a> {
+    /// Its top.
+    pub(super) root: &'a Path,
+    /// The second in which the index was written.
+    pub(super) written: i64,
+    /// Whether git may convert what it reads.
+    pub(super) converts: bool,
 }
 
-pub(super) fn unstaged(entry: &IndexEntry<'_>, code: u8) -> (Vec<u8>, Change) {
+impl Looker<'_> {
+    /// Looks for `entries`, in their order. `None` where git must be asked.
+    pub(super) fn see(self, entries: &[IndexEntry<'_>]) -> Option<Seen> {
+        let directories = Directory::all(entries)?;
+        let next = AtomicUsize::new(0);
+        let has_failed = AtomicBool::new(false);
+        let work = || {
+            let mut seen = Seen::default();
+            while let Some(directory) = directories.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let went_on =
+                    !has_failed.load(Ordering::Relaxed) && seen.look(self, directory).is_some();
+                if !went_on {
+                    has_failed.store(true, Ordering::Relaxed);
+                    return None;
+                }
+            }
+            Some(seen)
+        };
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = processors
+            .min(THREADS_MAX)
+            .min(entries.len() / FILES_A_THREAD);
+        std::thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+            let first = work();
+            let others = others.into_iter().map(|other| other.join().ok().flatten());
+            others.fold(first, |all, other| Some(all?.and(other?)))
+        })
+    }
+
+    /// Returns whether the file at `path` differs from its entry's blob; `None` for one that is large, or converted.
+    fn differs(self, entry: &IndexEntry<'_>, path: &Path) -> Option<bool> {
+        let metadata = path.symlink_metadata().ok()?;
+        if self.converts || !metadata.is_file() || metadata.len() > READ_MAX {
+            return None;
+        }
+        let bytes = std::fs::read(path).ok()?;
+        Some(object_id(Format::Sha1, "blob", &bytes) != entry.id())
+    }
+}
+
+fn unstaged(entry: &IndexEntry<'_>, code: u8) -> (Vec<u8>, Change) {
     let change = Change {
         unstaged: code,
         ..Change::NONE
@@ -70,17 +90,16 @@ pub(super) fn unstaged(entry: &IndexEntry<'_>, code: u8) -> (Vec<u8>, Change) {
     (entry.path().to_vec(), change)
 }
 
-impl<'a> Seen<'a> {
+impl Seen {
     fn and(mut self, other: Self) -> Self {
         self.changes.extend(other.changes);
-        self.unsettled.extend(other.unsettled);
         self.strays.extend(other.strays);
         self.with_rules.extend(other.with_rules);
         self
     }
 
-    fn look(&mut self, root: &Path, directory: &Directory<'a, '_>, written: i64) -> Option<()> {
-        let path = root.join(OsStr::from_bytes(directory.path));
+    fn look(&mut self, looker: Looker<'_>, directory: &Directory<'_, '_>) -> Option<()> {
+        let path = looker.root.join(OsStr::from_bytes(directory.path));
         let listed = match std::fs::read_dir(path) {
             Ok(listed) => listed,
             // The directory above tells of it.
@@ -104,7 +123,7 @@ impl<'a> Seen<'a> {
                 Ok(at) => {
                     let child = children.get_mut(at)?;
                     child.is_found = true;
-                    self.compare(child, &found, written)?;
+                    self.compare(looker, child, &found)?;
                 }
                 Err(_) if name == b".git" && directory.path.is_empty() => {}
                 Err(_) => self.add_stray(directory, &found)?,
@@ -127,7 +146,13 @@ impl<'a> Seen<'a> {
         Some(())
     }
 
-    fn compare(&mut self, child: &Child<'a, '_>, found: &DirEntry, written: i64) -> Option<()> {
+    /// By content where it is not as git noted, or written in the second of the index or later (racy-git.adoc, git 2.47).
+    fn compare(
+        &mut self,
+        looker: Looker<'_>,
+        child: &Child<'_, '_>,
+        found: &DirEntry,
+    ) -> Option<()> {
         let Some(entry) = child.file() else {
             return found.file_type().ok()?.is_dir().then_some(());
         };
@@ -145,8 +170,10 @@ impl<'a> Seen<'a> {
             return Some(());
         }
         let described = entry.describes(&metadata);
-        if i64::from(seconds) >= written || described == Described::No {
-            self.unsettled.push((*entry, found.path()));
+        if i64::from(seconds) >= looker.written || described == Described::No {
+            if looker.differs(entry, &found.path())? {
+                self.changes.extend([unstaged(entry, b'M')]);
+            }
         } else if described == Described::ToTheSecond {
             return None;
         }
