@@ -634,7 +634,8 @@ impl Session {
     fn read_files(&self, content: &ContentId) -> Result<Files, SnapshotError> {
         let private = self.worktree.scratch_dir();
         let scratch = private.is_dir().then_some(private.as_path());
-        match Files::read(&self.worktree.root, scratch) {
+        let root = &self.worktree.root;
+        match Files::read(&Git::at(root), root, scratch) {
             Ok((found, files)) if found == *content => Ok(files),
             Ok(_) | Err(ReadError::Torn) => Err(SnapshotError::Changed("the code".to_owned())),
             Err(error) => Err(SnapshotError::Unread(error.to_string())),

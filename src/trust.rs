@@ -95,9 +95,15 @@ fn paths_in_gitmodules(worktree: &Worktree) -> Vec<String> {
 
 fn programs_in(name: &str, file: &Path) -> Result<BTreeMap<String, Vec<String>>, GitError> {
     let path = file.to_string_lossy();
-    let listed = Git::at(file.parent().unwrap_or(file))
-        .run(&["config", "--file", &path, "--includes", "--list", "-z"])?
-        .stdout;
+    let dir = file.parent().unwrap_or(file);
+    let arguments = ["config", "--file", &path, "--includes", "--list", "-z"];
+    let git = Git::at(dir);
+    // Git goes to the worktree that `core.worktree` names, which may have been moved; conditional includes need the git directory.
+    let beside = || {
+        let git = git.clone().with_var("GIT_DIR", dir);
+        git.with_var("GIT_WORK_TREE", dir).run(&arguments)
+    };
+    let listed = git.run(&arguments).or_else(|_| beside())?.stdout;
     let mut programs: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for setting in records(&listed) {
         let setting = String::from_utf8_lossy(setting);

@@ -15,6 +15,7 @@ use crate::mlflow::{ModelRow, References, StoreError, TraceCounts, TraceLink};
 use crate::repository::Worktree;
 use crate::session::Session;
 use crate::snapshot::{Committed, LeftOut, Limits, Record, SnapshotError, Snapshots};
+use crate::trust;
 
 /// Fewer digits than this are no abbreviation.
 const DIGITS_MIN: usize = 4;
@@ -295,12 +296,17 @@ impl Versions {
         };
         let private = worktree.private_dir();
         let scratch = private.is_dir().then_some(private.as_path());
-        let head = Git::at(&worktree.root).line(&["rev-parse", "-q", "--verify", "HEAD"]);
+        let doubt = trust::doubt(&context.registry(), &worktree);
+        let git = match doubt {
+            None => Git::at(&worktree.root),
+            Some(_) => Git::at(&worktree.root).distrusting(),
+        };
+        let head = git.line(&["rev-parse", "-q", "--verify", "HEAD"]);
         let head = head.ok().and_then(|head| String::from_utf8(head).ok());
         let mut tries = 0;
         loop {
             tries += 1;
-            let kept = Files::read(&worktree.root, scratch)
+            let kept = Files::read(&git, &worktree.root, scratch)
                 .map_err(|error| error.to_string())
                 .and_then(|(_, files)| {
                     let captured =

@@ -21,6 +21,8 @@ pub struct Files {
     pub(crate) map: FileMap,
     pub(crate) format: Format,
     pub(crate) nested: Vec<Nested>,
+    /// Whether nothing that a configuration names was run to read them.
+    pub(crate) is_safe: bool,
     /// What was read of files that did not hold still.
     pub(super) copies: Option<Arc<Copies>>,
 }
@@ -50,6 +52,7 @@ impl Files {
             map,
             format,
             nested: Vec::new(),
+            is_safe: false,
             copies,
         }
     }
@@ -60,6 +63,7 @@ impl Files {
             map,
             format,
             nested,
+            is_safe: false,
             copies: None,
         }
     }
@@ -93,15 +97,22 @@ impl Files {
                 files,
             });
         }
-        Ok(Self::of_objects(map, format, nested))
+        Ok(Self {
+            is_safe: git.distrusts(),
+            ..Self::of_objects(map, format, nested)
+        })
     }
 
-    /// Reads the worktree at `root` from scratch, and all repositories in it. Temporary files go to `scratch`.
+    /// Reads the worktree at `root`, where `git` stands, from scratch, and all repositories in it. Temporary files go to `scratch`.
     ///
     /// # Errors
     /// As [`super::read`].
-    pub fn read(root: &Path, scratch: Option<&Path>) -> Result<(ContentId, Self), ReadError> {
-        read(&Git::at(root), root, scratch).map_err(|error| classify(root, error))
+    pub fn read(
+        git: &Git,
+        root: &Path,
+        scratch: Option<&Path>,
+    ) -> Result<(ContentId, Self), ReadError> {
+        read(git, root, scratch).map_err(|error| classify(root, error))
     }
 }
 

@@ -30,7 +30,7 @@ mod pass_touched;
 mod pass_verify;
 mod plain_config;
 pub mod reader;
-mod safe;
+pub(crate) mod safe;
 pub mod scratch;
 mod sparse_index;
 mod split_index;
@@ -147,16 +147,7 @@ fn read_with(
     let content = captured.content().map_err(|error| classify(root, error))?;
     let git_hash = steady_git_hash(&git, root, scratch);
     let head = head(&git);
-    let files = wanted(&content).then(|| Files::of(&git, root, &captured));
-    let files = match files {
-        Some(Err(TreeError::Torn)) => return Err(ReadError::Torn),
-        Some(Err(error)) => {
-            tracing::debug!(%error, "the files of a reading cannot be told");
-            None
-        }
-        Some(Ok(files)) => Some(files),
-        None => None,
-    };
+    let files = files_of(&git, root, &captured, wanted(&content))?;
     captured.verify().map_err(|error| classify(root, error))?;
     let same_inside = !captured.has_nested() || captured.content().is_ok_and(|now| now == content);
     if !same_inside || Stamp::of(index) != index_before {
@@ -191,7 +182,8 @@ fn read_with(
     Ok((reading, files))
 }
 
-/// Reads the content alone, and runs nothing that the repository's configuration names; `reason` stands for the git-hash.
+/// Reads the content alone, and runs nothing that the repository's configuration names; `reason` stands for the git-hash. The
+/// files come along where `wanted` says so of their content.
 ///
 /// # Errors
 /// As [`read`].
@@ -199,24 +191,45 @@ pub fn read_safely(
     root: &Path,
     scratch: Option<&Path>,
     reason: &str,
-) -> Result<Reading, ReadError> {
+    wanted: impl FnOnce(&ContentId) -> bool,
+) -> Result<(Reading, Option<Files>), ReadError> {
     let git = Git::at(root).distrusting();
     let captured = CapturedTree::read(&git, scratch).map_err(|error| classify(root, error))?;
     if captured.top() != root {
         return Err(ReadError::Gone(root.to_owned()));
     }
     let content = captured.content().map_err(|error| classify(root, error))?;
+    let files = files_of(&git, root, &captured, wanted(&content))?;
     let head = head(&git);
     captured.verify().map_err(|error| classify(root, error))?;
     let same_tree = head
         .as_ref()
         .is_some_and(|(_, tree)| tree.as_str() == content.as_str());
-    Ok(Reading {
+    let reading = Reading {
         head: head.map(|(head, _)| head),
         git_hash: Err(reason.to_owned()),
         content,
         dirty: !same_tree,
-    })
+    };
+    Ok((reading, files))
+}
+
+/// Returns nothing where the files are not wanted, or cannot be told.
+fn files_of(
+    git: &Git,
+    root: &Path,
+    captured: &CapturedTree,
+    wanted: bool,
+) -> Result<Option<Files>, ReadError> {
+    match wanted.then(|| Files::of(git, root, captured)) {
+        Some(Err(TreeError::Torn)) => Err(ReadError::Torn),
+        Some(Err(error)) => {
+            tracing::debug!(%error, "the files of a reading cannot be told");
+            Ok(None)
+        }
+        Some(Ok(files)) => Ok(Some(files)),
+        None => Ok(None),
+    }
 }
 
 /// Computes the git-hash; twice where programs take part in the diffs, whose text need not be a function of the state.

@@ -130,7 +130,6 @@ impl WorktreeReader {
             self.is_doubted = doubt.is_some();
             if let Some(reason) = doubt {
                 self.kept = None;
-                self.from_scratch = None;
                 return self.read_safely(&reason);
             }
         }
@@ -183,22 +182,33 @@ impl WorktreeReader {
     fn read_from_scratch(&mut self) -> Result<Reading, ReadError> {
         let scratch = self.private.is_dir().then_some(self.private.as_path());
         let index = self.places.git_dir.join("index");
-        let known = self.from_scratch.take();
-        let is_known = |content: &ContentId| known.as_ref().is_some_and(|(of, _)| of == content);
+        let known = self.from_scratch.take().filter(|(_, files)| !files.is_safe);
         let read = read_with(&self.places.root, &index, scratch, |content| {
-            !is_known(content)
+            !is_of(known.as_ref(), content)
         });
-        let (reading, files) = read?;
+        read.map(|(reading, files)| self.remember(reading, files, known))
+    }
+
+    fn remember(
+        &mut self,
+        reading: Reading,
+        files: Option<Files>,
+        known: Option<(ContentId, Files)>,
+    ) -> Reading {
         self.from_scratch = match files {
             Some(files) => Some((reading.content.clone(), files)),
             None => known.filter(|(of, _)| *of == reading.content),
         };
-        Ok(reading)
+        reading
     }
 
     fn read_safely(&mut self, reason: &str) -> Result<Reading, ReadError> {
         let scratch = self.private.is_dir().then_some(self.private.as_path());
-        let reading = read_safely(&self.places.root, scratch, reason);
+        let known = self.from_scratch.take().filter(|(_, files)| files.is_safe);
+        let read = read_safely(&self.places.root, scratch, reason, |content| {
+            !is_of(known.as_ref(), content)
+        });
+        let reading = read.map(|(reading, files)| self.remember(reading, files, known));
         self.passes.full += 1;
         if matches!(reading, Err(ReadError::Torn)) {
             self.passes.torn += 1;
@@ -220,6 +230,10 @@ impl WorktreeReader {
             held_in: None,
         })
     }
+}
+
+fn is_of(known: Option<&(ContentId, Files)>, content: &ContentId) -> bool {
+    known.is_some_and(|(of, _)| of == content)
 }
 
 /// Returns what a pass read of files that did not hold still.

@@ -13,7 +13,7 @@ use crate::git::{Git, GitError, records};
 ///
 /// # Errors
 /// [`GitError`] when git cannot read the configuration.
-pub(super) fn disarmed(git: &Git) -> Result<Git, GitError> {
+pub(crate) fn disarmed(git: &Git) -> Result<Git, GitError> {
     if !git.distrusts() {
         return Ok(git.clone());
     }

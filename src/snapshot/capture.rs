@@ -304,7 +304,7 @@ impl Capture<'_> {
             if !is_new {
                 continue;
             }
-            let git = Git::at(&repository.root);
+            let git = self.whole.git(repository);
             match closure(&giving(git.clone()), head) {
                 Ok(ids) => {
                     let import = self.objects.import(&git, &ids, self.limits.file)?;
@@ -446,7 +446,7 @@ impl Capture<'_> {
             if own.is_empty() {
                 continue;
             }
-            let git = Git::at(&repository.root);
+            let git = self.whole.git(repository);
             let ids: BTreeSet<_> = own.iter().map(|(_, _, entry)| entry.id).collect();
             self.keep_converted(&ids)?;
             let import = self.objects.import(&git, &ids, self.limits.file)?;

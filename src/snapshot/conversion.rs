@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use super::SnapshotError;
 use crate::fs_util::PathError;
 use crate::git::Git;
+use crate::identity::safe::disarmed;
 use crate::identity::tree::SETTINGS;
 
 /// An index of that time vouches for no file: git compares by content what was written since (racy-git.adoc, git 2.47).
@@ -33,8 +34,7 @@ pub(super) fn converted(
             .and_then(|copy| copy.set_modified(SystemTime::UNIX_EPOCH + LONG_AGO))
             .map_err(PathError::of("write", &copy))?;
     }
-    let git = git
-        .clone()
+    let git = disarmed(git)?
         .with_config(&SETTINGS)
         .with_var("GIT_INDEX_FILE", &copy)
         .with_var("GIT_OBJECT_DIRECTORY", &objects)

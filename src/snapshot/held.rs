@@ -203,7 +203,7 @@ impl Snapshots {
                 .flat_map(|(_, entry)| blobs(entry))
                 .filter(|id| !have.contains(id))
                 .collect();
-            let git = giving(Git::at(&repository.root));
+            let git = giving(whole.git(repository));
             have.extend(present(&git, &unknown)?);
         }
         Ok(have)
@@ -273,7 +273,7 @@ impl Held {
                 continue;
             }
             let paths = own.keys().copied().collect();
-            let git = Git::at(&repository.root);
+            let git = self.whole.git(repository);
             let converted = conversion::converted(&git, objects.path(), &paths);
             let ids: BTreeSet<_> = own.values().map(|entry| entry.id).collect();
             let git = match converted {

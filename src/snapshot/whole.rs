@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::index::Inside;
 use super::path_text;
+use crate::git::Git;
 use crate::identity::file_map::FileMap;
 use crate::identity::files::Files;
 use crate::identity::object::Format;
@@ -17,6 +18,7 @@ pub(super) struct Whole {
     pub(super) format: Format,
     /// The innermost come first.
     pub(super) repositories: Vec<Repository>,
+    is_safe: bool,
 }
 
 /// A repository whose files are kept, the outermost among them.
@@ -37,6 +39,7 @@ impl Whole {
                 root: root.to_owned(),
                 head: head.map(str::to_owned),
             }],
+            is_safe: files.is_safe,
         };
         whole.graft(&[], files);
         whole
@@ -61,6 +64,12 @@ impl Whole {
                 head: nested.head.clone(),
             });
         }
+    }
+
+    /// Returns a git for one of the repositories, which runs no program of theirs where the files were read without.
+    pub(super) fn git(&self, repository: &Repository) -> Git {
+        let git = Git::at(&repository.root);
+        if self.is_safe { git.distrusting() } else { git }
     }
 
     /// Returns the repository that a path belongs to, and the path in there. The innermost come first.

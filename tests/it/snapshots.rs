@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
+use tracemark::git::Git;
 use tracemark::identity::files::Files;
 use tracemark::identity::reader::WorktreeReader;
 use tracemark::ids::ContentId;
@@ -91,7 +92,8 @@ impl Keeper {
     fn files(&mut self, touched: &Touched) -> (ContentId, bool, Files) {
         let reading = self.reader.read(touched).unwrap();
         let files = self.reader.files().unwrap_or_else(|| {
-            let (content, files) = Files::read(&root(&self.world), None).unwrap();
+            let root = root(&self.world);
+            let (content, files) = Files::read(&Git::at(&root), &root, None).unwrap();
             assert_eq!(content, reading.content);
             files
         });

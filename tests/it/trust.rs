@@ -145,6 +145,45 @@ fn a_program_that_a_submodule_names_is_not_run_until_up_saw_it() {
 }
 
 #[test]
+fn a_submodule_whose_directory_was_moved_away_changes_nothing_about_trust() {
+    let world = World::with_commit();
+    world.add_submodule();
+    world.commit("with a submodule");
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    std::fs::rename(world.repo().join("sub"), world.repo().join("moved")).unwrap();
+    world.tracemark(&["active", "--full"]).ok();
+    let status = world.status();
+    assert!(status["note"].is_null(), "{status}");
+    assert_eq!(status["name"], world.tracemark(&["hash"]).ok().trim());
+}
+
+#[test]
+fn what_is_read_without_running_anything_is_kept_shown_and_brought_back() {
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    let canary = with_canary(&world);
+    world.write(".gitattributes", "*.py filter=spy\n*.txt text eol=crlf\n");
+    world.write("app.py", "print(2)\n");
+    world.write("prompt.txt", "one\r\ntwo\r\n");
+    let id = world.tracemark(&["active"]).ok().trim().to_owned();
+    crate::world::wait_until("it is kept", || {
+        (world.status()["restorable"] == "true").then_some(())
+    });
+    world.write("app.py", "print(3)\n");
+    let diff = world.tracemark(&["diff", &id, "@"]).ok();
+    assert!(diff.contains("-print(2)\n+print(3)\n"), "{diff}");
+    let back = world.base().join("back");
+    let to = back.to_str().unwrap();
+    world.tracemark(&["restore", &id, to, "--plain"]).ok();
+    let bytes = |name: &str| std::fs::read_to_string(back.join(name)).unwrap();
+    assert_eq!(bytes("app.py"), "print(2)\n");
+    assert_eq!(bytes("prompt.txt"), "one\r\ntwo\r\n");
+    assert!(!canary.exists());
+}
+
+#[test]
 fn a_record_that_cannot_be_read_is_no_trust() {
     let world = World::with_commit();
     let store = sqlite_store(world.base());
