@@ -15,8 +15,8 @@ pub(super) fn run(context: &Context, arguments: &DiffArgs) -> Result<(), Failure
     let versions = Versions::here(context)?;
     let before = versions.code(context, &arguments.a)?;
     let after = versions.code(context, &arguments.b)?;
-    let mut command = git_with(&versions.snapshots);
-    command.args(["diff", &before.tree, &after.tree, "--"]);
+    let mut command = git_with(context, &versions, "diff");
+    command.args([before.tree.as_str(), &after.tree, "--"]);
     command.args(&arguments.paths);
     let without = left_out(&[&before, &after]);
     for path in &without {

@@ -79,7 +79,7 @@ fn file(context: &Context, versions: &Versions, id: &str, path: &[u8]) -> Result
     };
     for path in named {
         if let Some(blob) = blob_of(&git, tree, path)? {
-            return print(versions, &git, &blob);
+            return print(context, versions, &git, &blob);
         }
     }
     let path = path_text(path);
@@ -90,12 +90,12 @@ fn file(context: &Context, versions: &Versions, id: &str, path: &[u8]) -> Result
 }
 
 /// On a terminal as git shows it: through the user's pager. Elsewhere the bytes.
-fn print(versions: &Versions, git: &Git, blob: &str) -> Result<(), Failure> {
+fn print(context: &Context, versions: &Versions, git: &Git, blob: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     if out.is_terminal() {
         drop(out);
-        let mut command = git_with(&versions.snapshots);
-        command.args(["show", blob]);
+        let mut command = git_with(context, versions, "show");
+        command.arg(blob);
         return show(command, "git show");
     }
     let bytes = git.run(&["cat-file", "blob", blob])?.stdout;

@@ -5,15 +5,26 @@ use std::ffi::OsStr;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, ExitStatus};
 
+use super::versions::Versions;
+use super::{Context, warn};
 use crate::error::{Failure, FailureKind};
-use crate::snapshot::Snapshots;
+use crate::fs_util::printable;
+use crate::trust;
 
 /// What a shell says of a program that SIGPIPE ended.
 const ENDED_BY_PIPE: i32 = 141;
 
-/// Returns the user's own git in the user's own directory and environment.
-pub(super) fn git_with(snapshots: &Snapshots) -> Command {
+/// Returns a subcommand of the user's own git in the user's own directory and environment. Where the repository names other
+/// programs than `up` saw, none takes part, and no pager.
+pub(super) fn git_with(context: &Context, versions: &Versions, subcommand: &str) -> Command {
     let mut command = Command::new("git");
+    if let Some(doubt) = trust::doubt(&context.registry(), &versions.worktree) {
+        warn(&printable(&doubt), "tracemark up");
+        command.args(["--no-pager", subcommand, "--no-ext-diff", "--no-textconv"]);
+    } else {
+        command.arg(subcommand);
+    }
+    let snapshots = &versions.snapshots;
     let name = "GIT_ALTERNATE_OBJECT_DIRECTORIES";
     let mut dirs = Vec::new();
     if snapshots.exist() {

@@ -172,6 +172,7 @@ fn what_is_read_without_running_anything_is_kept_shown_and_brought_back() {
         (world.status()["restorable"] == "true").then_some(())
     });
     world.write("app.py", "print(3)\n");
+    world.git(&["config", "diff.external", "false"]);
     let diff = world.tracemark(&["diff", &id, "@"]).ok();
     assert!(diff.contains("-print(2)\n+print(3)\n"), "{diff}");
     let back = world.base().join("back");
