@@ -105,6 +105,7 @@ impl Paths {
     /// are ours alone, then the state directory; only the last for an instance beside the user's.
     pub fn sockets(&self) -> Vec<PathBuf> {
         let runtime_dirs = self.runtime_dirs().map(|dir| dir.join("tracemark"));
+        let runtime_dirs = runtime_dirs.filter(|dir| is_free(dir));
         let mut sockets: Vec<_> = runtime_dirs
             .chain([self.state.join("run")])
             .map(|dir| dir.join("api.sock"))
@@ -135,6 +136,14 @@ impl Paths {
             .filter(|_| !self.is_separate)
             .filter(move |dir| is_private(dir, uid))
     }
+}
+
+/// Nothing, or a directory: no link that leads elsewhere, nor a file of somebody else's.
+fn is_free(dir: &Path) -> bool {
+    dir.symlink_metadata().map_or_else(
+        |error| error.kind() == std::io::ErrorKind::NotFound,
+        |found| found.is_dir(),
+    )
 }
 
 fn is_private(dir: &Path, uid: u32) -> bool {

@@ -222,6 +222,24 @@ fn where_the_runtime_directory_went_with_the_login_the_daemon_listens_in_the_sta
 }
 
 #[test]
+fn where_a_link_or_a_file_lies_in_the_runtime_directory_the_daemon_listens_in_the_state_directory()
+{
+    let link: fn(&Path) = |at| std::os::unix::fs::symlink("/tmp", at).unwrap();
+    let file: fn(&Path) = |at| std::fs::write(at, "x").unwrap();
+    for plant in [link, file] {
+        let world = World::with_commit();
+        plant(&world.base().join("run/tracemark"));
+        let store = sqlite_store(world.base());
+        world.tracemark(&["up", "--store", &store]).ok();
+        let info = daemon(world.tracemark(&["status", "--json"]));
+        let socket = Path::new(info["socket"].as_str().unwrap());
+        assert!(socket.starts_with(world.state_dir()), "{socket:?}");
+        let id = world.tracemark(&["active"]).ok();
+        assert_eq!(id.trim(), world.env_id());
+    }
+}
+
+#[test]
 fn a_daemon_whose_state_directory_was_removed_makes_room() {
     let world = tracked();
     let pid = world.daemon_pid().unwrap();
