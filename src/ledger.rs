@@ -34,6 +34,18 @@ const MIGRATIONS: [&str; 4] = [
      CREATE INDEX history_of_a_repository ON history (repository, id);",
     "CREATE TABLE heads (worktree TEXT PRIMARY KEY, mark TEXT NOT NULL) STRICT;",
 ];
+/// Where the ledger names places on this machine: by path, and stores that are files by their URI.
+const PLACES: [(&str, &str); 8] = [
+    ("versions", "store"),
+    ("experiments", "store"),
+    ("owed", "worktree"),
+    ("owed", "store"),
+    ("heads", "worktree"),
+    ("history", "repository"),
+    ("history", "worktree"),
+    ("history", "store"),
+];
+const SQLITE_SCHEME: &str = "sqlite:///";
 /// How long a write waits for another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -432,6 +444,28 @@ impl Ledger {
             params![worktree, mark],
         )?;
         Ok(())
+    }
+
+    /// Writes down that a worktree lies somewhere else now, with what it owes, its history and stores inside.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when SQLite refuses.
+    pub fn moved(&self, from: &str, to: &str) -> Result<(), LedgerError> {
+        let mut connection = self.lock();
+        let transaction =
+            connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        for (table, column) in PLACES {
+            let start = if column == "store" { SQLITE_SCHEME } else { "" };
+            let (from, to) = (format!("{start}{from}"), format!("{start}{to}"));
+            transaction.execute(
+                &format!(
+                    "UPDATE OR IGNORE {table} SET {column} = ?2 || substr({column}, length(?1) + 1) \
+                     WHERE {column} = ?1 OR substr({column}, 1, length(?1) + 1) = ?1 || '/'"
+                ),
+                [from, to],
+            )?;
+        }
+        Ok(transaction.commit()?)
     }
 
     /// Forgets a LoggedModel that the store no longer has.

@@ -189,6 +189,9 @@ pub struct WorktreeStatus {
     pub env_problem: Option<String>,
     /// `watch` or `poll`.
     pub mode: String,
+    /// Why it is `poll`, and what would help.
+    #[serde(default)]
+    pub mode_reason: Option<String>,
     /// What is wrong.
     pub reason: Option<String>,
     /// The next command to type.

@@ -77,6 +77,7 @@ fn without_daemon(context: &Context) -> Result<Status, Failure> {
         env_file: String::new(),
         env_problem: None,
         mode: "none".to_owned(),
+        mode_reason: None,
         reason: Some("no daemon is running".to_owned()),
         hint: Some("tracemark up".to_owned()),
         note: None,
@@ -239,7 +240,13 @@ fn worktree_rows(rows: &mut Rows, worktree: &WorktreeStatus) {
     rows.row("kept", &kept_text(worktree));
     rows.row("last", &cause_text(worktree));
     if worktree.mode != "watch" {
-        rows.row("mode", &worktree.mode);
+        let reason = worktree.mode_reason.iter();
+        let words: Vec<_> = [&worktree.mode]
+            .into_iter()
+            .chain(reason)
+            .cloned()
+            .collect();
+        rows.row("mode", &words.join(": "));
     }
     trouble_rows(rows, worktree);
 }

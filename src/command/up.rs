@@ -85,6 +85,7 @@ pub(super) fn run(context: &Context, arguments: &UpArgs) -> Result<(), Failure> 
     entry.carry()?;
     registry.write(&record)?;
     if let Some(old) = &old {
+        carry_over(&ledger, old, &worktree)?;
         forget(context, &registry, &list, old)?;
     }
     let hooks = plan.writes.len() + usize::from(!plan.settings.is_empty());
@@ -104,6 +105,18 @@ pub(super) fn run(context: &Context, arguments: &UpArgs) -> Result<(), Failure> 
     answer(&summary(&worktree, &session, &active))?;
     notice(context, &worktree, &session, active.model_id.as_deref())?;
     verdict(&active)
+}
+
+/// What is owed, and what was, comes along with a repository that was moved.
+fn carry_over(ledger: &Ledger, old: &Record, worktree: &Worktree) -> Result<(), Failure> {
+    let moves = [
+        (&old.root, &worktree.root),
+        (&old.common_dir, &worktree.common_dir),
+    ];
+    for (from, to) in moves {
+        ledger.moved(&from.to_string_lossy(), &to.to_string_lossy())?;
+    }
+    Ok(())
 }
 
 /// The place where a repository lay before it was moved.

@@ -1427,10 +1427,8 @@ impl Entry {
             env_file: active.env_file,
             env_problem: self.writer.problem.clone(),
             mode: if watching { "watch" } else { "poll" }.to_owned(),
-            reason: active
-                .reason
-                .or_else(|| self.settings_note())
-                .or_else(|| self.mode_note.clone()),
+            mode_reason: self.mode_note.clone(),
+            reason: active.reason.or_else(|| self.settings_note()),
             hint: active.hint.or_else(|| {
                 let wrong = self.settings_note();
                 wrong.map(|_| "correct that, then tracemark up".to_owned())

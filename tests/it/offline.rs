@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::proxy::{Exchange, Proxy, rest};
 use crate::python::{free_port, look, server, sqlite_store};
-use crate::world::{World, is_alive, wait_until};
+use crate::world::{Said, World, is_alive, wait_until};
 
 /// A repository of one commit, tracked in an experiment of its own behind a proxy.
 fn behind_proxy(experiment: &str) -> (World, Proxy) {
@@ -72,6 +72,40 @@ fn every_commit_made_off_line_gets_one_model_also_over_kill_9_and_a_reboot() {
             .iter()
             .any(|model| model["model_id"] == active.trim())
     );
+}
+
+#[test]
+fn what_is_owed_and_what_was_come_along_with_a_repository_that_is_moved() {
+    let (world, mut proxy) = behind_proxy("moved");
+    let first = world.env_id();
+    proxy.be("answer 503");
+    for n in 2..=3 {
+        world.write("app.py", format!("print({n})\n"));
+        world.commit("off line");
+        wait_for_owed(&world, n - 1);
+    }
+    let heads = commits(&world, &["HEAD"]);
+    let moved = world.base().join("moved");
+    std::fs::rename(world.repo(), &moved).unwrap();
+    let there = |arguments: &[&str]| {
+        let mut command = world.command(env!("CARGO_BIN_EXE_tracemark"));
+        Said::of(
+            &command
+                .args(arguments)
+                .current_dir(&moved)
+                .output()
+                .unwrap(),
+        )
+    };
+    proxy.be("pass");
+    there(&["up"]).ok();
+    let all = || (models_in("moved").len() >= 3).then_some(());
+    wait_until("what is owed is made", all);
+    let models = models_in("moved");
+    let named = |head: &str| models.iter().filter(|model| model["name"] == head).count();
+    assert!(heads.iter().all(|head| named(head) == 1), "{models:?}");
+    let log = there(&["log"]).ok();
+    assert!(log.contains(&first[..10]), "{log}");
 }
 
 /// The full ids of what a range of git-rev-list(1) names.
