@@ -120,6 +120,7 @@ fn repository(
         findings.push(Finding::new("trust", &doubt, cure));
     }
     findings.extend(around::hooks(worktree)?);
+    findings.extend(around::snapshots(worktree));
     let look_again = || {
         let path = worktree.root.to_string_lossy();
         let mut worktrees = worktrees_now(context).into_iter();

@@ -674,16 +674,16 @@ impl From<SnapshotError> for Failure {
     fn from(error: SnapshotError) -> Self {
         let message = error.to_string();
         match error {
-            SnapshotError::Git(error) => error.into(),
+            SnapshotError::Git(error) => Self::from(error).hint("tracemark doctor"),
             SnapshotError::Path(error) => error.into(),
             SnapshotError::Full { .. } => {
                 Self::new(FailureKind::Negative, &message).hint("tracemark gc")
             }
-            SnapshotError::Changed(_)
-            | SnapshotError::Unread(_)
-            | SnapshotError::Unknown
-            | SnapshotError::Damaged(_) => {
+            SnapshotError::Changed(_) | SnapshotError::Unread(_) | SnapshotError::Unknown => {
                 Self::new(FailureKind::Negative, &message).hint("tracemark log")
+            }
+            SnapshotError::Damaged(_) => {
+                Self::new(FailureKind::Negative, &message).hint("tracemark doctor")
             }
             SnapshotError::Interrupted => Self::new(
                 FailureKind::Negative,

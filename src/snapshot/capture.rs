@@ -123,7 +123,8 @@ impl Snapshots {
     ) -> Result<Record, SnapshotError> {
         let (lock, mut objects) = self.open(held.whole.format)?;
         let known = self.find(occasion.name, occasion.key, occasion.head)?;
-        if let Some(known) = known.as_ref().filter(|known| known.is_whole()) {
+        let is_here = |known: &&Record| known.is_whole() && objects.has_trees_of(known);
+        if let Some(known) = known.as_ref().filter(is_here) {
             return Ok(known.clone());
         }
         let captured = self.capture_into(&mut objects, occasion.root, held, limits);
@@ -138,7 +139,7 @@ impl Snapshots {
             (captured, _) => captured?,
         };
         let record = self.write_down(occasion, captured)?;
-        objects.roll_up()?;
+        objects.tidy();
         drop(lock);
         Ok(record)
     }
@@ -157,16 +158,20 @@ impl Snapshots {
         let commit = commit.ok_or(SnapshotError::Unknown)?;
         let format = Format::of(commit).ok_or(SnapshotError::Unknown)?;
         let (lock, mut objects) = self.open(format)?;
-        if let Some(known) = self.find(occasion.name, occasion.key, occasion.head)? {
-            return Ok(known);
+        let known = self.find(occasion.name, occasion.key, occasion.head)?;
+        if let Some(known) = known.as_ref().filter(|known| objects.has_trees_of(known)) {
+            return Ok(known.clone());
         }
         let scratch = objects.scratch();
         let unseen = unseen::read(occasion.root, commit, occasion.content, &scratch)?;
         let held = Held::unheld(occasion.root, occasion.head, &unseen.files);
         let captured = self.capture_into(&mut objects, occasion.root, &held, limits)?;
+        if let Some(known) = known {
+            return Ok(known);
+        }
         let captured = captured.without(unseen.left_out);
         let record = self.write_down(occasion, captured)?;
-        objects.roll_up()?;
+        objects.tidy();
         drop(lock);
         Ok(record)
     }
@@ -182,9 +187,13 @@ impl Snapshots {
             .into_iter()
             .rev()
             .find(|record| record.worktree == worktree);
-        let changes = before
-            .map(|before| self.changes(&before.tree, &captured.tree))
-            .transpose()?;
+        // What came before may be damaged.
+        let changes = before.and_then(|before| {
+            let changes = self.changes(&before.tree, &captured.tree);
+            changes
+                .inspect_err(|error| tracing::warn!(%error, "what changed is not known"))
+                .ok()
+        });
         let record = Record {
             at_ms: occasion.at_ms,
             name: occasion.name.to_owned(),

@@ -88,6 +88,21 @@ impl Snapshots {
         common_dir.join("tracemark/snapshots")
     }
 
+    /// Returns the packs that git cannot read, each object by its bytes. Takes as long as reading everything that is kept.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Path`] where they cannot be listed.
+    pub fn unreadable_packs(&self) -> Result<Vec<PathBuf>, SnapshotError> {
+        if !self.exist() {
+            return Ok(Vec::new());
+        }
+        let mut packs = objects::unreadable(&self.git_dir())?;
+        for table in &mut packs {
+            table.set_extension("pack");
+        }
+        Ok(packs)
+    }
+
     /// Returns whether any were ever kept.
     pub fn exist(&self) -> bool {
         self.index_file().is_file()

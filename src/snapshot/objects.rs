@@ -5,11 +5,12 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use super::SnapshotError;
+use super::{Record, SnapshotError};
 use crate::fs_util::{PathError, create_private_dir, replace};
-use crate::git::Git;
+use crate::git::{Git, GitError};
 use crate::identity::object::{Format, RawId};
 
 /// From so many packs on, the small ones are put together.
@@ -61,11 +62,13 @@ impl Objects {
         if !dir.join("HEAD").is_file() {
             make(dir, format)?;
         }
-        let objects = Self {
-            known: Known::read(&dir.join("objects/pack"), format)?,
+        let mut objects = Self {
+            known: Known::default(),
             dir: dir.to_owned(),
             format,
         };
+        objects.set_damaged_aside()?;
+        objects.known = Known::read(&objects.packs(), format)?;
         let scratch = objects.scratch();
         match fs::remove_dir_all(&scratch) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -88,6 +91,52 @@ impl Objects {
 
     fn packs(&self) -> PathBuf {
         self.dir.join("objects/pack")
+    }
+
+    /// A pack that was cut off, or whose table of contents was, gives nothing any more: what is kept from now on is kept without it.
+    fn set_damaged_aside(&self) -> Result<(), SnapshotError> {
+        let is_damaged = |table: &PathBuf| {
+            let read = Table::read(table, self.format);
+            matches!(read, Err(SnapshotError::Damaged(_)))
+        };
+        let damaged: Vec<_> = tables(&self.packs())?
+            .into_iter()
+            .filter(is_damaged)
+            .collect();
+        self.set_aside(&damaged)
+    }
+
+    fn set_aside(&self, tables: &[PathBuf]) -> Result<(), SnapshotError> {
+        let aside = self.dir.join("damaged");
+        for table in tables {
+            tracing::error!(table = %table.display(), "a damaged pack is set aside; versions that need it cannot be brought back");
+            create_private_dir(&aside)?;
+            for file in [table, &table.with_extension("pack")] {
+                let to = aside.join(file.file_name().unwrap_or_default());
+                fs::rename(file, &to).map_err(PathError::of("set aside", file))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether the trees of a version are in the store.
+    pub(super) fn has_trees_of(&self, record: &Record) -> bool {
+        let mut trees = [Some(&record.tree), record.disk.as_ref()]
+            .into_iter()
+            .flatten();
+        trees.all(|tree| RawId::from_hex(tree.as_bytes()).is_some_and(|id| self.known.has(&id)))
+    }
+
+    /// Puts small packs together. A pack that git cannot read keeps nothing from being kept.
+    pub(super) fn tidy(&mut self) {
+        let Err(error) = self.roll_up() else {
+            return;
+        };
+        tracing::warn!(%error, "the packs of the snapshots stay many");
+        let aside = unreadable(&self.dir).and_then(|tables| self.set_aside(&tables));
+        if let Err(error) = aside {
+            tracing::warn!(%error, "damaged packs stay where they are");
+        }
     }
 
     /// Takes over objects of another store, with the deltas that they have there. Returns those that it does not have.
@@ -189,7 +238,7 @@ impl Objects {
     }
 
     /// Puts small packs together, with deltas among their objects, where there are many.
-    pub(super) fn roll_up(&mut self) -> Result<(), SnapshotError> {
+    fn roll_up(&mut self) -> Result<(), SnapshotError> {
         let mut packs: Vec<(u64, PathBuf)> = Vec::new();
         for table in tables(&self.packs())? {
             let size = table.with_extension("pack").metadata();
@@ -333,7 +382,11 @@ impl Table {
         let damaged = || SnapshotError::Damaged(file.display().to_string());
         let count = number(&bytes, TABLE_HEAD.len() + FANOUT - 4).ok_or_else(damaged)?;
         let ids = TABLE_HEAD.len() + FANOUT;
-        let is_whole = bytes.starts_with(TABLE_HEAD) && bytes.len() >= ids + count * (width + 8);
+        let checksums = 2 * width;
+        let is_whole = bytes.starts_with(TABLE_HEAD)
+            && bytes.len() >= ids + count * (width + 8) + checksums
+            && end_of(&file.with_extension("pack"), width)?.as_deref()
+                == bytes.get(bytes.len().saturating_sub(checksums)..bytes.len() - width);
         let mut table = Self {
             file: file.to_owned(),
             bytes,
@@ -375,6 +428,30 @@ impl Table {
         }
         false
     }
+}
+
+/// Returns the last bytes of a pack, its checksum, which its table repeats; `None` where it is shorter.
+fn end_of(pack: &Path, width: usize) -> Result<Option<Vec<u8>>, SnapshotError> {
+    let read = || {
+        let file = File::open(pack)?;
+        let Some(at) = file.metadata()?.len().checked_sub(width as u64) else {
+            return Ok(None);
+        };
+        let mut end = vec![0; width];
+        file.read_exact_at(&mut end, at)?;
+        Ok(Some(end))
+    };
+    read().map_err(|source| PathError::of("read", pack)(source).into())
+}
+
+/// Returns the packs that git cannot read, each object by its bytes (git-verify-pack(1)). Takes as long as reading all of them.
+pub(super) fn unreadable(dir: &Path) -> Result<Vec<PathBuf>, SnapshotError> {
+    let packs = dir.join("objects/pack");
+    let is_unreadable = |table: &PathBuf| {
+        let said = git(dir).run(&["verify-pack".as_ref(), table.as_os_str()]);
+        matches!(said, Err(GitError::Failed { .. }))
+    };
+    Ok(tables(&packs)?.into_iter().filter(is_unreadable).collect())
 }
 
 fn number(bytes: &[u8], at: usize) -> Option<usize> {

@@ -45,6 +45,95 @@ fn doctor_finds_nothing_where_all_is_well() {
     assert!(findings(&world).is_empty());
 }
 
+/// Where the packs of the snapshots lie, the largest first.
+fn packs(world: &World) -> Vec<std::path::PathBuf> {
+    let dir = world
+        .repo()
+        .join(".git/tracemark/snapshots/store.git/objects/pack");
+    let entries = std::fs::read_dir(dir).unwrap().flatten();
+    let mut packs: Vec<_> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "pack"))
+        .collect();
+    packs.sort_by_key(|pack| std::cmp::Reverse(pack.metadata().unwrap().len()));
+    packs
+}
+
+/// A version of its own, kept.
+fn kept_version(world: &World, text: &str) -> String {
+    world.write("app.py", format!("print('{text}')\n"));
+    let id = world.tracemark(&["active"]).ok().trim().to_owned();
+    crate::world::wait_until("it is kept", || {
+        (world.status()["restorable"] == "true").then_some(())
+    });
+    id
+}
+
+#[track_caller]
+fn comes_back(world: &World, id: &str, text: &str) {
+    let dir = world.base().join(format!("back-{text}"));
+    world
+        .tracemark(&["restore", id, dir.to_str().unwrap()])
+        .ok();
+    let file = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap();
+    assert_eq!(file("app.py"), format!("print('{text}')\n"));
+    assert_eq!(file("prompt.txt"), "be kind\n");
+}
+
+#[test]
+fn a_damaged_pack_is_named_with_its_cure_and_versions_after_that_are_kept_whole() {
+    let world = World::with_commit();
+    world.write("prompt.txt", "be kind\n");
+    world.commit("a prompt");
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    let before = kept_version(&world, "before");
+    let pack = packs(&world).remove(0);
+    let mut bytes = std::fs::read(&pack).unwrap();
+    let end = bytes.len() - 20;
+    bytes[12..end].iter_mut().for_each(|byte| *byte ^= 0x55);
+    std::fs::set_permissions(&pack, std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::write(&pack, bytes).unwrap();
+    assert_eq!(findings(&world), ["snapshots"]);
+    let elsewhere = world.base().join("elsewhere");
+    let failed = world.tracemark(&["restore", &before, elsewhere.to_str().unwrap()]);
+    assert!(
+        failed.stderr.contains("try: tracemark doctor"),
+        "{failed:?}"
+    );
+    assert!(!elsewhere.exists());
+    let report: Value =
+        serde_json::from_str(&world.tracemark(&["doctor", "--json"]).stdout).unwrap();
+    let cure = report["findings"][0]["cure"].as_str().unwrap();
+    let mut shell = world.command("sh");
+    Said::of(&shell.args(["-c", cure]).output().unwrap()).ok();
+    assert!(findings(&world).is_empty());
+    let after = kept_version(&world, "after");
+    comes_back(&world, &after, "after");
+}
+
+#[test]
+fn a_pack_that_was_cut_off_is_set_aside_and_the_same_version_is_kept_anew() {
+    let world = World::with_commit();
+    world.write("prompt.txt", "be kind\n");
+    world.commit("a prompt");
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    let first = kept_version(&world, "first");
+    for pack in packs(&world) {
+        std::fs::set_permissions(&pack, std::fs::Permissions::from_mode(0o600)).unwrap();
+        std::fs::write(&pack, "PACK").unwrap();
+    }
+    kept_version(&world, "second");
+    assert_eq!(kept_version(&world, "first"), first);
+    crate::world::wait_until("it is kept once more", || {
+        let dir = world.base().join("back-first");
+        let said = world.tracemark(&["restore", &first, dir.to_str().unwrap(), "--plain"]);
+        (said.code == Some(0)).then_some(())
+    });
+    assert!(findings(&world).is_empty());
+}
+
 #[test]
 fn doctor_asks_for_up_where_nothing_is_tracked_and_for_nothing_outside_of_git() {
     let world = World::with_commit();

@@ -1,16 +1,18 @@
 //! What this shell and this repository are like.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::{Finding, small_text};
 use crate::command::take_back::hook_failure;
 use crate::command::this_program;
 use crate::error::Failure;
+use crate::fs_util::shell_quoted;
 use crate::git::{Git, records};
 use crate::hooks::{self, EVENTS, Installed};
 use crate::protocol::WorktreeStatus;
 use crate::repository::Worktree;
+use crate::snapshot::Snapshots;
 
 /// The event that matters most, and the others after which the code or HEAD may be another.
 const FIRST: &str = "post-commit";
@@ -48,6 +50,31 @@ pub(in crate::command) fn no_commit(worktree: &Worktree) -> Option<Finding> {
             "git commit --allow-empty -m 'first commit'",
         )
     })
+}
+
+/// Packs of the snapshots that were damaged on the disk: what is kept next is kept whole once they are gone.
+pub(in crate::command) fn snapshots(worktree: &Worktree) -> Vec<Finding> {
+    let packs = match Snapshots::of(&worktree.common_dir).unreadable_packs() {
+        Ok(packs) => packs,
+        Err(error) => {
+            tracing::debug!(%error, "the snapshots are not looked at");
+            return Vec::new();
+        }
+    };
+    let one = |pack: &PathBuf| {
+        let pack = pack.display();
+        let problem = format!(
+            "a pack of the snapshots is damaged, and versions that need it cannot be brought back: {pack}"
+        );
+        let table = format!("{}.idx", pack.to_string().trim_end_matches(".pack"));
+        let cure = format!(
+            "rm -f {} {}",
+            shell_quoted(&pack.to_string()),
+            shell_quoted(&table)
+        );
+        Finding::new("snapshots", &problem, &cure)
+    };
+    packs.iter().map(one).collect()
 }
 
 /// Hooks that are missing or switched off, or that another manager owns and that do not call tracemark.
