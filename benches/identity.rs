@@ -106,11 +106,15 @@ fn timed(work: impl FnOnce()) -> Duration {
     begin.elapsed()
 }
 
-fn tracemark(arguments: &[&str], root: &Path) {
-    run(
-        Command::new(env!("CARGO_BIN_EXE_tracemark")).args(arguments),
-        root,
-    );
+fn tracemark(program: &Path, arguments: &[&str], root: &Path) {
+    run(Command::new(program).args(arguments), root);
+}
+
+/// A copy, as an installation makes it: what a linker wrote piece by piece lies in the page cache in small pieces.
+fn installed(dir: &Path) -> PathBuf {
+    let program = dir.join("tracemark");
+    fs::copy(env!("CARGO_BIN_EXE_tracemark"), &program).unwrap();
+    program
 }
 
 /// The calls of git that the guide's helper makes; it stops at the third where nothing changed.
@@ -140,7 +144,7 @@ struct Times {
     narrow: Vec<f64>,
 }
 
-fn measure(bed: &mut Bed, is_clean: bool) -> Times {
+fn measure(program: &Path, bed: &mut Bed, is_clean: bool) -> Times {
     let root = bed.root();
     let mut reader = WorktreeReader::new(&root, &root.join(".git"), &bed.private());
     // What git has just written counts as moving for a moment.
@@ -161,9 +165,13 @@ fn measure(bed: &mut Bed, is_clean: bool) -> Times {
         times
             .helper
             .push(ms(timed(|| helper_calls(&root, is_clean))));
-        times.hash.push(ms(timed(|| tracemark(&["hash"], &root))));
+        times
+            .hash
+            .push(ms(timed(|| tracemark(program, &["hash"], &root))));
         let tree = ["hash", "--naming", "tree"];
-        times.tree.push(ms(timed(|| tracemark(&tree, &root))));
+        times
+            .tree
+            .push(ms(timed(|| tracemark(program, &tree, &root))));
         let touched = if is_clean {
             root.join(path_of(FILES_IN_DIR + 7))
         } else {
@@ -217,22 +225,28 @@ fn main() {
     } else {
         wanted
     };
+    let installation = tempfile::tempdir().unwrap();
+    let program = installed(installation.path());
     println!(
         "| files | state | git --version (G) | git status | helper's git calls | hash | hash / helper | hash / status | hash --naming tree | full pass | narrow pass | narrow / G | narrow / helper |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
     for files in sizes {
         let mut bed = Bed::new(files);
-        report(files, "clean", &measure(&mut bed, true));
+        report(files, "clean", &measure(&program, &mut bed, true));
         bed.edit();
-        report(files, "one edit", &measure(&mut bed, false));
+        report(files, "one edit", &measure(&program, &mut bed, false));
         bed.leave_200_untracked();
-        report(files, "one edit, 200 untracked", &measure(&mut bed, false));
+        report(
+            files,
+            "one edit, 200 untracked",
+            &measure(&program, &mut bed, false),
+        );
         bed.stage_twenty();
         report(
             files,
             "20 staged, one edit, 200 untracked",
-            &measure(&mut bed, false),
+            &measure(&program, &mut bed, false),
         );
     }
 }

@@ -2,8 +2,9 @@
 
 use std::io::{BufReader, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
@@ -21,7 +22,9 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a daemon that is followed may say nothing until it is asked whether it lives.
 const QUIET: Duration = Duration::from_secs(5);
 /// The largest answer that is read.
-const ANSWER_MAX: u64 = 16 * 1024 * 1024;
+const ANSWER_MAX: usize = 16 * 1024 * 1024;
+/// Bytes that are read at once.
+const PIECE: usize = 16 * 1024;
 /// How many headers an answer may have.
 const HEADERS_MAX: usize = 32;
 
@@ -112,15 +115,26 @@ impl Client {
         let from_shell = std::env::var_os("TRACEMARK_SOCKET")
             .filter(|value| !value.is_empty())
             .map(PathBuf::from);
-        let from_record = recorded(paths).map(|info| PathBuf::from(info.socket));
-        let named = from_shell.into_iter().chain(from_record);
+        let from_shell = from_shell.filter(|socket| is_listened_on(socket));
+        let from_record = || {
+            let info = recorded(paths)?;
+            let socket = PathBuf::from(&info.socket);
+            let listener = listener(&socket)?;
+            // Where systemd listens, or another daemon since, it has to say whose it is.
+            let is_its_own =
+                listener.pid == Some(info.pid) || info.by_systemd && is_alive(info.pid);
+            (is_its_own || Self::at(&socket).serves(paths)).then_some(socket)
+        };
         let elsewhere = || {
             let mut sockets = paths.sockets().into_iter();
             sockets.find(|socket| is_listened_on(socket) && Self::at(socket).serves(paths))
         };
-        let mut named = named.filter(|socket| is_listened_on(socket));
-        let socket = named.next().or_else(elsewhere);
-        Self::at(&socket.unwrap_or_else(|| paths.new_socket()))
+        let free = || {
+            let mut sockets = paths.sockets().into_iter();
+            sockets.find(|socket| local_socket::fits(socket) && !is_listened_on(socket))
+        };
+        let socket = from_shell.or_else(from_record).or_else(elsewhere);
+        Self::at(&socket.or_else(free).unwrap_or_else(|| paths.new_socket()))
     }
 
     /// Returns a client of the daemon that runs, without a look elsewhere that could start one; none where none runs.
@@ -128,9 +142,7 @@ impl Client {
         if let Some(given) = given {
             return Some(Self::at(given));
         }
-        let info = recorded(paths)?;
-        let pid = rustix::process::Pid::from_raw(i32::try_from(info.pid).ok()?)?;
-        rustix::process::test_kill_process(pid).ok()?;
+        let info = recorded(paths).filter(|info| is_alive(info.pid))?;
         Some(Self::at(Path::new(&info.socket)))
     }
 
@@ -341,9 +353,9 @@ impl Client {
         if local_socket::listener_uid(&stream).is_some_and(is_foreign) {
             return Err(ClientError::Foreign(self.socket.clone()));
         }
+        let deadline = Instant::now() + patience;
         stream
-            .set_read_timeout(Some(patience))
-            .and_then(|()| stream.set_write_timeout(Some(patience)))
+            .set_write_timeout(Some(patience))
             .map_err(unreachable)?;
         let mut request = format!(
             "{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
@@ -352,11 +364,7 @@ impl Client {
         .into_bytes();
         request.extend_from_slice(body);
         stream.write_all(&request).map_err(unreachable)?;
-        let mut answer = Vec::new();
-        stream
-            .take(ANSWER_MAX)
-            .read_to_end(&mut answer)
-            .map_err(unreachable)?;
+        let answer = read_until(&mut stream, deadline).map_err(unreachable)?;
         if answer.is_empty() {
             return Err(unreachable(std::io::ErrorKind::ConnectionReset.into()));
         }
@@ -394,13 +402,56 @@ impl Client {
     }
 }
 
+/// Reads to the end, which has to come before the deadline.
+fn read_until(stream: &mut UnixStream, deadline: Instant) -> std::io::Result<Vec<u8>> {
+    let mut answer = Vec::new();
+    let mut buffer = vec![0; PIECE];
+    while answer.len() < ANSWER_MAX {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(std::io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => answer.extend_from_slice(buffer.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(answer)
+}
+
 /// A daemon that is stopped or overwhelmed is somebody; a socket file that was left over is nobody, and so is another user,
 /// whose socket a shell may name after su(1).
 fn is_listened_on(socket: &Path) -> bool {
+    listener(socket).is_some()
+}
+
+/// Whoever listens on a socket, as far as the system tells.
+struct Listener {
+    pid: Option<u32>,
+}
+
+fn listener(socket: &Path) -> Option<Listener> {
     match local_socket::connect(socket, CONNECT_PATIENCE) {
-        Ok(stream) => !local_socket::listener_uid(&stream).is_some_and(is_foreign),
-        Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
+        Ok(stream) => {
+            let is_foreign = local_socket::listener_uid(&stream).is_some_and(is_foreign);
+            let pid = local_socket::listener_pid(&stream);
+            (!is_foreign).then_some(Listener { pid })
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+            Some(Listener { pid: None })
+        }
+        Err(_) => None,
     }
+}
+
+fn is_alive(pid: u32) -> bool {
+    let pid = i32::try_from(pid)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw);
+    pid.is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok())
 }
 
 fn is_foreign(owner: u32) -> bool {

@@ -5,8 +5,8 @@
 pub mod held_dir;
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// A file operation that failed, with the path that it was about.
@@ -33,12 +33,12 @@ impl PathError {
     }
 }
 
-/// Returns the bytes of a file, `None` when there is no such file.
+/// Returns the bytes of a file, `None` when there is no such file. A pipe in its place is not waited for.
 ///
 /// # Errors
 /// [`PathError`] when it exists and cannot be read.
 pub fn read_if_exists(path: &Path) -> Result<Option<Vec<u8>>, PathError> {
-    match fs::read(path) {
+    match read_file(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error)
             if matches!(
@@ -50,6 +50,20 @@ pub fn read_if_exists(path: &Path) -> Result<Option<Vec<u8>>, PathError> {
         }
         Err(error) => Err(PathError::of("read", path)(error)),
     }
+}
+
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let mut file = fs::File::options()
+        .read(true)
+        .custom_flags(nonblocking)
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file"));
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Replaces a file whole: a temporary file beside it, its mode, its bytes, then a rename. A reader sees the old or the

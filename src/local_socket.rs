@@ -66,6 +66,19 @@ pub fn listener_uid(stream: &UnixStream) -> Option<u32> {
     Some(peer.uid.as_raw())
 }
 
+/// Returns the process that began to listen at the other end, `None` where the system does not tell.
+#[cfg(target_os = "linux")]
+pub fn listener_pid(stream: &UnixStream) -> Option<u32> {
+    let peer = rustix::net::sockopt::socket_peercred(stream).ok()?;
+    u32::try_from(peer.pid.as_raw_nonzero().get()).ok()
+}
+
+/// Returns the process that began to listen at the other end, `None` where the system does not tell.
+#[cfg(not(target_os = "linux"))]
+pub fn listener_pid(_: &UnixStream) -> Option<u32> {
+    None
+}
+
 /// Returns the user id of whoever listens at the other end, `None` where the system does not tell.
 #[cfg(not(target_os = "linux"))]
 pub fn listener_uid(_: &UnixStream) -> Option<u32> {

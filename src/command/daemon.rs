@@ -19,6 +19,8 @@ use crate::written::Written;
 
 /// How long a new daemon may take until it answers.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a question waits for one.
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
 /// The pause between two looks at a daemon that somebody else is starting.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How many looks at a daemon that holds the lock and cannot be reached lie between two nudges.
@@ -111,6 +113,19 @@ fn report(line: &str) {
 /// Returns a client of the running daemon, which is started where there is none: with the environment of this shell, whose
 /// credentials are for the tracking URI that it names, else for `store`. Under systemd its unit is started.
 pub(super) fn ensure(context: &Context, store: Option<&str>) -> Result<Client, Failure> {
+    ensure_within(context, store, START_TIMEOUT)
+}
+
+/// As [`ensure`], for a question that can be answered without it.
+pub(super) fn ensure_soon(context: &Context, store: Option<&str>) -> Result<Client, Failure> {
+    ensure_within(context, store, QUESTION_TIMEOUT)
+}
+
+fn ensure_within(
+    context: &Context,
+    store: Option<&str>,
+    patience: Duration,
+) -> Result<Client, Failure> {
     let client = context.client();
     match client.status() {
         Ok(_) => return Ok(client),
@@ -119,10 +134,10 @@ pub(super) fn ensure(context: &Context, store: Option<&str>) -> Result<Client, F
         }
         Err(_) => {}
     }
-    let deadline = Instant::now() + START_TIMEOUT;
+    let deadline = Instant::now() + patience;
     let mut looks = 0;
     loop {
-        start(context, store)?;
+        start(context, store, patience)?;
         let client = Client::find(None, &context.paths);
         match client.status() {
             Ok(_) => return Ok(client),
@@ -138,14 +153,22 @@ pub(super) fn ensure(context: &Context, store: Option<&str>) -> Result<Client, F
     }
 }
 
-fn refused(context: &Context, error: &ClientError) -> Failure {
+/// Returns the failure that an error of the running daemon is.
+pub(super) fn refused(context: &Context, error: &ClientError) -> Failure {
     let hint = match error {
         ClientError::OtherProtocol { .. } => "tracemark up, which replaces the daemon".to_owned(),
         ClientError::Foreign(_) => "the same without --socket".to_owned(),
         error if error.is_silence() => how_to_end(context),
         _ => "tracemark daemon".to_owned(),
     };
-    Failure::new(FailureKind::NoDaemon, &chain(error)).hint(&hint)
+    let message = match error {
+        ClientError::Unreachable { socket, .. } if error.is_silence() => format!(
+            "somebody listens on {} and says nothing in time: the daemon hangs, or has too much to do",
+            socket.display()
+        ),
+        other => chain(other),
+    };
+    Failure::new(FailureKind::NoDaemon, &message).hint(&hint)
 }
 
 /// A daemon that hangs ends by no word of ours.
@@ -233,7 +256,7 @@ fn end(context: &Context, pid: Option<u32>) -> Result<(), Failure> {
 
 /// Starts systemd's unit, or where there is none a detached daemon, and waits until it answers or says why not. One that
 /// runs already is as good.
-fn start(context: &Context, store: Option<&str>) -> Result<(), Failure> {
+fn start(context: &Context, store: Option<&str>, patience: Duration) -> Result<(), Failure> {
     if service::start(context) {
         return Ok(());
     }
@@ -269,7 +292,7 @@ fn start(context: &Context, store: Option<&str>) -> Result<(), Failure> {
         let read = BufReader::new(stdout).read_line(&mut line);
         drop(sender.send(read.map(|_| line)));
     });
-    match receiver.recv_timeout(START_TIMEOUT) {
+    match receiver.recv_timeout(patience) {
         Ok(Ok(line)) => outcome(context, line.trim_end_matches('\n')),
         Ok(Err(_)) | Err(_) => Err(did_not_start(context)),
     }

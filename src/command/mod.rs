@@ -218,7 +218,7 @@ fn ask_saying_whom(
     record: &Record,
     question: Question,
 ) -> Result<(Active, Option<Client>), Failure> {
-    let why = match daemon::ensure(context, store_of(context, worktree, record).as_deref()) {
+    let why = match daemon::ensure_soon(context, store_of(context, worktree, record).as_deref()) {
         Ok(client) => match client.active(&worktree.root, question) {
             Ok(active) => return Ok((about(active, &worktree.root)?, Some(client))),
             Err(error) if error.is_over() || error.is_silence() => chain(&error),
@@ -295,10 +295,10 @@ fn client_failure(error: &ClientError) -> Failure {
 /// Returns the failure that a state without a model id is.
 fn pending_failure(active: &Active) -> Failure {
     let by_store = active.waiting_for.as_deref() == Some("store");
-    let kind = if by_store {
-        FailureKind::Store
-    } else {
-        FailureKind::Negative
+    let kind = match active.state.as_str() {
+        "broken" if active.lasting => FailureKind::Configuration,
+        _ if by_store => FailureKind::Store,
+        _ => FailureKind::Negative,
     };
     let reason = active
         .reason

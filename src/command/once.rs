@@ -153,8 +153,9 @@ pub(super) fn observe(
     loop {
         match reader.read(&Touched::Everything) {
             Ok(reading) => {
-                let is_seen =
-                    !tracked || reader.is_doubted() || session.saw(&reading, reader.files());
+                let files = reader.files();
+                let is_safe = files.is_some() || !reader.is_doubted();
+                let is_seen = !tracked || !is_safe || session.saw(&reading, files);
                 if is_seen || readings >= READINGS_MAX {
                     return Ok(session.observed(reading));
                 }

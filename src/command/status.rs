@@ -14,6 +14,7 @@ use crate::registry::Record;
 pub(super) fn run(context: &Context, arguments: &JsonArgs) -> Result<(), Failure> {
     let status = match ask(context) {
         Ok(status) => status,
+        Err(error) if error.is_silence() => return Err(daemon::refused(context, &error)),
         Err(ClientError::Unreachable { .. }) => without_daemon(context)?,
         Err(error) => return Err(super::client_failure(&error)),
     };
@@ -38,7 +39,7 @@ fn ask(context: &Context) -> Result<Status, ClientError> {
 fn start(context: &Context) -> Option<Client> {
     let (worktree, record) = context.tracked().ok()?;
     let store = store_of(context, &worktree, &record);
-    daemon::ensure(context, store.as_deref()).ok()
+    daemon::ensure_soon(context, store.as_deref()).ok()
 }
 
 fn without_daemon(context: &Context) -> Result<Status, Failure> {

@@ -1296,7 +1296,8 @@ impl Entry {
             worktree: self.worktree.root.to_string_lossy().into_owned(),
             state: said.state.to_owned(),
             waiting_for: said.waiting_for.map(str::to_owned),
-            lasting: said.lasting,
+            // Settings mend themselves no more than a store that refuses.
+            lasting: said.lasting || self.session.is_err(),
             model_id: said.model.map(|model| model.model_id.to_string()),
             name: observation.map(|seen| seen.version.name.clone()),
             content: observation.map(|seen| seen.reading.content.to_string()),

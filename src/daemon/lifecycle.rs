@@ -225,9 +225,26 @@ impl Socket {
         })
     }
 
-    /// Binds a socket at the first place that the system takes.
+    /// Binds a socket at the first place that the system takes and where nothing else is.
     pub(super) fn bind(paths: &Paths) -> Result<Self, StartError> {
-        let path = paths.new_socket();
+        let mut refused = None;
+        for path in paths.sockets() {
+            match Self::bind_at(paths, path) {
+                Err(
+                    error @ (StartError::SocketInUse(_) | StartError::SocketPathTooLong { .. }),
+                ) => refused = refused.or(Some(error)),
+                done => {
+                    if let Some(error) = refused {
+                        tracing::info!(%error, "the socket is in another place");
+                    }
+                    return done;
+                }
+            }
+        }
+        Err(refused.unwrap_or_else(|| StartError::SocketInUse(paths.state.clone())))
+    }
+
+    fn bind_at(paths: &Paths, path: PathBuf) -> Result<Self, StartError> {
         if !local_socket::fits(&path) {
             return Err(StartError::SocketPathTooLong {
                 path,
@@ -349,16 +366,22 @@ impl DaemonRecord {
         self.save()
     }
 
-    pub(super) fn exists(&self) -> bool {
-        self.path.exists()
+    /// False when somebody removed it or wrote something else there.
+    pub(super) fn is_there(&self) -> bool {
+        let found = fs_util::read_if_exists(&self.path);
+        self.text()
+            .is_ok_and(|text| found.is_ok_and(|found| found == Some(text)))
+    }
+
+    fn text(&self) -> Result<Vec<u8>, StartError> {
+        serde_json::to_vec(&self.info).map_err(|error| StartError::System {
+            action: "write the daemon's record",
+            source: error.into(),
+        })
     }
 
     pub(super) fn save(&self) -> Result<(), StartError> {
-        let text = serde_json::to_vec(&self.info).map_err(|error| StartError::System {
-            action: "write the daemon's record",
-            source: error.into(),
-        })?;
-        Ok(fs_util::replace(&self.path, &text, 0o600)?)
+        Ok(fs_util::replace(&self.path, &self.text()?, 0o600)?)
     }
 }
 

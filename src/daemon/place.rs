@@ -128,10 +128,10 @@ impl Place {
     }
 
     fn write_record_again(&self) -> Option<Signal> {
-        if !self.record.exists()
+        if !self.record.is_there()
             && let Err(error) = self.record.save()
         {
-            tracing::warn!(%error, "the daemon's record was gone and stays so");
+            tracing::warn!(%error, "the daemon's record is not as it was written and stays so");
         }
         None
     }

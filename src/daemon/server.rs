@@ -18,7 +18,7 @@ use hyper::{Method, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::followers::{End, Followed};
@@ -36,12 +36,26 @@ const BODY_MAX: usize = 16 * 1024;
 /// The longest time that a question may wait.
 const WAIT_MAX: Duration = Duration::from_mins(5);
 
+/// How many clients may follow a worktree at a time, fewer than are served: whoever follows holds a connection for as long as it likes.
+const FOLLOWERS_MAX: usize = 256;
+
 type Answer = Response<BoxBody<Bytes, Infallible>>;
+
+/// What every connection shares.
+#[derive(Clone)]
+struct Inside {
+    requests: mpsc::Sender<Request>,
+    followers: Arc<Semaphore>,
+}
 
 /// Serves until nobody takes requests any more; then nobody is let in, and those who are inside hear that it stops. Ends at
 /// once, with every connection, when it is dropped.
 pub(super) async fn serve(listener: UnixListener, requests: mpsc::Sender<Request>) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let inside = Inside {
+        requests: requests.clone(),
+        followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
+    };
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
@@ -54,9 +68,9 @@ pub(super) async fn serve(listener: UnixListener, requests: mpsc::Sender<Request
         };
         match accepted {
             Ok((stream, _)) if is_ours(&stream) => {
-                let requests = requests.clone();
+                let inside = inside.clone();
                 connections.spawn(async move {
-                    converse(stream, requests).await;
+                    converse(stream, inside).await;
                     drop(permit);
                 });
             }
@@ -79,10 +93,10 @@ fn is_ours(stream: &UnixStream) -> bool {
         .is_ok_and(|peer| peer.uid() == me || peer.uid() == 0)
 }
 
-async fn converse(stream: UnixStream, requests: mpsc::Sender<Request>) {
+async fn converse(stream: UnixStream, inside: Inside) {
     let service = service_fn(|request| {
-        let requests = requests.clone();
-        async move { Ok::<_, Infallible>(answer(request, &requests).await) }
+        let inside = inside.clone();
+        async move { Ok::<_, Infallible>(answer(request, &inside).await) }
     });
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -95,7 +109,8 @@ async fn converse(stream: UnixStream, requests: mpsc::Sender<Request>) {
     }
 }
 
-async fn answer(request: hyper::Request<Incoming>, requests: &mpsc::Sender<Request>) -> Answer {
+async fn answer(request: hyper::Request<Incoming>, inside: &Inside) -> Answer {
+    let requests = &inside.requests;
     if let Some(refused) = foreign(&request) {
         return refused;
     }
@@ -106,7 +121,7 @@ async fn answer(request: hyper::Request<Incoming>, requests: &mpsc::Sender<Reque
     let route = (request.method().clone(), request.uri().path().to_owned());
     match (&route.0, route.1.as_str()) {
         (&Method::GET, "/v1/active") => active(&query, requests).await,
-        (&Method::GET, "/v1/events") => events(&query, requests).await,
+        (&Method::GET, "/v1/events") => events(&query, inside).await,
         (&Method::GET, "/v1/status") => {
             respond(ask(requests, |reply| Request::Status { reply }).await)
         }
@@ -176,16 +191,27 @@ async fn active(query: &HashMap<String, String>, requests: &mpsc::Sender<Request
     )
 }
 
-async fn events(query: &HashMap<String, String>, requests: &mpsc::Sender<Request>) -> Answer {
+async fn events(query: &HashMap<String, String>, inside: &Inside) -> Answer {
+    let Ok(permit) = Arc::clone(&inside.followers).try_acquire_owned() else {
+        return problem(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too_many_followers",
+            "too many clients follow already",
+            "end some of them, or ask GET /v1/active",
+        );
+    };
     let path = match worktree_of(query).await {
         Ok(path) => path,
         Err(refused) => return *refused,
     };
-    match ask(requests, |reply| Request::Follow { path, reply }).await {
+    match ask(&inside.requests, |reply| Request::Follow { path, reply }).await {
         Ok(changes) => body_answer(
             StatusCode::OK,
             "application/x-ndjson",
-            BoxBody::new(Lines(changes)),
+            BoxBody::new(Lines {
+                changes,
+                _permit: permit,
+            }),
         ),
         Err(refused) => *refused,
     }
@@ -352,7 +378,10 @@ fn body_answer(status: StatusCode, kind: &'static str, body: BoxBody<Bytes, Infa
 }
 
 /// The changes of a worktree as a body, one JSON object a line.
-struct Lines(mpsc::Receiver<Followed>);
+struct Lines {
+    changes: mpsc::Receiver<Followed>,
+    _permit: OwnedSemaphorePermit,
+}
 
 impl Body for Lines {
     type Data = Bytes;
@@ -362,7 +391,7 @@ impl Body for Lines {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0
+        self.changes
             .poll_recv(context)
             .map(|told| told.map(|told| Ok(Frame::data(line_told(&told)))))
     }

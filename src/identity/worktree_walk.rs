@@ -14,7 +14,7 @@ use super::status_text::{Change, Changes};
 use super::untracked::Stray;
 
 /// So many files a thread are worth its start.
-const FILES_A_THREAD: usize = 400;
+const FILES_A_THREAD: usize = 2000;
 const THREADS_MAX: usize = 8;
 /// The largest file that is read here, in bytes.
 const READ_MAX: u64 = 1 << 24;
@@ -59,10 +59,12 @@ impl Looker<'_> {
             }
             Some(seen)
         };
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = processors
-            .min(THREADS_MAX)
-            .min(entries.len() / FILES_A_THREAD);
+        let threads = match (entries.len() / FILES_A_THREAD).min(THREADS_MAX) {
+            wanted @ 2.. => {
+                std::thread::available_parallelism().map_or(1, |all| wanted.min(all.get()))
+            }
+            _ => 1,
+        };
         std::thread::scope(|scope| {
             let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
             let first = work();

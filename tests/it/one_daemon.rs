@@ -173,10 +173,13 @@ fn a_socket_and_a_record_that_were_left_over_are_no_daemon() {
 }
 
 #[test]
-fn a_file_in_the_sockets_place_is_left_alone_and_named() {
+fn files_in_every_place_of_the_socket_are_left_alone_and_one_is_named() {
     let world = World::with_commit();
-    std::fs::create_dir(world.socket().parent().unwrap()).unwrap();
-    std::fs::write(world.socket(), "precious").unwrap();
+    let places = [world.socket(), world.state_dir().join("run/api.sock")];
+    for place in &places {
+        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+        std::fs::write(place, "precious").unwrap();
+    }
     world
         .tracemark(&["daemon"])
         .failed(5, "api.sock is in use by another program");
@@ -191,7 +194,9 @@ fn a_file_in_the_sockets_place_is_left_alone_and_named() {
         said.stderr
             .contains("api.sock is in use by another program")
     );
-    assert_eq!(std::fs::read_to_string(world.socket()).unwrap(), "precious");
+    for place in &places {
+        assert_eq!(std::fs::read_to_string(place).unwrap(), "precious");
+    }
 }
 
 #[test]
@@ -219,6 +224,131 @@ fn where_the_runtime_directory_went_with_the_login_the_daemon_listens_in_the_sta
     wait_until("the env file names it", || {
         (world.env_file()["TRACEMARK_SOCKET"] == socket.to_str().unwrap()).then_some(())
     });
+}
+
+/// Something that is no socket comes in the place of the daemon's while it runs.
+#[test]
+fn where_something_else_took_the_sockets_place_the_daemon_listens_in_the_next_one() {
+    let world = tracked();
+    let pid = world.daemon_pid();
+    let pipe = world.base().join("pipe");
+    let mut mkfifo = world.command("mkfifo");
+    Said::of(&mkfifo.arg(&pipe).output().unwrap()).ok();
+    std::fs::rename(pipe, world.socket()).unwrap();
+    let id = world.tracemark(&["active"]).ok();
+    assert_eq!(id.trim(), world.env_id());
+    assert_eq!(world.daemon_pid(), pid);
+    let info = daemon(world.tracemark(&["status", "--json"]));
+    assert_eq!(info["pid"].as_i64(), pid.map(i64::from));
+}
+
+#[test]
+fn a_record_that_was_overwritten_is_written_again_and_a_pipe_in_its_place_hangs_nobody() {
+    let world = tracked();
+    let pid = world.daemon_pid();
+    let record = world.state_dir().join("daemon.json");
+    let written = std::fs::read(&record).unwrap();
+    let elsewhere = [("XDG_RUNTIME_DIR", None)];
+    for text in ["garbage", "", "[]", "{\"pid\":1"] {
+        std::fs::write(&record, text).unwrap();
+        let info = daemon(with(&world, &elsewhere, &["status", "--json"]));
+        assert_eq!(info["pid"].as_i64(), pid.map(i64::from), "{text}");
+        assert_eq!(std::fs::read(&record).unwrap(), written);
+    }
+    std::fs::remove_file(&record).unwrap();
+    let mut mkfifo = world.command("mkfifo");
+    Said::of(&mkfifo.arg(&record).output().unwrap()).ok();
+    let info = daemon(with(&world, &elsewhere, &["status", "--json"]));
+    assert_eq!(info["pid"].as_i64(), pid.map(i64::from));
+}
+
+/// Two homes of one user that share a runtime directory, as with `sudo -E` or a service with a home of its own.
+#[test]
+fn two_homes_with_one_runtime_directory_have_a_daemon_each_and_are_never_mixed_up() {
+    let one = tracked();
+    let mut other = World::with_commit();
+    other.set("XDG_RUNTIME_DIR", one.base().join("run").to_str().unwrap());
+    let store = sqlite_store(other.base());
+    other.tracemark(&["up", "--store", &store]).ok();
+    let stores = |world: &World| {
+        let said = world.tracemark(&["active", "--json"]).ok();
+        let active: Value = serde_json::from_str(&said).unwrap();
+        active["store"].clone()
+    };
+    assert_eq!(stores(&other), store);
+    let of_one = stores(&one);
+    assert_ne!(of_one, store);
+    assert_ne!(one.daemon_pid(), other.daemon_pid());
+    // What a killed daemon left names a socket that the other one may take.
+    one.kill_daemon();
+    stop(&other);
+    other.tracemark(&["active"]).ok();
+    assert_eq!(stores(&one), of_one);
+    assert_eq!(stores(&other), store);
+    let daemons = [daemon_of(&one), daemon_of(&other)];
+    assert!(
+        daemons[0].is_some() && daemons[0] != daemons[1],
+        "{daemons:?}"
+    );
+}
+
+#[test]
+fn a_daemon_that_hangs_is_named_by_status_with_what_to_type() {
+    let world = tracked();
+    world.signal_daemon(rustix::process::Signal::STOP).unwrap();
+    let said = world.tracemark(&["status"]);
+    world.signal_daemon(rustix::process::Signal::CONT);
+    said.failed(5, "says nothing in time");
+}
+
+#[test]
+fn a_listener_that_never_comes_to_an_end_is_not_waited_for() {
+    let world = tracked();
+    stop(&world);
+    let drip = "
+import socket, sys, threading
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen()
+print('listening', flush=True)
+def drip(client):
+    try:
+        while True: client.send(b'H'); threading.Event().wait(0.5)
+    except OSError: pass
+while True: threading.Thread(target=drip, args=(listener.accept()[0],), daemon=True).start()
+";
+    let mut python = world.command("python3");
+    let mut dripping = python
+        .args(["-c", drip])
+        .arg(world.socket())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = [0; 9];
+    std::io::Read::read_exact(dripping.stdout.as_mut().unwrap(), &mut line).unwrap();
+    let active = world.tracemark(&["active", "--json"]).ok();
+    dripping.kill().unwrap();
+    dripping.wait().unwrap();
+    let active: Value = serde_json::from_str(&active).unwrap();
+    assert_eq!(active["name"], world.tracemark(&["hash"]).ok().trim());
+}
+
+#[test]
+fn followers_leave_room_for_questions() {
+    let world = tracked();
+    let query = format!("/v1/events?worktree={}", world.repo().display());
+    let request = format!("GET {query} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let follow = || {
+        let mut stream = std::os::unix::net::UnixStream::connect(world.socket()).unwrap();
+        std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
+        let mut status = [0; 12];
+        std::io::Read::read_exact(&mut stream, &mut status).unwrap();
+        (stream, String::from_utf8_lossy(&status).into_owned())
+    };
+    let followers: Vec<_> = (0..300).map(|_| follow()).collect();
+    let count = |status: &str| followers.iter().filter(|(_, said)| said == status).count();
+    assert_eq!((count("HTTP/1.1 200"), count("HTTP/1.1 503")), (256, 44));
+    assert_eq!(world.tracemark(&["active"]).ok().trim(), world.env_id());
 }
 
 #[test]
