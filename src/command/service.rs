@@ -133,7 +133,7 @@ fn check_ours(file: &Path) -> Result<bool, Failure> {
 fn uninstall(context: &Context) -> Result<(), Failure> {
     if !remove_units(context)? {
         let message = "no units of tracemark are installed";
-        return Err(Failure::new(FailureKind::Negative, message).hint("tracemark service install"));
+        return Err(Failure::new(FailureKind::Negative, message).hint("tracemark service status"));
     }
     answer(match installed(&context.paths) {
         None => {

@@ -22,7 +22,7 @@ use crate::hooks::{self, EVENTS, Installed, LeftAlone, Plan};
 use crate::identity::Naming;
 use crate::ledger::Ledger;
 use crate::protocol::Active;
-use crate::registry::{Record, Registry};
+use crate::registry::{Record, Registry, RegistryError};
 use crate::repository::Worktree;
 use crate::session::{Session, choice_text, credentials_seen};
 use crate::trust;
@@ -33,6 +33,9 @@ const FIRST_VERSION: Duration = Duration::from_secs(20);
 
 pub(super) fn run(context: &Context, arguments: &UpArgs) -> Result<(), Failure> {
     let worktree = here()?;
+    if worktree.root.to_str().is_none() {
+        return Err(RegistryError::NotUtf8(worktree.root).into());
+    }
     refuse_everything(context, &worktree, arguments)?;
     check_owner(&worktree)?;
     let registry = context.registry();

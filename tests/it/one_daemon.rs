@@ -262,6 +262,41 @@ fn a_record_that_was_overwritten_is_written_again_and_a_pipe_in_its_place_hangs_
     assert_eq!(info["pid"].as_i64(), pid.map(i64::from));
 }
 
+#[test]
+fn up_names_a_path_that_is_not_utf_8_and_writes_nothing() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let world = World::without_repository();
+    let repository = world.base().join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    std::fs::create_dir(&repository).unwrap();
+    let run = |program: &str, arguments: &[&str]| {
+        let mut command = world.command(program);
+        Said::of(
+            &command
+                .args(arguments)
+                .current_dir(&repository)
+                .output()
+                .unwrap(),
+        )
+    };
+    run("git", &["init", "-q"]).ok();
+    let store = sqlite_store(world.base());
+    let up = ["up", "--store", &store];
+    run(env!("CARGO_BIN_EXE_tracemark"), &up).failed(3, "is not UTF-8");
+    assert!(!world.state_dir().exists());
+    assert!(!repository.join(".git/tracemark").exists());
+}
+
+#[test]
+fn settings_that_cannot_be_used_are_answered_at_once() {
+    let world = tracked();
+    let config = world.base().join("home/.config/tracemark");
+    std::fs::create_dir_all(&config).unwrap();
+    std::fs::write(config.join("config.toml"), "naming = 5 [").unwrap();
+    stop(&world);
+    let said = world.tracemark(&["active", "--timeout", "600"]);
+    said.failed(3, "config.toml");
+}
+
 /// Two homes of one user that share a runtime directory, as with `sudo -E` or a service with a home of its own.
 #[test]
 fn two_homes_with_one_runtime_directory_have_a_daemon_each_and_are_never_mixed_up() {
