@@ -30,6 +30,8 @@ const SAFETY_PASS: Duration = Duration::from_mins(5);
 const UNREAD_MAX: Duration = Duration::from_secs(2);
 /// How often a worktree that sends no events is read.
 const POLL: Duration = Duration::from_secs(2);
+/// How many times longer the pause is than the reading before it, which has two programs work side by side: 2 % of a core at most.
+const POLL_SHARE: u32 = 100;
 /// The longest pause that follows a pass, which takes at most half of a core while files keep changing.
 const PASS_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// A model seen in the store is taken to be there for so long.
@@ -615,7 +617,7 @@ impl WorktreeState {
         self.pass_rest_until = Some(now + cost.min(PASS_PAUSE_MAX));
         if self.polling {
             self.pass_everything = true;
-            self.want_pass(now + POLL.max(cost * 50));
+            self.want_pass(now + POLL.max(cost * POLL_SHARE));
         }
         match outcome {
             _ if std::mem::take(&mut self.pass_is_void) => {
