@@ -279,6 +279,16 @@ impl Git {
         collect(&mut child, input, &name, &mut sink)
     }
 
+    /// Starts git, which goes on until its pipes are full and is ended when what is returned is dropped.
+    ///
+    /// # Errors
+    /// [`GitError::Missing`], or [`GitError::Io`] where the system refuses.
+    pub fn start<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Result<Running, GitError> {
+        let name = name_of(arguments);
+        let child = self.spawn(arguments, false, &name)?;
+        Ok(Running { child, name })
+    }
+
     /// Runs git and returns standard output without its final newline.
     ///
     /// # Errors
@@ -352,6 +362,29 @@ impl Git {
                 }
             }
         })
+    }
+}
+
+/// A git that was started, see [`Git::start`].
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    name: String,
+}
+
+impl Running {
+    /// Hands its standard output to `sink`, all of it, and returns standard error.
+    ///
+    /// # Errors
+    /// As [`Git::stream`].
+    pub fn finish(mut self, mut sink: impl FnMut(&[u8]) -> bool) -> Result<Vec<u8>, GitError> {
+        collect(&mut self.child, None, &self.name, &mut sink)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        end(&mut self.child);
     }
 }
 

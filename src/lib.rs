@@ -31,6 +31,7 @@ pub mod mlflow;
 pub mod paths;
 pub mod reflog;
 pub mod registry;
+pub mod remote_fs;
 pub mod repository;
 pub mod snapshot;
 pub mod trust;

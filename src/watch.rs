@@ -18,6 +18,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use crate::env_file::{self, COPY_DIR};
 use crate::fs_util::create_one_private_dir;
 use crate::git::Git;
+use crate::remote_fs::remote_kind;
 use crate::repository::{IgnoreRules, Worktree, ignored_by_git};
 use crate::touched::Touched;
 
@@ -30,6 +31,9 @@ pub enum WatchError {
     /// The file system takes watches and tells nothing, as over a network.
     #[error("this file system sends no events")]
     Silent,
+    /// Others write to the file system too, and nothing tells of it.
+    #[error("{0} tells of no change that others make")]
+    Remote(&'static str),
     /// The system refused.
     #[error("cannot watch {}: {message}", path.display())]
     Refused {
@@ -104,12 +108,16 @@ impl Watch {
     /// Begins to watch nothing yet. `store` is a file that matters too; `wake` is called on the event thread whenever something was touched.
     ///
     /// # Errors
-    /// [`WatchError`] when the system gives no watcher.
+    /// [`WatchError`] when the system gives no watcher, or one that would not tell of everything.
     pub fn new(
         worktree: &Worktree,
         store: Option<&Path>,
         wake: impl Fn() + Send + 'static,
     ) -> Result<Self, WatchError> {
+        let places = [&worktree.root, &worktree.git_dir, &worktree.common_dir];
+        if let Some(kind) = places.into_iter().find_map(|place| remote_kind(place)) {
+            return Err(WatchError::Remote(kind));
+        }
         let shared = Arc::new(Shared::default());
         let outside = Outside::default();
         let copy_is_code = CopyIsCode::default();

@@ -151,7 +151,7 @@ pub(super) fn explain(error: &WatchError) -> String {
         WatchError::LimitReached => format!(
             "{error}: read at intervals instead; sudo sysctl fs.inotify.max_user_watches=524288 fs.inotify.max_user_instances=512"
         ),
-        WatchError::Silent | WatchError::Refused { .. } => {
+        WatchError::Silent | WatchError::Remote(_) | WatchError::Refused { .. } => {
             format!("{error}: read at intervals instead")
         }
     }

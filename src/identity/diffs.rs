@@ -1,17 +1,12 @@
 //! The texts of `git diff --cached` and `git diff`, made at the same time and hashed one after the other.
 //!
-//! The second waits in a bounded channel, and its git with it, until the first is hashed: memory does not grow with
-//! the texts.
+//! The second waits in its pipe, and its git with it, until the first is hashed: memory does not grow with the texts.
 
 use std::ffi::OsString;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::digest::{Digest, Part, TextDecoder};
 use super::git_hash::GitHashError;
-use crate::git::Git;
-
-/// Pieces of text (at most 64 KiB each) of the second diff that wait for the first.
-const PIECES_MAX: usize = 64;
+use crate::git::{Git, Running};
 
 /// What changes the meaning of pathspecs (git(1)).
 pub(super) const PATHSPEC_VARS: [&str; 4] = [
@@ -62,15 +57,34 @@ impl DiffCall {
         }
     }
 
-    /// Runs git and gives its text to `sink`, until that returns false.
-    fn run(&self, mut sink: impl FnMut(Vec<u8>) -> bool) -> Result<(), GitHashError> {
-        let command = self.command();
+    /// Starts git; its text waits in a pipe until it is added to a hash.
+    ///
+    /// # Errors
+    /// [`GitHashError`] when git cannot be started.
+    pub(super) fn start(&self) -> Result<RunningDiff, GitHashError> {
+        Ok(RunningDiff {
+            git: self.git.start(&self.arguments)?,
+            command: self.command(),
+        })
+    }
+}
+
+/// A diff that git makes, ended when dropped.
+#[derive(Debug)]
+pub(super) struct RunningDiff {
+    git: Running,
+    command: &'static str,
+}
+
+impl RunningDiff {
+    fn add_to(self, part: &mut Part<'_>) -> Result<(), GitHashError> {
+        let command = self.command;
         let mut decoder = TextDecoder::default();
         let mut is_text = true;
-        let said = self.git.stream(&self.arguments, |bytes| {
+        let said = self.git.finish(|bytes| {
             let text = decoder.decode(bytes);
             is_text = text.is_some();
-            text.is_some_and(&mut sink)
+            text.map(|text| part.add(&text)).is_some()
         });
         if !is_text {
             return Err(GitHashError::NotUtf8 { command });
@@ -88,9 +102,12 @@ impl DiffCall {
 ///
 /// # Errors
 /// [`GitHashError`] when git fails or prints what is not UTF-8.
-pub(super) fn add_staged(digest: &mut Digest, call: Option<&DiffCall>) -> Result<(), GitHashError> {
+pub(super) fn add_staged(
+    digest: &mut Digest,
+    diff: Option<RunningDiff>,
+) -> Result<(), GitHashError> {
     let mut part = digest.part("STAGED:\n");
-    run_into(&mut part, call)
+    diff.map_or(Ok(()), |diff| diff.add_to(&mut part))
 }
 
 /// Adds the unstaged part.
@@ -99,59 +116,8 @@ pub(super) fn add_staged(digest: &mut Digest, call: Option<&DiffCall>) -> Result
 /// As [`add_staged`].
 pub(super) fn add_unstaged(
     digest: &mut Digest,
-    call: Option<&DiffCall>,
+    diff: Option<RunningDiff>,
 ) -> Result<(), GitHashError> {
     let mut part = digest.part("UNSTAGED:\n");
-    run_into(&mut part, call)
-}
-
-fn run_into(part: &mut Part<'_>, call: Option<&DiffCall>) -> Result<(), GitHashError> {
-    match call {
-        Some(call) => call.run(|text| {
-            part.add(&text);
-            true
-        }),
-        None => Ok(()),
-    }
-}
-
-/// Adds both parts, made at the same time: what `staged` adds, and what the call that `prepare` makes ready prints. Returns the
-/// hash as it was between the two.
-///
-/// # Errors
-/// As [`add_staged`].
-pub(super) fn add_both(
-    digest: &mut Digest,
-    staged: impl FnOnce(&mut Digest) -> Result<(), GitHashError>,
-    prepare: impl FnOnce() -> Result<Option<DiffCall>, GitHashError> + Send,
-) -> Result<Digest, GitHashError> {
-    std::thread::scope(|scope| {
-        let (sender, receiver) = sync_channel(PIECES_MAX);
-        let unstaged = scope.spawn(move || send_unstaged(prepare, &sender));
-        staged(digest)?;
-        let between = digest.clone();
-        drain(digest, &receiver);
-        unstaged.join().unwrap_or_else(|_| {
-            let error = std::io::Error::other("the thread that read it ended early");
-            Err(GitHashError::Scratch(error))
-        })?;
-        Ok(between)
-    })
-}
-
-fn send_unstaged(
-    prepare: impl FnOnce() -> Result<Option<DiffCall>, GitHashError>,
-    sender: &SyncSender<Vec<u8>>,
-) -> Result<(), GitHashError> {
-    match prepare()? {
-        Some(call) => call.run(|text| sender.send(text).is_ok()),
-        None => Ok(()),
-    }
-}
-
-fn drain(digest: &mut Digest, receiver: &Receiver<Vec<u8>>) {
-    let mut part = digest.part("UNSTAGED:\n");
-    for text in receiver {
-        part.add(&text);
-    }
+    diff.map_or(Ok(()), |diff| diff.add_to(&mut part))
 }

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use super::FILE_LIMIT;
-use super::diffs::{self, DiffCall};
+use super::diffs::{self, DiffCall, RunningDiff};
 use super::digest::Digest;
 use super::glance::Glance;
 use super::index_file::{IndexFile, SmallIndex};
@@ -141,16 +141,12 @@ pub fn plainly(git: &Git, scratch: Option<&Path>) -> Result<GitHash, GitHashErro
     if python_strip(&text(git, "status", &["status", "--porcelain"])?).is_empty() {
         return Ok(GitHash::clean(head));
     }
+    let staged = DiffCall::staged(git, &[]).start()?;
+    let unstaged = DiffCall::unstaged(git).start()?;
+    let status = status_text(git)?;
     let mut digest = Digest::new(&head);
-    let (diffs, status) = std::thread::scope(|scope| {
-        let status = scope.spawn(|| status_text(git));
-        let staged = DiffCall::staged(git, &[]);
-        let staged = |digest: &mut Digest| diffs::add_staged(digest, Some(&staged));
-        let diffs = diffs::add_both(&mut digest, staged, || Ok(Some(DiffCall::unstaged(git))));
-        (diffs, status.join())
-    });
-    diffs?;
-    let status = status.unwrap_or_else(|_| Err(ended_early()))?;
+    diffs::add_staged(&mut digest, Some(staged))?;
+    diffs::add_unstaged(&mut digest, Some(unstaged))?;
     Ok(GitHash::dirty(head, digest, &file_lines(&root, &status)?))
 }
 
@@ -226,28 +222,19 @@ fn by_glance_and_staged(
         &glance.index,
         scratch.path(),
     )?;
-    std::thread::scope(|scope| {
-        let staged = scope.spawn(|| {
-            let mut digest = Digest::new(&place.head);
-            diffs::add_staged(&mut digest, Some(&call)).map(|()| digest)
-        });
-        let Some(seen) = glance.look(nearby) else {
-            return Ok(None);
-        };
-        let changed = Changed {
-            git,
-            place,
-            small: glance.index.with_only(&seen.status.tracked_paths()),
-            text: &seen.text,
-            status: &seen.status,
-            scratch: scratch.path(),
-        };
-        let hash = changed.hash(|digest| {
-            *digest = staged.join().unwrap_or_else(|_| Err(ended_early()))?;
-            Ok(())
-        });
-        hash.map(Some)
-    })
+    let staged = call.start()?;
+    let Some(seen) = glance.look(nearby) else {
+        return Ok(None);
+    };
+    let changed = Changed {
+        git,
+        place,
+        small: glance.index.with_only(&seen.status.tracked_paths()),
+        text: &seen.text,
+        status: &seen.status,
+        scratch: scratch.path(),
+    };
+    changed.hash(Some(staged)).map(Some)
 }
 
 /// Computes the same with one status, and diffs of the paths that it names; `None` where only the plain way is sure.
@@ -310,7 +297,10 @@ fn from_status(
     let scratch = place.scratch(git, scratch)?;
     let staged = status
         .has_staged()
-        .then(|| staged_call(git, &place.index, &status.tracked, index, scratch.path()))
+        .then(|| {
+            let (changes, scratch) = (&status.tracked, scratch.path());
+            staged_call(git, &place.index, changes, index, scratch)?.start()
+        })
         .transpose()?;
     let changed = Changed {
         git,
@@ -320,7 +310,7 @@ fn from_status(
         status,
         scratch: scratch.path(),
     };
-    changed.hash(|digest| diffs::add_staged(digest, staged.as_ref()))
+    changed.hash(staged)
 }
 
 /// A worktree that is not clean.
@@ -336,31 +326,19 @@ struct Changed<'a> {
 }
 
 impl Changed<'_> {
-    /// Hashes what `staged` adds and the unstaged diff, while the files are read that the helper opens.
-    fn hash(
-        &self,
-        staged: impl FnOnce(&mut Digest) -> Result<(), GitHashError>,
-    ) -> Result<GitHash, GitHashError> {
+    /// Hashes both diffs; the files that the helper opens are read while git makes them.
+    fn hash(&self, staged: Option<RunningDiff>) -> Result<GitHash, GitHashError> {
         let Place { root, index, head } = self.place;
         let unstaged_too = self.status.has_unstaged() || self.small.has_gitlinks;
+        let unstaged = unstaged_too
+            .then(|| unstaged(self.git, index, &self.small, self.scratch)?.start())
+            .transpose()?;
+        let files = file_lines(root, self.text);
         let mut digest = Digest::new(head);
-        let files = std::thread::scope(|scope| {
-            let files = scope.spawn(|| file_lines(root, self.text));
-            diffs::add_both(&mut digest, staged, || {
-                if unstaged_too {
-                    unstaged(self.git, index, &self.small, self.scratch).map(Some)
-                } else {
-                    Ok(None)
-                }
-            })?;
-            files.join().unwrap_or_else(|_| Err(ended_early()))
-        })?;
-        Ok(GitHash::dirty(head.clone(), digest, &files))
+        diffs::add_staged(&mut digest, staged)?;
+        diffs::add_unstaged(&mut digest, unstaged)?;
+        Ok(GitHash::dirty(head.clone(), digest, &files?))
     }
-}
-
-fn ended_early() -> GitHashError {
-    GitHashError::Scratch(std::io::Error::other("a thread that reads ended early"))
 }
 
 /// Makes `git diff --cached` ready: on an index of the paths whose entries differ from HEAD's, and comparing those alone. Git

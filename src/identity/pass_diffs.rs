@@ -1,6 +1,6 @@
 //! The part of a pass that has git make the diffs.
 
-use super::diffs::{self, DiffCall};
+use super::diffs::{self, RunningDiff};
 use super::digest::Digest;
 use super::git_hash::{self, GitHashError};
 use super::kept::Kept;
@@ -18,21 +18,19 @@ impl Pass<'_> {
                 let scratch = self.scratch.path();
                 let index = self.places.git_dir.join("index");
                 let changes = &kept.status.tracked;
-                git_hash::staged_call(self.git, &index, changes, &kept.index, scratch)
+                let call = git_hash::staged_call(self.git, &index, changes, &kept.index, scratch);
+                call?.start()
             })
             .transpose()?;
+        let unstaged = self.start_unstaged(kept, self.git)?;
         let mut digest = Digest::new(&kept.head.commit);
-        let staged = |digest: &mut Digest| diffs::add_staged(digest, staged.as_ref());
-        let after_staged = diffs::add_both(&mut digest, staged, || {
-            if kept.status.has_unstaged() {
-                self.unstaged_call(kept, self.git).map(Some)
-            } else {
-                Ok(None)
-            }
+        let added = diffs::add_staged(&mut digest, staged).and_then(|()| {
+            let after_staged = digest.clone();
+            diffs::add_unstaged(&mut digest, unstaged).map(|()| after_staged)
         });
-        kept.unreadable_diff = unreadable(&after_staged);
+        kept.unreadable_diff = unreadable(&added);
         if kept.unreadable_diff.is_none() {
-            kept.after_staged = after_staged?;
+            kept.after_staged = added?;
             kept.after_unstaged = digest;
         }
         Ok(())
@@ -41,20 +39,20 @@ impl Pass<'_> {
     /// Makes the unstaged part anew; `git` says where the files are.
     pub(super) fn add_unstaged(&self, kept: &mut Kept, git: &Git) -> Result<(), Stop> {
         let mut digest = kept.after_staged.clone();
-        if kept.status.has_unstaged() {
-            let call = self.unstaged_call(kept, git)?;
-            let added = diffs::add_unstaged(&mut digest, Some(&call));
-            kept.unreadable_diff = unreadable(&added);
-            if kept.unreadable_diff.is_some() {
-                return Ok(());
-            }
+        let unstaged = self.start_unstaged(kept, git)?;
+        let added = diffs::add_unstaged(&mut digest, unstaged);
+        kept.unreadable_diff = unreadable(&added);
+        if kept.unreadable_diff.is_none() {
             added?;
+            kept.after_unstaged = digest;
         }
-        kept.after_unstaged = digest;
         Ok(())
     }
 
-    fn unstaged_call(&self, kept: &Kept, git: &Git) -> Result<DiffCall, GitHashError> {
+    fn start_unstaged(&self, kept: &Kept, git: &Git) -> Result<Option<RunningDiff>, GitHashError> {
+        if !kept.status.has_unstaged() {
+            return Ok(None);
+        }
         let changed = kept.status.tracked.iter();
         let paths = changed
             .filter(|(_, change)| change.unstaged != b' ')
@@ -62,7 +60,8 @@ impl Pass<'_> {
             .collect();
         let small = kept.index.with_only(&paths);
         let index = self.places.git_dir.join("index");
-        git_hash::unstaged(git, &index, &small, self.scratch.path())
+        let call = git_hash::unstaged(git, &index, &small, self.scratch.path())?;
+        call.start().map(Some)
     }
 }
 
