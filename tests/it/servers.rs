@@ -592,6 +592,42 @@ fn a_token_is_in_no_log_no_file_no_answer_and_no_argument() {
 }
 
 #[test]
+fn a_password_is_in_no_log_no_file_and_no_answer_neither_plain_nor_as_it_is_sent() {
+    let encoded = "YW5uOmNhbmFyeS01ZjFkMGI3ZQ";
+    let stub = Stub::new(&signed_by(&format!("Basic {encoded}==")));
+    let mut world = World::with_commit();
+    world.set("MLFLOW_TRACKING_URI", &stub.url());
+    world.set("MLFLOW_TRACKING_USERNAME", "ann");
+    world.set("MLFLOW_TRACKING_PASSWORD", CANARY);
+    world.set("TRACEMARK_LOG", "trace");
+    let mut said = vec![world.tracemark(&["up"])];
+    for (turn, status) in [401, 403, 404, 500, 400].into_iter().enumerate() {
+        let body = "you said AUTHORIZATION, that is BEGIN_OF_TOKEN";
+        stub.control(&json!({"answer": {"status": status, "body": body, "times": -1}}));
+        world.write("app.py", format!("print({turn})\n"));
+        for command in [
+            &["active", "--timeout", "1"][..],
+            &["status", "--json"],
+            &["doctor", "--json"],
+            &["active", "--once"],
+        ] {
+            said.push(world.tracemark(command));
+        }
+    }
+    stub.control(&json!({ "answer": null }));
+    said.push(world.tracemark(&["active"]));
+    assert_eq!(said.last().unwrap().code, Some(0), "{said:?}");
+    for part in [&CANARY[..10], &encoded[6..20]] {
+        for answer in &said {
+            assert!(!format!("{answer:?}").contains(part), "{answer:?}");
+        }
+        let mut found = Vec::new();
+        holding(world.base(), part, &mut found);
+        assert_eq!(found, Vec::<PathBuf>::new());
+    }
+}
+
+#[test]
 fn a_password_of_a_proxy_is_in_no_log_no_file_and_no_answer() {
     let proxy = Stub::new(
         &json!({"answer": {"status": 407, "times": -1, "body": "BEGIN_OF_TOKEN AUTHORIZATION", "headers": {"Proxy-Authenticate": "Basic"}}}),
