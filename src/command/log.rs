@@ -27,7 +27,7 @@ pub(super) fn run(context: &Context, arguments: &LogArgs) -> Result<(), Failure>
             .collect();
         return answer(&json(&serde_json::json!({"schema": 1, "versions": list}))?);
     }
-    if all.is_empty() {
+    if all.is_empty() && arguments.limit != Some(0) {
         return answer("no versions yet\n  try: tracemark active\n");
     }
     let mut text = String::new();

@@ -56,10 +56,21 @@ impl ModelRow {
             Some("it has metrics")
         } else if self.source_run.is_some() {
             Some("a run made it")
+        } else if self.tags.keys().any(|tag| is_of_somebody(tag)) {
+            Some("somebody tagged it")
         } else {
             None
         }
     }
+}
+
+/// A tag that is neither ours nor one of MLflow's own, or the description that MLflow's UI writes (`mlflow/utils/mlflow_tags.py`,
+/// MLflow 3.17.2).
+fn is_of_somebody(tag: &str) -> bool {
+    let of_programs = ["tracemark.", "mlflow."]
+        .iter()
+        .any(|start| tag.starts_with(start));
+    !of_programs || tag == "mlflow.note.content"
 }
 
 /// What a trace is linked to.

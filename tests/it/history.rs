@@ -8,7 +8,7 @@ use crate::python::{look, run_script, server, sqlite_store, support};
 use crate::world::{World, wait_until};
 
 /// The ways of `tests/support/refer.py`.
-const WAYS: [&str; 10] = [
+const WAYS: [&str; 12] = [
     "trace",
     "trashed_trace",
     "run_input",
@@ -19,6 +19,8 @@ const WAYS: [&str; 10] = [
     "registered",
     "untagged",
     "prompt",
+    "tagged",
+    "described",
 ];
 
 /// A tracked repository, and a version for each text of `app.py`.

@@ -38,6 +38,16 @@ def use(run_id, model_id):
     mlflow.MlflowClient().log_inputs(run_id, models=[used])
 
 
+def tagged(model_id):
+    """A tag of a person's."""
+    mlflow.MlflowClient().set_logged_model_tags(model_id, {"reviewed_by": "ann"})
+
+
+def described(model_id):
+    """A description, as MLflow's UI writes it."""
+    mlflow.MlflowClient().set_logged_model_tags(model_id, {"mlflow.note.content": "the good one"})
+
+
 def run_input(model_id):
     """A run that used it, as an evaluation does."""
     with mlflow.start_run() as run:
@@ -100,6 +110,8 @@ def prompt(model_id):
 
 
 WAYS = (
+    tagged,
+    described,
     trace,
     trashed_trace,
     run_input,
