@@ -27,6 +27,8 @@ use super::{plain_config, sparse_index, split_index};
 use crate::git::{Git, GitError, Output, records};
 use crate::ids::ObjectId;
 
+/// The largest index, in bytes, of which copies are held in memory.
+const SMALL: usize = 4 << 20;
 /// How much of something that is no regular file (a device) is read before giving up.
 const DEVICE_LIMIT: u64 = 16 * 1024 * 1024;
 /// How long the names on a command line may be, far below what systems allow (execve(2): 2 MiB on Linux, 1 MiB on macOS).
@@ -214,7 +216,7 @@ fn by_glance_and_staged(
     glance: &Glance,
     scratch: Option<&Path>,
 ) -> Result<Option<GitHash>, GitHashError> {
-    let scratch = place.scratch(git, scratch)?;
+    let scratch = place.scratch(git, &glance.index, scratch)?;
     let call = staged_call(
         git,
         &place.index,
@@ -294,7 +296,7 @@ fn from_status(
             &files,
         ));
     }
-    let scratch = place.scratch(git, scratch)?;
+    let scratch = place.scratch(git, index, scratch)?;
     let staged = status
         .has_staged()
         .then(|| {
@@ -414,8 +416,19 @@ impl From<&Nearby> for Place {
 }
 
 impl Place {
-    fn scratch(&self, git: &Git, parent: Option<&Path>) -> Result<Scratch, GitHashError> {
-        super::scratch::new(git, Path::new(&self.root), parent).map_err(GitHashError::Scratch)
+    /// Returns a directory for what is made of an index.
+    fn scratch(
+        &self,
+        git: &Git,
+        index: &IndexFile,
+        parent: Option<&Path>,
+    ) -> Result<Scratch, GitHashError> {
+        let make = if index.bytes().len() <= SMALL {
+            super::scratch::new_small
+        } else {
+            super::scratch::new
+        };
+        make(git, Path::new(&self.root), parent).map_err(GitHashError::Scratch)
     }
 
     /// `None` in every state that is not plain: no commit, names with line ends or trimmed by the helper.

@@ -16,6 +16,9 @@ fn in_use() -> MutexGuard<'static, BTreeSet<PathBuf>> {
     IN_USE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Where Linux keeps files in memory (`shm_overview(7)`).
+const MEMORY: &str = "/dev/shm";
+
 /// A temporary directory, removed when dropped.
 #[derive(Debug)]
 pub(super) struct Scratch(tempfile::TempDir);
@@ -65,32 +68,51 @@ fn gone_or_wait(dir: &Path) -> bool {
 /// Makes a directory in `parent`, else in the system's temporary directory, else, where that cannot be used or lies
 /// inside the worktree at `top` and so would be read as part of it, in the repository's git directory.
 pub(super) fn new(git: &Git, top: &Path, parent: Option<&Path>) -> io::Result<Scratch> {
+    hold(|| made(git, top, parent))
+}
+
+/// As [`new`], for little: in memory, where the system has a place for that and `TMPDIR` says no other.
+pub(super) fn new_small(git: &Git, top: &Path, parent: Option<&Path>) -> io::Result<Scratch> {
+    let is_asked_for = std::env::var_os("TMPDIR").is_some_and(|dir| !dir.is_empty());
+    let memory = Path::new(MEMORY);
+    let in_memory = parent.is_none() && !is_asked_for && !top.starts_with(memory);
+    hold(|| match in_memory.then(|| builder().tempdir_in(memory)) {
+        Some(Ok(dir)) => Ok(dir),
+        _ => made(git, top, parent),
+    })
+}
+
+fn hold(make: impl FnOnce() -> io::Result<tempfile::TempDir>) -> io::Result<Scratch> {
     if IS_ONE_SHOT.swap(false, Ordering::SeqCst)
         && let Err(error) = listen()
     {
         tracing::debug!(%error, "signals stay as they are");
     }
-    let dir = made(git, top, parent)?;
+    let dir = make()?;
     in_use().insert(dir.path().to_owned());
     Ok(Scratch(dir))
 }
 
 fn made(git: &Git, top: &Path, parent: Option<&Path>) -> io::Result<tempfile::TempDir> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix("tracemark-");
     if let Some(parent) = parent {
-        return builder.tempdir_in(parent);
+        return builder().tempdir_in(parent);
     }
     let top = top.canonicalize().unwrap_or_else(|_| top.to_owned());
     let system = std::env::temp_dir().canonicalize();
     if let Ok(system) = system
         && !system.starts_with(top)
-        && let Ok(dir) = builder.tempdir_in(system)
+        && let Ok(dir) = builder().tempdir_in(system)
     {
         return Ok(dir);
     }
     let git_dir = git
         .path(&["rev-parse", "--absolute-git-dir"])
         .map_err(io::Error::other)?;
-    builder.tempdir_in(git_dir)
+    builder().tempdir_in(git_dir)
+}
+
+fn builder() -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("tracemark-");
+    builder
 }
