@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Modules and what each may use.
-const MAY_USE: [(&str, &[&str]); 34] = [
+const MAY_USE: [(&str, &[&str]); 35] = [
     ("ids", &[]),
     ("reflog", &["ids"]),
     ("marked_block", &[]),
@@ -20,9 +20,17 @@ const MAY_USE: [(&str, &[&str]); 34] = [
     ("ledger", &["fs_util", "ids"]),
     ("mlflow", &["ids"]),
     ("repository", &["git"]),
+    ("remote_fs", &[]),
     (
         "watch",
-        &["env_file", "fs_util", "git", "repository", "touched"],
+        &[
+            "env_file",
+            "fs_util",
+            "git",
+            "remote_fs",
+            "repository",
+            "touched",
+        ],
     ),
     ("retention", &[]),
     ("sightings", &["ids"]),

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A user who has no watches left (in a user namespace with a limit of its own): read at intervals, right all the same, and back to
+# A user who has no watches left, then no instances (in a user namespace with limits of its own): read at intervals, right all the same, and back to
 # events once there are watches again.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
@@ -33,4 +33,15 @@ before=$("$tm" active)
 echo "print(\"again\")" >dir78/app.py
 await other_than "$before"
 await follows
+# No more instances of inotify either: a daemon that begins then.
+echo 0 >/proc/sys/user/max_inotify_instances
+kill "$pid"; while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
+before=$("$tm" active)
+expect "$(mode)" poll "mode without instances"
+"$tm" status | grep -q "fs.inotify.max_user_instances=" || { echo "status names no cure"; "$tm" status; exit 1; }
+echo "print(\"once more\")" >dir79/app.py
+await other_than "$before"
+await follows
+echo 100 >/proc/sys/user/max_inotify_instances
+await is_mode watch
 '
