@@ -95,9 +95,17 @@ impl Worktree {
         }
     }
 
-    /// False once git is about to remove what it knows of a linked worktree, or a person has.
+    /// False once git or a person is about to remove the worktree, and where another one lies in its place.
     pub fn is_there(&self) -> bool {
-        self.is_main() || self.root.join(".git").exists()
+        if self.is_main() {
+            return self.git_dir.join("HEAD").exists() && self.git_dir.join("objects").is_dir();
+        }
+        // gitrepository-layout(5): a `.git` file names the git directory.
+        let named = std::fs::read_to_string(self.root.join(".git")).unwrap_or_default();
+        let dir = named.strip_prefix("gitdir: ").map(str::trim_end);
+        let real = |dir: &Path| dir.canonicalize().ok();
+        dir.and_then(|dir| real(&self.root.join(dir)))
+            .is_some_and(|dir| Some(dir) == real(&self.git_dir))
     }
 
     /// The env file that apps source.

@@ -69,7 +69,8 @@ pub(super) fn new_ones(catalog: &Catalog, common_dir: &Path, known: &[PathBuf]) 
         .filter_map(|git_dir| root_of(git_dir))
         .filter(|root| !known.contains(root) && root.join(".git").exists())
         .filter_map(|root| Worktree::discover(&root).ok())
-        .filter(|worktree| record.covers(worktree))
+        // Where directories were moved by hand, the two do not name each other.
+        .filter(|worktree| record.covers(worktree) && !is_gone(worktree))
         .map(|worktree| catalog.load(worktree, &record))
         .collect()
 }

@@ -5,8 +5,9 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::eyes::{Eyes, Sight, cause_of, how_head_moved};
 use super::git_at_work;
@@ -16,6 +17,9 @@ use crate::repository::{IgnoreRules, Worktree, ignored_by_git};
 use crate::session::Session;
 use crate::touched::Touched;
 use crate::worktree_state::{Depth, Memory, PassFailure, Seen, Series};
+
+/// How long the removal of a small repository takes.
+const REMOVAL: Duration = Duration::from_millis(10);
 
 /// What changes when a file is written, replaced, or allowed to be written: device, inode, size, times of its bytes and
 /// of its status in nanoseconds.
@@ -89,8 +93,18 @@ fn look_unguarded(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Look
     if eyes.patience.is_due(&session.worktree.git_dir) {
         return Look::without_reading(PassFailure::Busy);
     }
+    if !session.worktree.is_there() {
+        return gone(eyes);
+    }
     let is_synced = depth == Depth::Synced && eyes.is_synced();
     let (touched, sight) = eyes.take_touched();
+    if depth == Depth::Touched && was_tracked_file_removed(&eyes.reader, &touched) {
+        // The rest may go too: rm(1) fails where something new appears.
+        std::thread::sleep(REMOVAL);
+        if !session.worktree.is_there() {
+            return gone(eyes);
+        }
+    }
     let is_there = session.worktree.root.join(".git").exists();
     let settings = session.has_current_settings();
     let settings_changed = is_there && matches!(settings, Ok(false));
@@ -137,6 +151,23 @@ fn look_unguarded(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Look
         outcome,
         sight,
     }
+}
+
+fn gone(eyes: &mut Eyes) -> Look {
+    eyes.look_around();
+    let reason = "the repository is gone, or another worktree lies in the place of this one";
+    Look::without_reading(PassFailure::Broken(reason.to_owned()))
+}
+
+fn was_tracked_file_removed(reader: &WorktreeReader, touched: &Touched) -> bool {
+    let Touched::Paths(paths) = touched else {
+        return false;
+    };
+    let is_gone = |path: &&PathBuf| path.symlink_metadata().is_err();
+    paths
+        .iter()
+        .filter(|path| reader.tracks(path))
+        .any(|path| is_gone(&path))
 }
 
 fn read(

@@ -5,6 +5,7 @@
 //! to be sure of that (submodules, conflicts, hidden files, programs in the place of git's diff), [`super::read`] is what is done.
 
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -94,6 +95,13 @@ impl WorktreeReader {
     /// Returns whether the last reading was made without running anything of the repository.
     pub fn is_doubted(&self) -> bool {
         self.is_doubted
+    }
+
+    /// Returns whether the last reading found the file in the index.
+    pub fn tracks(&self, path: &Path) -> bool {
+        let inside = path.strip_prefix(&self.places.root).ok();
+        let kept = self.kept.as_ref().zip(inside);
+        kept.is_some_and(|(kept, path)| kept.index.find(path.as_os_str().as_bytes()).is_some())
     }
 
     /// Returns how often the worktree was read, and how.

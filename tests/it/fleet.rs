@@ -83,6 +83,54 @@ fn a_worktree_whose_reading_hangs_and_one_that_is_broken_delay_none_of_fifty() {
 }
 
 #[test]
+fn linked_worktrees_that_were_swapped_by_hand_get_no_id_until_git_repairs_them_and_no_rest_is_lost()
+{
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    let dirs = ["one", "two"].map(|name| world.base().join(name));
+    let mut ids = Vec::new();
+    for dir in &dirs {
+        world.git(&["worktree", "add", "-q", "--detach", dir.to_str().unwrap()]);
+        std::fs::write(dir.join("app.py"), format!("print({dir:?})\n")).unwrap();
+        ids.push(tracemark(&world, dir, &["active"]).ok());
+    }
+    let aside = world.base().join("aside");
+    for (from, to) in [(&dirs[0], &aside), (&dirs[1], &dirs[0]), (&aside, &dirs[1])] {
+        std::fs::rename(from, to).unwrap();
+    }
+    for dir in &dirs {
+        let said = tracemark(&world, dir, &["active", "--timeout", "1"]);
+        assert!(!ids.contains(&said.stdout), "{said:?}");
+    }
+    let readings = || {
+        let log = std::fs::read_to_string(world.state_dir().join("daemon.log")).unwrap();
+        log.matches("no longer tracked").count()
+    };
+    world.kill_daemon();
+    world.tracemark(&["active"]).ok();
+    let before = readings();
+    for _ in 0..20 {
+        world.tracemark(&["active", "--full"]).ok();
+    }
+    assert!(readings() - before <= 4, "{} more", readings() - before);
+    world.git(&[
+        "worktree",
+        "repair",
+        dirs[0].to_str().unwrap(),
+        dirs[1].to_str().unwrap(),
+    ]);
+    for dir in &dirs {
+        wait_until("it is tracked again", || {
+            let said = tracemark(&world, dir, &["active", "--json"]);
+            let active: serde_json::Value = serde_json::from_str(&said.stdout).ok()?;
+            let hash = tracemark(&world, dir, &["hash"]).ok();
+            (active["name"] == hash.trim()).then_some(())
+        });
+    }
+}
+
+#[test]
 fn fifty_linked_worktrees_are_tracked_as_they_are_made_and_forgotten_as_they_are_removed() {
     let world = World::with_commit();
     // Hooks that somebody else owns tell nobody anything.
