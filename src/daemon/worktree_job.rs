@@ -102,7 +102,11 @@ fn look_unguarded(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Look
         // The rest may go too: rm(1) fails where something new appears.
         std::thread::sleep(REMOVAL);
         if !session.worktree.is_there() {
-            return gone(eyes);
+            eyes.unread = std::mem::take(&mut eyes.unread).with(touched);
+            return Look {
+                sight,
+                ..gone(eyes)
+            };
         }
     }
     let is_there = session.worktree.root.join(".git").exists();
