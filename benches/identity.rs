@@ -43,6 +43,7 @@ impl Bed {
             }
             fs::write(path, format!("# file {n}\n{}", "value = 1\n".repeat(20))).unwrap();
         }
+        next_second();
         bed.git(&["add", "-A"]);
         bed.git(&["commit", "-q", "-m", "all"]);
         bed.git(&["repack", "-q", "-a", "-d"]);
@@ -74,6 +75,7 @@ impl Bed {
         for n in 100..120 {
             fs::write(self.root().join(path_of(n)), format!("# staged {n}\n")).unwrap();
         }
+        next_second();
         self.git(&["add", "-u"]);
     }
 
@@ -81,6 +83,15 @@ impl Bed {
         for n in 0..200 {
             fs::write(self.root().join(format!("new-{n}.py")), format!("# {n}\n")).unwrap();
         }
+    }
+}
+
+/// Files that were written in the second of the index are read again by every git (racy-git.adoc), which hides all else.
+fn next_second() {
+    let second = || std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let now = second();
+    while second() == now {
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

@@ -12,6 +12,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::identity::Naming;
 
+/// How long a question waits for its answer, in seconds.
+const TIMEOUT: u64 = 10;
+
 /// Links every MLflow trace to the exact code that made it, with no line in the app.
 #[derive(Debug, Parser)]
 #[command(
@@ -31,6 +34,27 @@ pub struct Cli {
 }
 
 impl Cli {
+    /// Reads the command line of this process; ends it where that asks for help or makes no sense.
+    pub fn read() -> Self {
+        let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+        Self::read_at_once(&arguments).unwrap_or_else(Self::parse)
+    }
+
+    /// What scripts and prompts run often, without the definitions of all commands, which take longer to make than it to run.
+    fn read_at_once(arguments: &[OsString]) -> Option<Self> {
+        let [command] = arguments else { return None };
+        let command = match command.to_str()? {
+            "hash" => Command::Hash(HashArgs::default()),
+            "active" => Command::Active(ActiveArgs::default()),
+            "prompt" => Command::Prompt,
+            _ => return None,
+        };
+        Some(Self {
+            socket: None,
+            command,
+        })
+    }
+
     /// Returns the completions for a shell, made from these definitions.
     pub fn completions(shell: clap_complete::Shell) -> Vec<u8> {
         let mut text = Vec::new();
@@ -239,7 +263,7 @@ pub struct JsonArgs {
 }
 
 /// `tracemark hash`
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct HashArgs {
     /// Which hash: the guide's, the full HEAD, or the tree id [default: git-hash; with --safe: tree]
     #[arg(long, value_enum)]
@@ -262,7 +286,7 @@ pub struct HashArgs {
 #[derive(Debug, Args)]
 pub struct ActiveArgs {
     /// How long to wait, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    #[arg(long, value_name = "SECONDS", default_value_t = TIMEOUT, value_parser = clap::value_parser!(u64).range(0..=86_400))]
     pub timeout: u64,
     /// The whole state as JSON
     #[arg(long)]
@@ -278,6 +302,18 @@ pub struct ActiveArgs {
     pub once: bool,
 }
 
+impl Default for ActiveArgs {
+    fn default() -> Self {
+        Self {
+            timeout: TIMEOUT,
+            json: false,
+            no_wait: false,
+            full: false,
+            once: false,
+        }
+    }
+}
+
 /// `tracemark env`
 #[derive(Debug, Args)]
 pub struct EnvArgs {
@@ -285,7 +321,7 @@ pub struct EnvArgs {
     #[arg(long, value_enum, default_value = "sh")]
     pub shell: Shell,
     /// How long to wait, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    #[arg(long, value_name = "SECONDS", default_value_t = TIMEOUT, value_parser = clap::value_parser!(u64).range(0..=86_400))]
     pub timeout: u64,
 }
 
@@ -316,7 +352,7 @@ pub struct ExecArgs {
     #[arg(long)]
     pub once: bool,
     /// How long to wait for the model id, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    #[arg(long, value_name = "SECONDS", default_value_t = TIMEOUT, value_parser = clap::value_parser!(u64).range(0..=86_400))]
     pub timeout: u64,
     /// Have MLflow's SQLite file made by the app's own MLflow where it is missing
     #[arg(long, short)]
@@ -553,4 +589,18 @@ pub struct HookArgs {
     /// What git passes to it
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub arguments: Vec<OsString>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_at_once_is_what_clap_would_have_read() {
+        for command in ["hash", "active", "prompt"] {
+            let at_once = Cli::read_at_once(&[command.into()]).unwrap();
+            let by_clap = Cli::try_parse_from(["tracemark", command]).unwrap();
+            assert_eq!(format!("{at_once:?}"), format!("{by_clap:?}"));
+        }
+    }
 }

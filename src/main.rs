@@ -3,7 +3,6 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use tracemark::cli::{Cli, Command};
 use tracemark::error::Failure;
 use tracemark::log_file::LogFile;
@@ -15,7 +14,7 @@ fn main() -> ExitCode {
     if let Err(error) = signal_hook::flag::register(signal_hook::consts::SIGCHLD, heard) {
         tracing::debug!(%error, "SIGCHLD stays as it is");
     }
-    let cli = Cli::parse();
+    let cli = Cli::read();
     start_log(&cli.command);
     match tracemark::command::run(cli) {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,9 +6,9 @@
 //! gitformat-index(5), git 2.47.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::Metadata;
 use std::ops::Range;
-use std::os::unix::fs::MetadataExt as _;
+
+use rustix::fs::{FileType, Stat};
 
 use super::cached_trees;
 use super::object::RawId;
@@ -62,7 +62,25 @@ pub(super) struct IndexFile {
 struct Place {
     /// Stat data, object id and flags.
     head: Range<usize>,
-    path: Box<[u8]>,
+    path: Path,
+}
+
+/// The path of an entry.
+#[derive(Debug)]
+enum Path {
+    /// In the file.
+    At(Range<usize>),
+    /// Put together from compressed ones.
+    Own(Box<[u8]>),
+}
+
+impl Path {
+    fn of<'a>(&'a self, file: &'a [u8]) -> &'a [u8] {
+        match self {
+            Self::At(range) => file.get(range.clone()).unwrap_or_default(),
+            Self::Own(path) => path,
+        }
+    }
 }
 
 /// One entry.
@@ -115,17 +133,17 @@ impl<'a> IndexEntry<'a> {
         clippy::cast_sign_loss,
         reason = "git cuts them so"
     )]
-    pub(super) fn describes(&self, file: &Metadata) -> Described {
-        let seconds = [(0, file.ctime() as u32), (8, file.mtime() as u32)];
+    pub(super) fn describes(&self, file: &Stat) -> Described {
+        let seconds = [(0, file.st_ctime as u32), (8, file.st_mtime as u32)];
         let nanoseconds = [
-            (4, file.ctime_nsec() as u32),
-            (12, file.mtime_nsec() as u32),
+            (4, file.st_ctime_nsec as u32),
+            (12, file.st_mtime_nsec as u32),
         ];
         let others = [
-            (INODE, file.ino() as u32),
-            (MODE.end, file.uid()),
-            (MODE.end + 4, file.gid()),
-            (SIZE.start, file.size() as u32),
+            (INODE, file.st_ino as u32),
+            (MODE.end, file.st_uid),
+            (MODE.end + 4, file.st_gid),
+            (SIZE.start, file.st_size as u32),
         ];
         let noted = |at: usize| self.head.get(at..at + 4).and_then(number);
         let all = |expected: &[(usize, u32)]| {
@@ -296,9 +314,13 @@ impl IndexFile {
     fn entry<'a>(&'a self, place: &'a Place) -> Option<IndexEntry<'a>> {
         Some(IndexEntry {
             head: self.bytes.get(place.head.clone())?,
-            path: &place.path,
+            path: self.path_of(place),
             id_length: self.id_length,
         })
+    }
+
+    fn path_of<'a>(&'a self, place: &'a Place) -> &'a [u8] {
+        place.path.of(&self.bytes)
     }
 
     /// Returns the paths of the files that rule others.
@@ -330,7 +352,7 @@ impl IndexFile {
         };
         let start = self
             .entries
-            .partition_point(|place| *place.path < *prefix.as_slice());
+            .partition_point(|place| self.path_of(place) < prefix.as_slice());
         self.entries
             .iter()
             .skip(start)
@@ -340,12 +362,14 @@ impl IndexFile {
 
     /// All stages of a path.
     fn places_of(&self, path: &[u8]) -> Range<usize> {
-        let start = self.entries.partition_point(|place| *place.path < *path);
+        let start = self
+            .entries
+            .partition_point(|place| self.path_of(place) < path);
         let count = self
             .entries
             .iter()
             .skip(start)
-            .take_while(|place| *place.path == *path)
+            .take_while(|place| self.path_of(place) == path)
             .count();
         start..start + count
     }
@@ -414,7 +438,7 @@ fn places(bytes: &[u8], id_length: usize) -> Option<(Vec<Place>, Extensions)> {
     let mut at = HEADER;
     let mut entries: Vec<Place> = Vec::with_capacity(count.min(body.len() / STAT));
     for _ in 0..count {
-        let previous = entries.last().map_or(&[][..], |place| &*place.path);
+        let previous = entries.last().map_or(&[][..], |place| place.path.of(body));
         let (place, length) = read_entry(body, at, id_length, version == 4, previous)?;
         entries.push(place);
         at += length;
@@ -461,19 +485,13 @@ pub(super) struct SmallIndex {
 }
 
 /// The mode that git gives a file (gitformat-index(5)); `None` for what is neither file nor link.
-pub(super) fn mode_of(file: &Metadata) -> Option<u32> {
+pub(super) fn mode_of(file: &Stat) -> Option<u32> {
     let [plain, executable, link] = FILES;
-    let kind = file.file_type();
-    if kind.is_symlink() {
-        Some(link)
-    } else if kind.is_file() {
-        Some(if file.mode() & 0o100 == 0 {
-            plain
-        } else {
-            executable
-        })
-    } else {
-        None
+    match FileType::from_raw_mode(file.st_mode) {
+        FileType::Symlink => Some(link),
+        FileType::RegularFile if file.st_mode & 0o100 == 0 => Some(plain),
+        FileType::RegularFile => Some(executable),
+        _ => None,
     }
 }
 
@@ -497,11 +515,12 @@ fn read_entry(
     let rest = bytes.get(head_length..)?;
     if compressed {
         let (path, after) = read_compressed_path(rest, previous)?;
-        let path = path.into_boxed_slice();
+        let path = Path::Own(path.into_boxed_slice());
         return Some((Place { head, path }, bytes.len() - after.len()));
     }
     let length = rest.iter().position(|byte| *byte == 0)?;
-    let path = rest.get(..length)?.into();
+    let start = at + head_length;
+    let path = Path::At(start..start + length);
     let padded = (head_length + length + 8) & !7;
     (padded <= bytes.len()).then_some((Place { head, path }, padded))
 }
@@ -586,8 +605,6 @@ fn extensions(body: &[u8], mut at: usize) -> Option<Extensions> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::git::Git;
 
@@ -610,7 +627,7 @@ mod tests {
         dir
     }
 
-    fn listed(dir: &Path, index: &Path) -> Vec<u8> {
+    fn listed(dir: &std::path::Path, index: &std::path::Path) -> Vec<u8> {
         let git = Git::at(dir).with_var("GIT_INDEX_FILE", index);
         git.run(&["ls-files", "-s", "-v", "--debug"])
             .unwrap()

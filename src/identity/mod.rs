@@ -20,6 +20,7 @@ mod ground;
 mod ignores;
 mod index_file;
 mod kept;
+mod listing;
 mod mirror;
 mod nearby;
 pub(crate) mod object;

@@ -54,13 +54,11 @@ impl Nearby {
         let start = git.directory().canonicalize().ok()?;
         let root = root_above(&start)?;
         let repository = git2::Repository::open(root.join(".git")).ok()?;
-        let config = repository.config().ok()?.snapshot().ok()?;
-        let is_elsewhere = config.get_entry("core.worktree").is_ok();
-        if is_elsewhere || repository.is_bare() {
+        // Another one by core.worktree, none where it is bare.
+        if repository.workdir()? != root {
             return None;
         }
         let head = repository.head().ok()?.target()?;
-        drop(config);
         Some(Self {
             root: plain_text(&root)?.to_owned(),
             head,

@@ -1,11 +1,14 @@
 //! The files that `git status -uall` lists as untracked, among those that an index does not know.
 
 use std::collections::BTreeSet;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::FileType;
 
 use super::git_config::xdg_dir;
 use super::ignores::Ignores;
+use super::listing::Listing;
 use super::nearby::Nearby;
 
 /// Something in the worktree.
@@ -28,13 +31,11 @@ pub(super) enum Kind {
 
 impl Stray {
     /// Returns what was found at `path`; `None` for a pipe, a socket or a device.
-    pub(super) fn new(path: Vec<u8>, found: std::fs::FileType) -> Option<Self> {
-        let kind = if found.is_dir() {
-            Kind::Directory
-        } else if found.is_file() || found.is_symlink() {
-            Kind::File
-        } else {
-            return None;
+    pub(super) fn new(path: Vec<u8>, found: FileType) -> Option<Self> {
+        let kind = match found {
+            FileType::Directory => Kind::Directory,
+            FileType::RegularFile | FileType::Symlink => Kind::File,
+            _ => return None,
         };
         Some(Self { path, kind })
     }
@@ -108,17 +109,17 @@ fn below(root: &Path, directory: Vec<u8>, ignores: &mut Ignores) -> Option<Vec<S
     let mut prefix = directory;
     prefix.push(b'/');
     let mut strays = Vec::new();
-    for found in std::fs::read_dir(root.join(std::ffi::OsStr::from_bytes(&prefix))).ok()? {
-        let found = found.ok()?;
-        let name = found.file_name().into_vec();
-        match name.as_slice() {
+    let path = root.join(std::ffi::OsStr::from_bytes(&prefix));
+    Listing::open(&path).ok()?.each(|found| {
+        match found.name() {
             // A repository of its own, or nearly one.
             b".git" => return None,
             b".gitignore" => ignores.read_inner(&rules_in(root, &prefix), &prefix)?,
             _ => {}
         }
-        let path = [prefix.as_slice(), &name].concat();
-        strays.push(Stray::new(path, found.file_type().ok()?)?);
-    }
+        let path = [prefix.as_slice(), found.name()].concat();
+        strays.push(Stray::new(path, found.kind().ok()?)?);
+        Some(())
+    })?;
     Some(strays)
 }

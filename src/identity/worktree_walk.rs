@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs::DirEntry;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use rustix::io::Errno;
 
 use super::directories::{Child, Directory};
 use super::index_file::{Described, IndexEntry, LINK, mode_of};
+use super::listing::{Found, Listing};
 use super::object::{Format, object_id};
 use super::status_text::{Change, Changes};
 use super::untracked::Stray;
@@ -73,8 +75,13 @@ impl Looker<'_> {
         })
     }
 
-    /// Returns whether the file at `path` differs from its entry's blob; `None` for one that is large, or converted.
-    fn differs(self, entry: &IndexEntry<'_>, path: &Path) -> Option<bool> {
+    fn path(self, path: &[u8]) -> PathBuf {
+        self.root.join(OsStr::from_bytes(path))
+    }
+
+    /// Returns whether the file of an entry differs from its blob; `None` for one that is large, or converted.
+    fn differs(self, entry: &IndexEntry<'_>) -> Option<bool> {
+        let path = self.path(entry.path());
         let metadata = path.symlink_metadata().ok()?;
         if self.converts || !metadata.is_file() || metadata.len() > READ_MAX {
             return None;
@@ -101,23 +108,16 @@ impl Seen {
     }
 
     fn look(&mut self, looker: Looker<'_>, directory: &Directory<'_, '_>) -> Option<()> {
-        let path = looker.root.join(OsStr::from_bytes(directory.path));
-        let listed = match std::fs::read_dir(path) {
-            Ok(listed) => listed,
+        let listing = match Listing::open(&looker.path(directory.path)) {
+            Ok(listing) => listing,
             // The directory above tells of it.
-            Err(error)
-                if error.kind() == std::io::ErrorKind::NotFound && !directory.path.is_empty() =>
-            {
-                return Some(());
-            }
+            Err(Errno::NOENT) if !directory.path.is_empty() => return Some(()),
             Err(_) => return None,
         };
         let mut children = directory.children()?;
         children.sort_unstable_by_key(|child| child.name);
-        for found in listed {
-            let found = found.ok()?;
-            let name = found.file_name();
-            let name = name.as_bytes();
+        listing.each(|found| {
+            let name = found.name();
             if name == b".gitignore" {
                 self.with_rules.insert(directory.path.to_vec());
             }
@@ -125,12 +125,12 @@ impl Seen {
                 Ok(at) => {
                     let child = children.get_mut(at)?;
                     child.is_found = true;
-                    self.compare(looker, child, &found)?;
+                    self.compare(looker, child, found)
                 }
-                Err(_) if name == b".git" && directory.path.is_empty() => {}
-                Err(_) => self.add_stray(directory, &found)?,
+                Err(_) if name == b".git" && directory.path.is_empty() => Some(()),
+                Err(_) => self.add_stray(directory, found),
             }
-        }
+        })?;
         let missing = children.iter().filter(|child| !child.is_found);
         let gone = missing.flat_map(|child| child.entries);
         self.changes.extend(gone.map(|entry| unstaged(entry, b'D')));
@@ -138,13 +138,13 @@ impl Seen {
     }
 
     /// Files that rule tracked ones, and repositories, are left to git.
-    fn add_stray(&mut self, directory: &Directory<'_, '_>, found: &DirEntry) -> Option<()> {
-        let name = found.file_name().into_vec();
-        if [&b".git"[..], b".gitattributes", b".gitmodules"].contains(&name.as_slice()) {
+    fn add_stray(&mut self, directory: &Directory<'_, '_>, found: &Found<'_>) -> Option<()> {
+        let name = found.name();
+        if [&b".git"[..], b".gitattributes", b".gitmodules"].contains(&name) {
             return None;
         }
-        let path = [directory.path, &name].concat();
-        self.strays.push(Stray::new(path, found.file_type().ok()?)?);
+        let path = [directory.path, name].concat();
+        self.strays.push(Stray::new(path, found.kind().ok()?)?);
         Some(())
     }
 
@@ -153,10 +153,10 @@ impl Seen {
         &mut self,
         looker: Looker<'_>,
         child: &Child<'_, '_>,
-        found: &DirEntry,
+        found: &Found<'_>,
     ) -> Option<()> {
         let Some(entry) = child.file() else {
-            return found.file_type().ok()?.is_dir().then_some(());
+            return found.kind().ok()?.is_dir().then_some(());
         };
         let metadata = found.metadata().ok()?;
         let (seconds, _) = entry.written_and_size()?;
@@ -173,7 +173,7 @@ impl Seen {
         }
         let described = entry.describes(&metadata);
         if i64::from(seconds) >= looker.written || described == Described::No {
-            if looker.differs(entry, &found.path())? {
+            if looker.differs(entry)? {
                 self.changes.extend([unstaged(entry, b'M')]);
             }
         } else if described == Described::ToTheSecond {
