@@ -4,6 +4,8 @@
 //! A SQLite file in the state directory. What it says of LoggedModels is a memory, not a proof: the store decides whether
 //! a row lives. What it says of debts is the only record of them.
 
+mod aside;
+
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -33,6 +35,14 @@ const MIGRATIONS: [&str; 4] = [
          UNIQUE (store, model_id)) STRICT;
      CREATE INDEX history_of_a_repository ON history (repository, id);",
     "CREATE TABLE heads (worktree TEXT PRIMARY KEY, mark TEXT NOT NULL) STRICT;",
+];
+const TABLES: [&str; 6] = [
+    "versions",
+    "contents",
+    "experiments",
+    "owed",
+    "history",
+    "heads",
 ];
 /// Where the ledger names places on this machine: by path, and stores that are files by their URI.
 const PLACES: [(&str, &str); 8] = [
@@ -131,7 +141,7 @@ pub struct Ledger {
 
 impl Ledger {
     /// Opens the ledger and makes it when there is none. A file that is no ledger of this version is set aside as
-    /// `*.unusable` and begun anew: the store still has every row.
+    /// `*.unusable` and begun anew, with what can be read of it: the store still has every row, but not the debts.
     ///
     /// # Errors
     /// [`LedgerError`] when the directory cannot be written.
@@ -143,10 +153,11 @@ impl Ledger {
             if !error.is_unusable_file() {
                 return Err(error);
             }
-            tracing::warn!(%error, path = %path.display(), "the ledger is unusable and set aside");
-            std::fs::rename(path, path.with_extension("unusable"))
-                .map_err(crate::fs_util::PathError::of("set aside", path))?;
-            connect(path)
+            let aside = aside::put(path)?;
+            let connection = connect(path)?;
+            let kept = aside::carry_over(&aside, &connection, &TABLES);
+            tracing::warn!(%error, aside = %aside.display(), kept, "the ledger is unusable and set aside");
+            Ok(connection)
         })?;
         Ok(Self {
             connection: Mutex::new(connection),
@@ -734,13 +745,23 @@ mod tests {
     }
 
     #[test]
-    fn a_ledger_of_a_later_layout_is_not_written_to() {
+    fn a_ledger_of_a_later_layout_is_not_written_to_and_its_debts_are_taken_over() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ledger.sqlite");
+        let ledger = Ledger::open(&path).unwrap();
+        ledger.owe(&account(), &version("d"), "what").unwrap();
+        drop(ledger);
         let later = Connection::open(&path).unwrap();
-        later.pragma_update(None, "user_version", 99).unwrap();
+        later
+            .execute_batch(
+                "ALTER TABLE owed ADD COLUMN why TEXT; DROP TABLE heads; PRAGMA user_version = 99",
+            )
+            .unwrap();
         drop(later);
-        assert_eq!(Ledger::open(&path).unwrap().first_seen("c", 7).unwrap(), 7);
+        let ledger = Ledger::open(&path).unwrap();
+        assert_eq!(ledger.first_seen("c", 7).unwrap(), 7);
+        let owed = ledger.owed(&account(), 9).unwrap();
+        assert_eq!(owed.len(), 1, "what is owed is written down nowhere else");
         let aside = Connection::open(path.with_extension("unusable")).unwrap();
         let version: i64 = aside
             .query_row("PRAGMA user_version", [], |row| row.get(0))

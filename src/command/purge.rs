@@ -12,7 +12,7 @@ use crate::repository::Worktree;
 use crate::written::{Entry, Written, remove_empty};
 
 /// What lies in a state directory that somebody else made.
-const STATE_FILES: [&str; 12] = [
+const STATE_FILES: [&str; 14] = [
     "daemon.lock",
     "daemon.json",
     "daemon.log",
@@ -22,6 +22,8 @@ const STATE_FILES: [&str; 12] = [
     "ledger.sqlite-wal",
     "ledger.sqlite-shm",
     "ledger.unusable",
+    "ledger.unusable-wal",
+    "ledger.unusable-shm",
     "repositories",
     "run",
     LIST,

@@ -12,6 +12,7 @@ mod ini;
 mod mlmodel;
 mod netrc;
 mod past;
+mod patience;
 mod rest;
 mod retries;
 mod scrub;

@@ -14,6 +14,7 @@ use super::connection::{Access, AccessError, is_loopback};
 use super::error::clean;
 use super::http::{Answer, Http};
 use super::mlmodel::{self, Place};
+use super::patience::{Patience, UNDECIDED_PAUSE};
 use super::wire::{self, Pair};
 use super::{
     Claim, Experiment, ExperimentChoice, Found, ModelFile, Row, Standing, StoreError, StoreUri,
@@ -30,11 +31,7 @@ const TAG_VALUE_MAX: usize = 5000;
 const SECOND_LOOK: Duration = Duration::from_millis(500);
 /// The second look comes later where the server is slow: what it was told before may still be on its way.
 const SECOND_LOOK_MAX: Duration = Duration::from_secs(5);
-/// How often a row is looked at that its maker has not decided on.
-const UNDECIDED_PAUSE: Duration = Duration::from_millis(250);
-/// How long such a row is waited for; then its maker is taken to be gone.
-const UNDECIDED_PATIENCE: Duration = Duration::from_secs(10);
-/// How long after the request to create it a lost row may be deleted. Well below [`UNDECIDED_PATIENCE`], after which
+/// How long after the request to create it a lost row may be deleted. Well below [`super::patience::UNDECIDED_PATIENCE`], after which
 /// others hand its id out.
 const DELETE_WITHIN: Duration = Duration::from_secs(5);
 /// Clocks that differ by no more count as one: the server's is told in whole seconds, and on the way for a while.
@@ -671,8 +668,8 @@ struct Race {
     /// When the rows were last looked at, by the server's clock.
     seen_ms: Option<i64>,
     looks_left: u32,
-    /// The row of another maker that may still lose, and when it was first seen to be the earliest.
-    undecided: Option<(ModelId, Instant)>,
+    /// With the row of another maker that may still lose.
+    patience: Patience,
     /// The longest that a step has taken.
     slowest: Duration,
 }
@@ -687,7 +684,7 @@ impl Race {
             left_behind: BTreeSet::new(),
             seen_ms: None,
             looks_left: if look_twice { 2 } else { 1 },
-            undecided: None,
+            patience: Patience::default(),
             slowest: Duration::ZERO,
         }
     }
@@ -708,25 +705,11 @@ impl Race {
     /// How long to wait before the next look, `None` when the winner can be handed out.
     fn pause_before(&mut self, winner: &Row) -> Option<Duration> {
         let is_own = self.own.is_some() || self.left_behind.contains(&winner.id);
-        let may_vanish = !is_own && !winner.is_decided() && !winner.is_abandoned(self.seen_ms);
-        if may_vanish && self.undecided_for(&winner.id) < UNDECIDED_PATIENCE {
+        if !is_own && self.patience.is_with(winner, self.seen_ms) {
             return Some(UNDECIDED_PAUSE);
         }
         self.looks_left = self.looks_left.saturating_sub(1);
         (self.looks_left > 0).then(|| (self.slowest * 2).clamp(SECOND_LOOK, SECOND_LOOK_MAX))
-    }
-}
-
-impl Race {
-    /// How long a row has been seen to be the earliest; each one is given its own time.
-    fn undecided_for(&mut self, id: &ModelId) -> Duration {
-        match &self.undecided {
-            Some((known, since)) if known == id => since.elapsed(),
-            _ => {
-                self.undecided = Some((id.clone(), Instant::now()));
-                Duration::ZERO
-            }
-        }
     }
 }
 

@@ -17,6 +17,7 @@ use rusqlite::{
 };
 
 use super::mlmodel::{self, Place};
+use super::patience::{Patience, UNDECIDED_PAUSE};
 use super::{
     Claim, Experiment, ExperimentChoice, Found, ModelFile, Row, Standing, StoreError,
     TAG_DUPLICATE_OF, Wanted, error::clean,
@@ -158,9 +159,19 @@ impl Sqlite {
         experiment: &Experiment,
         wanted: &Wanted,
     ) -> Result<Found, StoreError> {
-        let (experiment, wanted) = (experiment.clone(), wanted.clone());
-        self.transact(move |transaction, _| find_or_insert(transaction, &experiment, &wanted))
-            .await
+        let patience = Arc::new(Mutex::new(Patience::default()));
+        loop {
+            let (experiment, wanted) = (experiment.clone(), wanted.clone());
+            let patience = Arc::clone(&patience);
+            let step = self.transact(move |transaction, _| {
+                let mut patience = patience.lock().unwrap_or_else(PoisonError::into_inner);
+                find_or_insert(transaction, &experiment, &wanted, &mut patience)
+            });
+            if let Some(found) = step.await? {
+                return Ok(found);
+            }
+            tokio::time::sleep(UNDECIDED_PAUSE).await;
+        }
     }
 
     pub(super) async fn finish(&self, found: &Found) -> Result<ModelFile, StoreError> {
@@ -581,15 +592,20 @@ fn artifact_root(connection: &Connection, path: &Path) -> Result<String, Trouble
     text.map_err(|_| unsuitable(path, "its directory is not UTF-8 text"))
 }
 
+/// Nothing where the row of a machine that goes through a server is to be waited for.
 fn find_or_insert(
     connection: &Transaction<'_>,
     experiment: &Experiment,
     wanted: &Wanted,
-) -> Result<Found, Trouble> {
+    patience: &mut Patience,
+) -> Result<Option<Found>, Trouble> {
     let id = number(&experiment.id)?;
     let rows = rows_named(connection, id, &wanted.name)?;
     let mut refused = BTreeSet::new();
     while let Some((row, claim)) = wanted.choose(&rows, &refused) {
+        if patience.is_with(row, Some(now_ms())) {
+            return Ok(None);
+        }
         if claim == Claim::Adoptable {
             insert_tags(connection, id, &row.id, &wanted.adoption_tags(row))?;
             let carried = Row {
@@ -602,11 +618,11 @@ fn find_or_insert(
             }
         }
         insert_params(connection, id, &row.id, &wanted.missing_params(row))?;
-        return Ok(found(row, false));
+        return Ok(Some(found(row, false)));
     }
     let newest = rows.iter().map(|row| row.created_ms).max();
     let row = insert_model(connection, experiment, wanted, newest)?;
-    Ok(found(&row, true))
+    Ok(Some(found(&row, true)))
 }
 
 /// Only a row that this program made gets its file: one without a nonce belongs to whoever made it.
@@ -908,6 +924,25 @@ mod tests {
                 .query_row("SELECT count(*) FROM logged_models", [], |row| row.get(0))
                 .unwrap()
         }
+    }
+
+    #[tokio::test]
+    async fn a_row_that_a_machine_made_through_a_server_is_waited_for_until_it_is_decided() {
+        let world = World::ready();
+        let id = format!("m-{}", "7".repeat(32));
+        let tags = [(TAG_CONTENT, CONTENT), (TAG_NONCE, "theirs")];
+        let wanted = wanted("v1");
+        world.foreign_row(&id, &wanted.name, now_ms(), &tags);
+        let set = |status: i64| {
+            let database = world.database();
+            database.execute("UPDATE logged_models SET status = ?1", [status])
+        };
+        set(READY - 1).unwrap();
+        let mut finding = Box::pin(world.find(&wanted));
+        let waited = tokio::time::timeout(Duration::from_secs(1), &mut finding).await;
+        assert!(waited.is_err(), "it may yet lose, and be deleted");
+        set(READY).unwrap();
+        assert_eq!(finding.await.model_id.as_str(), id);
     }
 
     #[tokio::test]
