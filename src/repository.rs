@@ -4,7 +4,7 @@
 //! in process, and where it cannot open a repository the answer is "unknown", never a guess.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
@@ -235,6 +235,16 @@ pub fn is_tracked(worktree: &Worktree, path: &Path) -> bool {
     index.is_ok_and(|index| index.get_path(path, 0).is_some())
 }
 
+/// Returns whether all files at `paths`, relative to the root, may be ignored: candidates for [`ignored_by_git`], which knows
+/// what is tracked in spite of the rules. False where git2 cannot open the repository.
+pub fn may_be_ignored(worktree: &Worktree, paths: &BTreeSet<PathBuf>) -> bool {
+    let repository = git2::Repository::open(&worktree.root);
+    repository.is_ok_and(|repository| {
+        let mut paths = paths.iter();
+        paths.all(|path| repository.is_path_ignored(path).unwrap_or(false))
+    })
+}
+
 /// Answers quickly which paths of a worktree git would not look at: candidates for [`ignored_by_git`].
 pub struct IgnoreRules {
     repository: git2::Repository,
@@ -247,15 +257,7 @@ impl IgnoreRules {
         let repository = git2::Repository::open(&worktree.root).ok()?;
         let mut index = repository.index().ok()?;
         index.read(false).ok()?;
-        let mut tracked_dirs = BTreeSet::new();
-        for entry in index.iter() {
-            let path = PathBuf::from(OsString::from_vec(entry.path));
-            for parent in path.ancestors().skip(1) {
-                if !tracked_dirs.insert(parent.to_owned()) {
-                    break;
-                }
-            }
-        }
+        let tracked_dirs = dirs_of(&index);
         drop(index);
         Some(Self {
             repository,
@@ -274,15 +276,6 @@ impl IgnoreRules {
         index.is_ok_and(|index| index.get_path(path, 0).is_some())
     }
 
-    /// True when the file or directory at `path`, relative to the root, is ignored and not tracked.
-    pub fn ignores(&self, path: &Path) -> bool {
-        if path.as_os_str().is_empty() {
-            return false;
-        }
-        let tracked = self.tracked_dirs.contains(path) || self.tracks(path);
-        !tracked && self.repository.is_path_ignored(path).unwrap_or(false)
-    }
-
     /// True when the directory at `path`, relative to the root, is ignored and holds no tracked file.
     pub fn skips_dir(&self, path: &Path) -> bool {
         !self.tracked_dirs.contains(path)
@@ -291,6 +284,26 @@ impl IgnoreRules {
                 .is_path_ignored(path.join(""))
                 .unwrap_or(false)
     }
+}
+
+/// Returns the directories above the entries of an index, where files of one directory mostly follow each other.
+fn dirs_of(index: &git2::Index) -> BTreeSet<PathBuf> {
+    let mut dirs = BTreeSet::from([PathBuf::new()]);
+    let mut last = Vec::new();
+    for entry in index.iter() {
+        let length = entry.path.iter().rposition(|byte| *byte == b'/');
+        let dir = entry.path.get(..length.unwrap_or(0)).unwrap_or_default();
+        if dir == last {
+            continue;
+        }
+        last = dir.to_vec();
+        for dir in Path::new(OsStr::from_bytes(dir)).ancestors() {
+            if !dirs.insert(dir.to_owned()) {
+                break;
+            }
+        }
+    }
+    dirs
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::eyes::{Eyes, Sight, cause_of, how_head_moved};
 use super::git_at_work;
 use crate::identity::reader::WorktreeReader;
 use crate::identity::{ReadError, Reading};
-use crate::repository::{IgnoreRules, Worktree, ignored_by_git};
+use crate::repository::{Worktree, ignored_by_git, may_be_ignored};
 use crate::session::Session;
 use crate::touched::Touched;
 use crate::worktree_state::{Depth, Memory, PassFailure, Seen, Series};
@@ -182,7 +182,7 @@ fn read(
 ) -> Result<Seen, PassFailure> {
     let nothing_new = || {
         session.trusts_store()
-            && only_ignored(session, what)
+            && only_ignored(&eyes.reader, session, what)
             && eyes.reader.opened_files_lie_still()
     };
     if depth == Depth::Touched && nothing_new() {
@@ -297,10 +297,13 @@ fn is_of_database(path: &Path, database: &Path) -> bool {
 }
 
 /// True when nothing was touched that git would look at, such as a database beside the code.
-fn only_ignored(session: &Arc<Session>, touched: &Touched) -> bool {
+fn only_ignored(reader: &WorktreeReader, session: &Arc<Session>, touched: &Touched) -> bool {
     let Touched::Paths(paths) = touched else {
         return false;
     };
+    if paths.iter().any(|path| reader.tracks(path)) {
+        return false;
+    }
     let worktree = &session.worktree;
     let store = session.store_file();
     let of_store = |path: &Path| {
@@ -321,7 +324,5 @@ fn only_ignored(session: &Arc<Session>, touched: &Touched) -> bool {
         .filter_map(|path| path.strip_prefix(&worktree.root).ok())
         .map(Path::to_owned)
         .collect();
-    let candidates = IgnoreRules::read(worktree)
-        .is_some_and(|rules| relative.iter().all(|path| rules.ignores(path)));
-    candidates && ignored_by_git(worktree, &relative) == relative
+    may_be_ignored(worktree, &relative) && ignored_by_git(worktree, &relative) == relative
 }

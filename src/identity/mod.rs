@@ -2,6 +2,7 @@
 //!
 //! [`read`] is one pass over a worktree. Knows nothing of MLflow, of the daemon or of time.
 
+mod bench;
 mod cached_trees;
 mod candidates;
 mod conversion;

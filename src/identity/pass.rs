@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Reading;
+use super::bench::Bench;
 use super::candidates::{Candidates, RealDirs};
 use super::digest::Digest;
 use super::git_config::GitConfig;
@@ -30,7 +31,7 @@ pub(super) struct Pass<'a> {
     pub(super) git: &'a Git,
     pub(super) cache: &'a mut Cache,
     pub(super) moment: Moment,
-    pub(super) scratch: super::scratch::Scratch,
+    pub(super) bench: Bench,
     /// Where the files are that were held still, below the scratch directory.
     pub(super) held_in: Option<PathBuf>,
 }

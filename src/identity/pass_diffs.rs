@@ -15,7 +15,7 @@ impl Pass<'_> {
             .status
             .has_staged()
             .then(|| {
-                let scratch = self.scratch.path();
+                let scratch = self.bench.path();
                 let index = self.places.git_dir.join("index");
                 let changes = &kept.status.tracked;
                 let call = git_hash::staged_call(self.git, &index, changes, &kept.index, scratch);
@@ -60,7 +60,7 @@ impl Pass<'_> {
             .collect();
         let small = kept.index.with_only(&paths);
         let index = self.places.git_dir.join("index");
-        let call = git_hash::unstaged(git, &index, &small, self.scratch.path())?;
+        let call = git_hash::unstaged(git, &index, &small, self.bench.path())?;
         call.start().map(Some)
     }
 }

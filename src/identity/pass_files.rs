@@ -172,7 +172,7 @@ impl Pass<'_> {
         if paths.is_empty() {
             return Ok(());
         }
-        let named = converted(git, index, paths, self.scratch.path())?;
+        let named = converted(git, index, paths, self.bench.path())?;
         for path in paths {
             let known = self.cache.files.get(path).copied();
             let (Some(known), Some(named)) = (known, named.get(path)) else {
@@ -206,7 +206,12 @@ fn read_side_by_side(
     format: Format,
 ) -> Result<Vec<(PathBytes, Content)>, Stop> {
     let paths: Vec<_> = paths.iter().collect();
-    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    // What the system is asked for this takes longer than to read a few files.
+    let workers = if paths.len() > READ_TOGETHER_MIN {
+        std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+    } else {
+        1
+    };
     let share = paths.len().div_ceil(workers).max(READ_TOGETHER_MIN);
     let read_all = |paths: &[&PathBytes]| -> Result<Vec<_>, Stop> {
         paths

@@ -4,11 +4,11 @@
 //! at those that are not committed. Both answer what [`super::read`] answers from scratch; where a worktree is not plain enough
 //! to be sure of that (submodules, conflicts, hidden files, programs in the place of git's diff), [`super::read`] is what is done.
 
-use std::fs::File;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::bench::Bench;
 use super::file_content::ContentError;
 use super::files::{Copies, Files};
 use super::git_hash::GitHashError;
@@ -47,6 +47,8 @@ pub struct WorktreeReader {
     /// What the last pass read of files that did not hold still, until it is asked for.
     copies: Option<Arc<Copies>>,
     passes: Passes,
+    /// What the last pass left, to spare the next one the making of directories and files.
+    bench: Option<Bench>,
     doubt: Option<Doubt>,
     is_doubted: bool,
 }
@@ -80,6 +82,7 @@ impl WorktreeReader {
             from_scratch: None,
             copies: None,
             passes: Passes::default(),
+            bench: None,
             doubt: None,
             is_doubted: false,
         }
@@ -162,7 +165,7 @@ impl WorktreeReader {
         let mut pass = self.pass().ok()?;
         match pass.narrow(kept, paths) {
             Ok((kept, reading)) => {
-                self.copies = copies_of(pass);
+                (self.copies, self.bench) = left_by(pass);
                 self.kept = Some(kept);
                 self.passes.narrow += 1;
                 Some(Ok(reading))
@@ -178,9 +181,9 @@ impl WorktreeReader {
         let mut pass = self.pass().ok()?;
         let ground = before.as_ref().map(|before| &before.ground);
         let outcome = pass.full(ground);
-        let copies = copies_of(pass);
+        let (copies, bench) = left_by(pass);
         Some(outcome.map(|(kept, reading)| {
-            self.copies = copies;
+            (self.copies, self.bench) = (copies, bench);
             self.kept = Some(kept);
             reading
         }))
@@ -225,16 +228,18 @@ impl WorktreeReader {
     }
 
     fn pass(&mut self) -> std::io::Result<Pass<'_>> {
-        let scratch = super::scratch::new(&self.git, &self.places.root, Some(&self.private))?;
-        let probe = File::create(scratch.path().join("probe"))?;
+        let bench = match self.bench.take().filter(Bench::is_there) {
+            Some(bench) => bench,
+            None => Bench::new(&self.git, &self.places.root, &self.private)?,
+        };
         self.cache.hashes.begin();
         Ok(Pass {
             places: &self.places,
             private: &self.private,
             git: &self.git,
             cache: &mut self.cache,
-            moment: Moment::now(&probe)?,
-            scratch,
+            moment: Moment::now(&bench.probe)?,
+            bench,
             held_in: None,
         })
     }
@@ -244,16 +249,18 @@ fn is_of(known: Option<&(ContentId, Files)>, content: &ContentId) -> bool {
     known.is_some_and(|(of, _)| of == content)
 }
 
-/// Returns what a pass read of files that did not hold still.
-fn copies_of(pass: Pass<'_>) -> Option<Arc<Copies>> {
-    let Pass {
-        scratch, held_in, ..
-    } = pass;
-    let dir = held_in?;
-    Some(Arc::new(Copies {
+/// Returns what a pass read of files that did not hold still, else what the next one can use. Of one that failed nothing is
+/// used again: a git that was ended leaves locks behind.
+fn left_by(pass: Pass<'_>) -> (Option<Arc<Copies>>, Option<Bench>) {
+    let Pass { bench, held_in, .. } = pass;
+    let Some(dir) = held_in else {
+        return (None, Some(bench));
+    };
+    let copies = Copies {
         dir,
-        _scratch: scratch,
-    }))
+        _scratch: bench.scratch,
+    };
+    (Some(Arc::new(copies)), None)
 }
 
 /// Why a pass of this module gave no reading.
@@ -479,7 +486,7 @@ mod tests {
         let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_hours(1);
         for n in 0..20 {
             let path = bed.root().join(format!("file{n}.py"));
-            File::options()
+            std::fs::File::options()
                 .write(true)
                 .open(path)
                 .unwrap()
