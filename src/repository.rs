@@ -1,11 +1,12 @@
 //! Where a worktree's parts lie, and what git knows about it beside its content: branch, origin, ignored paths.
 //!
-//! Paths come from git itself, which knows every repository format; git2 reads configuration, branch and ignore rules
+//! Paths come from git itself, which knows every repository format, but for the commonest kind; git2 reads configuration, branch and ignore rules
 //! in process, and where it cannot open a repository the answer is "unknown", never a guess.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::git::{Git, GitError, records};
@@ -48,6 +49,26 @@ impl Worktree {
             .ancestors()
             .find(|ancestor| ancestor.is_dir())
             .unwrap_or(path);
+        match Self::discover_plain(start) {
+            Some(worktree) => Ok(worktree),
+            None => Self::discover_by_git(start),
+        }
+    }
+
+    /// Finds a repository of the commonest kind without a process of git; `None` where git is to be asked.
+    fn discover_plain(start: &Path) -> Option<Self> {
+        let root = plain_root_above(&start.canonicalize().ok()?)?;
+        let git_dir = root.join(".git");
+        let repository = git2::Repository::open(&git_dir).ok()?;
+        let is_plain = repository.workdir()? == root && repository.commondir() == git_dir;
+        is_plain.then(|| Self {
+            root,
+            common_dir: git_dir.clone(),
+            git_dir,
+        })
+    }
+
+    fn discover_by_git(start: &Path) -> Result<Self, OpenError> {
         let git = Git::at(start);
         let lines = git
             .run(&[
@@ -286,6 +307,26 @@ impl IgnoreRules {
     }
 }
 
+/// Returns the first directory with a `.git`, where that is a directory, everything belongs to this user and lies on one device:
+/// what git takes for the top of a work tree, unless that is configured to be elsewhere.
+pub(crate) fn plain_root_above(start: &Path) -> Option<PathBuf> {
+    let user = rustix::process::geteuid().as_raw();
+    let device = start.metadata().ok()?.dev();
+    for dir in start.ancestors() {
+        let is_ours =
+            |metadata: &std::fs::Metadata| metadata.uid() == user && metadata.dev() == device;
+        if let Ok(found) = dir.join(".git").symlink_metadata() {
+            let all_ours = is_ours(&found) && is_ours(&dir.metadata().ok()?);
+            return (found.is_dir() && all_ours).then(|| dir.to_owned());
+        }
+        let may_be_bare = dir.join("HEAD").symlink_metadata().is_ok();
+        if may_be_bare || dir.metadata().ok()?.dev() != device {
+            return None;
+        }
+    }
+    None
+}
+
 /// Returns the directories above the entries of an index, where files of one directory mostly follow each other.
 fn dirs_of(index: &git2::Index) -> BTreeSet<PathBuf> {
     let mut dirs = BTreeSet::from([PathBuf::new()]);
@@ -309,6 +350,37 @@ fn dirs_of(index: &git2::Index) -> BTreeSet<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_found_without_git_is_what_git_finds() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let git = |arguments: &[&str]| drop(Git::at(&root).run(arguments).unwrap());
+        let found = |below: &str| {
+            let start = root.join(below);
+            let plain = Worktree::discover_plain(&start);
+            (plain, Worktree::discover_by_git(&start).ok())
+        };
+        std::fs::create_dir_all(root.join("a/b")).unwrap();
+        assert_eq!(found("a"), (None, None));
+        git(&["init", "-q"]);
+        for below in ["", "a", "a/b"] {
+            let (plain, by_git) = found(below);
+            assert_eq!(plain, by_git);
+            assert_eq!(plain.unwrap().root, root);
+        }
+        assert_eq!(found(".git/hooks"), (None, None));
+        std::os::unix::fs::symlink(root.join("a"), root.join("link")).unwrap();
+        let (plain, by_git) = found("link/b");
+        assert_eq!(plain, by_git);
+        for settings in [["core.worktree", "/"], ["core.bare", "true"]] {
+            git(&["config", settings[0], settings[1]]);
+            assert_eq!(found("a").0, None, "{settings:?}");
+            git(&["config", "--unset", settings[0]]);
+        }
+        git(&["config", "core.repositoryFormatVersion", "99"]);
+        assert_eq!(found("a"), (None, None));
+    }
 
     #[test]
     fn a_token_in_the_remote_url_never_leaves() {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::git_hash::python_strip;
 use crate::git::Git;
+use crate::repository::plain_root_above;
 
 /// Variables of git that say nothing about where a repository is or what its state is.
 const HARMLESS: [&str; 18] = [
@@ -52,7 +53,7 @@ impl Nearby {
             return None;
         }
         let start = git.directory().canonicalize().ok()?;
-        let root = root_above(&start)?;
+        let root = plain_root_above(&start)?;
         let repository = git2::Repository::open(root.join(".git")).ok()?;
         // Another one by core.worktree, none where it is bare.
         if repository.workdir()? != root {
@@ -95,23 +96,4 @@ fn names_git_elsewhere(git: &Git) -> bool {
     of_git
         .filter_map(|name| Some((git.variable(&name)?, name)))
         .any(|(value, name)| value != NO_SETTINGS || !SETTINGS.contains(&name.as_str()))
-}
-
-/// The first directory with a `.git`, where that is a directory, everything belongs to this user and lies on one device.
-fn root_above(start: &Path) -> Option<PathBuf> {
-    let user = rustix::process::geteuid().as_raw();
-    let device = start.metadata().ok()?.dev();
-    for dir in start.ancestors() {
-        let is_ours =
-            |metadata: &std::fs::Metadata| metadata.uid() == user && metadata.dev() == device;
-        if let Ok(found) = dir.join(".git").symlink_metadata() {
-            let all_ours = is_ours(&found) && is_ours(&dir.metadata().ok()?);
-            return (found.is_dir() && all_ours).then(|| dir.to_owned());
-        }
-        let may_be_bare = dir.join("HEAD").symlink_metadata().is_ok();
-        if may_be_bare || dir.metadata().ok()?.dev() != device {
-            return None;
-        }
-    }
-    None
 }
