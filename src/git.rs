@@ -47,6 +47,13 @@ pub const SHELL_VARS: [&str; 8] = [
     "GIT_CEILING_DIRECTORIES",
 ];
 
+/// How a daemon has the C library keep its memory: not for a git, which ends soon.
+const MEMORY_VARS: [&str; 3] = [
+    "MALLOC_ARENA_MAX",
+    "MALLOC_MMAP_THRESHOLD_",
+    "MALLOC_TRIM_THRESHOLD_",
+];
+
 /// Why git gave no usable answer.
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
@@ -128,6 +135,7 @@ impl Git {
         git.dir = Some(dir.to_owned());
         git.unset.extend(LOCAL_ENV_VARS);
         git.unset.extend(SHELL_VARS);
+        git.unset.extend(MEMORY_VARS);
         git
     }
 

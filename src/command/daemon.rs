@@ -254,6 +254,13 @@ fn end(context: &Context, pid: Option<u32>) -> Result<(), Failure> {
     Err(Failure::new(FailureKind::NoDaemon, "the daemon does not end").hint(&kill))
 }
 
+/// Has the C library give memory back that only the first look at a large repository needs (mallopt(3)).
+const FRUGAL: [(&str, &str); 3] = [
+    ("MALLOC_ARENA_MAX", "1"),
+    ("MALLOC_MMAP_THRESHOLD_", "65536"),
+    ("MALLOC_TRIM_THRESHOLD_", "65536"),
+];
+
 /// Starts systemd's unit, or where there is none a detached daemon, and waits until it answers or says why not. One that
 /// runs already is as good.
 fn start(context: &Context, store: Option<&str>, patience: Duration) -> Result<(), Failure> {
@@ -277,6 +284,7 @@ fn start(context: &Context, store: Option<&str>, patience: Duration) -> Result<(
         .args(["daemon", "--detached"])
         .env_remove("MLFLOW_ACTIVE_MODEL_ID")
         .env_remove("TRACEMARK_SOCKET")
+        .envs(FRUGAL)
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -148,11 +148,10 @@ impl Pass<'_> {
         let contents = read_side_by_side(&self.places.root, paths, format)?;
         let mut by_git = BTreeSet::new();
         for (path, content) in &contents {
-            self.cache.hashes.learn(
-                self.places.root.join(OsStr::from_bytes(path)),
-                content,
-                &self.moment,
-            );
+            if may_be_opened(index, path, content) {
+                let path = self.places.root.join(OsStr::from_bytes(path));
+                self.cache.hashes.learn(path, content, &self.moment);
+            }
             let entry = self.entry(content);
             self.cache.files.insert(path, entry);
             if conversion.is_possible() && content.mode != Mode::Link {
@@ -197,6 +196,12 @@ impl Pass<'_> {
             settled: self.moment.settles(&content.stamp),
         }
     }
+}
+
+/// The helper opens what differs from the index, all others at most by a name that it damaged.
+fn may_be_opened(index: &IndexFile, path: &[u8], content: &Content) -> bool {
+    let noted = index.find(path).and_then(|entry| entry.id());
+    noted != Some(content.blob)
 }
 
 /// Reads files on every processor; those that are not there any more make the pass torn.

@@ -2,6 +2,7 @@
 
 use std::fs::{File, Metadata};
 use std::io;
+use std::num::NonZeroU32;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -18,10 +19,11 @@ const TICK: (Duration, Duration) = (Duration::from_millis(50), Duration::from_mi
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp {
     place: (u64, u64),
-    mode: u32,
+    /// Never zero, as it says what kind of file it is (inode(7)): so that there may be none at no cost.
+    mode: NonZeroU32,
     size: u64,
-    written: Time,
-    changed: Time,
+    seconds: [i64; 2],
+    nanoseconds: [u32; 2],
 }
 
 impl Stamp {
@@ -48,12 +50,18 @@ impl Stamp {
         reason = "git cuts them so"
     )]
     pub(super) fn written_and_size(&self) -> (u32, u32) {
-        (self.written.0 as u32, self.size as u32)
+        (self.seconds[0] as u32, self.size as u32)
     }
 
     /// Returns the size in bytes.
     pub(crate) fn size(&self) -> u64 {
         self.size
+    }
+
+    /// The times of the last write and the last change.
+    fn times(&self) -> [Time; 2] {
+        let ([written, changed], [written_ns, changed_ns]) = (self.seconds, self.nanoseconds);
+        [(written, written_ns.into()), (changed, changed_ns.into())]
     }
 }
 
@@ -61,10 +69,11 @@ impl From<&Metadata> for Stamp {
     fn from(metadata: &Metadata) -> Self {
         Self {
             place: (metadata.dev(), metadata.ino()),
-            mode: metadata.mode(),
+            mode: NonZeroU32::new(metadata.mode()).unwrap_or(NonZeroU32::MIN),
             size: metadata.size(),
-            written: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            seconds: [metadata.mtime(), metadata.ctime()],
+            nanoseconds: [metadata.mtime_nsec(), metadata.ctime_nsec()]
+                .map(|nanoseconds| u32::try_from(nanoseconds).unwrap_or(u32::MAX)),
         }
     }
 }
@@ -106,7 +115,7 @@ impl Moment {
         } else {
             self.settled_before_elsewhere
         };
-        stamp.written < limit && stamp.changed < limit
+        stamp.times().into_iter().all(|time| time < limit)
     }
 }
 
@@ -134,8 +143,7 @@ mod tests {
         let stamp = Stamp::of(&file).unwrap();
         assert!(!Moment::now(&probe).unwrap().settles(&stamp));
         let old = Stamp {
-            written: earlier(stamp.written, Duration::from_hours(1)),
-            changed: earlier(stamp.changed, Duration::from_hours(1)),
+            seconds: stamp.seconds.map(|seconds| seconds - 3600),
             ..stamp
         };
         assert!(Moment::now(&probe).unwrap().settles(&old));
