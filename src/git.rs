@@ -1,17 +1,20 @@
 //! Runs git as a child process: bounded in time and memory, never taking optional locks.
 //!
-//! Knows how to run git and how it fails, nothing of what the output means.
+//! Knows how to run git, how it fails and where it would stand, nothing of what the output means.
 
 mod output;
+mod top;
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
 use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use output::Stopped;
+pub use top::plain_root_above;
 
 /// How many bytes of output are kept where it is wanted whole; more is an error, not a truncation.
 const OUTPUT_LIMIT: usize = 512 * 1024 * 1024;
@@ -137,6 +140,16 @@ impl Git {
         git.unset.extend(SHELL_VARS);
         git.unset.extend(MEMORY_VARS);
         git
+    }
+
+    /// Returns whether there is a git on the `PATH`: without it nothing is answered, whatever could be seen.
+    pub fn is_installed(&self) -> bool {
+        let path = self.variable("PATH").unwrap_or_default();
+        std::env::split_paths(&path).any(|dir| {
+            let found = dir.join("git").metadata();
+            dir.is_absolute()
+                && found.is_ok_and(|found| found.is_file() && found.mode() & 0o111 != 0)
+        })
     }
 
     /// Returns a git for the repository in `dir`: as this one, settings from the environment included, without the

@@ -6,10 +6,9 @@
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::git::{Git, GitError, records};
+use crate::git::{Git, GitError, plain_root_above, records};
 
 /// Why a directory is not a worktree that can be tracked.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +56,9 @@ impl Worktree {
 
     /// Finds a repository of the commonest kind without a process of git; `None` where git is to be asked.
     fn discover_plain(start: &Path) -> Option<Self> {
+        if !Git::at(start).is_installed() {
+            return None;
+        }
         let root = plain_root_above(&start.canonicalize().ok()?)?;
         let git_dir = root.join(".git");
         let repository = git2::Repository::open(&git_dir).ok()?;
@@ -305,26 +307,6 @@ impl IgnoreRules {
                 .is_path_ignored(path.join(""))
                 .unwrap_or(false)
     }
-}
-
-/// Returns the first directory with a `.git`, where that is a directory, everything belongs to this user and lies on one device:
-/// what git takes for the top of a work tree, unless that is configured to be elsewhere.
-pub(crate) fn plain_root_above(start: &Path) -> Option<PathBuf> {
-    let user = rustix::process::geteuid().as_raw();
-    let device = start.metadata().ok()?.dev();
-    for dir in start.ancestors() {
-        let is_ours =
-            |metadata: &std::fs::Metadata| metadata.uid() == user && metadata.dev() == device;
-        if let Ok(found) = dir.join(".git").symlink_metadata() {
-            let all_ours = is_ours(&found) && is_ours(&dir.metadata().ok()?);
-            return (found.is_dir() && all_ours).then(|| dir.to_owned());
-        }
-        let may_be_bare = dir.join("HEAD").symlink_metadata().is_ok();
-        if may_be_bare || dir.metadata().ok()?.dev() != device {
-            return None;
-        }
-    }
-    None
 }
 
 /// Returns the directories above the entries of an index, where files of one directory mostly follow each other.

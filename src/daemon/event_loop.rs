@@ -663,7 +663,7 @@ impl EventLoop {
         } else {
             entry.advice = None;
         }
-        let active = entry.describe(publication, false);
+        let active = entry.describe(publication);
         tracing::info!(
             worktree = active.worktree,
             state = active.state,
@@ -687,7 +687,7 @@ impl EventLoop {
             .session
             .as_ref()
             .is_ok_and(|session| session.settings.env == EnvContents::Full);
-        let active = entry.describe(&entry.state.publication(), false);
+        let active = entry.describe(&entry.state.publication());
         entry.writer.next = Some(active.env_values(&socket, full).render());
         self.write_env(id);
     }
@@ -717,7 +717,11 @@ impl EventLoop {
             return;
         };
         if let Some(entry) = self.entries.get(&id) {
-            let active = Box::new(entry.describe(publication, fresh));
+            let active = Box::new(Active {
+                fresh,
+                why_not_fresh: (!fresh).then(|| entry.why_not_fresh().to_owned()),
+                ..entry.describe(publication)
+            });
             self.answer_when_written(id, Answer::Active(reply, active));
         }
     }
@@ -781,7 +785,7 @@ impl EventLoop {
             }
             Request::Follow { reply, .. } => {
                 if let Some(entry) = self.entries.get_mut(&id) {
-                    let now = entry.describe(&entry.state.publication(), false);
+                    let now = entry.describe(&entry.state.publication());
                     drop(reply.send(Ok(entry.followers.add(now))));
                 }
             }
@@ -1280,7 +1284,8 @@ impl Entry {
         }
     }
 
-    fn describe(&self, publication: &Publication, fresh: bool) -> Active {
+    /// What is known, whoever asked for it and when.
+    fn describe(&self, publication: &Publication) -> Active {
         let observation = publication.observation.as_ref();
         let mut said = Said::of(&publication.state);
         if let (State::Pending(Pending::Flood), Some(advice)) = (&publication.state, &self.advice) {
@@ -1309,8 +1314,8 @@ impl Entry {
             store: self.store_text(),
             experiment: self.experiment_text(),
             env_file: self.worktree.env_file().to_string_lossy().into_owned(),
-            fresh,
-            why_not_fresh: (!fresh).then(|| self.why_not_fresh().to_owned()),
+            fresh: false,
+            why_not_fresh: None,
             generation: publication.generation,
             reason: said.reason.map(Cow::into_owned),
             hint: said.hint.map(Cow::into_owned),
@@ -1382,7 +1387,7 @@ impl Entry {
     }
 
     fn status(&self) -> WorktreeStatus {
-        let active = self.describe(&self.state.publication_at(Instant::now()), false);
+        let active = self.describe(&self.state.publication_at(Instant::now()));
         let refused = self.state.refused();
         let watching = self.mode_note.is_none();
         let (experiment_id, experiment_url) = self.experiment_page();

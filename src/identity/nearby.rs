@@ -2,12 +2,10 @@
 //!
 //! `None` means that git must be asked, never that there is no repository.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::git_hash::python_strip;
-use crate::git::Git;
-use crate::repository::plain_root_above;
+use crate::git::{Git, plain_root_above};
 
 /// Variables of git that say nothing about where a repository is or what its state is.
 const HARMLESS: [&str; 18] = [
@@ -49,7 +47,7 @@ impl Nearby {
     /// Looks for it from the directory of `git` upwards, as git does (git(1), `GIT_DISCOVERY_ACROSS_FILESYSTEM` and
     /// `safe.directory` in git-config(1)).
     pub(super) fn find(git: &Git) -> Option<Self> {
-        if !git.is_plain() || names_git_elsewhere(git) || !is_installed(git) {
+        if !git.is_plain() || names_git_elsewhere(git) || !git.is_installed() {
             return None;
         }
         let start = git.directory().canonicalize().ok()?;
@@ -77,15 +75,6 @@ fn plain_text(root: &Path) -> Option<&str> {
     let text = root.to_str()?;
     let is_plain = python_strip(text) == text && !text.contains(['\r', '\n']);
     is_plain.then_some(text)
-}
-
-/// Without git nothing is answered, whatever could be seen.
-fn is_installed(git: &Git) -> bool {
-    let path = git.variable("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|dir| {
-        let found = dir.join("git").metadata();
-        dir.is_absolute() && found.is_ok_and(|found| found.is_file() && found.mode() & 0o111 != 0)
-    })
 }
 
 /// git2 reads the usual files of settings whatever the environment says, so that it may know more of them than git, not less.

@@ -229,6 +229,8 @@ impl StoreError {
         match self {
             // A server or a way there that is being put right.
             Self::Server { .. } | Self::NotFound { .. } | Self::Database { .. } => false,
+            // The app's first run makes it, which may wait for this answer.
+            Self::NoDatabase { .. } => true,
             other => !other.is_transient(),
         }
     }

@@ -41,6 +41,8 @@ const TAG_NONCE: &str = "tracemark.nonce";
 const TAG_PINNED: &str = "tracemark.pinned";
 const TAG_DUPLICATE_OF: &str = "tracemark.duplicate_of";
 const TAG_VARIANT: &str = "tracemark.variant";
+/// Set on a row that another machine than its maker's hands out.
+const TAG_SHARED: &str = "tracemark.shared";
 /// A row that is older than this and not READY was given up by whoever made it.
 const UNDECIDED_FOR_MS: i64 = 60_000;
 /// MLflow 3.17.2, `mlflow/utils/mlflow_tags.py`.
@@ -117,6 +119,8 @@ pub struct Found {
     pub needs_finish: bool,
     /// The row was made by this program and is not finalized, or lacks its `MLmodel` file.
     finalize: bool,
+    /// The row of another machine is not marked as used here.
+    unmarked: bool,
     missing_params: BTreeMap<String, String>,
     /// The params that the row has; one of another value than wanted stays as it is.
     pub params: BTreeMap<String, String>,
@@ -365,6 +369,11 @@ enum Claim {
     Other,
 }
 
+/// The tag by which a row says that.
+fn shared_tag() -> BTreeMap<String, String> {
+    BTreeMap::from([(TAG_SHARED.to_owned(), "true".to_owned())])
+}
+
 impl Wanted {
     fn claim(&self, row: &Row) -> Claim {
         let tag = |key: &str| row.tags.get(key).map(String::as_str);
@@ -417,6 +426,16 @@ impl Wanted {
                     &row.id,
                 )
             })
+    }
+
+    /// Returns whether a row has to say that this machine hands it out: another one made it, which may remove it one day as nothing
+    /// refers to it. Those of commits are never removed.
+    fn is_to_mark(&self, row: &Row) -> bool {
+        let nonce = row.tags.get(TAG_NONCE);
+        self.clean_commit.is_none()
+            && nonce.is_some()
+            && nonce != self.tags.get(TAG_NONCE)
+            && !row.tags.contains_key(TAG_SHARED)
     }
 
     /// The rows that the earlier `winner` makes duplicates and that nobody has tagged yet, among those that this program

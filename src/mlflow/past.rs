@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Backend, Store, StoreError, TAG_NONCE};
+use super::{Backend, Store, StoreError, TAG_NONCE, TAG_SHARED};
 use crate::ids::{ExperimentId, ModelId};
 
 /// MLflow 3.17.2, `mlflow/utils/mlflow_tags.py`: the registered versions of a LoggedModel, as JSON.
@@ -56,6 +56,8 @@ impl ModelRow {
             Some("it has metrics")
         } else if self.source_run.is_some() {
             Some("a run made it")
+        } else if self.tag(TAG_SHARED).is_some() {
+            Some("another machine uses it")
         } else if self.tags.keys().any(|tag| is_of_somebody(tag)) {
             Some("somebody tagged it")
         } else {

@@ -18,7 +18,7 @@ use super::patience::{Patience, UNDECIDED_PAUSE};
 use super::wire::{self, Pair};
 use super::{
     Claim, Experiment, ExperimentChoice, Found, ModelFile, Row, Standing, StoreError, StoreUri,
-    TAG_DUPLICATE_OF, TAG_NONCE, Wanted,
+    TAG_DUPLICATE_OF, TAG_NONCE, Wanted, shared_tag,
 };
 use crate::ids::{ExperimentId, ModelId};
 
@@ -562,6 +562,9 @@ impl Rest {
     pub(super) async fn finish(&self, found: &Found) -> Result<ModelFile, StoreError> {
         self.log_params(&found.model_id, &found.missing_params)
             .await?;
+        if found.unmarked {
+            self.set_tags(&found.model_id, &shared_tag()).await?;
+        }
         if !found.finalize {
             return Ok(ModelFile::Skipped);
         }
@@ -813,8 +816,10 @@ fn row(model: wire::Model) -> Result<Row, StoreError> {
 fn found(row: Row, wanted: &Wanted, created: bool) -> Found {
     let missing_params = wanted.missing_params(&row);
     let finalize = !row.ready && row.tags.contains_key(TAG_NONCE);
+    let unmarked = !created && wanted.is_to_mark(&row);
     Found {
-        needs_finish: finalize || !missing_params.is_empty(),
+        needs_finish: finalize || unmarked || !missing_params.is_empty(),
+        unmarked,
         model_id: row.id,
         created,
         artifact_location: row.artifact_location,

@@ -20,7 +20,7 @@ use super::mlmodel::{self, Place};
 use super::patience::{Patience, UNDECIDED_PAUSE};
 use super::{
     Claim, Experiment, ExperimentChoice, Found, ModelFile, Row, Standing, StoreError,
-    TAG_DUPLICATE_OF, Wanted, error::clean,
+    TAG_DUPLICATE_OF, Wanted, error::clean, shared_tag,
 };
 use crate::ids::{ExperimentId, ModelId};
 
@@ -618,6 +618,9 @@ fn find_or_insert(
             }
         }
         insert_params(connection, id, &row.id, &wanted.missing_params(row))?;
+        if wanted.is_to_mark(row) {
+            insert_tags(connection, id, &row.id, &shared_tag())?;
+        }
         return Ok(Some(found(row, false)));
     }
     let newest = rows.iter().map(|row| row.created_ms).max();
@@ -635,6 +638,7 @@ fn found(row: &Row, created: bool) -> Found {
         artifact_location: row.artifact_location.clone(),
         needs_finish: finalize,
         finalize,
+        unmarked: false,
         missing_params: BTreeMap::new(),
         params: row.params.clone(),
     }

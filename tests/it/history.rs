@@ -201,6 +201,33 @@ fn what_another_machine_made_is_found_by_its_code(store: &str, experiment: &str)
     assert!(!listed.contains("LoggedModel "), "{listed}");
 }
 
+fn what_another_machine_uses_is_not_removed(store: &str, experiment: &str) {
+    let maker = Past::new(World::with_commit(), store, experiment);
+    let user = Past::new(clone_of(&maker.world), store, experiment);
+    let (alone, together) = (maker.version("alone"), maker.version("together"));
+    maker.version("later");
+    assert_eq!(user.version("together"), together);
+    // The tag is set once the id is out.
+    wait_until("the maker hears of it", || {
+        let listed = maker.told(&["gc", "--keep", "0s"]);
+        assert!(listed.contains(&alone), "{listed}");
+        (!listed.contains(&together)).then_some(())
+    });
+    maker.told(&["gc", "--keep", "0s", "--yes"]);
+    assert!(maker.exists(&together) && !maker.exists(&alone));
+}
+
+#[test]
+fn on_a_server_what_another_machine_uses_is_not_removed() {
+    what_another_machine_uses_is_not_removed(server(), "shared");
+}
+
+#[test]
+fn on_mlflows_sqlite_file_what_another_machine_uses_is_not_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    what_another_machine_uses_is_not_removed(&sqlite_store(dir.path()), "shared");
+}
+
 #[test]
 fn on_a_server_what_another_machine_made_is_found_by_its_code() {
     what_another_machine_made_is_found_by_its_code(server(), "two_machines");
