@@ -153,6 +153,12 @@ impl Registry {
             .filter(|record| record.common_dir == common_dir && record.is_about_what_is_there()))
     }
 
+    /// False when no record is about the repository at `common_dir`: it was given up, moved, or replaced by another one. A record
+    /// that cannot be read says nothing.
+    pub fn may_know(&self, common_dir: &Path) -> bool {
+        !matches!(self.find(common_dir), Ok(None))
+    }
+
     /// Returns every record of a repository that is there; those that cannot be used are logged and left out.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::event_loop::Answer;
 use crate::env_file;
 use crate::fs_util::held_dir::HeldDir;
+use crate::registry::Registry;
 use crate::repository::{Worktree, is_tracked};
 
 /// The pause before the first write that is tried again, doubled each time.
@@ -62,14 +63,17 @@ pub(super) struct EnvPlace {
     pub(super) worktree: Worktree,
     pub(super) copy: bool,
     pub(super) dir: Option<HeldDir>,
+    pub(super) registry: Registry,
 }
 
 impl EnvPlace {
     /// Writes both.
     pub(super) fn write(mut self, text: &str) -> EnvOutcome {
         let before = self.dir.take();
-        if !self.worktree.is_there() {
-            // Git is removing it, and fails where something new appears.
+        let is_there =
+            self.worktree.is_there() && self.registry.may_know(&self.worktree.common_dir);
+        if !is_there {
+            // Git is removing it, and fails where something new appears; or another repository lies there.
             let emptied = before.as_ref().map(|dir| env_file::overwrite_in(dir, text));
             tracing::debug!(?emptied, "the worktree is gone");
             return EnvOutcome {

@@ -707,6 +707,7 @@ impl EventLoop {
             worktree: entry.worktree.clone(),
             copy: entry.has_copy(),
             dir: entry.writer.dir.take(),
+            registry: self.catalog.registry.clone(),
         };
         self.work
             .spawn_blocking(move || Event::EnvWritten(id, place.write(&text)));
@@ -1131,9 +1132,10 @@ fn open_eyes(
     };
     beside::make_room(worktree);
     let doubted = worktree.clone();
-    let doubt = Doubt::new(move || trust::doubt(&registry, &doubted));
+    let asked = registry.clone();
+    let doubt = Doubt::new(move || trust::doubt(&asked, &doubted));
     let reader = reader_of(worktree).doubting(doubt);
-    let (eyes, error) = Eyes::new(Box::new(opener), reader);
+    let (eyes, error) = Eyes::new(Box::new(opener), reader, registry);
     if let Some(error) = &error {
         tracing::warn!(%error, worktree = %worktree.root.display(), "read at intervals instead");
     }

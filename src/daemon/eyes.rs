@@ -7,6 +7,8 @@ use super::git_at_work::Patience;
 use super::worktree_job::FileStamp;
 use crate::identity::Reading;
 use crate::identity::reader::WorktreeReader;
+use crate::registry::Registry;
+use crate::repository::Worktree;
 use crate::touched::Touched;
 use crate::watch::{Watch, WatchError};
 
@@ -32,6 +34,8 @@ pub(super) enum Sight {
 /// What moves into the job and comes back with its outcome.
 pub(super) struct Eyes {
     opener: Opener,
+    /// Where it is written down which repository is tracked here.
+    registry: Registry,
     /// `None` while the worktree is read at intervals.
     watch: Option<Watch>,
     /// False before the first look, which watches everything.
@@ -55,7 +59,11 @@ pub(super) struct Eyes {
 
 impl Eyes {
     /// Opens them for a worktree. Returns also why no events can be had, where that is known already.
-    pub(super) fn new(opener: Opener, reader: WorktreeReader) -> (Self, Option<WatchError>) {
+    pub(super) fn new(
+        opener: Opener,
+        reader: WorktreeReader,
+        registry: Registry,
+    ) -> (Self, Option<WatchError>) {
         let (watch, error) = match opener() {
             Ok(watch) => (Some(watch), None),
             Err(error) => (None, Some(error)),
@@ -63,6 +71,7 @@ impl Eyes {
         let eyes = Self {
             blind_since: error.is_some().then(Instant::now),
             opener,
+            registry,
             watch,
             open: false,
             reader,
@@ -74,6 +83,11 @@ impl Eyes {
             head_log: None,
         };
         (eyes, error)
+    }
+
+    /// False once the worktree is gone or about to go, and where another one, or another repository, lies in its place.
+    pub(super) fn are_on(&self, worktree: &Worktree) -> bool {
+        worktree.is_there() && self.registry.may_know(&worktree.common_dir)
     }
 
     /// Returns how many directories are watched.

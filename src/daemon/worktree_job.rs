@@ -93,7 +93,7 @@ fn look_unguarded(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Look
     if eyes.patience.is_due(&session.worktree.git_dir) {
         return Look::without_reading(PassFailure::Busy);
     }
-    if !session.worktree.is_there() {
+    if !eyes.are_on(&session.worktree) {
         return gone(eyes);
     }
     let is_synced = depth == Depth::Synced && eyes.is_synced();
@@ -101,7 +101,7 @@ fn look_unguarded(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Look
     if depth == Depth::Touched && was_tracked_file_removed(&eyes.reader, &touched) {
         // The rest may go too: rm(1) fails where something new appears.
         std::thread::sleep(REMOVAL);
-        if !session.worktree.is_there() {
+        if !eyes.are_on(&session.worktree) {
             eyes.unread = std::mem::take(&mut eyes.unread).with(touched);
             return Look {
                 sight,
@@ -159,7 +159,8 @@ fn look_unguarded(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Look
 
 fn gone(eyes: &mut Eyes) -> Look {
     eyes.look_around();
-    let reason = "the repository is gone, or another worktree lies in the place of this one";
+    let reason =
+        "the repository is gone, or another one lies in its place, which tracemark up would track";
     Look::without_reading(PassFailure::Broken(reason.to_owned()))
 }
 

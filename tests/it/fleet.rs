@@ -83,6 +83,39 @@ fn a_worktree_whose_reading_hangs_and_one_that_is_broken_delay_none_of_fifty() {
 }
 
 #[test]
+fn a_repository_in_the_place_of_a_tracked_one_gets_no_id_and_the_one_that_was_moved_away_keeps_none()
+ {
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    let other = repository(&world, "other");
+    let (place, aside) = (world.repo(), world.base().join("aside"));
+    world.tracemark(&["up", "--store", &store]).ok();
+    let id = world.tracemark(&["active"]).ok();
+    assert!(env_file(&place).contains(id.trim()));
+    std::fs::rename(&place, &aside).unwrap();
+    std::fs::rename(&other, &place).unwrap();
+    wait_until("the id is taken back", || {
+        (!env_file(&aside).contains(id.trim())).then_some(())
+    });
+    tracemark(&world, &place, &["active"]).failed(4, "not tracked");
+    let status = tracemark(&world, &place, &["status"]).ok();
+    assert!(
+        status.contains("broken") && status.contains("lies in its place"),
+        "{status}"
+    );
+    assert!(!place.join(".git/tracemark/env").exists());
+
+    tracemark(&world, &place, &["up", "--store", &store]).ok();
+    let other_id = tracemark(&world, &place, &["active"]).ok();
+    assert_ne!(other_id, id);
+    std::fs::write(place.join("app.py"), "print('edited')\n").unwrap();
+    wait_until("it is watched", || {
+        let env = env_file(&place);
+        (env.contains("=active") && !env.contains(other_id.trim())).then_some(())
+    });
+}
+
+#[test]
 fn linked_worktrees_that_were_swapped_by_hand_get_no_id_until_git_repairs_them_and_no_rest_is_lost()
 {
     let world = World::with_commit();
