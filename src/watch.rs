@@ -158,7 +158,7 @@ impl Watch {
         let dir = cookie_dir(&self.worktree);
         let file = dir.join(cookie.to_string());
         // Nothing is written through a link, nor over what is not ours.
-        let is_ours = is_real_dir(&self.worktree.private_dir()) && is_real_dir(&dir);
+        let is_ours = own_dirs(&self.worktree).iter().all(|dir| is_real_dir(dir));
         if !is_ours || File::create_new(&file).is_err() {
             tracing::debug!(file = %file.display(), "no cookie can be made");
             return false;
@@ -390,8 +390,19 @@ fn leads_elsewhere(dir: &Path) -> bool {
     dir.canonicalize().is_ok_and(|real| real != dir)
 }
 
+/// Not in the git directory of a linked worktree, which git empties when it removes the worktree.
 fn cookie_dir(worktree: &Worktree) -> PathBuf {
-    worktree.private_dir().join("cookies")
+    worktree.scratch_dir().join("cookies")
+}
+
+/// Returns the directory for cookies and our own ones above it, the outermost first.
+fn own_dirs(worktree: &Worktree) -> Vec<PathBuf> {
+    let dir = cookie_dir(worktree);
+    let is_gits = |dir: &&Path| *dir == worktree.git_dir || *dir == worktree.common_dir;
+    let own = dir.ancestors().take_while(|dir| !is_gits(dir));
+    let mut own: Vec<_> = own.map(Path::to_owned).collect();
+    own.reverse();
+    own
 }
 
 /// Returns the directory, empty; `None` where there is no private directory.
@@ -401,8 +412,8 @@ fn make_cookie_dir(worktree: &Worktree) -> Option<PathBuf> {
         return None;
     }
     // A worktree that git added since has no private directory yet; one that is gone gets none. A link is never followed.
-    let private = worktree.private_dir();
-    let made = create_one_private_dir(&private).and_then(|()| create_one_private_dir(&dir));
+    let own = own_dirs(worktree);
+    let made = own.iter().try_for_each(|dir| create_one_private_dir(dir));
     if let Err(error) = made {
         tracing::warn!(%error, "questions are answered by full readings");
         return None;
