@@ -673,7 +673,7 @@ fn reading_a_packed_repository_freshens_no_time_in_it() {
 fn the_daemon_holds_nothing_of_the_shell_that_started_it() {
     let world = World::with_commit();
     let store = sqlite_store(world.base());
-    let script = "exec 9>held; \"$TM\" up --store \"$STORE\" >/dev/null";
+    let script = "exec 9>held-by-the-shell; \"$TM\" up --store \"$STORE\" >/dev/null";
     let mut shell = world.command("sh");
     shell
         .args(["-c", script])
@@ -684,7 +684,11 @@ fn the_daemon_holds_nothing_of_the_shell_that_started_it() {
     let held = open
         .flatten()
         .filter_map(|entry| std::fs::read_link(entry.path()).ok());
-    assert!(!held.into_iter().any(|path| path.ends_with("held")));
+    assert!(
+        !held
+            .into_iter()
+            .any(|path| path.ends_with("held-by-the-shell"))
+    );
 }
 
 #[test]

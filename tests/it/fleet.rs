@@ -1,7 +1,6 @@
 //! Many repositories in one daemon: does one that is slow or broken delay the others?
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::python::sqlite_store;
 use crate::world::{Said, World, wait_until};
@@ -80,39 +79,6 @@ fn a_worktree_whose_reading_hangs_and_one_that_is_broken_delay_none_of_fifty() {
             (!env_file(at).contains("MLFLOW_ACTIVE_MODEL_ID=\n")).then_some(())
         });
         tracemark(&world, at, &["active"]).ok();
-    }
-}
-
-#[test]
-fn a_worktree_about_which_somebody_asks_all_the_time_can_be_removed() {
-    let world = World::with_commit();
-    let store = sqlite_store(world.base());
-    world.tracemark(&["up", "--store", &store]).ok();
-    let dir = world.base().join("linked");
-    for _ in 0..10 {
-        world.git(&["worktree", "add", "-q", "--detach", dir.to_str().unwrap()]);
-        tracemark(&world, &dir, &["active"]).ok();
-        let removed = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let asking = || {
-                while !removed.load(Ordering::Relaxed) {
-                    let mut question = world.command(env!("CARGO_BIN_EXE_tracemark"));
-                    // There may be no such directory any more.
-                    drop(question.arg("active").current_dir(&dir).output());
-                }
-            };
-            scope.spawn(asking);
-            scope.spawn(asking);
-            let mut git = world.command("git");
-            let git = git.current_dir(world.repo());
-            let said = Said::of(
-                &git.args(["worktree", "remove", "../linked"])
-                    .output()
-                    .unwrap(),
-            );
-            removed.store(true, Ordering::Relaxed);
-            said.ok();
-        });
     }
 }
 
