@@ -100,6 +100,14 @@ fn included(value: &str, by: Option<&Path>) -> Option<PathBuf> {
     }
 }
 
+/// Where git may have been built to look for the attributes of the whole system (gitattributes(5)).
+pub(super) const SYSTEM_ATTRIBUTES: [&str; 4] = [
+    "/etc/gitattributes",
+    "/usr/local/etc/gitattributes",
+    "/opt/homebrew/etc/gitattributes",
+    "/opt/local/etc/gitattributes",
+];
+
 /// Returns the user's home directory, as git takes it.
 pub(super) fn home() -> Option<PathBuf> {
     std::env::var_os("HOME")

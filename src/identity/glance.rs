@@ -5,7 +5,7 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::git_config::xdg_dir;
+use super::git_config::{SYSTEM_ATTRIBUTES, xdg_dir};
 use super::index_file::{IndexEntry, IndexFile};
 use super::nearby::Nearby;
 use super::plain_config;
@@ -13,9 +13,6 @@ use super::staged;
 use super::status_text::{Change, Changes, Status};
 use super::untracked;
 use super::worktree_walk::Looker;
-
-/// Where git is built with the usual prefix (gitattributes(5)).
-const SYSTEM_ATTRIBUTES: &str = "/etc/gitattributes";
 
 /// What the repository says, before any file is looked at.
 pub(super) struct Glance {
@@ -106,13 +103,10 @@ fn status(nearby: &Nearby, entries: &[IndexEntry<'_>], written: i64) -> Option<S
 fn has_outer_attributes(nearby: &Nearby) -> bool {
     let of_repository = nearby.repository.path().join("info/attributes");
     let of_user = xdg_dir().map(|dir| dir.join("attributes"));
-    let files = [
-        Some(of_repository),
-        of_user,
-        Some(PathBuf::from(SYSTEM_ATTRIBUTES)),
-    ];
-    files
+    let of_system = SYSTEM_ATTRIBUTES.map(PathBuf::from);
+    [Some(of_repository), of_user]
         .into_iter()
         .flatten()
+        .chain(of_system)
         .any(|file| file.symlink_metadata().is_ok())
 }

@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::git_config::{GitConfig, home, xdg_dir};
+use super::git_config::{GitConfig, SYSTEM_ATTRIBUTES, home, xdg_dir};
 use super::stamp::{Moment, Stamp};
 
 /// In the common git directory (gitrepository-layout(5)). Directories count for the names in them: packed objects decide
@@ -33,8 +33,8 @@ const OWN: [&str; 5] = [
     "reftable/tables.list",
     "info/sparse-checkout",
 ];
-/// Of the whole system, where git is built with the usual prefix.
-const SYSTEM: [&str; 2] = ["/etc/gitconfig", "/etc/gitattributes"];
+/// Of the whole system, where git is built with the usual prefix; git names another one that it reads.
+const SYSTEM: &str = "/etc/gitconfig";
 /// How many names of names git follows from HEAD (refs.h, git 2.47).
 const SYMREFS_MAX: usize = 5;
 /// How many object directories that borrow from each other are followed.
@@ -82,7 +82,8 @@ impl Ground {
         } = places;
         let mut paths: Vec<PathBuf> = COMMON.map(|name| common_dir.join(name)).into();
         paths.extend(OWN.map(|name| git_dir.join(name)));
-        paths.extend(SYSTEM.map(PathBuf::from));
+        paths.push(PathBuf::from(SYSTEM));
+        paths.extend(SYSTEM_ATTRIBUTES.map(PathBuf::from));
         paths.extend(head_ref(places));
         paths.extend(alternates(&common_dir.join("objects")));
         paths.extend(config.files().map(Path::to_owned));
@@ -183,12 +184,10 @@ fn configured(config: &GitConfig, key: &str, root: &Path) -> Option<PathBuf> {
 
 /// Returns where attribute files outside the worktree may be.
 pub(super) fn outer_attributes(places: &Places, config: &GitConfig) -> Vec<PathBuf> {
-    let files = [
-        Some(places.common_dir.join("info/attributes")),
-        Some(PathBuf::from("/etc/gitattributes")),
-        attributes_file(config, &places.root),
-    ];
-    files.into_iter().flatten().collect()
+    let mut files = vec![places.common_dir.join("info/attributes")];
+    files.extend(SYSTEM_ATTRIBUTES.map(PathBuf::from));
+    files.extend(attributes_file(config, &places.root));
+    files
 }
 
 #[cfg(test)]

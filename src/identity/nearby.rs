@@ -8,7 +8,7 @@ use super::git_hash::python_strip;
 use crate::git::{Git, plain_root_above};
 
 /// Variables of git that say nothing about where a repository is or what its state is.
-const HARMLESS: [&str; 18] = [
+const HARMLESS: [&str; 17] = [
     "GIT_ASKPASS",
     "GIT_AUTHOR_DATE",
     "GIT_AUTHOR_EMAIL",
@@ -16,7 +16,6 @@ const HARMLESS: [&str; 18] = [
     "GIT_COMMITTER_DATE",
     "GIT_COMMITTER_EMAIL",
     "GIT_COMMITTER_NAME",
-    "GIT_CONFIG_NOSYSTEM",
     "GIT_EDITOR",
     "GIT_OPTIONAL_LOCKS",
     "GIT_PAGER",
@@ -28,10 +27,6 @@ const HARMLESS: [&str; 18] = [
     "GIT_SSL_NO_VERIFY",
     "GIT_TERMINAL_PROMPT",
 ];
-
-/// Variables that name a file of settings, and the value by which they name none.
-const SETTINGS: [&str; 2] = ["GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"];
-const NO_SETTINGS: &str = "/dev/null";
 
 /// A repository with its own `.git` directory at the top of its work tree.
 pub(super) struct Nearby {
@@ -77,12 +72,10 @@ fn plain_text(root: &Path) -> Option<&str> {
     is_plain.then_some(text)
 }
 
-/// git2 reads the usual files of settings whatever the environment says, so that it may know more of them than git, not less.
+/// Variables that name other files of settings count too: git2 reads the usual ones whatever the environment says.
 fn names_git_elsewhere(git: &Git) -> bool {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    let of_git =
+    let mut of_git =
         names.filter(|name| name.starts_with("GIT_") && !HARMLESS.contains(&name.as_str()));
-    of_git
-        .filter_map(|name| Some((git.variable(&name)?, name)))
-        .any(|(value, name)| value != NO_SETTINGS || !SETTINGS.contains(&name.as_str()))
+    of_git.any(|name| git.variable(&name).is_some())
 }

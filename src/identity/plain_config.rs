@@ -7,16 +7,15 @@ use std::path::{Path, PathBuf};
 use super::git_config::{home, xdg_dir};
 
 /// Settings by which `git status` neither fails nor prints more, whatever their value; by section, with or without subsection.
-const IRRELEVANT: [&str; 6] = ["alias.", "credential.", "init.", "remote.", "url.", "user."];
+const IRRELEVANT: [&str; 5] = ["alias.", "credential.", "init.", "remote.", "url."];
 /// A truth value (git-config(1)).
 const BOOLEAN: [&str; 2] = ["true", "false"];
 /// What others must say; nothing stands for anything.
-const EXPECTED: [(&str, &[&str]); 15] = [
+const EXPECTED: [(&str, &[&str]); 17] = [
     ("color.ui", &["auto", "true", "false", "always", "never"]),
     ("commit.gpgsign", &BOOLEAN),
     ("core.bare", &["false"]),
     ("core.editor", &[]),
-    ("core.excludesfile", &[]),
     ("core.filemode", &["true"]),
     ("core.logallrefupdates", &BOOLEAN),
     ("core.pager", &[]),
@@ -30,6 +29,9 @@ const EXPECTED: [(&str, &[&str]); 15] = [
         &["simple", "current", "upstream", "nothing", "matching"],
     ),
     ("safe.directory", &[]),
+    ("user.email", &[]),
+    ("user.name", &[]),
+    ("user.signingkey", &[]),
 ];
 /// Where git may have been built to look for the system's settings.
 const SYSTEM: [&str; 4] = [
@@ -69,7 +71,7 @@ fn settings(text: &str) -> Option<Vec<(String, String)>> {
             continue;
         }
         let (name, value) = line.split_once('=')?;
-        let (name, value) = (name.trim_end(), value.trim_start());
+        let (name, value) = (name.trim_end_matches([' ', '\t']), value.trim_start());
         let is_plain = is_name(name) && !value.contains(['"', '\\', '#', ';']);
         let key = format!("{}.{}", section.as_ref()?, name.to_ascii_lowercase());
         is_plain.then(|| found.push((key, value.to_owned())))?;
@@ -137,6 +139,9 @@ mod tests {
             "[user]\nname\n",
             "[core]\nlogAllRefUpdates = bogus\n",
             "[core]\nworktree = /x\n",
+            "[core]\nexcludesFile = ~nobody/x\n",
+            "[user]\nuseConfigOnly = garbage\n",
+            "[user]\nname\u{b} = x\n",
             "[include]\npath = x\n",
             "[fetch]\nnegotiationAlgorithm = zz\n",
             "[filter \"x\"]\nrequired = abc\n",

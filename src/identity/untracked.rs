@@ -51,7 +51,7 @@ pub(super) fn list(
     let root = Path::new(&nearby.root);
     let mut ignores = Ignores::default();
     if !strays.is_empty() {
-        ignores.read_outer(&rules_of_user(nearby)?)?;
+        ignores.read_outer(&rules_of_user()?)?;
         ignores.read_outer(&nearby.repository.path().join("info/exclude"))?;
         for directory in with_rules {
             ignores.read_inner(&rules_in(root, directory), directory)?;
@@ -70,16 +70,9 @@ pub(super) fn list(
     Some(listed)
 }
 
-/// The user's own rules (`core.excludesFile` in git-config(1)).
-fn rules_of_user(nearby: &Nearby) -> Option<PathBuf> {
-    let config = nearby.repository.config().ok()?.snapshot().ok()?;
-    match config.get_path("core.excludesfile") {
-        Ok(path) => path.is_absolute().then_some(path),
-        Err(error) if error.code() == git2::ErrorCode::NotFound => {
-            xdg_dir().map(|dir| dir.join("ignore"))
-        }
-        Err(_) => None,
-    }
+/// The user's own rules, where no other file is configured for them (`core.excludesFile` in git-config(1)).
+fn rules_of_user() -> Option<PathBuf> {
+    xdg_dir().map(|dir| dir.join("ignore"))
 }
 
 fn rules_in(root: &Path, directory: &[u8]) -> PathBuf {

@@ -412,3 +412,24 @@ fn a_worktree_of_which_a_sparse_checkout_hides_every_file_has_no_tree_id() {
     assert_eq!(said.code, Some(1));
     assert!(said.stderr.contains("hides every file"), "{}", said.stderr);
 }
+
+#[test]
+fn rules_in_settings_that_git_is_told_not_to_read_hide_nothing() {
+    let world = World::with_commit();
+    let rules = world.base().join("rules");
+    std::fs::write(&rules, "*.log\n").unwrap();
+    let name = ["core.excludesFile", rules.to_str().unwrap()];
+    world.git(&["config", "--global", name[0], name[1]]);
+    world.write("new.log", "x\n");
+    let hash = |value: Option<&str>| {
+        let mut command = world.command(env!("CARGO_BIN_EXE_tracemark"));
+        command.arg("hash").current_dir(world.repo());
+        if let Some(value) = value {
+            command.env("GIT_CONFIG_GLOBAL", value);
+        }
+        Said::of(&command.output().unwrap()).ok()
+    };
+    let head = world.git(&["rev-parse", "HEAD"]);
+    assert_eq!(hash(None).trim(), head.trim());
+    assert!(hash(Some("/dev/null")).contains("-dirty-"));
+}
