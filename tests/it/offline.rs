@@ -497,7 +497,9 @@ fn a_new_version_takes_three_requests_in_a_row_and_a_known_one_none() {
         let model = look(server(), &["model", &new]);
         (model["status"] == "READY").then_some(())
     });
-    let asked = of_models(&proxy.exchanges()[before..]);
+    let mut asked = of_models(&proxy.exchanges()[before..]);
+    // Whether the code is kept may be known only after the row is made, and is told then.
+    asked.retain(|exchange| !exchange.path.contains(&known) && in_words(exchange) != "tag");
     let mut words: Vec<_> = asked.iter().map(in_words).collect();
     // The known version may be looked up once more just before.
     let made = words.iter().position(|word| *word == "create").unwrap();
@@ -507,8 +509,6 @@ fn a_new_version_takes_three_requests_in_a_row_and_a_known_one_none() {
     );
     words.drain(..made - 1);
     assert_eq!(words[..3], ["search", "create", "search"], "{asked:?}");
-    // Whether the code is kept may be known only after the row is made, and is told then.
-    words.retain(|word| *word != "tag");
     assert_eq!(words[3..], ["upload", "finalize"], "{asked:?}");
     for pair in asked.windows(2) {
         assert!(pair[0].ended <= pair[1].began, "{pair:?}");
