@@ -2,6 +2,7 @@
 //!
 //! Knows how to run git, how it fails and where it would stand, nothing of what the output means.
 
+mod boolean;
 mod output;
 mod top;
 
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+pub use boolean::is_boolean;
 use output::Stopped;
 pub use top::plain_root_above;
 
@@ -116,16 +118,19 @@ pub struct Git {
     distrusts: bool,
 }
 
+/// Whether git may write what nobody asked for (git(1)). A value that is none of git's is left to git, which refuses it.
+const LOCKS: &str = "GIT_OPTIONAL_LOCKS";
 /// An empty variable, by which settings are emptied.
 const EMPTY_VAR: &str = "TRACEMARK_EMPTY";
 
 impl Git {
     /// Returns a git that runs in the caller's directory with the caller's environment, as a person's own call would.
     pub fn inherited() -> Self {
+        let locks = std::env::var_os(LOCKS).filter(|value| !is_boolean(value));
         Self {
             dir: None,
             unset: Vec::new(),
-            set: vec![("GIT_OPTIONAL_LOCKS".into(), "0".into())],
+            set: vec![(LOCKS.into(), locks.unwrap_or_else(|| "0".into()))],
             config: Vec::new(),
             emptied: Vec::new(),
             distrusts: false,
@@ -134,7 +139,7 @@ impl Git {
 
     /// Returns a git that runs in `dir`, whatever repository or diff program the caller's environment names.
     pub fn at(dir: &Path) -> Self {
-        let mut git = Self::inherited();
+        let mut git = Self::inherited().with_var(LOCKS, "0");
         git.dir = Some(dir.to_owned());
         git.unset.extend(LOCAL_ENV_VARS);
         git.unset.extend(SHELL_VARS);
@@ -144,12 +149,19 @@ impl Git {
 
     /// Returns whether there is a git on the `PATH`: without it nothing is answered, whatever could be seen.
     pub fn is_installed(&self) -> bool {
+        self.program().is_some()
+    }
+
+    /// Returns the git that every call runs, `None` where there is none on the `PATH`.
+    pub fn program(&self) -> Option<PathBuf> {
         let path = self.variable("PATH").unwrap_or_default();
-        std::env::split_paths(&path).any(|dir| {
-            let found = dir.join("git").metadata();
-            dir.is_absolute()
-                && found.is_ok_and(|found| found.is_file() && found.mode() & 0o111 != 0)
-        })
+        std::env::split_paths(&path)
+            .map(|dir| dir.join("git"))
+            .find(|git| {
+                let found = git.metadata();
+                git.is_absolute()
+                    && found.is_ok_and(|found| found.is_file() && found.mode() & 0o111 != 0)
+            })
     }
 
     /// Returns a git for the repository in `dir`: as this one, settings from the environment included, without the
@@ -184,7 +196,7 @@ impl Git {
         let only_locks = self
             .set
             .iter()
-            .all(|(name, _)| name == "GIT_OPTIONAL_LOCKS");
+            .all(|(name, value)| name == LOCKS && value == "0");
         only_locks && self.config.is_empty() && self.emptied.is_empty() && !self.distrusts
     }
 

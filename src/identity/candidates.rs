@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
+use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
+use super::file_content::is_absence;
 use super::index_file::IndexFile;
 use super::stamp::Stamp;
 use super::status_text::{PathBytes, Status};
@@ -18,6 +20,7 @@ const RULES: [&str; 3] = [".gitattributes", ".gitignore", ".gitmodules"];
 pub(super) struct RealDirs<'a> {
     root: &'a Path,
     known: BTreeMap<Vec<u8>, bool>,
+    is_unsure: bool,
 }
 
 impl<'a> RealDirs<'a> {
@@ -25,6 +28,7 @@ impl<'a> RealDirs<'a> {
         Self {
             root,
             known: BTreeMap::new(),
+            is_unsure: false,
         }
     }
 
@@ -33,7 +37,23 @@ impl<'a> RealDirs<'a> {
         if !self.hold(path) {
             return None;
         }
-        Stamp::of(&self.root.join(OsStr::from_bytes(path)))
+        let metadata = self.look(path)?;
+        (!metadata.is_dir()).then(|| Stamp::from(&metadata))
+    }
+
+    /// Returns whether the system would not say what lies at some path: that is no sign that nothing does.
+    pub(super) fn are_unsure(&self) -> bool {
+        self.is_unsure
+    }
+
+    fn look(&mut self, path: &[u8]) -> Option<Metadata> {
+        match self.root.join(OsStr::from_bytes(path)).symlink_metadata() {
+            Ok(metadata) => Some(metadata),
+            Err(error) => {
+                self.is_unsure |= !is_absence(&error);
+                None
+            }
+        }
     }
 
     /// Returns whether `path` lies below directories alone.
@@ -55,8 +75,7 @@ impl<'a> RealDirs<'a> {
             Some(above) => self.is_real(above),
             None => true,
         };
-        let path = self.root.join(OsStr::from_bytes(dir));
-        let is_real = is_below_real && path.symlink_metadata().is_ok_and(|found| found.is_dir());
+        let is_real = is_below_real && self.look(dir).is_some_and(|found| found.is_dir());
         self.known.insert(dir.to_vec(), is_real);
         is_real
     }
@@ -114,7 +133,7 @@ impl Candidates {
                 candidates.present.insert(path.clone());
             }
         }
-        Some(candidates)
+        (!dirs.are_unsure()).then_some(candidates)
     }
 
     fn add(
@@ -130,7 +149,7 @@ impl Candidates {
                 self.dirs.insert(path.to_vec());
             }
             Ok(_) => {}
-            Err(error) if super::file_content::is_absence(&error) => {}
+            Err(error) if is_absence(&error) => {}
             Err(_) => return None,
         }
         let has_repository = |dir: &[u8]| {

@@ -76,7 +76,7 @@ impl Files {
 
     /// Returns the files of what was read of the worktree at `root`, which whoever calls has still to verify.
     pub(super) fn of(git: &Git, root: &Path, captured: &CapturedTree) -> Result<Self, TreeError> {
-        let (mut map, format) = captured.map()?;
+        let (mut map, format) = captured.map();
         for (path, entry) in as_on_disk(root, captured, &map, format)? {
             map.insert(&path, entry);
         }

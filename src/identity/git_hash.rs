@@ -155,7 +155,9 @@ pub fn plainly(git: &Git, scratch: Option<&Path>) -> Result<GitHash, GitHashErro
 /// Returns a git that keeps no cache of what programs made of files for its diffs: it would write refs and objects
 /// (`diff.<driver>.cachetextconv` in gitattributes(5)).
 pub(super) fn without_caches(git: &Git, nearby: Option<&Nearby>) -> Git {
-    if nearby.is_some_and(|nearby| plain_config::is_usual(nearby.repository.commondir())) {
+    if nearby
+        .is_some_and(|nearby| plain_config::rules_of_user(nearby.repository.commondir()).is_some())
+    {
         return git.clone();
     }
     let listed = git.run(&[

@@ -22,6 +22,7 @@ pub(super) struct Glance {
     written: i64,
     /// What is staged, which is no rename.
     pub(super) staged: Changes,
+    rules_of_user: PathBuf,
 }
 
 /// What was seen.
@@ -36,15 +37,13 @@ impl Glance {
     /// Compares the index with the commit; `None` where git must be asked: something is renamed or configured.
     pub(super) fn at(nearby: &Nearby) -> Option<Self> {
         let path = nearby.index();
-        let written = path.symlink_metadata().ok()?.mtime();
+        let written = path.metadata().ok()?.mtime();
         let index = IndexFile::read(std::fs::read(&path).ok()?, 20)?;
         let repository = &nearby.repository;
-        let is_plain = index.is_plain()
-            && plain_config::is_usual(repository.commondir())
-            && !is_replaced(repository);
-        if !is_plain {
+        if !index.is_plain() || is_replaced(repository) {
             return None;
         }
+        let rules_of_user = plain_config::rules_of_user(repository.commondir())?;
         let committed = repository.find_commit(nearby.head).ok()?.tree().ok()?;
         let codes = staged::list(repository, &committed, &index)?;
         let change = |code| Change {
@@ -54,6 +53,7 @@ impl Glance {
         let staged = codes.into_iter().map(|(path, code)| (path, change(code)));
         Some(Self {
             staged: staged.collect(),
+            rules_of_user,
             written,
             index,
         })
@@ -62,7 +62,7 @@ impl Glance {
     /// Looks at every file; `None` where git must be asked: something is converted when it is read.
     pub(super) fn look(&self, nearby: &Nearby) -> Option<Seen> {
         let entries: Vec<_> = self.index.entries().collect();
-        let mut status = status(nearby, &entries, self.written)?;
+        let mut status = self.unstaged(nearby, &entries)?;
         for (path, change) in &self.staged {
             let listed = status.tracked.entry(path.clone()).or_insert(Change::NONE);
             listed.staged = change.staged;
@@ -72,32 +72,32 @@ impl Glance {
             status,
         })
     }
+
+    /// Returns what is not as the index says.
+    fn unstaged(&self, nearby: &Nearby, entries: &[IndexEntry<'_>]) -> Option<Status> {
+        let has_name = |name: &[u8]| entries.iter().any(|entry| entry.path().ends_with(name));
+        // Submodules may be left out of the status by what this file says.
+        if has_name(b".gitmodules") {
+            return None;
+        }
+        let looker = Looker {
+            root: Path::new(&nearby.root),
+            written: self.written,
+            converts: has_name(b".gitattributes") || has_outer_attributes(nearby),
+        };
+        let seen = looker.see(entries)?;
+        let untracked = untracked::list(nearby, seen.strays, &seen.with_rules, &self.rules_of_user);
+        Some(Status {
+            tracked: seen.changes,
+            untracked: untracked?,
+        })
+    }
 }
 
 /// Objects may stand for others (git-replace(1)), which git2 does not know.
 fn is_replaced(repository: &git2::Repository) -> bool {
     let replaced = repository.references_glob("refs/replace/*");
     !replaced.is_ok_and(|mut names| names.next().is_none())
-}
-
-/// Returns what is not as the index says.
-fn status(nearby: &Nearby, entries: &[IndexEntry<'_>], written: i64) -> Option<Status> {
-    let has_name = |name: &[u8]| entries.iter().any(|entry| entry.path().ends_with(name));
-    // Submodules may be left out of the status by what this file says.
-    if has_name(b".gitmodules") {
-        return None;
-    }
-    let converts = has_name(b".gitattributes") || has_outer_attributes(nearby);
-    let looker = Looker {
-        root: Path::new(&nearby.root),
-        written,
-        converts,
-    };
-    let seen = looker.see(entries)?;
-    Some(Status {
-        tracked: seen.changes,
-        untracked: untracked::list(nearby, seen.strays, &seen.with_rules)?,
-    })
 }
 
 fn has_outer_attributes(nearby: &Nearby) -> bool {

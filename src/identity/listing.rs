@@ -20,12 +20,14 @@ pub(super) struct Found<'a> {
 }
 
 impl Listing {
-    /// Opens the directory at `path`.
+    /// Opens the directory at `path`, which is no link.
     ///
     /// # Errors
     /// As open(2) of a directory fails.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // A slash at the end would have links followed (path_resolution(7)).
+        let path = path.components().as_path();
         let directory = rustix::fs::open(path, flags, Mode::empty())?;
         Ok(Self { directory })
     }

@@ -5,10 +5,10 @@
 use std::path::{Path, PathBuf};
 
 use super::git_hash::python_strip;
-use crate::git::{Git, plain_root_above};
+use crate::git::{Git, is_boolean, plain_root_above};
 
 /// Variables of git that say nothing about where a repository is or what its state is.
-const HARMLESS: [&str; 17] = [
+const HARMLESS: [&str; 18] = [
     "GIT_ASKPASS",
     "GIT_AUTHOR_DATE",
     "GIT_AUTHOR_EMAIL",
@@ -16,6 +16,7 @@ const HARMLESS: [&str; 17] = [
     "GIT_COMMITTER_DATE",
     "GIT_COMMITTER_EMAIL",
     "GIT_COMMITTER_NAME",
+    NO_SYSTEM,
     "GIT_EDITOR",
     "GIT_OPTIONAL_LOCKS",
     "GIT_PAGER",
@@ -27,6 +28,9 @@ const HARMLESS: [&str; 17] = [
     "GIT_SSL_NO_VERIFY",
     "GIT_TERMINAL_PROMPT",
 ];
+
+/// Whether git reads the system's settings (git(1)): here they count only where they make no difference.
+const NO_SYSTEM: &str = "GIT_CONFIG_NOSYSTEM";
 
 /// A repository with its own `.git` directory at the top of its work tree.
 pub(super) struct Nearby {
@@ -42,7 +46,7 @@ impl Nearby {
     /// Looks for it from the directory of `git` upwards, as git does (git(1), `GIT_DISCOVERY_ACROSS_FILESYSTEM` and
     /// `safe.directory` in git-config(1)).
     pub(super) fn find(git: &Git) -> Option<Self> {
-        if !git.is_plain() || names_git_elsewhere(git) || !git.is_installed() {
+        if !git.is_plain() || names_git_elsewhere(git) || !is_usual(&git.program()?) {
             return None;
         }
         let start = git.directory().canonicalize().ok()?;
@@ -66,6 +70,31 @@ impl Nearby {
     }
 }
 
+/// Where a git lies that looks for the system's settings and attributes where they are looked for here.
+const USUAL: [&str; 5] = if cfg!(target_os = "macos") {
+    // What lies in `/usr/bin` there belongs to Xcode, whose place is not known.
+    [
+        "/opt/homebrew/Cellar",
+        "/opt/homebrew/bin",
+        "/opt/local/bin",
+        "/usr/local/Cellar",
+        "/usr/local/bin",
+    ]
+} else {
+    [
+        "/usr/bin",
+        "/usr/lib/git-core",
+        "/usr/libexec/git-core",
+        "/usr/local/bin",
+        "/usr/local/libexec/git-core",
+    ]
+};
+
+fn is_usual(git: &Path) -> bool {
+    let real = git.canonicalize();
+    real.is_ok_and(|real| USUAL.iter().any(|dir| real.starts_with(dir)))
+}
+
 fn plain_text(root: &Path) -> Option<&str> {
     let text = root.to_str()?;
     let is_plain = python_strip(text) == text && !text.contains(['\r', '\n']);
@@ -77,5 +106,7 @@ fn names_git_elsewhere(git: &Git) -> bool {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     let mut of_git =
         names.filter(|name| name.starts_with("GIT_") && !HARMLESS.contains(&name.as_str()));
+    let no_system = git.variable(NO_SYSTEM);
     of_git.any(|name| git.variable(&name).is_some())
+        || no_system.is_some_and(|value| !is_boolean(&value))
 }

@@ -63,7 +63,7 @@ impl Pass<'_> {
         let text = text.map_err(|_| Stop::NotPlain)??;
         let status = Status::parse(&text).ok_or(Stop::NotPlain)?;
         let quoting = Quoting::of(&status, &text).ok_or(Stop::NotPlain)?;
-        let is_odd = |path: &PathBytes| path.ends_with(b"/") || is_refused(path);
+        let is_odd = |path: &PathBytes| path.ends_with(b"/") || may_be_refused(path);
         if status.untracked.iter().any(is_odd) {
             return Err(Stop::NotPlain);
         }
@@ -88,7 +88,7 @@ impl Pass<'_> {
             let (root, index) = (&self.places.root, Arc::clone(&kept.index));
             let again = scope.spawn(move || look_at(root, &index));
             self.add_diffs(&mut kept)?;
-            again.join().map_err(|_| Stop::NotPlain)
+            again.join().map_err(|_| Stop::NotPlain)?
         })?;
         let reading = self.reading(&mut kept)?;
         moved.extend(differing(&tracked.files, &again));
@@ -268,12 +268,18 @@ pub(super) fn is_plain_config(config: &GitConfig) -> Result<(), Stop> {
 }
 
 /// Returns whether a part of the path may be one that git never takes in, as it looks like its own directory on some systems
-/// (`core.protectNTFS` in git-config(1)).
-fn is_refused(path: &[u8]) -> bool {
+/// (`core.protectNTFS` in git-config(1)), or like the list of submodules, which may be no link (read-cache.c, git 2.47).
+pub(super) fn may_be_refused(path: &[u8]) -> bool {
     path.split(|byte| *byte == b'/').any(|part| {
-        let part = part.to_ascii_lowercase();
+        let part: Vec<_> = part.iter().filter(|byte| byte.is_ascii()).collect();
+        let part: Vec<_> = part.iter().map(|byte| byte.to_ascii_lowercase()).collect();
         let rest = part.strip_prefix(b".git");
-        part == b"git~1" || rest.is_some_and(|rest| rest.iter().all(|byte| b" .:".contains(byte)))
+        let is_list = [&b".gitmod"[..], b"gitmod~", b"gi7eb"]
+            .iter()
+            .any(|start| part.starts_with(start));
+        is_list
+            || part == b"git~1"
+            || rest.is_some_and(|rest| rest.iter().all(|byte| b" .:".contains(byte)))
     })
 }
 

@@ -40,7 +40,7 @@ impl Pass<'_> {
         index: &IndexFile,
         format: Format,
     ) -> Result<Tracked, Stop> {
-        let files = look_at(&self.places.root, index);
+        let files = look_at(&self.places.root, index)?;
         let mut present = files.iter().map(|(path, _)| path.as_slice()).peekable();
         for entry in index.entries() {
             if present.next_if_eq(&entry.path()).is_none() {

@@ -10,7 +10,7 @@ use super::file_map::Mode;
 use super::git_hash;
 use super::index_file::IndexEntry;
 use super::kept::Kept;
-use super::pass::Pass;
+use super::pass::{Pass, may_be_refused};
 use super::reader::Stop;
 use super::status_text::{Change, PathBytes, Status};
 use crate::git::{Git, records};
@@ -47,7 +47,7 @@ impl Pass<'_> {
         let arguments: Vec<PathBuf> = arguments.into_iter().chain(pathspecs).collect();
         let listed = git.run(&arguments)?.stdout;
         for path in records(&listed) {
-            if path.ends_with(b"/") {
+            if path.ends_with(b"/") || may_be_refused(path) {
                 return Err(Stop::NotPlain);
             }
             if kept.index.find(path).is_none() {

@@ -162,12 +162,19 @@ impl Pass<'_> {
 }
 
 /// Returns how every tracked file lies that is there, links not followed.
-pub(super) fn look_at(root: &Path, index: &IndexFile) -> Vec<(PathBytes, Stamp)> {
+///
+/// # Errors
+/// [`Stop::NotPlain`] where the system does not say.
+pub(super) fn look_at(root: &Path, index: &IndexFile) -> Result<Vec<(PathBytes, Stamp)>, Stop> {
     let mut dirs = RealDirs::new(root);
-    index
+    let found = index
         .entries()
         .filter_map(|entry| Some((entry.path().to_vec(), dirs.stamp(entry.path())?)))
-        .collect()
+        .collect();
+    if dirs.are_unsure() {
+        return Err(Stop::NotPlain);
+    }
+    Ok(found)
 }
 
 /// Returns the files that lie otherwise than before.

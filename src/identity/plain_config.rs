@@ -10,12 +10,15 @@ use super::git_config::{home, xdg_dir};
 const IRRELEVANT: [&str; 5] = ["alias.", "credential.", "init.", "remote.", "url."];
 /// A truth value (git-config(1)).
 const BOOLEAN: [&str; 2] = ["true", "false"];
+/// Where the user's own rules are about what is ignored (git-config(1)).
+const EXCLUDES: &str = "core.excludesfile";
 /// What others must say; nothing stands for anything.
-const EXPECTED: [(&str, &[&str]); 17] = [
+const EXPECTED: [(&str, &[&str]); 18] = [
     ("color.ui", &["auto", "true", "false", "always", "never"]),
     ("commit.gpgsign", &BOOLEAN),
     ("core.bare", &["false"]),
     ("core.editor", &[]),
+    (EXCLUDES, &[]),
     ("core.filemode", &["true"]),
     ("core.logallrefupdates", &BOOLEAN),
     ("core.pager", &[]),
@@ -41,20 +44,45 @@ const SYSTEM: [&str; 4] = [
     "/opt/local/etc/gitconfig",
 ];
 
-/// Returns whether nothing is configured, for the repository with this common directory, that could make `git status` print more
-/// than paths, or fail.
-pub(super) fn is_usual(common_dir: &Path) -> bool {
-    let Some(home) = home() else { return false };
-    let mut files: Vec<PathBuf> = SYSTEM.map(PathBuf::from).into();
-    files.push(home.join(".gitconfig"));
-    files.extend(xdg_dir().map(|dir| dir.join("config")));
-    files.push(common_dir.join("config"));
-    files
-        .iter()
-        .all(|file| match std::fs::read_to_string(file) {
-            Ok(text) => settings(&text).is_some_and(|all| all.iter().all(is_expected)),
-            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
-        })
+/// Returns the file of the user's own rules about what is ignored, `None` where anything is configured, for the repository with
+/// this common directory, that could make `git status` print more than paths, or fail.
+pub(super) fn rules_of_user(common_dir: &Path) -> Option<PathBuf> {
+    let home = home()?;
+    if !SYSTEM.map(Path::new).into_iter().all(sets_no_rules) {
+        return None;
+    }
+    let xdg = xdg_dir()?;
+    let mut rules = xdg.join("ignore");
+    // The last one counts (git-config(1), "FILES").
+    let of_user = [xdg.join("config"), home.join(".gitconfig")];
+    for file in of_user.iter().chain([&common_dir.join("config")]) {
+        for (key, value) in usual(file)? {
+            if key == EXCLUDES {
+                rules = absolute(&value, &home)?;
+            }
+        }
+    }
+    Some(rules)
+}
+
+/// Which of the system's files git reads is not known here.
+fn sets_no_rules(file: &Path) -> bool {
+    usual(file).is_some_and(|all| all.iter().all(|(key, _)| key != EXCLUDES))
+}
+
+fn usual(file: &Path) -> Option<Vec<(String, String)>> {
+    match std::fs::read_to_string(file) {
+        Ok(text) => settings(&text).filter(|all| all.iter().all(is_expected)),
+        Err(error) => (error.kind() == std::io::ErrorKind::NotFound).then(Vec::new),
+    }
+}
+
+/// `None` for a path that starts at a directory which only git knows.
+fn absolute(value: &str, home: &Path) -> Option<PathBuf> {
+    match value.strip_prefix("~/") {
+        Some(below_home) => Some(home.join(below_home)),
+        None => value.starts_with('/').then(|| PathBuf::from(value)),
+    }
 }
 
 /// Returns every key, in lower case but for subsections, with its value; `None` where there is anything that is not plain.
@@ -132,6 +160,16 @@ mod tests {
     }
 
     #[test]
+    fn a_path_that_starts_at_a_directory_of_gits_choice_is_left_to_git() {
+        let home = Path::new("/home/a");
+        assert_eq!(absolute("~/x", home), Some(home.join("x")));
+        assert_eq!(absolute("/x", home), Some(PathBuf::from("/x")));
+        for other in ["~nobody/x", "x", "%(prefix)/x", "", "~"] {
+            assert_eq!(absolute(other, home), None, "{other}");
+        }
+    }
+
+    #[test]
     fn what_git_may_read_otherwise_or_refuse_is_not() {
         for text in [
             "[alias]\n1a = x\n",
@@ -139,7 +177,6 @@ mod tests {
             "[user]\nname\n",
             "[core]\nlogAllRefUpdates = bogus\n",
             "[core]\nworktree = /x\n",
-            "[core]\nexcludesFile = ~nobody/x\n",
             "[user]\nuseConfigOnly = garbage\n",
             "[user]\nname\u{b} = x\n",
             "[include]\npath = x\n",

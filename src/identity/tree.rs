@@ -15,7 +15,8 @@ use sha2::{Digest as _, Sha256};
 use super::FILE_LIMIT;
 use super::candidates::RealDirs;
 use super::diffs::PATHSPEC_VARS;
-use super::file_map::{self, FileMap};
+use super::file_content::{self, Content, is_absence};
+use super::file_map::{self, Entry, FileMap, Mode};
 use super::git_hash::hex;
 use super::object::Format;
 use super::scratch::Scratch;
@@ -76,6 +77,8 @@ pub struct CapturedTree {
     top: PathBuf,
     unborn: Vec<Vec<u8>>,
     id: ObjectId,
+    map: FileMap,
+    format: Format,
     stamps: BTreeMap<Vec<u8>, Option<Stamp>>,
     has_gitlinks: bool,
     _scratch: Scratch,
@@ -104,36 +107,30 @@ impl CapturedTree {
         }
         let git = git.with_var("GIT_INDEX_FILE", scratch.path().join("index"));
         start.write(&git)?;
+        refuse_broken_submodules(&git, &start.gitlinks)?;
         let stamps = stamps(&top, &start.files);
         let is_too_large = |stamp: &Option<Stamp>| stamp.is_some_and(|it| it.size() > FILE_LIMIT);
         if let Some((path, _)) = stamps.iter().find(|(_, stamp)| is_too_large(stamp)) {
             let path = String::from_utf8_lossy(path).into_owned();
             return Err(TreeError::TooLarge { path });
         }
-        let update = [
-            "update-index",
-            "--add",
-            "--remove",
-            "--replace",
-            "--info-only",
-        ];
-        let update = [&update[..], &["-z", "--stdin"]].concat();
-        let said = git
-            .clone()
-            .with_var("LANGUAGE", "C")
-            .run_with_input(&update, Some(nul_terminated(&start.files)))?;
-        refuse_wrong_encoding(&said.stderr)?;
+        let links = start.update(&git, &top)?;
         let entries = git.run(&["ls-files", "-s", "-z"])?.stdout;
         let sha256 = git.run(&["rev-parse", "--show-object-format"])?.stdout == b"sha256\n";
         let format = if sha256 { Format::Sha256 } else { Format::Sha1 };
-        let id = file_map::listed(&entries)
-            .and_then(|map| map.tree_id(format)?.to_hex().parse().ok())
-            .ok_or(TreeError::NotAnObjectId)?;
+        let mut map = file_map::listed(&entries).ok_or(TreeError::NotAnObjectId)?;
+        for path in links {
+            let entry = link(&top, &path, format)?;
+            map.insert(&path, entry);
+        }
+        let id = map.tree_id(format).and_then(|id| id.to_hex().parse().ok());
         Ok(Self {
             git,
             top,
             unborn: start.unborn,
-            id,
+            id: id.ok_or(TreeError::NotAnObjectId)?,
+            map,
+            format,
             stamps,
             has_gitlinks: records(&entries).any(|entry| entry.starts_with(b"160000 ")),
             _scratch: scratch,
@@ -156,12 +153,8 @@ impl CapturedTree {
     }
 
     /// Returns every file as git took it in, and how objects are named here.
-    pub(super) fn map(&self) -> Result<(FileMap, Format), TreeError> {
-        let entries = self.git.run(&["ls-files", "-s", "-z"])?.stdout;
-        let format = Format::of(self.id.as_str());
-        file_map::listed(&entries)
-            .zip(format)
-            .ok_or(TreeError::NotAnObjectId)
+    pub(super) fn map(&self) -> (FileMap, Format) {
+        (self.map.clone(), self.format)
     }
 
     /// Returns how each file lay that was read, `None` for directories, which are nested repositories.
@@ -329,6 +322,9 @@ struct StartingIndex {
     unborn: Vec<Vec<u8>>,
     /// Tracked files where a directory is now, or a link in the place of a directory above.
     replaced: Vec<Vec<u8>>,
+    /// What is tracked as a repository of its own.
+    gitlinks: Vec<Vec<u8>>,
+    tracked: BTreeSet<Vec<u8>>,
     files: Vec<Vec<u8>>,
 }
 
@@ -345,6 +341,7 @@ impl StartingIndex {
         };
         let (hidden, files): (Vec<_>, Vec<_>) = records(&flags)
             .filter_map(|record| Some((record.first()? == &b'S', record.get(2..)?)))
+            .filter(|(_, path)| !is_out_of_sight(&top.join(OsStr::from_bytes(path))))
             .map(|(skip, path)| (skip && is_absent(path), path.to_vec()))
             .partition(|(is_hidden, _)| *is_hidden);
         let is_dir = |path: &[u8]| {
@@ -370,16 +367,49 @@ impl StartingIndex {
         // Tracked files first: attribute files that are gone count until git comes to them (builtin/add.c, git 2.47).
         files.sort();
         files.dedup();
+        let tracked = files.iter().map(|(_, path)| path.clone()).collect();
         let mut added: Vec<_> = plain.into_iter().chain(born).map(<[u8]>::to_vec).collect();
         added.sort();
         files.extend(added.into_iter().map(|path| (false, path)));
         Ok(Self {
             entries,
             hidden: hidden.into_iter().map(|(_, path)| path).collect(),
+            gitlinks: gitlinks.into_iter().collect(),
+            tracked,
             unborn: unborn.into_iter().map(<[u8]>::to_vec).collect(),
             replaced: replaced.into_iter().map(|(_, path)| path).collect(),
             files: files.into_iter().map(|(_, path)| path).collect(),
         })
+    }
+
+    /// Has git read the files into the index that [`Self::write`] made. Returns the links that it left out.
+    fn update(&self, git: &Git, top: &Path) -> Result<Vec<Vec<u8>>, TreeError> {
+        let update = [
+            "update-index",
+            "--add",
+            "--remove",
+            "--replace",
+            "--info-only",
+        ];
+        let update = [&update[..], &["-z", "--stdin"]].concat();
+        let said = git
+            .clone()
+            .with_var("LANGUAGE", "C")
+            .run_with_input(&update, Some(nul_terminated(&self.files)))?;
+        let ignored = |line: &[u8]| {
+            let path = line.strip_prefix(IGNORING.as_bytes())?.to_vec();
+            let is_link = top.join(OsStr::from_bytes(&path)).is_symlink();
+            (is_link && self.tracked.contains(&path)).then_some(path)
+        };
+        let (mut links, mut rest) = (Vec::new(), Vec::new());
+        for line in said.stderr.split_inclusive(|byte| *byte == b'\n') {
+            match ignored(line.trim_ascii_end()) {
+                Some(path) => links.push(path),
+                None => rest.extend_from_slice(line),
+            }
+        }
+        refuse_wrong_encoding(&rest)?;
+        Ok(links)
     }
 
     fn write(&self, git: &Git) -> Result<(), TreeError> {
@@ -404,6 +434,54 @@ impl StartingIndex {
     }
 }
 
+/// Git keeps what it has of a file of which the system does not say whether it is there (`check_removed` in diff-lib.c, git 2.47).
+fn is_out_of_sight(path: &Path) -> bool {
+    path.symlink_metadata()
+        .is_err_and(|error| !is_absence(&error))
+}
+
+/// Before it adds anything `git add` looks whether submodules are clean, and dies where one is broken (submodule.c, git 2.47).
+fn refuse_broken_submodules(git: &Git, gitlinks: &[Vec<u8>]) -> Result<(), TreeError> {
+    let git = git.clone().with_var("GIT_LITERAL_PATHSPECS", "1");
+    for some in gitlinks.chunks(ARGUMENTS_MAX) {
+        let look = [
+            "diff-files",
+            "--raw",
+            "-z",
+            "--ignore-submodules=none",
+            "--",
+        ];
+        let paths = some.iter().map(|path| OsStr::from_bytes(path));
+        let arguments: Vec<_> = look.into_iter().map(OsStr::new).chain(paths).collect();
+        git.run(&arguments)?;
+    }
+    Ok(())
+}
+
+/// How many paths one command is given.
+const ARGUMENTS_MAX: usize = 256;
+
+/// Returns what a link is to git.
+fn link(top: &Path, path: &[u8], format: Format) -> Result<Entry, TreeError> {
+    let content = file_content::read(&top.join(OsStr::from_bytes(path)), format);
+    let Ok(Some(Content {
+        mode: Mode::Link,
+        blob,
+        stamp,
+        ..
+    })) = content
+    else {
+        return Err(TreeError::Torn);
+    };
+    Ok(Entry {
+        mode: Mode::Link,
+        id: blob,
+        raw: blob,
+        stamp: Some(stamp),
+        settled: false,
+    })
+}
+
 /// Where it writes objects git dies of text in another encoding than `working-tree-encoding` says; where it only hashes,
 /// it says so and goes on (convert.c, git 2.47).
 pub(super) fn refuse_wrong_encoding(stderr: &[u8]) -> Result<(), TreeError> {
@@ -413,7 +491,7 @@ pub(super) fn refuse_wrong_encoding(stderr: &[u8]) -> Result<(), TreeError> {
             "failed to encode",
             "BOM is prohibited",
             "BOM is required",
-            "Ignoring path",
+            IGNORING,
         ]
         .iter()
         .any(|words| line.contains(words))
@@ -425,6 +503,10 @@ pub(super) fn refuse_wrong_encoding(stderr: &[u8]) -> Result<(), TreeError> {
         }))
     })
 }
+
+/// What `git update-index` says before the path of a file that may not be added; before that of a link too that stands where
+/// a file was, which `git add` takes.
+const IGNORING: &str = "Ignoring path ";
 
 fn has_commit(git: &Git, dir: &Path) -> bool {
     git.in_other_repository(dir)

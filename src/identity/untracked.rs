@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
 
-use super::git_config::xdg_dir;
 use super::ignores::Ignores;
 use super::listing::Listing;
 use super::nearby::Nearby;
@@ -42,16 +41,17 @@ impl Stray {
 }
 
 /// Returns the paths of the files that are not ignored among `strays` and below them, given the directories that hold tracked files and
-/// a `.gitignore`. `None` where git must be asked.
+/// a `.gitignore`, and the file of the user's own rules. `None` where git must be asked.
 pub(super) fn list(
     nearby: &Nearby,
     strays: Vec<Stray>,
     with_rules: &BTreeSet<Vec<u8>>,
+    rules_of_user: &Path,
 ) -> Option<BTreeSet<Vec<u8>>> {
     let root = Path::new(&nearby.root);
     let mut ignores = Ignores::default();
     if !strays.is_empty() {
-        ignores.read_outer(&rules_of_user()?)?;
+        ignores.read_outer(rules_of_user)?;
         ignores.read_outer(&nearby.repository.path().join("info/exclude"))?;
         for directory in with_rules {
             ignores.read_inner(&rules_in(root, directory), directory)?;
@@ -68,11 +68,6 @@ pub(super) fn list(
         }
     }
     Some(listed)
-}
-
-/// The user's own rules, where no other file is configured for them (`core.excludesFile` in git-config(1)).
-fn rules_of_user() -> Option<PathBuf> {
-    xdg_dir().map(|dir| dir.join("ignore"))
 }
 
 fn rules_in(root: &Path, directory: &[u8]) -> PathBuf {

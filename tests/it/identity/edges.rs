@@ -10,7 +10,7 @@ use std::process::Stdio;
 use tracemark::repository::Worktree;
 use tracemark::touched::Touched;
 
-use super::ground::{Ground, alone, alone_under};
+use super::ground::{Ground, alone, alone_under, home};
 use super::judge::{judge, reader, same};
 use super::oracle;
 use crate::world::Said;
@@ -25,7 +25,7 @@ const WITHOUT_ROOTS_POWERS: &[&str] = &[
     "-dac_override,-dac_read_search",
 ];
 
-const UNREADABLE: [State; 6] = [
+const UNREADABLE: [State; 9] = [
     ("an untracked file", |ground| lock(ground, "new.py")),
     ("a changed file", |ground| {
         ground.write("a.py", "changed\n");
@@ -44,6 +44,27 @@ const UNREADABLE: [State; 6] = [
     ("an ignored file", |ground| {
         ground.write(".gitignore", "*.log\n");
         lock(ground, "x.log");
+    }),
+    ("a directory of tracked files", |ground| {
+        ground.write("d/c.py", "first\n");
+        ground.write("d/e/c.py", "first\n");
+        ground.commit_all("d");
+        ground.write("a.py", "changed\n");
+        lock(ground, "d");
+    }),
+    ("a directory of changed and of new files", |ground| {
+        ground.write("d/c.py", "first\n");
+        ground.commit_all("d");
+        ground.write("d/c.py", "changed\n");
+        ground.write("d/new.py", "new\n");
+        lock(ground, "d");
+    }),
+    ("what is in a directory but for its names", |ground| {
+        ground.write("d/c.py", "first\n");
+        ground.commit_all("d");
+        ground.write("d/new.py", "new\n");
+        let names_only = std::fs::Permissions::from_mode(0o444);
+        std::fs::set_permissions(ground.at("d"), names_only).unwrap();
     }),
 ];
 
@@ -197,8 +218,64 @@ const DECEPTIVE: [State; 24] = [
     }),
 ];
 
+/// What `git add` takes that other commands refuse, and the other way round.
+const REFUSED: [State; 7] = [
+    ("the list of submodules became a link", |ground| {
+        ground.write(
+            ".gitmodules",
+            "[submodule \"s\"]\n\tpath = s\n\turl = ./s\n",
+        );
+        ground.commit_all("list");
+        std::fs::rename(ground.at(".gitmodules"), ground.at("list")).unwrap();
+        symlink("list", ground.at(".gitmodules")).unwrap();
+    }),
+    (
+        "a list of submodules further below became a link",
+        |ground| {
+            ground.write("d/.gitmodules", "\n");
+            ground.commit_all("list");
+            std::fs::remove_file(ground.at("d/.gitmodules")).unwrap();
+            symlink("nowhere", ground.at("d/.gitmodules")).unwrap();
+        },
+    ),
+    ("a new link has the name of the list", |ground| {
+        symlink("a.py", ground.at(".gitmodules")).unwrap();
+    }),
+    (
+        "a name in the index is longer than any on the disk",
+        |ground| {
+            let blob = ground.git(&["rev-parse", "HEAD:a.py"]);
+            let entry = format!("100644,{},{}", blob.trim(), "n".repeat(300));
+            ground.git(&["update-index", "--add", "--cacheinfo", &entry]);
+        },
+    ),
+    ("the repository of a submodule has no HEAD", |ground| {
+        submodule(ground);
+        std::fs::remove_file(ground.at(".git/modules/s/HEAD")).unwrap();
+    }),
+    ("the index of a submodule is broken", |ground| {
+        submodule(ground);
+        std::fs::write(ground.at(".git/modules/s/index"), "broken").unwrap();
+    }),
+    ("a submodule is not checked out", |ground| {
+        submodule(ground);
+        std::fs::remove_dir_all(ground.at("s")).unwrap();
+        std::fs::create_dir(ground.at("s")).unwrap();
+    }),
+];
+fn submodule(ground: &Ground) {
+    let add = ["submodule", "--quiet", "add", "./.", "s"];
+    ground.git(&[&["-c", "protocol.file.allow=always"][..], &add].concat());
+    ground.commit_all("submodule");
+}
+
+#[test]
+fn what_git_add_takes_and_refuses_is_taken_and_refused() {
+    alone(|| each_is_right(&REFUSED));
+}
+
 /// What a look may see without git: files that no commit has, and what is staged.
-const NEW_OR_STAGED: [State; 17] = [
+const NEW_OR_STAGED: [State; 22] = [
     ("an untracked directory has rules of its own", |ground| {
         ground.write(".gitignore", "*.log\n");
         ground.write("new/.gitignore", "!x.log\n/d/\n");
@@ -256,7 +333,38 @@ const NEW_OR_STAGED: [State; 17] = [
             ground.write("y.py", "y\n");
         },
     ),
+    (
+        "the user's rules lie in the home directory, and a later setting names others",
+        |ground| {
+            std::fs::write(home().join("rules"), "*.log\n").unwrap();
+            ground.git(&["config", "--global", "core.excludesFile", "~/rules"]);
+            ground.write("x.log", "x\n");
+            ground.write("y.tmp", "y\n");
+            ground.write("../rules", "*.tmp\n");
+            let rules = ground.at("../rules");
+            ground.git(&["config", "core.excludesFile", rules.to_str().unwrap()]);
+        },
+    ),
+    ("the user's rules lie in the home directory", |ground| {
+        ground.git(&["config", "--global", "core.excludesFile", "~/rules"]);
+        ground.write("x.log", "x\n");
+        ground.write("y.tmp", "y\n");
+    }),
+    ("the user's rules are a directory", |ground| {
+        ground.write("x.log", "x\n");
+        ground.git(&["config", "core.excludesFile", "~/"]);
+    }),
+    ("the user's rules start at the worktree", |ground| {
+        ground.git(&["config", "--global", "core.excludesFile", "rules"]);
+        ground.write("rules", "*.log\n");
+        ground.write("x.log", "x\n");
+    }),
+    ("the user's rules are named and not there", |ground| {
+        ground.git(&["config", "--global", "core.excludesFile", "~/none"]);
+        ground.write("x.log", "x\n");
+    }),
     ("an untracked directory is a repository", |ground| {
+        std::fs::remove_file(home().join(".gitconfig")).unwrap();
         ground.write("new/c.py", "new\n");
         ground.git(&["init", "-q", "new"]);
     }),
