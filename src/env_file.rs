@@ -89,18 +89,40 @@ fn portable(value: &str) -> String {
 
 /// Brings the file to `text`: untouched when its bytes are equal, else replaced whole, its time a whole second after the
 /// version before when that is not long ago (direnv compares whole seconds). Makes its directory but not the parents of
-/// that: a git directory that is gone stays gone. Returns whether it was written, and the directory, held open.
+/// that: a git directory that is gone stays gone.
 ///
 /// # Errors
 /// [`PathError`] when the directory cannot be written, is a link, or belongs to another user.
-pub fn publish(path: &Path, text: &str, mode: u32) -> Result<(bool, HeldDir), PathError> {
+pub fn publish(path: &Path, text: &str, mode: u32) -> Result<(), PathError> {
+    publish_where(path, text, mode, &|| true).map(drop)
+}
+
+/// The same, but nothing is made that was not there unless `may_create` says so at the last moment. Returns the directory,
+/// held open, `None` where something would have had to be made.
+///
+/// # Errors
+/// As [`publish`].
+pub fn publish_where(
+    path: &Path,
+    text: &str,
+    mode: u32,
+    may_create: &dyn Fn() -> bool,
+) -> Result<Option<HeldDir>, PathError> {
     let dir = path.parent().unwrap_or(Path::new("."));
-    make_dir(dir)?;
+    if !dir.exists() {
+        if !may_create() {
+            return Ok(None);
+        }
+        make_dir(dir)?;
+    }
     let held = HeldDir::open(dir)?;
     held.must_be_ours()?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let written = publish_in(&held, &name, text, mode)?;
-    Ok((written, held))
+    if held.read(&name, SIZE_MAX)? == Content::Absent && !may_create() {
+        return Ok(None);
+    }
+    publish_in(&held, &name, text, mode)?;
+    Ok(Some(held))
 }
 
 fn publish_in(dir: &HeldDir, name: &str, text: &str, mode: u32) -> Result<bool, PathError> {
@@ -287,10 +309,32 @@ mod tests {
     fn equal_bytes_leave_the_file_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("tracemark/env");
-        assert!(publish(&path, "A=1\n", 0o644).unwrap().0);
+        publish(&path, "A=1\n", 0o644).unwrap();
         let before = path.metadata().unwrap().modified().unwrap();
-        assert!(!publish(&path, "A=1\n", 0o644).unwrap().0);
+        publish(&path, "A=1\n", 0o644).unwrap();
         assert_eq!(path.metadata().unwrap().modified().unwrap(), before);
+    }
+
+    #[test]
+    fn nothing_is_made_anew_where_it_may_not_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tracemark/env");
+        for made in ["nothing", "its directory"] {
+            assert!(
+                publish_where(&path, "A=1\n", 0o644, &|| false)
+                    .unwrap()
+                    .is_none()
+            );
+            assert!(!path.exists(), "{made} was there");
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        }
+        std::fs::write(&path, "A=1\n").unwrap();
+        assert!(
+            publish_where(&path, "A=2\n", 0o644, &|| false)
+                .unwrap()
+                .is_some()
+        );
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "A=2\n");
     }
 
     #[test]

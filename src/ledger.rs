@@ -6,6 +6,7 @@
 
 mod aside;
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -146,9 +147,9 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`] when the directory cannot be written.
     pub fn open(path: &Path) -> Result<Self, LedgerError> {
-        if let Some(dir) = path.parent() {
-            crate::fs_util::create_private_dir(dir)?;
-        }
+        // One that is only in memory has none.
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        let _turn = dir.map(turn_in).transpose()?;
         let connection = connect(path).or_else(|error| {
             if !error.is_unusable_file() {
                 return Err(error);
@@ -591,6 +592,11 @@ fn chapter(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Chapter>> {
     }))
 }
 
+fn turn_in(dir: &Path) -> Result<File, LedgerError> {
+    crate::fs_util::create_private_dir(dir)?;
+    Ok(aside::turn(dir)?)
+}
+
 fn connect(path: &Path) -> Result<Connection, LedgerError> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -767,6 +773,49 @@ mod tests {
             .query_row("PRAGMA user_version", [], |row| row.get(0))
             .unwrap();
         assert_eq!(version, 99);
+    }
+
+    #[test]
+    fn a_ledger_of_a_later_layout_that_somebody_uses_stays_where_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.sqlite");
+        let user = Ledger::open(&path).unwrap();
+        let later = Connection::open(&path).unwrap();
+        later.execute_batch("PRAGMA user_version = 99").unwrap();
+        drop(later);
+        assert!(Ledger::open(&path).is_err());
+        user.owe(&account(), &version("d"), "what").unwrap();
+        drop(user);
+        let ledger = Ledger::open(&path).unwrap();
+        assert_eq!(ledger.owed(&account(), 9).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn many_who_set_the_same_ledger_aside_at_once_lose_nothing() {
+        for _ in 0..10 {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("ledger.sqlite");
+            let ledger = Ledger::open(&path).unwrap();
+            ledger.owe(&account(), &version("d"), "what").unwrap();
+            drop(ledger);
+            let later = Connection::open(&path).unwrap();
+            later.execute_batch("PRAGMA user_version = 99").unwrap();
+            drop(later);
+            let together = std::sync::Barrier::new(8);
+            std::thread::scope(|scope| {
+                for number in 0..8 {
+                    let (path, together) = (&path, &together);
+                    scope.spawn(move || {
+                        together.wait();
+                        let ledger = Ledger::open(path).unwrap();
+                        let version = version(&number.to_string());
+                        ledger.owe(&account(), &version, "new").unwrap();
+                    });
+                }
+            });
+            let owed = Ledger::open(&path).unwrap().owed(&account(), 99).unwrap();
+            assert_eq!(owed.len(), 9, "{owed:?}");
+        }
     }
 
     #[test]

@@ -70,19 +70,14 @@ impl EnvPlace {
     /// Writes both.
     pub(super) fn write(mut self, text: &str) -> EnvOutcome {
         let before = self.dir.take();
-        let is_there =
-            self.worktree.is_there() && self.registry.may_know(&self.worktree.common_dir);
-        if !is_there {
-            // Git is removing it, and fails where something new appears; or another repository lies there.
-            let emptied = before.as_ref().map(|dir| env_file::overwrite_in(dir, text));
-            tracing::debug!(?emptied, "the worktree is gone");
-            return EnvOutcome {
-                dir: before,
-                problem: None,
-            };
+        let is_there = || self.worktree.is_there();
+        if !self.registry.may_know(&self.worktree.common_dir) || !is_there() {
+            return of_gone(before, text);
         }
-        let (dir, problem) = match env_file::publish(&self.worktree.env_file(), text, 0o644) {
-            Ok((_, dir)) => (Some(dir), None),
+        let file = self.worktree.env_file();
+        let (dir, problem) = match env_file::publish_where(&file, text, 0o644, &is_there) {
+            Ok(Some(dir)) => (Some(dir), None),
+            Ok(None) => return of_gone(before, text),
             Err(error) => {
                 tracing::warn!(%error, "the env file is not where it was");
                 let elsewhere = before.as_ref().map(|dir| env_file::overwrite_in(dir, text));
@@ -115,5 +110,15 @@ impl EnvPlace {
             tracing::warn!(error, "the copy of the env file is not written");
         }
         written.map(drop)
+    }
+}
+
+/// Git is removing the worktree, and fails where something new appears; or another repository lies there.
+fn of_gone(before: Option<HeldDir>, text: &str) -> EnvOutcome {
+    let emptied = before.as_ref().map(|dir| env_file::overwrite_in(dir, text));
+    tracing::debug!(?emptied, "the worktree is gone");
+    EnvOutcome {
+        dir: before,
+        problem: None,
     }
 }

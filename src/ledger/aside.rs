@@ -1,19 +1,49 @@
 //! A ledger that cannot be used: put away, and what can be read of it carried over into a new one.
 
+use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, ErrorCode, params};
 
+use super::LedgerError;
 use crate::fs_util::PathError;
 
 /// What SQLite keeps beside a file (<https://sqlite.org/walformat.html>).
 const WITH_FILE: [&str; 3] = ["", "-wal", "-shm"];
 
+/// How long others are waited for who open a ledger, and how long it is left before they are asked again.
+const PATIENCE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_millis(5));
+
+/// Waits until nobody else opens a ledger in `dir`, nor does as long as the answer is held.
+///
+/// # Errors
+/// [`PathError`] when the directory cannot be opened, or others take longer than five seconds.
+pub(super) fn turn(dir: &Path) -> Result<File, PathError> {
+    let file = File::open(dir).map_err(PathError::of("open", dir))?;
+    let until = Instant::now() + PATIENCE.0;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => {
+                std::thread::sleep(PATIENCE.1);
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(PathError::of("lock", dir)(ErrorKind::TimedOut.into()));
+            }
+            Err(TryLockError::Error(error)) => return Err(PathError::of("lock", dir)(error)),
+        }
+    }
+}
+
 /// Renames the file to `*.unusable`, with what belongs to it, and returns where it is.
 ///
 /// # Errors
-/// [`PathError`] when the directory cannot be written.
-pub(super) fn put(path: &Path) -> Result<PathBuf, PathError> {
+/// [`LedgerError`] when the directory cannot be written, or somebody has the ledger open who can use it: SQLite would remove by
+/// its name what belongs to the next one.
+pub(super) fn put(path: &Path) -> Result<PathBuf, LedgerError> {
+    close_for_others(path)?;
     let aside = path.with_extension("unusable");
     for end in WITH_FILE {
         let [from, to] = [path, &aside].map(|path| {
@@ -30,6 +60,20 @@ pub(super) fn put(path: &Path) -> Result<PathBuf, PathError> {
         }
     }
     Ok(aside)
+}
+
+/// Only who is alone with a file can leave WAL, which puts all of it into the one file (<https://sqlite.org/wal.html>, section 3.3).
+fn close_for_others(path: &Path) -> Result<(), LedgerError> {
+    let left = Connection::open(path).and_then(|connection| {
+        connection.busy_timeout(super::BUSY_TIMEOUT)?;
+        connection.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))
+    });
+    match left {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+            Err(error.into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Copies the rows of `tables`, as far as they can be read and have the columns that are known here: debts are written down
