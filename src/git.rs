@@ -149,19 +149,17 @@ impl Git {
 
     /// Returns whether there is a git on the `PATH`: without it nothing is answered, whatever could be seen.
     pub fn is_installed(&self) -> bool {
-        self.program().is_some()
+        let path = self.variable("PATH").unwrap_or_default();
+        std::env::split_paths(&path).any(|dir| is_program(&dir.join("git")))
     }
 
-    /// Returns the git that every call runs, `None` where there is none on the `PATH`.
+    /// Returns the git that every call runs, `None` where there is none on the `PATH`, or one may lie in a directory of it that
+    /// is not absolute.
     pub fn program(&self) -> Option<PathBuf> {
         let path = self.variable("PATH").unwrap_or_default();
-        std::env::split_paths(&path)
-            .map(|dir| dir.join("git"))
-            .find(|git| {
-                let found = git.metadata();
-                git.is_absolute()
-                    && found.is_ok_and(|found| found.is_file() && found.mode() & 0o111 != 0)
-            })
+        let mut places = std::env::split_paths(&path).map(|dir| dir.join("git"));
+        let found = places.find(|git| !git.is_absolute() || is_program(git))?;
+        found.is_absolute().then_some(found)
     }
 
     /// Returns a git for the repository in `dir`: as this one, settings from the environment included, without the
@@ -396,6 +394,11 @@ impl Git {
             }
         })
     }
+}
+
+fn is_program(path: &Path) -> bool {
+    let found = path.metadata();
+    found.is_ok_and(|found| found.is_file() && found.mode() & 0o111 != 0)
 }
 
 /// A git that was started, see [`Git::start`].

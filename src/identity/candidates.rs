@@ -38,10 +38,16 @@ impl<'a> RealDirs<'a> {
             return None;
         }
         let metadata = self.look(path)?;
-        (!metadata.is_dir()).then(|| Stamp::from(&metadata))
+        if metadata.is_dir() {
+            let repository = self.root.join(OsStr::from_bytes(path)).join(".git");
+            self.is_unsure |= repository.symlink_metadata().is_ok();
+            return None;
+        }
+        Some(Stamp::from(&metadata))
     }
 
-    /// Returns whether the system would not say what lies at some path: that is no sign that nothing does.
+    /// Returns whether the system would not say what lies at some path, which is no sign that nothing does, or whether there is a
+    /// repository at one, of which git alone tells.
     pub(super) fn are_unsure(&self) -> bool {
         self.is_unsure
     }

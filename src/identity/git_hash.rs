@@ -18,12 +18,12 @@ use sha2::{Digest as _, Sha256};
 use super::FILE_LIMIT;
 use super::diffs::{self, DiffCall, RunningDiff};
 use super::digest::Digest;
-use super::glance::Glance;
+use super::glance::{Glance, Usual};
 use super::index_file::{IndexFile, SmallIndex};
 use super::nearby::Nearby;
 use super::scratch::Scratch;
 use super::status_text::{Changes, Status};
-use super::{plain_config, sparse_index, split_index};
+use super::{sparse_index, split_index};
 use crate::git::{Git, GitError, Output, records};
 use crate::ids::ObjectId;
 
@@ -90,11 +90,20 @@ pub struct GitHash {
 /// [`GitHashError`] in every state in which the helper raises or hangs.
 pub fn compute(git: &Git, scratch: Option<&Path>) -> Result<GitHash, GitHashError> {
     let nearby = Nearby::find(git);
-    let git = &without_caches(git, nearby.as_ref());
-    if let Some(nearby) = &nearby
-        && let Some(hash) = by_glance(git, nearby, scratch)?
+    let usual = nearby.as_ref().and_then(Usual::of);
+    if let Some(usual) = &usual
+        && let Some(hash) = by_glance(git, usual, scratch)?
     {
         return Ok(hash);
+    }
+    let doubtful = if usual.is_some() {
+        Doubtful::default()
+    } else {
+        Doubtful::read(git)
+    };
+    let git = &doubtful.without_caches(git);
+    if doubtful.shape_the_index {
+        return plainly(git, scratch);
     }
     let place = nearby.as_ref().map(Place::from);
     if needs_own_index(git) {
@@ -131,6 +140,9 @@ fn git_dir_above(dir: &Path) -> Option<PathBuf> {
         .filter(|place| place.is_dir())
 }
 
+/// Whether git may write what nobody asked for (git(1)).
+const OPTIONAL_LOCKS: &str = "GIT_OPTIONAL_LOCKS";
+
 /// Computes the git-hash with the helper's own five calls, on a copy of the index.
 ///
 /// # Errors
@@ -139,7 +151,15 @@ pub fn plainly(git: &Git, scratch: Option<&Path>) -> Result<GitHash, GitHashErro
     let (root, head) = root_and_head(git)?;
     let top = git.path(&["rev-parse", "--show-toplevel"])?;
     let scratch = super::scratch::new(git, &top, scratch).map_err(GitHashError::Scratch)?;
-    let git = &with_own_index(git, scratch.path())?;
+    let mut git = with_own_index(git, scratch.path())?;
+    if git
+        .variable(OPTIONAL_LOCKS)
+        .is_some_and(|value| value == "0")
+    {
+        // The helper's git writes the index, and may fail at that.
+        git = git.with_var(OPTIONAL_LOCKS, "1");
+    }
+    let git = &git;
     if python_strip(&text(git, "status", &["status", "--porcelain"])?).is_empty() {
         return Ok(GitHash::clean(head));
     }
@@ -152,32 +172,43 @@ pub fn plainly(git: &Git, scratch: Option<&Path>) -> Result<GitHash, GitHashErro
     Ok(GitHash::dirty(head, digest, &file_lines(&root, &status)?))
 }
 
-/// Returns a git that keeps no cache of what programs made of files for its diffs: it would write refs and objects
-/// (`diff.<driver>.cachetextconv` in gitattributes(5)).
-pub(super) fn without_caches(git: &Git, nearby: Option<&Nearby>) -> Git {
-    if nearby
-        .is_some_and(|nearby| plain_config::rules_of_user(nearby.repository.commondir()).is_some())
-    {
-        return git.clone();
+/// Settings by which git writes.
+#[derive(Debug, Default)]
+pub(super) struct Doubtful {
+    caches: BTreeSet<OsString>,
+    /// Read only when an index is written.
+    shape_the_index: bool,
+}
+
+impl Doubtful {
+    const INDEX: [&[u8]; 3] = [
+        b"core.sharedrepository",
+        b"index.recordendofindexentries",
+        b"index.recordoffsettable",
+    ];
+
+    /// Asks git for them; none are found where git refuses.
+    pub(super) fn read(git: &Git) -> Self {
+        let keys = "^(diff\\..*\\.cachetextconv|core\\.sharedrepository|index\\.record.*)$";
+        let listed = git.run(&["config", "--name-only", "-z", "--get-regexp", keys]);
+        let listed = listed.unwrap_or_default().stdout;
+        let (shaping, caches): (Vec<_>, Vec<_>) =
+            records(&listed).partition(|key| Self::INDEX.contains(key));
+        let caches = caches.into_iter().filter(|key| key.starts_with(b"diff."));
+        Self {
+            caches: caches.map(|key| OsString::from_vec(key.to_vec())).collect(),
+            shape_the_index: !shaping.is_empty(),
+        }
     }
-    let listed = git.run(&[
-        "config",
-        "--name-only",
-        "-z",
-        "--get-regexp",
-        "^diff\\..*\\.cachetextconv$",
-    ]);
-    let keys: BTreeSet<OsString> = listed
-        .map(|listed| {
-            records(&listed.stdout)
-                .map(|key| OsString::from_vec(key.to_vec()))
-                .collect()
-        })
-        .unwrap_or_default();
-    if keys.is_empty() {
-        git.clone()
-    } else {
-        git.clone().with_emptied(keys)
+
+    /// Returns a git that keeps no cache of what programs made of files for its diffs: it would write refs and objects
+    /// (`diff.<driver>.cachetextconv` in gitattributes(5)).
+    pub(super) fn without_caches(&self, git: &Git) -> Git {
+        if self.caches.is_empty() {
+            git.clone()
+        } else {
+            git.clone().with_emptied(self.caches.iter().cloned())
+        }
     }
 }
 
@@ -185,10 +216,11 @@ pub(super) fn without_caches(git: &Git, nearby: Option<&Nearby>) -> Git {
 /// the files are looked at.
 fn by_glance(
     git: &Git,
-    nearby: &Nearby,
+    usual: &Usual<'_>,
     scratch: Option<&Path>,
 ) -> Result<Option<GitHash>, GitHashError> {
-    let Some(glance) = Glance::at(nearby) else {
+    let nearby = usual.nearby;
+    let Some(glance) = Glance::at(usual) else {
         return Ok(None);
     };
     let place = Place::from(nearby);
@@ -264,9 +296,6 @@ fn cheaply(
     if status.is_empty() {
         return Ok(Some(GitHash::clean(place.head)));
     }
-    if changes.tracked.is_empty() && !shows_untracked(git) {
-        return Ok(None);
-    }
     // A deleted file that git takes to be renamed to an unmerged one is in no line of the status, but in the diff (git 2.47).
     if changes.has_unmerged() {
         return Ok(None);
@@ -277,6 +306,14 @@ fn cheaply(
     let Some(index) = IndexFile::read(index, place.head.len() / 2) else {
         return Ok(None);
     };
+    // Without `-uall` a status may print nothing of what is untracked, in submodules too.
+    let is_sure = changes.tracked.iter().any(|(path, change)| {
+        let entry = index.find(path);
+        change.staged != b' ' || entry.is_some_and(|entry| !entry.is_gitlink())
+    });
+    if !is_sure && !shows_untracked(git) {
+        return Ok(None);
+    }
     from_status(git, &place, &index, &status, &changes, scratch).map(Some)
 }
 

@@ -14,6 +14,23 @@ use super::status_text::{Change, Changes, Status};
 use super::untracked;
 use super::worktree_walk::Looker;
 
+/// A repository with nothing unusual in its settings.
+pub(super) struct Usual<'a> {
+    pub(super) nearby: &'a Nearby,
+    /// The file of the user's own rules about what is ignored.
+    rules_of_user: PathBuf,
+}
+
+impl<'a> Usual<'a> {
+    /// `None` where the settings are git's to read.
+    pub(super) fn of(nearby: &'a Nearby) -> Option<Self> {
+        Some(Self {
+            nearby,
+            rules_of_user: plain_config::rules_of_user(nearby.repository.commondir())?,
+        })
+    }
+}
+
 /// What the repository says, before any file is looked at.
 pub(super) struct Glance {
     /// The index.
@@ -34,16 +51,20 @@ pub(super) struct Seen {
 }
 
 impl Glance {
-    /// Compares the index with the commit; `None` where git must be asked: something is renamed or configured.
-    pub(super) fn at(nearby: &Nearby) -> Option<Self> {
+    /// Compares the index with the commit; `None` where git must be asked: something is renamed, or odd.
+    pub(super) fn at(usual: &Usual<'_>) -> Option<Self> {
+        let nearby = usual.nearby;
         let path = nearby.index();
+        // With no time nothing is compared again (`is_racy_timestamp` in read-cache.c, git 2.47).
         let written = path.metadata().ok()?.mtime();
+        if written == 0 {
+            return None;
+        }
         let index = IndexFile::read(std::fs::read(&path).ok()?, 20)?;
         let repository = &nearby.repository;
         if !index.is_plain() || is_replaced(repository) {
             return None;
         }
-        let rules_of_user = plain_config::rules_of_user(repository.commondir())?;
         let committed = repository.find_commit(nearby.head).ok()?.tree().ok()?;
         let codes = staged::list(repository, &committed, &index)?;
         let change = |code| Change {
@@ -53,7 +74,7 @@ impl Glance {
         let staged = codes.into_iter().map(|(path, code)| (path, change(code)));
         Some(Self {
             staged: staged.collect(),
-            rules_of_user,
+            rules_of_user: usual.rules_of_user.clone(),
             written,
             index,
         })

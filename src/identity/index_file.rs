@@ -157,7 +157,8 @@ impl<'a> IndexEntry<'a> {
         }
     }
 
-    fn is_gitlink(&self) -> bool {
+    /// Returns whether it is a repository of its own.
+    pub(super) fn is_gitlink(&self) -> bool {
         self.mode() == Some(GITLINK)
     }
 

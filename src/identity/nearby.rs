@@ -2,6 +2,8 @@
 //!
 //! `None` means that git must be asked, never that there is no repository.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::git_hash::python_strip;
@@ -56,7 +58,7 @@ impl Nearby {
         if repository.workdir()? != root {
             return None;
         }
-        let head = repository.head().ok()?.target()?;
+        let head = head(&repository)?;
         Some(Self {
             root: plain_text(&root)?.to_owned(),
             head,
@@ -90,9 +92,25 @@ const USUAL: [&str; 5] = if cfg!(target_os = "macos") {
     ]
 };
 
+/// How programs begin that are no scripts: elf(5), and Mach-O's `loader.h`.
+const MACHINE_CODE: [&[u8; 4]; 3] = [b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe"];
+
 fn is_usual(git: &Path) -> bool {
-    let real = git.canonicalize();
-    real.is_ok_and(|real| USUAL.iter().any(|dir| real.starts_with(dir)))
+    let Ok(real) = git.canonicalize() else {
+        return false;
+    };
+    let mut start = [0; 4];
+    let read = File::open(&real).and_then(|mut file| file.read_exact(&mut start));
+    read.is_ok() && MACHINE_CODE.contains(&&start) && USUAL.iter().any(|dir| real.starts_with(dir))
+}
+
+/// HEAD, or the branch that it names: git follows more names than that, and git2 more than git.
+fn head(repository: &git2::Repository) -> Option<git2::Oid> {
+    let head = repository.find_reference("HEAD").ok()?;
+    match head.symbolic_target().ok()? {
+        Some(branch) => repository.find_reference(branch).ok()?.target(),
+        None => head.target(),
+    }
 }
 
 fn plain_text(root: &Path) -> Option<&str> {

@@ -249,7 +249,14 @@ pub(super) fn is_plain_config(config: &GitConfig) -> Result<(), Stop> {
             "normal" | "all" | "true" | "yes" | "on" | "1"
         )
     });
-    let is_plain = on("core.filemode")
+    // What `git add` dies of where it is no truth value, or none of the other words for colours.
+    let is_truth = |key| config.get(key).is_none() || config.is_true(key).is_some();
+    let of_colours = config.get("color.ui");
+    let is_plain = is_truth("add.ignoreerrors")
+        && is_truth("add.ignore-errors")
+        && (is_truth("color.ui")
+            || of_colours.is_some_and(|value| ["auto", "always", "never"].contains(&value)))
+        && on("core.filemode")
         && on("core.symlinks")
         && off("core.ignorecase")
         && off("core.precomposeunicode")

@@ -13,7 +13,7 @@ const BOOLEAN: [&str; 2] = ["true", "false"];
 /// Where the user's own rules are about what is ignored (git-config(1)).
 const EXCLUDES: &str = "core.excludesfile";
 /// What others must say; nothing stands for anything.
-const EXPECTED: [(&str, &[&str]); 18] = [
+const EXPECTED: [(&str, &[&str]); 19] = [
     ("color.ui", &["auto", "true", "false", "always", "never"]),
     ("commit.gpgsign", &BOOLEAN),
     ("core.bare", &["false"]),
@@ -25,6 +25,7 @@ const EXPECTED: [(&str, &[&str]); 18] = [
     ("core.repositoryformatversion", &["0"]),
     ("fetch.prune", &BOOLEAN),
     ("gc.auto", &["0"]),
+    ("maintenance.auto", &["0", "1", "false", "true"]),
     ("pull.rebase", &BOOLEAN),
     ("push.autosetupremote", &BOOLEAN),
     (
@@ -47,11 +48,11 @@ const SYSTEM: [&str; 4] = [
 /// Returns the file of the user's own rules about what is ignored, `None` where anything is configured, for the repository with
 /// this common directory, that could make `git status` print more than paths, or fail.
 pub(super) fn rules_of_user(common_dir: &Path) -> Option<PathBuf> {
-    let home = home()?;
+    let home = home().filter(|home| home.is_absolute())?;
     if !SYSTEM.map(Path::new).into_iter().all(sets_no_rules) {
         return None;
     }
-    let xdg = xdg_dir()?;
+    let xdg = xdg_dir().filter(|xdg| xdg.is_absolute())?;
     let mut rules = xdg.join("ignore");
     // The last one counts (git-config(1), "FILES").
     let of_user = [xdg.join("config"), home.join(".gitconfig")];
@@ -91,6 +92,10 @@ fn settings(text: &str) -> Option<Vec<(String, String)>> {
     let mut found = Vec::new();
     for line in text.lines() {
         let line = line.trim_matches([' ', '\t']);
+        // What git takes for white space, and where, differs: config.c, git 2.47.
+        if line.contains(|c: char| c.is_control() && c != '\t') {
+            return None;
+        }
         if line.is_empty() || line.starts_with(['#', ';']) {
             continue;
         }
@@ -99,7 +104,10 @@ fn settings(text: &str) -> Option<Vec<(String, String)>> {
             continue;
         }
         let (name, value) = line.split_once('=')?;
-        let (name, value) = (name.trim_end_matches([' ', '\t']), value.trim_start());
+        let (name, value) = (
+            name.trim_end_matches([' ', '\t']),
+            value.trim_start_matches([' ', '\t']),
+        );
         let is_plain = is_name(name) && !value.contains(['"', '\\', '#', ';']);
         let key = format!("{}.{}", section.as_ref()?, name.to_ascii_lowercase());
         is_plain.then(|| found.push((key, value.to_owned())))?;

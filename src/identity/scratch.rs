@@ -19,6 +19,11 @@ fn in_use() -> MutexGuard<'static, BTreeSet<PathBuf>> {
 /// Where Linux keeps files in memory (`shm_overview(7)`).
 const MEMORY: &str = "/dev/shm";
 
+/// Where everybody may make files for a while (hier(7)).
+const SYSTEM: &str = "/tmp";
+/// How many bytes a place must have left.
+const ROOM: u64 = 64 << 20;
+
 /// A temporary directory, removed when dropped.
 #[derive(Debug)]
 pub(super) struct Scratch(tempfile::TempDir);
@@ -65,7 +70,7 @@ fn gone_or_wait(dir: &Path) -> bool {
     gone && !dir.exists()
 }
 
-/// Makes a directory in `parent`, else in the system's temporary directory, else, where that cannot be used or lies
+/// Makes a directory in `parent`, else in `TMPDIR`, `/tmp` or memory, else, where all of these are full, cannot be used or lie
 /// inside the worktree at `top` and so would be read as part of it, in the repository's git directory.
 pub(super) fn new(git: &Git, top: &Path, parent: Option<&Path>) -> io::Result<Scratch> {
     hold(|| made(git, top, parent))
@@ -75,7 +80,8 @@ pub(super) fn new(git: &Git, top: &Path, parent: Option<&Path>) -> io::Result<Sc
 pub(super) fn new_small(git: &Git, top: &Path, parent: Option<&Path>) -> io::Result<Scratch> {
     let is_asked_for = std::env::var_os("TMPDIR").is_some_and(|dir| !dir.is_empty());
     let memory = Path::new(MEMORY);
-    let in_memory = parent.is_none() && !is_asked_for && !top.starts_with(memory);
+    let in_memory =
+        parent.is_none() && !is_asked_for && !top.starts_with(memory) && has_room(memory);
     hold(|| match in_memory.then(|| builder().tempdir_in(memory)) {
         Some(Ok(dir)) => Ok(dir),
         _ => made(git, top, parent),
@@ -98,17 +104,26 @@ fn made(git: &Git, top: &Path, parent: Option<&Path>) -> io::Result<tempfile::Te
         return builder().tempdir_in(parent);
     }
     let top = top.canonicalize().unwrap_or_else(|_| top.to_owned());
-    let system = std::env::temp_dir().canonicalize();
-    if let Ok(system) = system
-        && !system.starts_with(top)
-        && let Ok(dir) = builder().tempdir_in(system)
-    {
-        return Ok(dir);
+    let named = std::env::var_os("TMPDIR").filter(|dir| !dir.is_empty());
+    let usual = [named.map(PathBuf::from), Some(PathBuf::from(SYSTEM))];
+    for dir in usual.iter().flatten().chain([&PathBuf::from(MEMORY)]) {
+        if let Ok(dir) = dir.canonicalize()
+            && !dir.starts_with(&top)
+            && has_room(&dir)
+            && let Ok(dir) = builder().tempdir_in(dir)
+        {
+            return Ok(dir);
+        }
     }
     let git_dir = git
         .path(&["rev-parse", "--absolute-git-dir"])
         .map_err(io::Error::other)?;
     builder().tempdir_in(git_dir)
+}
+
+/// Returns whether there is room for copies of an index, however large: a disk that is fuller is passed over.
+fn has_room(dir: &Path) -> bool {
+    rustix::fs::statvfs(dir).is_ok_and(|disk| disk.f_bavail * disk.f_frsize >= ROOM)
 }
 
 fn builder() -> tempfile::Builder<'static, 'static> {

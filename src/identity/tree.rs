@@ -101,13 +101,16 @@ impl CapturedTree {
         }
         let scratch = super::scratch::new(&git, &top, scratch).map_err(TreeError::Scratch)?;
         let git = pinned(&git, &top, scratch.path())?.in_dir(&top);
-        let start = StartingIndex::read(&git, &top)?;
+        let mut start = StartingIndex::read(&git, &top)?;
         if !start.hidden.is_empty() && start.files.is_empty() && start.replaced.is_empty() {
             return Err(TreeError::NothingCheckedOut);
         }
         let git = git.with_var("GIT_INDEX_FILE", scratch.path().join("index"));
         start.write(&git)?;
-        refuse_broken_submodules(&git, &start.gitlinks)?;
+        // Without a path it reads its settings and does nothing: it dies of more of them than other commands do.
+        git.run(&["-c", "advice.addEmptyPathspec=false", "add"])?;
+        start.find_untracked(&git, &top)?;
+        refuse_broken_submodules(&git, &top, &start.gitlinks)?;
         let stamps = stamps(&top, &start.files);
         let is_too_large = |stamp: &Option<Stamp>| stamp.is_some_and(|it| it.size() > FILE_LIMIT);
         if let Some((path, _)) = stamps.iter().find(|(_, stamp)| is_too_large(stamp)) {
@@ -332,9 +335,6 @@ impl StartingIndex {
     fn read(git: &Git, top: &Path) -> Result<Self, TreeError> {
         let entries = git.run(&["ls-files", "-s", "-z"])?.stdout;
         let flags = git.run(&["ls-files", "-t", "-z"])?.stdout;
-        let untracked = git
-            .run(&["ls-files", "-o", "--exclude-standard", "-z"])?
-            .stdout;
         let is_absent = |path: &[u8]| {
             let on_disk = top.join(OsStr::from_bytes(path));
             on_disk.symlink_metadata().is_err()
@@ -358,28 +358,40 @@ impl StartingIndex {
             let is_replaced = !gitlinks.contains(path) && is_dir(path);
             is_replaced || !real_dirs.hold(path)
         });
+        files.sort();
+        files.dedup();
+        let tracked = files.iter().map(|(_, path)| path.clone()).collect();
+        Ok(Self {
+            entries,
+            hidden: hidden.into_iter().map(|(_, path)| path).collect(),
+            gitlinks: gitlinks.into_iter().collect(),
+            tracked,
+            unborn: Vec::new(),
+            replaced: replaced.into_iter().map(|(_, path)| path).collect(),
+            files: files.into_iter().map(|(_, path)| path).collect(),
+        })
+    }
+
+    /// Adds what is not tracked, given the index that [`Self::write`] made: a repository may have taken the place of a file.
+    fn find_untracked(&mut self, git: &Git, top: &Path) -> Result<(), TreeError> {
+        let untracked = git
+            .run(&["ls-files", "-o", "--exclude-standard", "-z"])?
+            .stdout;
         let (nested, plain): (Vec<_>, Vec<_>) =
             records(&untracked).partition(|path| path.ends_with(b"/"));
         let (born, unborn): (Vec<_>, Vec<_>) = nested
             .into_iter()
             .filter_map(|path| path.strip_suffix(b"/"))
             .partition(|path| has_commit(git, &top.join(OsStr::from_bytes(path))));
-        // Tracked files first: attribute files that are gone count until git comes to them (builtin/add.c, git 2.47).
-        files.sort();
-        files.dedup();
-        let tracked = files.iter().map(|(_, path)| path.clone()).collect();
+        self.unborn = unborn.into_iter().map(<[u8]>::to_vec).collect();
+        if let Some(path) = self.unborn.iter().find(|path| self.replaced.contains(path)) {
+            return Err(no_commit(path));
+        }
+        // After the tracked ones: attribute files that are gone count until git comes to them (builtin/add.c, git 2.47).
         let mut added: Vec<_> = plain.into_iter().chain(born).map(<[u8]>::to_vec).collect();
         added.sort();
-        files.extend(added.into_iter().map(|path| (false, path)));
-        Ok(Self {
-            entries,
-            hidden: hidden.into_iter().map(|(_, path)| path).collect(),
-            gitlinks: gitlinks.into_iter().collect(),
-            tracked,
-            unborn: unborn.into_iter().map(<[u8]>::to_vec).collect(),
-            replaced: replaced.into_iter().map(|(_, path)| path).collect(),
-            files: files.into_iter().map(|(_, path)| path).collect(),
-        })
+        self.files.extend(added);
+        Ok(())
     }
 
     /// Has git read the files into the index that [`Self::write`] made. Returns the links that it left out.
@@ -440,8 +452,18 @@ fn is_out_of_sight(path: &Path) -> bool {
         .is_err_and(|error| !is_absence(&error))
 }
 
-/// Before it adds anything `git add` looks whether submodules are clean, and dies where one is broken (submodule.c, git 2.47).
-fn refuse_broken_submodules(git: &Git, gitlinks: &[Vec<u8>]) -> Result<(), TreeError> {
+fn no_commit(path: &[u8]) -> TreeError {
+    let path = String::from_utf8_lossy(path);
+    TreeError::Git(GitError::Failed {
+        command: "add".to_owned(),
+        message: format!("'{path}' does not have a commit checked out"),
+    })
+}
+
+/// Before it adds anything `git add` looks whether submodules are clean, and dies where one is broken, or changed and without a
+/// commit (submodule.c, object-file.c, git 2.47).
+fn refuse_broken_submodules(git: &Git, top: &Path, gitlinks: &[Vec<u8>]) -> Result<(), TreeError> {
+    let outer = git;
     let git = git.clone().with_var("GIT_LITERAL_PATHSPECS", "1");
     for some in gitlinks.chunks(ARGUMENTS_MAX) {
         let look = [
@@ -453,7 +475,14 @@ fn refuse_broken_submodules(git: &Git, gitlinks: &[Vec<u8>]) -> Result<(), TreeE
         ];
         let paths = some.iter().map(|path| OsStr::from_bytes(path));
         let arguments: Vec<_> = look.into_iter().map(OsStr::new).chain(paths).collect();
-        git.run(&arguments)?;
+        let changed = git.run(&arguments)?.stdout;
+        let mut fields = changed.split(|byte| *byte == 0);
+        while let (Some(change), Some(path)) = (fields.next(), fields.next()) {
+            let is_there = change.starts_with(b":160000 160000 ");
+            if is_there && !has_commit(outer, &top.join(OsStr::from_bytes(path))) {
+                return Err(no_commit(path));
+            }
+        }
     }
     Ok(())
 }

@@ -472,3 +472,24 @@ fn a_truth_value_that_git_refuses_is_refused() {
         }
     }
 }
+
+#[test]
+fn a_full_or_missing_place_for_temporary_files_is_passed_over() {
+    let world = World::with_commit();
+    world.write("app.py", "print('changed')\n");
+    world.git(&["add", "app.py"]);
+    let hash = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let mut command = world.command(env!("CARGO_BIN_EXE_tracemark"));
+        command.args(arguments).envs(variables.iter().copied());
+        Said::of(&command.output().unwrap()).ok()
+    };
+    // No file can be made in the first, nothing written to the second.
+    for place in ["/proc/self", "/dev/full", "/nonexistent", ""] {
+        for arguments in [&["hash"][..], &["hash", "--naming", "tree"]] {
+            let before = world.files_with_times(".git");
+            let there = hash(arguments, &[("TMPDIR", place)]);
+            assert_eq!(there, hash(arguments, &[]), "{place}");
+            assert_eq!(world.files_with_times(".git"), before, "{place}");
+        }
+    }
+}

@@ -34,7 +34,9 @@ impl State {
         let top = git.path(&["rev-parse", "--show-toplevel"])?;
         let scratch =
             crate::identity::scratch::new(git, &top, None).map_err(GitHashError::Scratch)?;
-        let quiet = git_hash::without_caches(git, None).with_config(&["core.hooksPath=/dev/null"]);
+        let quiet = git_hash::Doubtful::read(git)
+            .without_caches(git)
+            .with_config(&["core.hooksPath=/dev/null"]);
         let here = git_hash::with_own_index(&quiet, scratch.path())?;
         let git_dir = git.path(&["rev-parse", "--absolute-git-dir"])?;
         let git = PATHSPEC_VARS

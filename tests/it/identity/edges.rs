@@ -76,7 +76,56 @@ fn what_permissions_forbid_to_read_is_as_unreadable_as_for_the_helper() {
 }
 
 /// States that look clean, or like one plain edit, to who looks at files and index alone.
-const DECEPTIVE: [State; 24] = [
+const DECEPTIVE: [State; 35] = [
+    (
+        "a value begins with a space that is none of git's",
+        |ground| {
+            append(ground, ".git/config", "[push]\n\tdefault = \u{a0}simple\n");
+        },
+    ),
+    ("a value begins with a form feed", |ground| {
+        append(ground, ".git/config", "[color]\n\tui = \u{c}auto\n");
+    }),
+    ("a truth value begins with a form feed", |ground| {
+        append(ground, ".git/config", "[core]\n\tbare = \u{c}false\n");
+    }),
+    ("a path begins with a vertical tab", |ground| {
+        rules(ground, "\u{b}", "");
+    }),
+    ("a path begins with a wide space", |ground| {
+        rules(ground, "\u{3000}", "");
+    }),
+    ("a path ends with two carriage returns", |ground| {
+        rules(ground, "", "\r\r");
+    }),
+    ("the index has no time", |ground| {
+        let epoch = std::time::UNIX_EPOCH;
+        for text in ["aaa", "bbb"] {
+            ground.write("f", text);
+            set_time(&ground.at("f"), epoch);
+            if text == "aaa" {
+                ground.git(&["add", "f"]);
+                ground.git(&["commit", "-q", "-m", "f"]);
+            }
+        }
+        set_time(&ground.at(".git/index"), epoch);
+    }),
+    ("HEAD is a name of too many names", |ground| {
+        let branch = ground.git(&["symbolic-ref", "HEAD"]);
+        let names = [1, 2, 3, 4, 5, 6].map(|number| format!("refs/heads/s{number}"));
+        let next = names.iter().skip(1).map(String::as_str);
+        for (name, next) in names.iter().zip(next.chain([branch.trim()])) {
+            std::fs::write(ground.at(".git").join(name), format!("ref: {next}\n")).unwrap();
+        }
+        std::fs::write(ground.at(".git/HEAD"), "ref: refs/heads/s1\n").unwrap();
+    }),
+    ("another setting for writing the index is wrong", |ground| {
+        ground.git(&["config", "index.recordEndOfIndexEntries", "bogus"]);
+        ground.write("a.py", "changed\n");
+    }),
+    ("a setting for writing the index is wrong", |ground| {
+        ground.git(&["config", "core.sharedRepository", "bogus"]);
+    }),
     ("nothing was changed", |_| {}),
     ("a file was touched", |ground| {
         ground.write("a.py", "first\n");
@@ -155,6 +204,14 @@ const DECEPTIVE: [State; 24] = [
         ground.git(&["commit", "-q", "-m", "one"]);
         write("9");
     }),
+    (
+        "a submodule has a new file, and settings hide new files",
+        |ground| {
+            submodule(ground);
+            ground.write("s/new.py", "new\n");
+            ground.git(&["config", "status.showUntrackedFiles", "no"]);
+        },
+    ),
     ("modes do not count", |ground| {
         ground.git(&["config", "core.fileMode", "false"]);
         std::fs::set_permissions(ground.at("a.py"), std::fs::Permissions::from_mode(0o755))
@@ -219,7 +276,43 @@ const DECEPTIVE: [State; 24] = [
 ];
 
 /// What `git add` takes that other commands refuse, and the other way round.
-const REFUSED: [State; 7] = [
+const REFUSED: [State; 14] = [
+    ("a repository took the place of a file", |ground| {
+        std::fs::remove_file(ground.at("a.py")).unwrap();
+        ground.git(&["clone", "-q", ".", "a.py"]);
+        ground.write("a.py/b.py", "changed inside\n");
+    }),
+    (
+        "a repository took the place of a link further below",
+        |ground| {
+            ground.write("d/c.py", "first\n");
+            symlink("c.py", ground.at("d/link")).unwrap();
+            ground.commit_all("link");
+            std::fs::remove_file(ground.at("d/link")).unwrap();
+            ground.git(&["clone", "-q", ".", "d/link"]);
+        },
+    ),
+    (
+        "a repository without a commit took the place of a file",
+        |ground| {
+            std::fs::remove_file(ground.at("a.py")).unwrap();
+            ground.git(&["init", "-q", "a.py"]);
+        },
+    ),
+    ("a submodule has no commit checked out", |ground| {
+        submodule(ground);
+        ground.git(&["-C", "s", "checkout", "-q", "--orphan", "other"]);
+    }),
+    ("a setting of git add is wrong", |ground| {
+        ground.git(&["config", "add.ignoreErrors", "bogus"]);
+    }),
+    ("an old name of a setting of git add is wrong", |ground| {
+        ground.write("new.py", "new\n");
+        ground.git(&["config", "add.ignore-errors", "bogus"]);
+    }),
+    ("a setting of colours is wrong", |ground| {
+        ground.git(&["config", "color.ui", "bogus"]);
+    }),
     ("the list of submodules became a link", |ground| {
         ground.write(
             ".gitmodules",
@@ -263,6 +356,23 @@ const REFUSED: [State; 7] = [
         std::fs::create_dir(ground.at("s")).unwrap();
     }),
 ];
+fn rules(ground: &Ground, before: &str, after: &str) {
+    ground.write("../rules", "x.log\n");
+    let rules = ground.at("../rules");
+    let line = format!(
+        "[core]\n\texcludesFile = {before}{}{after}\n",
+        rules.display()
+    );
+    append(ground, ".git/config", &line);
+    ground.write("x.log", "x\n");
+    ground.write("y.py", "y\n");
+}
+
+fn set_time(path: &Path, time: std::time::SystemTime) {
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    file.set_modified(time).unwrap();
+}
+
 fn submodule(ground: &Ground) {
     let add = ["submodule", "--quiet", "add", "./.", "s"];
     ground.git(&[&["-c", "protocol.file.allow=always"][..], &add].concat());
