@@ -372,7 +372,9 @@ fn uncounted(what: Uncounted, names: &str) -> (String, &'static str) {
             "git update-index --no-assume-unchanged FILE; git update-index --no-skip-worktree FILE",
         ),
         Uncounted::Phantom => (
-            format!("git status calls it changed, git diff shows no change (line ends): {names}"),
+            format!(
+                "git status calls it changed, git diff shows no change (line ends, or no regular file is there): {names}"
+            ),
             "git add, which changes this hash and no code",
         ),
     }

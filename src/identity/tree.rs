@@ -537,7 +537,8 @@ pub(super) fn refuse_wrong_encoding(stderr: &[u8]) -> Result<(), TreeError> {
 /// a file was, which `git add` takes.
 const IGNORING: &str = "Ignoring path ";
 
-fn has_commit(git: &Git, dir: &Path) -> bool {
+/// Returns whether the repository in `dir` has a commit checked out, so that `git add` takes it.
+pub(super) fn has_commit(git: &Git, dir: &Path) -> bool {
     git.in_other_repository(dir)
         .run(&["rev-parse", "-q", "--verify", "HEAD"])
         .is_ok()

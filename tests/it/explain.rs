@@ -15,7 +15,7 @@ struct Case {
     changes_the_hash: bool,
 }
 
-const CASES: [Case; 26] = [
+const CASES: [Case; 27] = [
     Case {
         says: "git add (1 changed file) would change this hash though no code changes",
         enter: |world| world.write("app.py", "edited\n"),
@@ -98,6 +98,19 @@ const CASES: [Case; 26] = [
         },
         then: |world| link(world, "same.py", "link"),
         changes_the_hash: false,
+    },
+    Case {
+        says: "git add or git add -N (1 untracked file) would change this hash though no code changes",
+        enter: |world| {
+            drop(world.git(&["init", "-q", "nest"]));
+            let commit = ["-C", "nest", "commit", "-q", "--allow-empty", "-m", "x"];
+            drop(world.git(&commit));
+        },
+        then: |world| {
+            let add = ["-c", "advice.addEmbeddedRepo=false", "add", "nest"];
+            drop(world.git(&add));
+        },
+        changes_the_hash: true,
     },
     Case {
         says: "nothing in the nested repository counts: nest/",
@@ -227,7 +240,7 @@ const CASES: [Case; 26] = [
         changes_the_hash: true,
     },
     Case {
-        says: "git status calls it changed, git diff shows no change (line ends): lines.txt",
+        says: "git status calls it changed, git diff shows no change (line ends, or no regular file is there): lines.txt",
         enter: |world| {
             committed(world, ".gitattributes", "lines.txt text eol=lf\n");
             committed(world, "lines.txt", "one\ntwo\n");

@@ -8,6 +8,7 @@ use super::settings::{Setting, Settings, drivers};
 use super::state::{Entry, Kind, State, is_executable, is_link, os, shown};
 use crate::git::{Git, GitError, LOCAL_ENV_VARS, SHELL_VARS, records};
 use crate::identity::git_hash::{self, GitHash, GitHashError};
+use crate::identity::tree::has_commit;
 
 /// Digits of an abbreviated object id where there are few objects (`FALLBACK_DEFAULT_ABBREV`, git 2.47).
 const SHORTEST_ABBREVIATION: u32 = 7;
@@ -156,7 +157,10 @@ impl Search<'_> {
     }
 
     fn staging(&self) -> Option<Trap> {
-        let is_file = |entry: &&Entry| !entry.is_nested_repository();
+        let can_be_added = |entry: &&Entry| {
+            !entry.is_nested_repository()
+                || has_commit(self.caller, &self.state.on_disk(&entry.path))
+        };
         let is_staged = |entry: &&Entry| entry.kind == Kind::Tracked && entry.staged != b'.';
         let count = (
             self.state.changed().filter(is_staged).count(),
@@ -164,7 +168,10 @@ impl Search<'_> {
                 .changed()
                 .filter(|entry| entry.can_be_staged())
                 .count(),
-            self.state.of_kind(Kind::Untracked).filter(is_file).count(),
+            self.state
+                .of_kind(Kind::Untracked)
+                .filter(can_be_added)
+                .count(),
         );
         (count != (0, 0, 0)).then_some(Trap::Staging {
             staged: count.0,
