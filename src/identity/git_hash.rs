@@ -102,9 +102,7 @@ pub fn compute(git: &Git, scratch: Option<&Path>) -> Result<GitHash, GitHashErro
         Doubtful::read(git)
     };
     let git = &doubtful.without_caches(git);
-    if doubtful.shape_the_index {
-        return plainly(git, scratch);
-    }
+    doubtful.refuse_unwritable(git)?;
     let place = nearby.as_ref().map(Place::from);
     if needs_own_index(git) {
         return plainly(git, scratch);
@@ -140,26 +138,16 @@ fn git_dir_above(dir: &Path) -> Option<PathBuf> {
         .filter(|place| place.is_dir())
 }
 
-/// Whether git may write what nobody asked for (git(1)).
-const OPTIONAL_LOCKS: &str = "GIT_OPTIONAL_LOCKS";
-
 /// Computes the git-hash with the helper's own five calls, on a copy of the index.
 ///
 /// # Errors
 /// As [`compute`].
 pub fn plainly(git: &Git, scratch: Option<&Path>) -> Result<GitHash, GitHashError> {
     let (root, head) = root_and_head(git)?;
+    Doubtful::read(git).refuse_unwritable(git)?;
     let top = git.path(&["rev-parse", "--show-toplevel"])?;
     let scratch = super::scratch::new(git, &top, scratch).map_err(GitHashError::Scratch)?;
-    let mut git = with_own_index(git, scratch.path())?;
-    if git
-        .variable(OPTIONAL_LOCKS)
-        .is_some_and(|value| value == "0")
-    {
-        // The helper's git writes the index, and may fail at that.
-        git = git.with_var(OPTIONAL_LOCKS, "1");
-    }
-    let git = &git;
+    let git = &with_own_index(git, scratch.path())?;
     if python_strip(&text(git, "status", &["status", "--porcelain"])?).is_empty() {
         return Ok(GitHash::clean(head));
     }
@@ -176,29 +164,37 @@ pub fn plainly(git: &Git, scratch: Option<&Path>) -> Result<GitHash, GitHashErro
 #[derive(Debug, Default)]
 pub(super) struct Doubtful {
     caches: BTreeSet<OsString>,
-    /// Read only when an index is written.
-    shape_the_index: bool,
+    /// Whether it is said who may read what is written.
+    is_shared: bool,
 }
 
 impl Doubtful {
-    const INDEX: [&[u8]; 3] = [
-        b"core.sharedrepository",
-        b"index.recordendofindexentries",
-        b"index.recordoffsettable",
-    ];
+    const SHARED: &[u8] = b"core.sharedrepository";
 
     /// Asks git for them; none are found where git refuses.
     pub(super) fn read(git: &Git) -> Self {
-        let keys = "^(diff\\..*\\.cachetextconv|core\\.sharedrepository|index\\.record.*)$";
+        let keys = "^(diff\\..*\\.cachetextconv|core\\.sharedrepository)$";
         let listed = git.run(&["config", "--name-only", "-z", "--get-regexp", keys]);
         let listed = listed.unwrap_or_default().stdout;
-        let (shaping, caches): (Vec<_>, Vec<_>) =
-            records(&listed).partition(|key| Self::INDEX.contains(key));
-        let caches = caches.into_iter().filter(|key| key.starts_with(b"diff."));
+        let caches = records(&listed).filter(|key| *key != Self::SHARED);
         Self {
             caches: caches.map(|key| OsString::from_vec(key.to_vec())).collect(),
-            shape_the_index: !shaping.is_empty(),
+            is_shared: records(&listed).any(|key| key == Self::SHARED),
         }
+    }
+
+    /// The helper's git locks the index to bring it up to date, and dies where it does not know who may read the lock.
+    fn refuse_unwritable(&self, git: &Git) -> Result<(), GitHashError> {
+        if !self.is_shared {
+            return Ok(());
+        }
+        let scratch = super::scratch::new(git, &git.directory(), None);
+        let scratch = scratch.map_err(GitHashError::Scratch)?;
+        let index = scratch.path().join("index");
+        git.clone()
+            .with_var("GIT_INDEX_FILE", index)
+            .run(&["read-tree", "--empty"])?;
+        Ok(())
     }
 
     /// Returns a git that keeps no cache of what programs made of files for its diffs: it would write refs and objects

@@ -102,14 +102,14 @@ impl CapturedTree {
         let scratch = super::scratch::new(&git, &top, scratch).map_err(TreeError::Scratch)?;
         let git = pinned(&git, &top, scratch.path())?.in_dir(&top);
         let mut start = StartingIndex::read(&git, &top)?;
-        if !start.hidden.is_empty() && start.files.is_empty() && start.replaced.is_empty() {
-            return Err(TreeError::NothingCheckedOut);
-        }
         let git = git.with_var("GIT_INDEX_FILE", scratch.path().join("index"));
         start.write(&git)?;
         // Without a path it reads its settings and does nothing: it dies of more of them than other commands do.
         git.run(&["-c", "advice.addEmptyPathspec=false", "add"])?;
         start.find_untracked(&git, &top)?;
+        if !start.hidden.is_empty() && start.files.is_empty() && start.replaced.is_empty() {
+            return Err(TreeError::NothingCheckedOut);
+        }
         refuse_broken_submodules(&git, &top, &start.gitlinks)?;
         let stamps = stamps(&top, &start.files);
         let is_too_large = |stamp: &Option<Stamp>| stamp.is_some_and(|it| it.size() > FILE_LIMIT);

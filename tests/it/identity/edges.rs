@@ -76,7 +76,7 @@ fn what_permissions_forbid_to_read_is_as_unreadable_as_for_the_helper() {
 }
 
 /// States that look clean, or like one plain edit, to who looks at files and index alone.
-const DECEPTIVE: [State; 35] = [
+const DECEPTIVE: [State; 34] = [
     (
         "a value begins with a space that is none of git's",
         |ground| {
@@ -118,10 +118,6 @@ const DECEPTIVE: [State; 35] = [
             std::fs::write(ground.at(".git").join(name), format!("ref: {next}\n")).unwrap();
         }
         std::fs::write(ground.at(".git/HEAD"), "ref: refs/heads/s1\n").unwrap();
-    }),
-    ("another setting for writing the index is wrong", |ground| {
-        ground.git(&["config", "index.recordEndOfIndexEntries", "bogus"]);
-        ground.write("a.py", "changed\n");
     }),
     ("a setting for writing the index is wrong", |ground| {
         ground.git(&["config", "core.sharedRepository", "bogus"]);
@@ -276,7 +272,7 @@ const DECEPTIVE: [State; 35] = [
 ];
 
 /// What `git add` takes that other commands refuse, and the other way round.
-const REFUSED: [State; 14] = [
+const REFUSED: [State; 15] = [
     ("a repository took the place of a file", |ground| {
         std::fs::remove_file(ground.at("a.py")).unwrap();
         ground.git(&["clone", "-q", ".", "a.py"]);
@@ -310,6 +306,13 @@ const REFUSED: [State; 14] = [
         ground.write("new.py", "new\n");
         ground.git(&["config", "add.ignore-errors", "bogus"]);
     }),
+    (
+        "a sparse checkout hides every file but a new one",
+        |ground| {
+            ground.git(&["sparse-checkout", "set", "--no-cone", "/nothing"]);
+            ground.write("new.py", "new\n");
+        },
+    ),
     ("a setting of colours is wrong", |ground| {
         ground.git(&["config", "color.ui", "bogus"]);
     }),
