@@ -461,8 +461,11 @@ fn no_commit(path: &[u8]) -> TreeError {
 }
 
 /// Before it adds anything `git add` looks whether submodules are clean, and dies where one is broken, or changed and without a
-/// commit (submodule.c, object-file.c, git 2.47).
+/// commit (submodule.c, object-file.c, git 2.47). Its look runs what submodules name, so none is taken where that may not be.
 fn refuse_broken_submodules(git: &Git, top: &Path, gitlinks: &[Vec<u8>]) -> Result<(), TreeError> {
+    if git.distrusts() {
+        return Ok(());
+    }
     let outer = git;
     let git = git.clone().with_var("GIT_LITERAL_PATHSPECS", "1");
     for some in gitlinks.chunks(ARGUMENTS_MAX) {

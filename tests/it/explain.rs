@@ -696,7 +696,12 @@ fn a_safe_name_runs_nothing_that_a_nested_repository_names() {
     world.add_submodule();
     world.commit("with submodule");
     let mark = world.base().join("ran");
+    world.write("sub/file", "clean\n");
+    world.git(&["-C", "sub", "add", "file"]);
+    world.git(&["-C", "sub", "commit", "-q", "-m", "file"]);
+    world.commit("with its file");
     world.write("sub/.gitattributes", "* filter=inner\n");
+    // As large as before, so that a status reads it.
     world.write("sub/file", "dirty\n");
     let clean = format!("touch '{}'; cat", mark.display());
     world.git(&["-C", "sub", "config", "filter.inner.clean", &clean]);
