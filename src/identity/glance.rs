@@ -14,6 +14,9 @@ use super::status_text::{Change, Changes, Status};
 use super::untracked;
 use super::worktree_walk::Looker;
 
+/// The longest name that file systems take, in bytes (`NAME_MAX` in limits.h(0p)); longer paths are left to git.
+const NAME_MAX: usize = 255;
+
 /// A repository with nothing unusual in its settings.
 pub(super) struct Usual<'a> {
     pub(super) nearby: &'a Nearby,
@@ -97,8 +100,9 @@ impl Glance {
     /// Returns what is not as the index says.
     fn unstaged(&self, nearby: &Nearby, entries: &[IndexEntry<'_>]) -> Option<Status> {
         let has_name = |name: &[u8]| entries.iter().any(|entry| entry.path().ends_with(name));
-        // Submodules may be left out of the status by what this file says.
-        if has_name(b".gitmodules") {
+        // Submodules may be left out of the status by what this file says. Of a name that no disk takes nothing is known.
+        let is_long = |entry: &IndexEntry<'_>| entry.path().len() > NAME_MAX;
+        if has_name(b".gitmodules") || entries.iter().any(is_long) {
             return None;
         }
         let looker = Looker {

@@ -54,6 +54,9 @@ impl Nearby {
         let start = git.directory().canonicalize().ok()?;
         let root = plain_root_above(&start)?;
         let repository = git2::Repository::open(root.join(".git")).ok()?;
+        if !is_usual_list(&repository.commondir().join("packed-refs")) {
+            return None;
+        }
         // Another one by core.worktree, none where it is bare.
         if repository.workdir()? != root {
             return None;
@@ -104,10 +107,23 @@ fn is_usual(git: &Path) -> bool {
     read.is_ok() && MACHINE_CODE.contains(&&start) && USUAL.iter().any(|dir| real.starts_with(dir))
 }
 
+/// Git refuses lines that git2 passes over.
+fn is_usual_list(packed_refs: &Path) -> bool {
+    let mut start = [0; HEADER.len()];
+    match File::open(packed_refs).and_then(|mut file| file.read_exact(&mut start)) {
+        Ok(()) => start == *HEADER,
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    }
+}
+
+/// How git begins its list of refs (refs/packed-backend.c, git 2.47).
+const HEADER: &[u8; 17] = b"# pack-refs with:";
+
 /// HEAD, or the branch that it names: git follows more names than that, and git2 more than git.
 fn head(repository: &git2::Repository) -> Option<git2::Oid> {
     let head = repository.find_reference("HEAD").ok()?;
     match head.symbolic_target().ok()? {
+        Some(branch) if !branch.starts_with("refs/") => None,
         Some(branch) => repository.find_reference(branch).ok()?.target(),
         None => head.target(),
     }

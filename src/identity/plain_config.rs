@@ -81,7 +81,7 @@ fn usual(file: &Path) -> Option<Vec<(String, String)>> {
 /// `None` for a path that starts at a directory which only git knows.
 fn absolute(value: &str, home: &Path) -> Option<PathBuf> {
     match value.strip_prefix("~/") {
-        Some(below_home) => Some(home.join(below_home)),
+        Some(below_home) => (!below_home.starts_with('/')).then(|| home.join(below_home)),
         None => value.starts_with('/').then(|| PathBuf::from(value)),
     }
 }
@@ -172,7 +172,7 @@ mod tests {
         let home = Path::new("/home/a");
         assert_eq!(absolute("~/x", home), Some(home.join("x")));
         assert_eq!(absolute("/x", home), Some(PathBuf::from("/x")));
-        for other in ["~nobody/x", "x", "%(prefix)/x", "", "~"] {
+        for other in ["~nobody/x", "~//x", "x", "%(prefix)/x", "", "~"] {
             assert_eq!(absolute(other, home), None, "{other}");
         }
     }

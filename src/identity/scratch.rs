@@ -21,8 +21,9 @@ const MEMORY: &str = "/dev/shm";
 
 /// Where everybody may make files for a while (hier(7)).
 const SYSTEM: &str = "/tmp";
-/// How many bytes a place must have left.
+/// How many bytes and files a place must have left.
 const ROOM: u64 = 64 << 20;
+const FILES: u64 = 256;
 
 /// A temporary directory, removed when dropped.
 #[derive(Debug)]
@@ -121,9 +122,13 @@ fn made(git: &Git, top: &Path, parent: Option<&Path>) -> io::Result<tempfile::Te
     builder().tempdir_in(git_dir)
 }
 
-/// Returns whether there is room for copies of an index, however large: a disk that is fuller is passed over.
+/// Returns whether there is room for copies of an index, however large: a disk that is fuller is passed over. Some count no
+/// files (statvfs(3)).
 fn has_room(dir: &Path) -> bool {
-    rustix::fs::statvfs(dir).is_ok_and(|disk| disk.f_bavail * disk.f_frsize >= ROOM)
+    rustix::fs::statvfs(dir).is_ok_and(|disk| {
+        let takes_files = disk.f_files == 0 || disk.f_favail >= FILES;
+        takes_files && disk.f_bavail * disk.f_frsize >= ROOM
+    })
 }
 
 fn builder() -> tempfile::Builder<'static, 'static> {

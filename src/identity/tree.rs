@@ -384,14 +384,29 @@ impl StartingIndex {
             .filter_map(|path| path.strip_suffix(b"/"))
             .partition(|path| has_commit(git, &top.join(OsStr::from_bytes(path))));
         self.unborn = unborn.into_iter().map(<[u8]>::to_vec).collect();
-        if let Some(path) = self.unborn.iter().find(|path| self.replaced.contains(path)) {
-            return Err(no_commit(path));
-        }
         // After the tracked ones: attribute files that are gone count until git comes to them (builtin/add.c, git 2.47).
         let mut added: Vec<_> = plain.into_iter().chain(born).map(<[u8]>::to_vec).collect();
+        for path in self.repositories_in_place_of_files(git, top) {
+            if !has_commit(git, &top.join(OsStr::from_bytes(&path))) {
+                return Err(no_commit(&path));
+            }
+            added.push(path);
+        }
         added.sort();
+        added.dedup();
         self.files.extend(added);
         Ok(())
+    }
+
+    /// What is tracked is not ignored, whatever it has become.
+    fn repositories_in_place_of_files(&self, git: &Git, top: &Path) -> Vec<Vec<u8>> {
+        let mut real_dirs = RealDirs::new(top);
+        let replaced = self.replaced.iter().filter(|path| real_dirs.hold(path));
+        let is_repository = |path: &&Vec<u8>| {
+            let dir = top.join(OsStr::from_bytes(path));
+            dir.join(".git").exists() && is_own_root(&git.in_other_repository(&dir), &dir)
+        };
+        replaced.filter(is_repository).cloned().collect()
     }
 
     /// Has git read the files into the index that [`Self::write`] made. Returns the links that it left out.
@@ -473,7 +488,7 @@ fn refuse_broken_submodules(git: &Git, top: &Path, gitlinks: &[Vec<u8>]) -> Resu
             "diff-files",
             "--raw",
             "-z",
-            "--ignore-submodules=none",
+            "--ignore-submodules=untracked",
             "--",
         ];
         let paths = some.iter().map(|path| OsStr::from_bytes(path));

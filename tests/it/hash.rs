@@ -493,3 +493,12 @@ fn a_full_or_missing_place_for_temporary_files_is_passed_over() {
         }
     }
 }
+
+#[test]
+fn where_head_names_no_ref_there_is_no_repository_as_for_git() {
+    let world = World::with_commit();
+    let git_dir = world.repo().join(".git");
+    std::fs::write(git_dir.join("FOO"), world.git(&["rev-parse", "HEAD"])).unwrap();
+    std::fs::write(git_dir.join("HEAD"), "ref: FOO\n").unwrap();
+    world.tracemark(&["hash"]).failed(4, "not a git repository");
+}

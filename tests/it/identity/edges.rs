@@ -76,7 +76,27 @@ fn what_permissions_forbid_to_read_is_as_unreadable_as_for_the_helper() {
 }
 
 /// States that look clean, or like one plain edit, to who looks at files and index alone.
-const DECEPTIVE: [State; 34] = [
+const DECEPTIVE: [State; 37] = [
+    (
+        "a path has two slashes behind the home directory",
+        |ground| {
+            std::fs::write(home().join("rules"), "*.log\n").unwrap();
+            ground.git(&["config", "core.excludesFile", "~//rules"]);
+            ground.write("x.log", "x\n");
+        },
+    ),
+    (
+        "a committed name is longer than any on the disk",
+        |ground| {
+            let blob = ground.git(&["rev-parse", "HEAD:a.py"]);
+            let entry = format!("100644,{},{}", blob.trim(), "n".repeat(5000));
+            ground.git(&["update-index", "--add", "--cacheinfo", &entry]);
+            ground.git(&["commit", "-q", "-m", "long"]);
+        },
+    ),
+    ("the list of packed refs is broken", |ground| {
+        std::fs::write(ground.at(".git/packed-refs"), "# junk\n").unwrap();
+    }),
     (
         "a value begins with a space that is none of git's",
         |ground| {
@@ -272,7 +292,24 @@ const DECEPTIVE: [State; 34] = [
 ];
 
 /// What `git add` takes that other commands refuse, and the other way round.
-const REFUSED: [State; 15] = [
+const REFUSED: [State; 17] = [
+    (
+        "a repository that is ignored took the place of a file",
+        |ground| {
+            ground.write(".gitignore", "a.py\n");
+            std::fs::remove_file(ground.at("a.py")).unwrap();
+            ground.git(&["clone", "-q", ".", "a.py"]);
+        },
+    ),
+    (
+        "a submodule without a commit has new files alone",
+        |ground| {
+            submodule(ground);
+            ground.write("s/new.py", "new\n");
+            ground.git(&["-C", "s", "checkout", "-q", "--orphan", "other"]);
+            ground.git(&["-C", "s", "rm", "-rqf", "--cached", "."]);
+        },
+    ),
     ("a repository took the place of a file", |ground| {
         std::fs::remove_file(ground.at("a.py")).unwrap();
         ground.git(&["clone", "-q", ".", "a.py"]);
