@@ -123,6 +123,10 @@ impl CapturedTree {
         let format = if sha256 { Format::Sha256 } else { Format::Sha1 };
         let mut map = file_map::listed(&entries).ok_or(TreeError::NotAnObjectId)?;
         for path in links {
+            // One that was staged as a link is not in this index, and new to it.
+            if map.get(&path).is_none() {
+                return Err(invalid_path(&path));
+            }
             let entry = link(&top, &path, format)?;
             map.insert(&path, entry);
         }
@@ -469,9 +473,17 @@ fn is_out_of_sight(path: &Path) -> bool {
 
 fn no_commit(path: &[u8]) -> TreeError {
     let path = String::from_utf8_lossy(path);
+    refusal(format!("'{path}' does not have a commit checked out"))
+}
+
+fn invalid_path(path: &[u8]) -> TreeError {
+    refusal(format!("invalid path '{}'", String::from_utf8_lossy(path)))
+}
+
+fn refusal(message: String) -> TreeError {
     TreeError::Git(GitError::Failed {
         command: "add".to_owned(),
-        message: format!("'{path}' does not have a commit checked out"),
+        message,
     })
 }
 

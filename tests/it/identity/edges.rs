@@ -292,7 +292,16 @@ const DECEPTIVE: [State; 37] = [
 ];
 
 /// What `git add` takes that other commands refuse, and the other way round.
-const REFUSED: [State; 17] = [
+const REFUSED: [State; 18] = [
+    ("the list of submodules was staged as a link", |ground| {
+        ground.write(".gitmodules", "\n");
+        ground.commit_all("list");
+        std::fs::remove_file(ground.at(".gitmodules")).unwrap();
+        symlink("one", ground.at(".gitmodules")).unwrap();
+        ground.git(&["add", ".gitmodules"]);
+        std::fs::remove_file(ground.at(".gitmodules")).unwrap();
+        symlink("another", ground.at(".gitmodules")).unwrap();
+    }),
     (
         "a repository that is ignored took the place of a file",
         |ground| {
