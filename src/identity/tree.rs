@@ -447,7 +447,7 @@ impl StartingIndex {
         git.run(&["read-tree", "--empty"])?;
         git.run_with_input(
             &["update-index", "-z", "--index-info"],
-            Some(self.entries.clone()),
+            Some(with_ours(&self.entries)),
         )?;
         if !self.replaced.is_empty() {
             git.run_with_input(
@@ -469,6 +469,35 @@ impl StartingIndex {
 fn is_out_of_sight(path: &Path) -> bool {
     path.symlink_metadata()
         .is_err_and(|error| !is_absence(&error))
+}
+
+/// Where a conflict is not resolved `git add` takes our side for what was tracked (`index_name_pos_also_unmerged` and
+/// `read_blob_data_from_index` in read-cache.c, git 2.47), where `git update-index` takes none: by it goes the mode where modes do not count.
+fn with_ours(entries: &[u8]) -> Vec<u8> {
+    let stage_and_path = |entry: &[u8]| {
+        let tab = entry.iter().position(|byte| *byte == b'\t')?;
+        let stage = *entry.get(tab.checked_sub(1)?)?;
+        Some((stage, entry.get(tab..)?.to_vec()))
+    };
+    let ours: BTreeSet<_> = records(entries)
+        .filter_map(stage_and_path)
+        .filter_map(|(stage, path)| (stage == b'2').then_some(path))
+        .collect();
+    let mut text = Vec::with_capacity(entries.len());
+    for entry in records(entries) {
+        match stage_and_path(entry) {
+            Some((b'2', path)) => {
+                let head = entry.len() - path.len() - 1;
+                text.extend_from_slice(entry.get(..head).unwrap_or_default());
+                text.push(b'0');
+                text.extend(path);
+            }
+            Some((b'1' | b'3', path)) if ours.contains(&path) => continue,
+            _ => text.extend_from_slice(entry),
+        }
+        text.push(0);
+    }
+    text
 }
 
 fn no_commit(path: &[u8]) -> TreeError {

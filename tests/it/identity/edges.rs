@@ -292,7 +292,25 @@ const DECEPTIVE: [State; 37] = [
 ];
 
 /// What `git add` takes that other commands refuse, and the other way round.
-const REFUSED: [State; 18] = [
+const REFUSED: [State; 19] = [
+    (
+        "modes do not count, and our side of a conflict is executable",
+        |ground| {
+            let blob = ground.git(&["rev-parse", "HEAD:a.py"]);
+            let blob = blob.trim();
+            ground.git(&["config", "core.fileMode", "false"]);
+            ground.git(&["rm", "-q", "--cached", "a.py"]);
+            for (mode, stage) in [("100644", 1), ("100755", 2), ("100644", 3)] {
+                let line = format!("{mode} {blob} {stage}\ta.py\n");
+                std::fs::write(ground.at("../lines"), line).unwrap();
+                let lines = std::fs::File::open(ground.at("../lines")).unwrap();
+                let mut command = ground.command("git");
+                command.args(["update-index", "--index-info"]).stdin(lines);
+                assert!(command.status().unwrap().success());
+            }
+            ground.write("a.py", "resolved\n");
+        },
+    ),
     ("the list of submodules was staged as a link", |ground| {
         ground.write(".gitmodules", "\n");
         ground.commit_all("list");
