@@ -5,9 +5,9 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::eyes::{Eyes, Sight, cause_of, how_head_moved};
 use super::git_at_work;
@@ -18,8 +18,10 @@ use crate::session::Session;
 use crate::touched::Touched;
 use crate::worktree_state::{Depth, Memory, PassFailure, Seen, Series};
 
-/// How long the removal of a small repository takes.
+/// A removal goes on where something else vanishes within this time.
 const REMOVAL: Duration = Duration::from_millis(10);
+/// So long a removal is waited for: whoever removes for longer sees an env file that is right meanwhile.
+const REMOVAL_MAX: Duration = Duration::from_millis(300);
 
 /// What changes when a file is written, replaced, or allowed to be written: device, inode, size, times of its bytes and
 /// of its status in nanoseconds.
@@ -97,10 +99,9 @@ fn look_unguarded(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Look
         return gone(eyes);
     }
     let is_synced = depth == Depth::Synced && eyes.is_synced();
-    let (touched, sight) = eyes.take_touched();
-    if depth == Depth::Touched && was_tracked_file_removed(&eyes.reader, &touched) {
-        // The rest may go too: rm(1) fails where something new appears.
-        std::thread::sleep(REMOVAL);
+    let (mut touched, mut sight) = eyes.take_touched();
+    if depth == Depth::Touched {
+        (touched, sight) = after_removal(eyes, &session.worktree, touched, sight);
         if !eyes.are_on(&session.worktree) {
             eyes.unread = std::mem::take(&mut eyes.unread).with(touched);
             return Look {
@@ -164,15 +165,41 @@ fn gone(eyes: &mut Eyes) -> Look {
     Look::without_reading(PassFailure::Broken(reason.to_owned()))
 }
 
-fn was_tracked_file_removed(reader: &WorktreeReader, touched: &Touched) -> bool {
+/// Where something was removed, the rest may go too, and rm(1) fails where something new appears: it is waited for, as long as
+/// more vanishes. Returns all that was touched until then.
+fn after_removal(
+    eyes: &mut Eyes,
+    worktree: &Worktree,
+    touched: Touched,
+    sight: Option<Sight>,
+) -> (Touched, Option<Sight>) {
+    let began = Instant::now();
+    let (mut all, mut latest, mut sight) = (touched.clone(), touched, sight);
+    while tells_of_removal(&eyes.reader, worktree, &latest)
+        && began.elapsed() < REMOVAL_MAX
+        && eyes.are_on(worktree)
+    {
+        std::thread::sleep(REMOVAL);
+        let (more, change) = eyes.take_touched();
+        all = all.with(more.clone());
+        latest = more;
+        sight = change.or(sight);
+    }
+    (all, sight)
+}
+
+/// True where a tracked file or one of git's own is gone, locks aside, which come and go with every command.
+fn tells_of_removal(reader: &WorktreeReader, worktree: &Worktree, touched: &Touched) -> bool {
     let Touched::Paths(paths) = touched else {
         return false;
     };
-    let is_gone = |path: &&PathBuf| path.symlink_metadata().is_err();
+    let is_of_git = |path: &Path| {
+        path.starts_with(&worktree.git_dir) && path.extension() != Some(OsStr::new("lock"))
+    };
+    let is_gone = |path: &Path| path.symlink_metadata().is_err();
     paths
         .iter()
-        .filter(|path| reader.tracks(path))
-        .any(|path| is_gone(&path))
+        .any(|path| (is_of_git(path) || reader.tracks(path)) && is_gone(path))
 }
 
 fn read(

@@ -56,6 +56,8 @@ pub(crate) struct Entry {
 pub(crate) struct FileMap {
     root: Arc<Dir>,
     count: usize,
+    /// How many files there were when directories were last packed.
+    packed: usize,
 }
 
 /// Names end with a slash where they are directories: so their order is that of git's trees.
@@ -98,6 +100,14 @@ impl FileMap {
     pub(crate) fn remove(&mut self, path: &[u8]) {
         if self.get(path).is_some() && Arc::make_mut(&mut self.root).remove(path) {
             self.count -= 1;
+        }
+    }
+
+    /// Gives back the memory that directories leave free which were filled name by name, once a good part of the files is new.
+    pub(crate) fn pack(&mut self) {
+        if self.count > self.packed.saturating_mul(2) {
+            Arc::make_mut(&mut self.root).pack();
+            self.packed = self.count;
         }
     }
 
@@ -158,6 +168,16 @@ impl FileMap {
 }
 
 impl Dir {
+    fn pack(&mut self) {
+        for node in self.nodes.values_mut() {
+            if let Node::Dir(dir) = node {
+                Arc::make_mut(dir).pack();
+            }
+        }
+        // A map that is built out of what is sorted has full nodes.
+        self.nodes = std::mem::take(&mut self.nodes).into_iter().collect();
+    }
+
     /// Returns whether there was nothing of that name.
     fn put(&mut self, name: &[u8], entry: Entry) -> bool {
         if let Some(Node::File(known)) = self.nodes.get_mut(name) {

@@ -91,7 +91,7 @@ impl Pass<'_> {
             again.join().map_err(|_| Stop::NotPlain)?
         })?;
         let reading = self.reading(&mut kept)?;
-        moved.extend(differing(&tracked.files, &again));
+        moved.extend(differing(&kept.index, &tracked.stamps, &again));
         moved.extend(self.moved_uncommitted(&kept, &BTreeSet::new())?);
         self.settle(kept, reading, &moved)
     }

@@ -23,8 +23,8 @@ use crate::git::Git;
 
 /// What was found out of the tracked files.
 pub(super) struct Tracked {
-    /// How each lies that is there.
-    pub(super) files: Vec<(PathBytes, Stamp)>,
+    /// How each lies that is there, in the order of the index.
+    pub(super) stamps: Vec<Option<Stamp>>,
     /// What a status by content alone would say of those that differ from the index.
     pub(super) codes: BTreeMap<PathBytes, u8>,
     dirs: BTreeSet<Vec<u8>>,
@@ -40,26 +40,26 @@ impl Pass<'_> {
         index: &IndexFile,
         format: Format,
     ) -> Result<Tracked, Stop> {
-        let files = look_at(&self.places.root, index)?;
-        let mut present = files.iter().map(|(path, _)| path.as_slice()).peekable();
-        for entry in index.entries() {
-            if present.next_if_eq(&entry.path()).is_none() {
+        let stamps = look_at(&self.places.root, index)?;
+        for (entry, stamp) in index.entries().zip(&stamps) {
+            if stamp.is_none() {
                 self.cache.files.remove(entry.path());
             }
         }
-        let mut dirs = dirs_of(files.iter().map(|(path, _)| path.as_slice()));
+        let mut dirs = dirs_of(present(index, &stamps).map(|(path, _)| path));
         dirs.extend(self.cache.attribute_dirs(&self.places.root));
         let conversion = Conversion::of(self.places, config, &dirs);
         let distrust = self.cache.distrusted(&conversion, index);
         self.cache.trust_nothing_unless(&distrust);
-        self.renew(&files, &distrust, index, &conversion, format)?;
+        let files = present(index, &stamps);
+        self.renew(files, &distrust, index, &conversion, format)?;
         let codes = index.entries().filter_map(|entry| {
             let code = self.code_by_content(&entry)?;
             (code != b' ').then(|| (entry.path().to_vec(), code))
         });
         let codes = codes.collect();
         Ok(Tracked {
-            files,
+            stamps,
             codes,
             dirs,
             conversion,
@@ -88,52 +88,60 @@ impl Pass<'_> {
             // An attribute file beside untracked files alone: nothing was read with it in mind.
             self.cache.made_under = None;
             self.renew(
-                &tracked.files,
+                present(index, &tracked.stamps),
                 &Distrust::Everything,
                 index,
                 &conversion,
                 format,
             )?;
         }
-        self.renew(&files, &tracked.distrust, index, &conversion, format)?;
-        let count = tracked.files.len() + files.len();
-        if self.cache.files.count() != count {
-            let present: BTreeSet<_> = tracked
-                .files
-                .iter()
-                .chain(&files)
-                .map(|(path, _)| path)
-                .collect();
+        let untracked = || files.iter().map(|(path, stamp)| (path.as_slice(), *stamp));
+        self.renew(untracked(), &tracked.distrust, index, &conversion, format)?;
+        let all = || present(index, &tracked.stamps).chain(untracked());
+        if self.cache.files.count() != all().count() {
+            let present: BTreeSet<_> = all().map(|(path, _)| path).collect();
             let gone = self.cache.files.paths();
-            for path in gone.iter().filter(|path| !present.contains(path)) {
+            for path in gone
+                .iter()
+                .filter(|path| !present.contains(path.as_slice()))
+            {
                 self.cache.files.remove(path);
             }
         }
+        self.cache.files.pack();
         let is_settled = conversion.is_settled(&self.moment);
         self.cache.made_under = is_settled.then(|| (conversion.clone(), Arc::clone(index)));
         Ok(conversion)
     }
 
-    fn renew(
+    fn renew<'f>(
         &mut self,
-        files: &[(PathBytes, Stamp)],
+        files: impl Iterator<Item = (&'f [u8], Stamp)>,
         distrust: &Distrust,
         index: &IndexFile,
         conversion: &Conversion,
         format: Format,
     ) -> Result<(), Stop> {
-        let is_known = |path: &PathBytes, stamp: &Stamp| {
-            self.cache.files.get(path).is_some_and(|entry| {
-                entry.stamp == Some(*stamp)
+        // Git is started once for all that it may convert.
+        let at_once = if conversion.is_possible() {
+            usize::MAX
+        } else {
+            READ_AT_ONCE_MAX
+        };
+        let mut unread = BTreeSet::new();
+        for (path, stamp) in files {
+            let is_known = self.cache.files.get(path).is_some_and(|entry| {
+                entry.stamp == Some(stamp)
                     && entry.settled
                     && entry.id.as_bytes().len() == format.id_length()
-            })
-        };
-        let unread = files
-            .iter()
-            .filter(|(path, stamp)| distrust.covers(path) || !is_known(path, stamp))
-            .map(|(path, _)| path.clone())
-            .collect();
+            });
+            if distrust.covers(path) || !is_known {
+                unread.insert(path.to_vec());
+            }
+            if unread.len() >= at_once {
+                self.read_files(&std::mem::take(&mut unread), index, conversion, format)?;
+            }
+        }
         self.read_files(&unread, index, conversion, format)
     }
 
@@ -198,6 +206,15 @@ impl Pass<'_> {
     }
 }
 
+/// Returns the tracked files that are there.
+fn present<'i>(
+    index: &'i IndexFile,
+    stamps: &'i [Option<Stamp>],
+) -> impl Iterator<Item = (&'i [u8], Stamp)> {
+    let entries = index.entries().zip(stamps);
+    entries.filter_map(|(entry, stamp)| Some((entry.path(), (*stamp)?)))
+}
+
 /// The helper opens what differs from the index, all others at most by a name that it damaged.
 fn may_be_opened(index: &IndexFile, path: &[u8], content: &Content) -> bool {
     let noted = index.find(path).and_then(|entry| entry.id());
@@ -241,6 +258,8 @@ fn read_side_by_side(
     })
 }
 
+/// How many files are read before what was read of them is put away: as much memory as that takes is needed besides.
+const READ_AT_ONCE_MAX: usize = 4096;
 /// Fewer files than this are not worth another thread.
 const READ_TOGETHER_MIN: usize = 64;
 

@@ -161,36 +161,30 @@ impl Pass<'_> {
     }
 }
 
-/// Returns how every tracked file lies that is there, links not followed.
+/// Returns how every tracked file lies that is there, links not followed, in the order of the index.
 ///
 /// # Errors
 /// [`Stop::NotPlain`] where the system does not say.
-pub(super) fn look_at(root: &Path, index: &IndexFile) -> Result<Vec<(PathBytes, Stamp)>, Stop> {
+pub(super) fn look_at(root: &Path, index: &IndexFile) -> Result<Vec<Option<Stamp>>, Stop> {
     let mut dirs = RealDirs::new(root);
-    let found = index
-        .entries()
-        .filter_map(|entry| Some((entry.path().to_vec(), dirs.stamp(entry.path())?)))
-        .collect();
+    let found = index.entries().map(|entry| dirs.stamp(entry.path()));
+    let found = found.collect();
     if dirs.are_unsure() {
         return Err(Stop::NotPlain);
     }
     Ok(found)
 }
 
-/// Returns the files that lie otherwise than before.
+/// Returns the files that lie otherwise than before, given how all those of the index lay and lie.
 pub(super) fn differing(
-    before: &[(PathBytes, Stamp)],
-    again: &[(PathBytes, Stamp)],
+    index: &IndexFile,
+    before: &[Option<Stamp>],
+    again: &[Option<Stamp>],
 ) -> BTreeSet<PathBytes> {
-    if before == again {
-        return BTreeSet::new();
-    }
-    let before: BTreeMap<_, _> = before.iter().map(|(path, stamp)| (path, stamp)).collect();
-    let again: BTreeMap<_, _> = again.iter().map(|(path, stamp)| (path, stamp)).collect();
-    before
-        .keys()
-        .chain(again.keys())
-        .filter(|path| before.get(*path) != again.get(*path))
-        .map(|path| (*path).clone())
+    index
+        .entries()
+        .zip(before.iter().zip(again))
+        .filter(|(_, (before, again))| before != again)
+        .map(|(entry, _)| entry.path().to_vec())
         .collect()
 }

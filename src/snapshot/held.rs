@@ -26,6 +26,8 @@ use crate::identity::stamp::Stamp;
 
 /// So many changed files are held without asking first whether store or repository have them: no save of a file waits for that.
 const FEW: usize = 16;
+/// Of so many changed files it is asked at once whether store or repository have them.
+const AT_ONCE: usize = 8192;
 /// So many compressed bytes are held in memory, more in a file.
 const IN_MEMORY: u64 = 8 << 20;
 /// Files of more bytes than this are not held in memory.
@@ -151,13 +153,7 @@ impl Snapshots {
             return Ok(held);
         }
         let before = before.filter(|_| self.exist());
-        let mut changed = held.take_over(before);
-        changed.retain(|path, entry| is_to_be_held(path, entry, limits));
-        let is_converted = |entry: &Entry| entry.raw != entry.id;
-        let mut have = BTreeSet::new();
-        if changed.len() > FEW || changed.values().any(is_converted) {
-            have = self.have(&held.whole, &changed)?;
-        }
+        held.take_over(before);
         let mut holder = Holder {
             root,
             files,
@@ -167,6 +163,47 @@ impl Snapshots {
             seen: 0,
             file: None,
         };
+        let mut to_convert = BTreeMap::new();
+        let mut hold = |held: &mut Held, changed| {
+            let converted = self.hold_changed(held, changed, &mut holder)?;
+            to_convert.extend(converted);
+            Ok(())
+        };
+        let none = FileMap::default();
+        let before = before.map_or(&none, |before| &before.whole.map);
+        let now = held.whole.map.clone();
+        let mut changed = BTreeMap::new();
+        differing(
+            before.root(),
+            now.root(),
+            &mut Vec::new(),
+            &mut |path, entry| {
+                if is_to_be_held(path, entry, limits) {
+                    changed.insert(path.to_vec(), *entry);
+                }
+                if changed.len() < AT_ONCE {
+                    return Ok(());
+                }
+                hold(&mut held, std::mem::take(&mut changed))
+            },
+        )?;
+        hold(&mut held, changed)?;
+        held.convert(root, &to_convert, scratch)?;
+        Ok(held)
+    }
+
+    /// Holds those of the files that neither store nor repository have. Returns those that git is to convert once more.
+    fn hold_changed(
+        &self,
+        held: &mut Held,
+        mut changed: BTreeMap<Vec<u8>, Entry>,
+        holder: &mut Holder<'_>,
+    ) -> Result<BTreeMap<Vec<u8>, Entry>, SnapshotError> {
+        let is_converted = |entry: &Entry| entry.raw != entry.id;
+        let mut have = BTreeSet::new();
+        if changed.len() > FEW || changed.values().any(is_converted) {
+            have = self.have(&held.whole, &changed)?;
+        }
         for (path, entry) in changed
             .iter()
             .filter(|(_, entry)| !have.contains(&entry.raw))
@@ -178,8 +215,7 @@ impl Snapshots {
             held.files.insert(path.clone(), HeldFile { id, raw, bytes });
         }
         changed.retain(|_, entry| is_converted(entry) && !have.contains(&entry.id));
-        held.convert(root, &changed, scratch)?;
-        Ok(held)
+        Ok(changed)
     }
 
     /// Returns the blobs of files that the store has, or the repository.
@@ -219,19 +255,10 @@ fn is_to_be_held(path: &[u8], entry: &Entry, limits: &Limits) -> bool {
 }
 
 impl Held {
-    /// Takes over what is held of files that are the same, and returns the others.
-    fn take_over(&mut self, before: Option<&Self>) -> BTreeMap<Vec<u8>, Entry> {
-        let mut changed = BTreeMap::new();
-        let none = FileMap::default();
-        let map = before.map_or(&none, |before| &before.whole.map);
-        differing(
-            map.root(),
-            self.whole.map.root(),
-            &mut Vec::new(),
-            &mut changed,
-        );
+    /// Takes over what is held of files that are the same.
+    fn take_over(&mut self, before: Option<&Self>) {
         let Some(before) = before.filter(|before| !before.stored.load(Ordering::Relaxed)) else {
-            return changed;
+            return;
         };
         for (path, file) in &before.files {
             let now = self.whole.map.get(path);
@@ -245,7 +272,6 @@ impl Held {
             .filter(|made| !made.ids.is_disjoint(&ids))
             .cloned()
             .collect();
-        changed
     }
 
     /// Has git convert files once more and keeps what comes of it.
@@ -304,26 +330,33 @@ fn have_moved(root: &Path, files: &BTreeMap<Vec<u8>, Entry>) -> bool {
         .any(|(path, entry)| Stamp::of(&root.join(OsStr::from_bytes(path))) != entry.stamp)
 }
 
-/// Collects the files that are not in `before`, or not the same there.
-fn differing(before: &Dir, now: &Dir, path: &mut Vec<u8>, found: &mut BTreeMap<Vec<u8>, Entry>) {
+/// Takes a file and its path.
+type Take<'a> = dyn FnMut(&[u8], &Entry) -> Result<(), SnapshotError> + 'a;
+
+/// Hands out the files that are not in `before`, or not the same there, with their paths.
+fn differing(
+    before: &Dir,
+    now: &Dir,
+    path: &mut Vec<u8>,
+    take: &mut Take<'_>,
+) -> Result<(), SnapshotError> {
     if std::ptr::eq(before, now) {
-        return;
+        return Ok(());
     }
     let none = Dir::default();
     let length = path.len();
     for (name, node) in now.nodes() {
         path.extend_from_slice(name);
         match (before.node(name), node) {
-            (Some(Node::Dir(before)), Node::Dir(now)) => differing(before, now, path, found),
-            (_, Node::Dir(now)) => differing(&none, now, path, found),
+            (Some(Node::Dir(before)), Node::Dir(now)) => differing(before, now, path, take)?,
+            (_, Node::Dir(now)) => differing(&none, now, path, take)?,
             (Some(Node::File(before)), Node::File(now))
                 if (before.id, before.raw) == (now.id, now.raw) => {}
-            (_, Node::File(now)) => {
-                found.insert(path.clone(), *now);
-            }
+            (_, Node::File(now)) => take(path, now)?,
         }
         path.truncate(length);
     }
+    Ok(())
 }
 
 /// Reads files and compresses them.
