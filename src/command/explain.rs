@@ -205,7 +205,7 @@ fn tree_text(explained: &TreeExplanation, id: &str) -> String {
     if !explained.dirty.is_empty() {
         let names = names(&explained.dirty);
         let value = format!(
-            "{names}: only the commit counts here, the files count in the LoggedModel's name (--name)"
+            "{names}: only its commit counts here, if it has one; its files count in the LoggedModel's name (--name)"
         );
         text += &row("nested", &value);
     }

@@ -24,6 +24,7 @@ use super::nearby::Nearby;
 use super::scratch::Scratch;
 use super::status_text::{Changes, Status};
 use super::{sparse_index, split_index};
+use crate::fs_util::PathError;
 use crate::git::{Git, GitError, Output, records};
 use crate::ids::ObjectId;
 
@@ -68,6 +69,9 @@ pub enum GitHashError {
     /// The index cannot be copied aside.
     #[error("cannot copy the index to a scratch directory")]
     Scratch(#[source] std::io::Error),
+    /// The index cannot be read.
+    #[error(transparent)]
+    Index(#[from] PathError),
     /// There is no commit to start from.
     #[error("this repository has no commit yet")]
     NoCommit,
@@ -542,7 +546,7 @@ pub(super) fn with_own_index(git: &Git, scratch: &Path) -> Result<Git, GitHashEr
             write_with_time_of(&index, &copy, &bytes).map_err(GitHashError::Scratch)?;
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(GitHashError::Scratch(error)),
+        Err(error) => return Err(PathError::of("read", &index)(error).into()),
     }
     let git = on_own_index(git, &copy);
     refresh(&git)?;
@@ -578,7 +582,9 @@ pub(super) fn root_and_head(git: &Git) -> Result<(String, String), GitHashError>
     let root = text(git, "rev-parse", &["rev-parse", "--show-toplevel"])?;
     let head = text(git, "rev-parse", &["rev-parse", "HEAD"]).map_err(|error| match error {
         // In every language git names what it does not find.
-        GitHashError::Git(GitError::Failed { ref message, .. }) if message.contains("HEAD") => {
+        GitHashError::Git(GitError::Failed { ref message, .. })
+            if message.contains("HEAD") && is_unborn(git) =>
+        {
             GitHashError::NoCommit
         }
         other => other,
@@ -587,6 +593,16 @@ pub(super) fn root_and_head(git: &Git) -> Result<(String, String), GitHashError>
         python_strip(&root).to_owned(),
         python_strip(&head).to_owned(),
     ))
+}
+
+/// False where the branch is there, and broken.
+fn is_unborn(git: &Git) -> bool {
+    let branch = git
+        .line(&["symbolic-ref", "-q", "HEAD"])
+        .unwrap_or_default();
+    let branch = String::from_utf8_lossy(&branch).into_owned();
+    let file = git.path(&["rev-parse", "--path-format=absolute", "--git-path", &branch]);
+    !file.is_ok_and(|file| file.is_file())
 }
 
 pub(super) fn text(

@@ -58,9 +58,9 @@ impl Glance {
     pub(super) fn at(usual: &Usual<'_>) -> Option<Self> {
         let nearby = usual.nearby;
         let path = nearby.index();
-        // With no time nothing is compared again (`is_racy_timestamp` in read-cache.c, git 2.47).
+        // With no time nothing is compared again, and one before 1970 is a late one (`is_racy_timestamp` in read-cache.c, git 2.47).
         let written = path.metadata().ok()?.mtime();
-        if written == 0 {
+        if written <= 0 {
             return None;
         }
         let index = IndexFile::read(std::fs::read(&path).ok()?, 20)?;

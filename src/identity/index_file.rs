@@ -485,6 +485,22 @@ pub(super) struct SmallIndex {
     pub(super) has_rules: bool,
 }
 
+/// Returns whether a file differs by its size alone, whatever is in it (`ie_modified` in read-cache.c, git 2.47): where the index notes
+/// a size, and another than the file has.
+pub(super) fn is_other_size(noted: u32, found: u32) -> bool {
+    noted != 0 && noted != found
+}
+
+/// Returns the size of a file, cut as in git's index.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "git cuts it so"
+)]
+pub(super) fn found_size(file: &Stat) -> u32 {
+    file.st_size as u32
+}
+
 /// The mode that git gives a file (gitformat-index(5)); `None` for what is neither file nor link.
 pub(super) fn mode_of(file: &Stat) -> Option<u32> {
     let [plain, executable, link] = FILES;

@@ -8,10 +8,11 @@ use std::path::PathBuf;
 use super::candidates::{Candidates, parents};
 use super::file_map::Mode;
 use super::git_hash;
-use super::index_file::IndexEntry;
+use super::index_file::{IndexEntry, is_other_size};
 use super::kept::Kept;
 use super::pass::{Pass, may_be_refused};
 use super::reader::Stop;
+use super::stamp::Stamp;
 use super::status_text::{Change, PathBytes, Status};
 use crate::git::{Git, records};
 
@@ -156,7 +157,10 @@ impl Pass<'_> {
         let mode = entry.mode()?;
         let is_same_kind = (mode == 0o120_000) == (file.mode == Mode::Link);
         let same_bits = (mode == 0o100_755) == (file.mode == Mode::Executable);
-        let is_same = same_bits && Some(file.id) == entry.id();
+        let size = |stamp: Stamp| stamp.written_and_size().1;
+        let (_, noted) = entry.written_and_size()?;
+        let same_size = file.stamp.is_none_or(|it| !is_other_size(noted, size(it)));
+        let is_same = same_bits && same_size && Some(file.id) == entry.id();
         Some(match (is_same_kind, is_same) {
             (false, _) => b'T',
             (true, true) => b' ',

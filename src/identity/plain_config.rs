@@ -144,7 +144,10 @@ fn is_expected((key, value): &(String, String)) -> bool {
         || key.ends_with(".required") && BOOLEAN.contains(&value.as_str());
     let of_branch = [".remote", ".merge"].iter().any(|end| key.ends_with(end));
     let expected = EXPECTED.iter().find(|(known, _)| known == key);
-    IRRELEVANT.iter().any(|start| key.starts_with(start))
+    // A truth value, read by every command (promisor-remote.c, git 2.47).
+    let is_promise = key.starts_with("remote.") && key.ends_with(".promisor");
+    let is_irrelevant = IRRELEVANT.iter().any(|start| key.starts_with(start));
+    is_irrelevant && (!is_promise || BOOLEAN.contains(&value.as_str()))
         || key.starts_with("filter.") && of_filter
         || key.starts_with("branch.") && of_branch
         || expected.is_some_and(|(_, values)| values.is_empty() || values.contains(&value.as_str()))

@@ -111,6 +111,7 @@ impl CapturedTree {
             return Err(TreeError::NothingCheckedOut);
         }
         refuse_broken_submodules(&git, &top, &start.gitlinks)?;
+        refuse_contested_submodules(&git, &top, &start.entries)?;
         let stamps = stamps(&top, &start.files);
         let is_too_large = |stamp: &Option<Stamp>| stamp.is_some_and(|it| it.size() > FILE_LIMIT);
         if let Some((path, _)) = stamps.iter().find(|(_, stamp)| is_too_large(stamp)) {
@@ -471,14 +472,16 @@ fn is_out_of_sight(path: &Path) -> bool {
         .is_err_and(|error| !is_absence(&error))
 }
 
+/// Returns the stage of an entry, and its path behind a tab.
+fn stage_and_path(entry: &[u8]) -> Option<(u8, Vec<u8>)> {
+    let tab = entry.iter().position(|byte| *byte == b'\t')?;
+    let stage = *entry.get(tab.checked_sub(1)?)?;
+    Some((stage, entry.get(tab..)?.to_vec()))
+}
+
 /// Where a conflict is not resolved `git add` takes our side for what was tracked (`index_name_pos_also_unmerged` and
 /// `read_blob_data_from_index` in read-cache.c, git 2.47), where `git update-index` takes none: by it goes the mode where modes do not count.
 fn with_ours(entries: &[u8]) -> Vec<u8> {
-    let stage_and_path = |entry: &[u8]| {
-        let tab = entry.iter().position(|byte| *byte == b'\t')?;
-        let stage = *entry.get(tab.checked_sub(1)?)?;
-        Some((stage, entry.get(tab..)?.to_vec()))
-    };
     let ours: BTreeSet<_> = records(entries)
         .filter_map(stage_and_path)
         .filter_map(|(stage, path)| (stage == b'2').then_some(path))
@@ -541,6 +544,29 @@ fn refuse_broken_submodules(git: &Git, top: &Path, gitlinks: &[Vec<u8>]) -> Resu
             if is_there && !has_commit(outer, &top.join(OsStr::from_bytes(path))) {
                 return Err(no_commit(path));
             }
+        }
+    }
+    Ok(())
+}
+
+/// In a conflict `git add` takes what is checked out, and dies where a directory stays in which nothing is (`check_removed` in
+/// diff-lib.c, `add_to_index` in read-cache.c, git 2.47).
+fn refuse_contested_submodules(git: &Git, top: &Path, entries: &[u8]) -> Result<(), TreeError> {
+    let mut seen = BTreeSet::new();
+    for entry in records(entries) {
+        let Some((_, path)) = stage_and_path(entry).filter(|(stage, _)| *stage != b'0') else {
+            continue;
+        };
+        let is_first = seen.insert(path.clone());
+        let path = path.strip_prefix(b"\t").unwrap_or(&path);
+        let on_disk = top.join(OsStr::from_bytes(path));
+        let is_dir = || {
+            let found = on_disk.symlink_metadata();
+            found.is_ok_and(|found| found.is_dir()) && RealDirs::new(top).hold(path)
+        };
+        let is_checked_out = || on_disk.join(".git").exists() && has_commit(git, &on_disk);
+        if is_first && entry.starts_with(b"160000 ") && is_dir() && !is_checked_out() {
+            return Err(no_commit(path));
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use rustix::io::Errno;
 
 use super::directories::{Child, Directory};
-use super::index_file::{Described, IndexEntry, LINK, mode_of};
+use super::index_file::{Described, IndexEntry, LINK, found_size, is_other_size, mode_of};
 use super::listing::{Found, Listing};
 use super::object::{Format, object_id};
 use super::status_text::{Change, Changes};
@@ -159,7 +159,7 @@ impl Seen {
             return found.kind().ok()?.is_dir().then_some(());
         };
         let metadata = found.metadata().ok()?;
-        let (seconds, _) = entry.written_and_size()?;
+        let (seconds, size) = entry.written_and_size()?;
         let found_mode = mode_of(&metadata)?;
         let mode = entry.mode()?;
         if found_mode != mode {
@@ -169,6 +169,10 @@ impl Seen {
                 b'M'
             };
             self.changes.extend([unstaged(entry, code)]);
+            return Some(());
+        }
+        if is_other_size(size, found_size(&metadata)) {
+            self.changes.extend([unstaged(entry, b'M')]);
             return Some(());
         }
         let described = entry.describes(&metadata);

@@ -604,7 +604,7 @@ fn a_tree_id_is_explained_by_what_differs_from_heads() {
         "changed      2 paths ".to_owned(),
         format!("  100644 {object} new file.py\n"),
         "  gone gone.py\n".to_owned(),
-        "nested       sub: only the commit counts here".to_owned(),
+        "nested       sub: only its commit counts here".to_owned(),
         "what git ignores (mine.log)".to_owned(),
     ] {
         assert!(text.contains(&said), "{said}\n{text}");

@@ -156,20 +156,31 @@ impl Search<'_> {
         Ok(traps)
     }
 
+    /// Where `diff.relative` cuts the diffs down to this directory, what is staged elsewhere changes nothing.
+    fn is_cut_off(&self, entry: &Entry) -> bool {
+        let Ok(here) = std::env::current_dir() else {
+            return false;
+        };
+        self.settings.get("diff.relative").is_some()
+            && !self.state.on_disk(&entry.path).starts_with(here)
+    }
+
     fn staging(&self) -> Option<Trap> {
         let can_be_added = |entry: &&Entry| {
             !entry.is_nested_repository()
                 || has_commit(self.caller, &self.state.on_disk(&entry.path))
         };
         let is_staged = |entry: &&Entry| entry.kind == Kind::Tracked && entry.staged != b'.';
+        let shown = || {
+            let changed = self.state.changed();
+            changed.filter(|entry| !self.is_cut_off(entry))
+        };
         let count = (
-            self.state.changed().filter(is_staged).count(),
-            self.state
-                .changed()
-                .filter(|entry| entry.can_be_staged())
-                .count(),
+            shown().filter(is_staged).count(),
+            shown().filter(|entry| entry.can_be_staged()).count(),
             self.state
                 .of_kind(Kind::Untracked)
+                .filter(|entry| !self.is_cut_off(entry))
                 .filter(can_be_added)
                 .count(),
         );

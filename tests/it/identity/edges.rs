@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::fs::File;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::Stdio;
+use std::time::{Duration, SystemTime};
 
 use tracemark::repository::Worktree;
 use tracemark::touched::Touched;
@@ -76,7 +78,28 @@ fn what_permissions_forbid_to_read_is_as_unreadable_as_for_the_helper() {
 }
 
 /// States that look clean, or like one plain edit, to who looks at files and index alone.
-const DECEPTIVE: [State; 37] = [
+const DECEPTIVE: [State; 39] = [
+    (
+        "a file was written as it is committed, after what converted it is gone",
+        |ground| {
+            ground.write(".gitattributes", "*.py text eol=crlf\n");
+            ground.write("lines.py", "a\nb\n");
+            ground.commit_all("lines");
+            std::fs::remove_file(ground.at("lines.py")).unwrap();
+            ground.git(&["checkout", "-q", "lines.py"]);
+            let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+            let file = File::options().write(true).open(ground.at("lines.py"));
+            file.unwrap().set_modified(long_ago).unwrap();
+            ground.git(&["update-index", "-q", "--refresh"]);
+            ground.git(&["rm", "-q", ".gitattributes"]);
+            ground.git(&["commit", "-q", "-m", "no attributes"]);
+            ground.write("lines.py", "a\nb\n");
+            assert_eq!(ground.git(&["status", "--porcelain"]), "M lines.py");
+        },
+    ),
+    ("a promise that is no truth value", |ground| {
+        ground.git(&["config", "remote.o.promisor", "zzz"]);
+    }),
     (
         "a path has two slashes behind the home directory",
         |ground| {
@@ -292,7 +315,14 @@ const DECEPTIVE: [State; 37] = [
 ];
 
 /// What `git add` takes that other commands refuse, and the other way round.
-const REFUSED: [State; 19] = [
+const REFUSED: [State; 21] = [
+    ("a submodule in a conflict is not checked out", |ground| {
+        contest(ground, "sub");
+        std::fs::create_dir(ground.at("sub")).unwrap();
+    }),
+    ("a submodule in a conflict is gone", |ground| {
+        contest(ground, "sub");
+    }),
     (
         "modes do not count, and our side of a conflict is executable",
         |ground| {
@@ -302,11 +332,7 @@ const REFUSED: [State; 19] = [
             ground.git(&["rm", "-q", "--cached", "a.py"]);
             for (mode, stage) in [("100644", 1), ("100755", 2), ("100644", 3)] {
                 let line = format!("{mode} {blob} {stage}\ta.py\n");
-                std::fs::write(ground.at("../lines"), line).unwrap();
-                let lines = std::fs::File::open(ground.at("../lines")).unwrap();
-                let mut command = ground.command("git");
-                command.args(["update-index", "--index-info"]).stdin(lines);
-                assert!(command.status().unwrap().success());
+                write_index(ground, &line);
             }
             ground.write("a.py", "resolved\n");
         },
@@ -657,6 +683,25 @@ const ENDLESS: [State; 11] = [
 #[test]
 fn what_never_ends_is_an_error_and_not_waited_for() {
     alone(|| each_is_right(&ENDLESS));
+}
+
+/// Leaves a submodule in a conflict between three commits.
+fn contest(ground: &Ground, path: &str) {
+    let head = ground.git(&["rev-parse", "HEAD"]);
+    let entries: String = (1..=3)
+        .map(|stage| format!("160000 {} {stage}\t{path}\n", head.trim()))
+        .collect();
+    write_index(ground, &entries);
+}
+
+fn write_index(ground: &Ground, entries: &str) {
+    std::fs::write(ground.at("../entries"), entries).unwrap();
+    let entries = File::open(ground.at("../entries")).unwrap();
+    let mut command = ground.command("git");
+    command
+        .args(["update-index", "--index-info"])
+        .stdin(entries);
+    assert!(command.status().unwrap().success());
 }
 
 fn change(ground: &Ground, path: &str) {
