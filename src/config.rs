@@ -438,21 +438,31 @@ fn retention(private: &Layer, user: &Layer, file: &Path) -> Result<Retention, Co
     })
 }
 
+/// MLflow 3.17.2, `MAX_EXPERIMENT_NAME_LENGTH` of `mlflow/utils/validation.py`.
+const EXPERIMENT_NAME_MAX: usize = 500;
+
 /// The name wins over the id within a layer, and an id beside it must be that of the name, as in MLflow's client
 /// (3.17.2, `_get_experiment_id_from_env` of `mlflow/tracking/fluent.py`).
 fn experiment(
     sources: &Sources<'_>,
 ) -> Result<(ExperimentChoice, Option<ExperimentId>), ConfigError> {
     for (layer, file) in sources {
+        let invalid = |message: String| ConfigError::Invalid {
+            file: file.to_path_buf(),
+            message,
+        };
         let id = layer.store.experiment_id.as_ref().map(|id| {
-            id.parse::<ExperimentId>()
-                .map_err(|error| ConfigError::Invalid {
-                    file: file.to_path_buf(),
-                    message: error.to_string(),
-                })
+            let id = id.trim().parse::<ExperimentId>();
+            id.map_err(|error| invalid(error.to_string()))
         });
         let id = id.transpose()?;
         if let Some(name) = &layer.store.experiment {
+            let length = name.chars().count();
+            if length > EXPERIMENT_NAME_MAX {
+                return Err(invalid(format!(
+                    "an experiment's name has at most {EXPERIMENT_NAME_MAX} characters, this one {length}"
+                )));
+            }
             return Ok((ExperimentChoice::Name(name.clone()), id));
         }
         if let Some(id) = id {

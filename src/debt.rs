@@ -3,7 +3,7 @@
 //! Pure. The tags are those of the moment when the version was asked for or committed; the nonce too, by which a row
 //! whose creation was not answered is recognised.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -90,6 +90,7 @@ impl Debt {
                 first_seen_ms: text.first_seen_ms,
                 clean_commit,
                 look_twice: text.look_twice,
+                made_here: BTreeSet::new(),
             },
         })
     }

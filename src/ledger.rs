@@ -6,6 +6,7 @@
 
 mod aside;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -392,6 +393,18 @@ impl Ledger {
             history.extend(row??);
         }
         Ok(history)
+    }
+
+    /// Returns the nonces of the LoggedModels of a name that this machine asked a store for.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when SQLite refuses.
+    pub fn nonces(&self, store: &str, name: &str) -> Result<BTreeSet<String>, LedgerError> {
+        let connection = self.lock();
+        let mut statement =
+            connection.prepare("SELECT nonce FROM history WHERE store = ?1 AND name = ?2")?;
+        let rows = statement.query_map([store, name], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Forgets LoggedModels that were removed, and that there ever were any.

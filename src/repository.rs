@@ -169,7 +169,7 @@ impl Worktree {
     pub fn origin(&self) -> Option<String> {
         let config = self.local_config()?;
         let url = config.get_string("remote.origin.url").ok()?;
-        Some(without_credentials(&url))
+        without_credentials(&url)
     }
 
     /// Returns the app's name where nothing else gives one: the last part of origin's URL, else the directory of the
@@ -213,22 +213,32 @@ fn classify(start: &Path, error: GitError) -> OpenError {
     }
 }
 
-/// Removes user and password from a remote's URL: `https://user:token@host/x` becomes `https://host/x`. The user of
-/// an scp-like address (`git@host:x`) is kept, as it is no secret.
-fn without_credentials(url: &str) -> String {
-    match url::Url::parse(url) {
-        Ok(mut parsed) if !parsed.cannot_be_a_base() => {
-            let stripped = parsed.set_username("").is_ok() && parsed.set_password(None).is_ok();
-            if stripped || parsed.username().is_empty() && parsed.password().is_none() {
-                parsed.set_query(None);
-                parsed.set_fragment(None);
-                parsed.to_string()
-            } else {
-                String::new()
-            }
-        }
-        _ => url.to_owned(),
+/// Returns a remote's URL without user and password: `https://user:token@host/x` becomes `https://host/x`. The user of an scp-like
+/// address (`git@host:x`) is kept, as it is no secret. `None` where it cannot be said what is secret in it.
+fn without_credentials(url: &str) -> Option<String> {
+    // gitremote-helpers(7): the name of a transport may come before.
+    if let Some((transport, rest)) = url.split_once("::")
+        && transport
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"+-._".contains(&b))
+    {
+        return Some(format!("{transport}::{}", without_credentials(rest)?));
     }
+    if !url.contains("://") {
+        let is_open = url
+            .rsplit_once('@')
+            .is_none_or(|(user, _)| !user.contains(':'));
+        return is_open.then(|| url.to_owned());
+    }
+    let mut parsed = url::Url::parse(url).ok()?;
+    let is_open = parsed.username().is_empty() && parsed.password().is_none();
+    if !is_open {
+        parsed.set_username("").ok()?;
+        parsed.set_password(None).ok()?;
+    }
+    parsed.set_query(None);
+    parsed.set_fragment(None);
+    Some(parsed.to_string())
 }
 
 /// Returns those of `paths`, relative to the root, that git itself ignores and does not track; none when git cannot say.
@@ -366,17 +376,41 @@ mod tests {
 
     #[test]
     fn a_token_in_the_remote_url_never_leaves() {
-        assert_eq!(
-            without_credentials("https://me:secret@example.org/team/app.git"),
-            "https://example.org/team/app.git"
-        );
-        assert_eq!(
-            without_credentials("git@example.org:team/app.git"),
-            "git@example.org:team/app.git"
-        );
-        assert_eq!(
-            without_credentials("ssh://git:pw@example.org/app"),
-            "ssh://example.org/app"
-        );
+        let public = [
+            (
+                "https://me:secret@example.org/team/app.git",
+                "https://example.org/team/app.git",
+            ),
+            (
+                "https://example.org/app.git?token=secret#secret",
+                "https://example.org/app.git",
+            ),
+            (
+                "git@example.org:team/app.git",
+                "git@example.org:team/app.git",
+            ),
+            ("ssh://git:secret@example.org/app", "ssh://example.org/app"),
+            (
+                "https::https://me:secret@example.org/x",
+                "https::https://example.org/x",
+            ),
+            ("codecommit::eu://me:secret@app", "codecommit::eu://app"),
+            ("../app", "../app"),
+            ("/srv/git/app.git", "/srv/git/app.git"),
+        ];
+        for (url, wanted) in public {
+            assert_eq!(without_credentials(url).as_deref(), Some(wanted), "{url}");
+        }
+        for url in [
+            "https://me:secret/b@example.org/x.git",
+            "https://me:secret#b@example.org/x.git",
+            "https://me:secret@example.org:port/x.git",
+            "https://me:secret@example org/x",
+            "https://me:secret@[bad/x",
+            "//me:secret@example.org/x",
+            "me:secret@example.org:x",
+        ] {
+            assert_eq!(without_credentials(url), None, "{url}");
+        }
     }
 }

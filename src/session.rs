@@ -2,7 +2,7 @@
 //!
 //! The only module that brings ledger and MLflow together. What it returns was in the store at that moment.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -68,6 +68,7 @@ pub struct Session {
     store: Store,
     /// What the ledger knows the store by.
     store_key: String,
+    credentials_seen: Vec<String>,
     ledger: Arc<Ledger>,
     /// The store's file as it was when it last answered: what is remembered of another file counts for nothing.
     trusted_file: Mutex<Option<FileIdentity>>,
@@ -279,6 +280,21 @@ impl Session {
         paths: &Paths,
         ledger: Arc<Ledger>,
     ) -> Result<Self, SessionError> {
+        Self::open_named(worktree, private, None, paths, ledger)
+    }
+
+    /// The same where `named` is the tracking URI that the command line gave: what this shell holds of passwords and tokens is
+    /// for that store, unless a variable names another.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_named(
+        worktree: &Worktree,
+        private: &Layer,
+        named: Option<&str>,
+        paths: &Paths,
+        ledger: Arc<Ledger>,
+    ) -> Result<Self, SessionError> {
         let settings = Settings::load(private, &worktree.root, &paths.user_config())?;
         let uri = match &settings.store_uri {
             Some(text) => StoreUri::parse(text, &worktree.root)?,
@@ -286,7 +302,12 @@ impl Session {
         };
         let access = Access {
             connection: settings.connection.clone(),
-            keys: keys_for(&uri, &worktree.root, paths)?,
+            keys: keys_for(&uri, named, &worktree.root, paths)?,
+        };
+        let credentials_seen = match &uri {
+            StoreUri::Rest(_) => access.keys.seen(false),
+            StoreUri::Databricks { .. } => access.keys.seen(true),
+            StoreUri::Sqlite(_) => Vec::new(),
         };
         let store = Store::open(&uri, &access)?;
         let store_key = store.identity(&uri);
@@ -303,6 +324,7 @@ impl Session {
             user_config: paths.user_config(),
             store_key,
             store,
+            credentials_seen,
             ledger,
             trusted_file: Mutex::new(None),
             experiment: Mutex::new(None),
@@ -336,6 +358,11 @@ impl Session {
     /// Returns the store.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Returns the names of the variables of this shell that hold a password or token for the store.
+    pub fn credentials_seen(&self) -> &[String] {
+        &self.credentials_seen
     }
 
     /// Returns what the ledger knows the store by.
@@ -710,17 +737,26 @@ impl Session {
         self.store.probe(&experiment).await
     }
 
-    async fn ask_experiment(&self) -> Result<Experiment, StoreError> {
-        let experiment = self.store.experiment(&self.settings.experiment).await?;
-        if let Some(wanted) = &self.settings.experiment_id
-            && *wanted != experiment.id
-        {
-            return Err(StoreError::ExperimentMismatch {
-                name: choice_text(&self.settings.experiment).replacen("name:", "", 1),
-                found: experiment.id.to_string(),
-                wanted: wanted.to_string(),
-            });
+    async fn both(&self, name: &str, id: &ExperimentId) -> Result<Experiment, StoreError> {
+        let by_id = ExperimentChoice::Id(id.clone());
+        let experiment = self.store.experiment(&by_id).await?;
+        if experiment.name == name {
+            return Ok(experiment);
         }
+        Err(StoreError::ExperimentMismatch {
+            wanted: name.to_owned(),
+            id: id.to_string(),
+            name: experiment.name,
+        })
+    }
+
+    /// Of an experiment whose id is given too none is made that could have another.
+    async fn ask_experiment(&self) -> Result<Experiment, StoreError> {
+        let choice = &self.settings.experiment;
+        let experiment = match (choice, &self.settings.experiment_id) {
+            (ExperimentChoice::Name(name), Some(id)) => self.both(name, id).await?,
+            _ => self.store.experiment(choice).await?,
+        };
         self.keep_experiment(&experiment);
         Ok(experiment)
     }
@@ -945,6 +981,7 @@ impl Session {
         wanted
             .tags
             .insert(TAG_RESTORABLE.to_owned(), said.as_str().to_owned());
+        wanted.made_here = self.made_here(&observation.version);
         let file = self.store_file().and_then(FileIdentity::of);
         let (experiment, found) = self.find_or_create(&wanted).await?;
         self.refuse_shared(&experiment, &found, &observation.version)
@@ -991,7 +1028,7 @@ impl Session {
             name: String::new(),
             artifact_location: None,
         };
-        if let Some(sought) = sought(&other, &self.settings)
+        if let Some(sought) = self.sought(&other)
             && self.store.review(&place, &sought, id).await? != Standing::Gone
         {
             let what = format!(
@@ -1004,6 +1041,22 @@ impl Session {
             tracing::warn!(%error, "the ledger cannot be written");
         }
         Ok(())
+    }
+
+    fn sought(&self, version: &VersionKey) -> Option<Wanted> {
+        let sought = sought(version, &self.settings)?;
+        Some(Wanted {
+            made_here: self.made_here(version),
+            ..sought
+        })
+    }
+
+    fn made_here(&self, version: &VersionKey) -> BTreeSet<String> {
+        let known = self.ledger.nonces(&self.store_key, &version.name);
+        known.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the ledger cannot be read");
+            BTreeSet::new()
+        })
     }
 
     /// The ledger may make its caller wait for the disk.
@@ -1191,7 +1244,7 @@ impl Session {
             }
             Err(error) => return Err(error),
         };
-        let Some(sought) = sought(version, &self.settings) else {
+        let Some(sought) = self.sought(version) else {
             return Ok(Review::Gone);
         };
         if experiment.id != model.experiment_id {
@@ -1318,13 +1371,18 @@ impl Session {
     }
 }
 
-/// Returns where credentials for a store are looked for. Those of the environment count unless its tracking URI names
-/// another store: a token goes to no server that it was not set for.
-fn keys_for(uri: &StoreUri, root: &Path, paths: &Paths) -> Result<Keys, SessionError> {
+/// Returns where credentials for a store are looked for. Those of the environment count where its tracking URI, or else `named`
+/// on the command line, names that store: a token goes to no server that it was not set for.
+fn keys_for(
+    uri: &StoreUri,
+    named: Option<&str>,
+    root: &Path,
+    paths: &Paths,
+) -> Result<Keys, SessionError> {
     let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let is_for_this = var("MLFLOW_TRACKING_URI")
-        .is_none_or(|theirs| StoreUri::parse(&theirs, root).as_ref() == Ok(uri));
-    if is_for_this && matches!(uri, StoreUri::Rest(_)) {
+    let theirs = var("MLFLOW_TRACKING_URI").or_else(|| named.map(str::to_owned));
+    let is_this = |theirs: &String| StoreUri::parse(theirs, root).as_ref() == Ok(uri);
+    if theirs.as_ref().is_none_or(is_this) && matches!(uri, StoreUri::Rest(_)) {
         let sigv4 = "MLFLOW_TRACKING_AWS_SIGV4";
         if truth(sigv4, var(sigv4))? == Some(true) {
             return Err(AccessError::Unsupported { variable: sigv4 }.into());
@@ -1334,21 +1392,14 @@ fn keys_for(uri: &StoreUri, root: &Path, paths: &Paths) -> Result<Keys, SessionE
             return Err(AccessError::Unsupported { variable: plugin }.into());
         }
     }
-    let in_environment = |name: &str| var(name).filter(|_| is_for_this);
+    let is_for_this = theirs.as_ref().is_some_and(is_this);
+    let in_environment = |name: &str| match name {
+        "MLFLOW_TRACKING_URI" => theirs.clone(),
+        // Whom Databricks' are for is seen where its workspace is known.
+        _ if !name.starts_with("MLFLOW_") => var(name),
+        _ => var(name).filter(|_| is_for_this),
+    };
     Ok(Keys::new(in_environment, &paths.home, paths.credentials()))
-}
-
-/// Returns the names of the variables of this shell that hold a password or token for a session's store.
-///
-/// # Errors
-/// As [`Session::open`].
-pub fn credentials_seen(session: &Session, paths: &Paths) -> Result<Vec<String>, SessionError> {
-    let keys = keys_for(&session.uri, &session.worktree.root, paths)?;
-    Ok(match &session.uri {
-        StoreUri::Rest(_) => keys.seen(false),
-        StoreUri::Databricks { .. } => keys.seen(true),
-        StoreUri::Sqlite(_) => Vec::new(),
-    })
 }
 
 /// Returns the text by which an experiment's choice is remembered and shown.

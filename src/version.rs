@@ -2,7 +2,7 @@
 //!
 //! Pure: no disk, no network, no clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::Settings;
 use crate::identity::{Naming, Reading, model_name};
@@ -98,6 +98,7 @@ pub fn sought(version: &VersionKey, settings: &Settings) -> Option<Wanted> {
         first_seen_ms: i64::MAX,
         clean_commit: None,
         look_twice: false,
+        made_here: BTreeSet::new(),
     })
 }
 
@@ -146,6 +147,7 @@ pub fn wanted(
         model_type: settings.model_type.clone(),
         first_seen_ms,
         clean_commit,
+        made_here: BTreeSet::new(),
     }
 }
 

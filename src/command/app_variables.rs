@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::Context;
 use crate::config::Settings;
 use crate::error::{Failure, FailureKind};
-use crate::mlflow::Connection;
+use crate::mlflow::{Connection, DatabricksPlace, Keys, workspace_address};
 use crate::repository::Worktree;
 
 /// Returns how the store of a repository is reached, as far as a record of `up` or a settings file says.
@@ -57,32 +57,86 @@ pub(super) fn variables(connection: &Connection, store: &str) -> Vec<(&'static s
         .collect()
 }
 
-/// An id is of no use in another workspace than the one that it lives in.
-pub(super) fn check_workspace(connection: &Connection, store: &str) -> Result<(), Failure> {
-    let place = &connection.databricks;
-    let ours = [
-        ("DATABRICKS_HOST", &place.host),
-        ("DATABRICKS_CONFIG_PROFILE", &place.profile),
-    ];
-    for (name, ours) in ours {
-        // A profile in the tracking URI beats the variable, as in MLflow.
-        if !store.starts_with("databricks") || name.ends_with("PROFILE") && store != "databricks" {
-            continue;
-        }
-        let Some(theirs) = std::env::var(name).ok().filter(|theirs| !theirs.is_empty()) else {
-            continue;
+/// An id is of no use in another workspace than the one that it lives in: where an app that is started from this shell would
+/// send its traces, given what [`variables`] adds where the shell names no server.
+///
+/// # Errors
+/// [`Failure`] that names the variable that leads elsewhere.
+pub(super) fn check_workspace(
+    context: &Context,
+    connection: &Connection,
+    store: &str,
+) -> Result<(), Failure> {
+    let names_server = non_empty("MLFLOW_TRACKING_URI").is_some();
+    if !store.starts_with("databricks") {
+        let theirs = non_empty("MLFLOW_WORKSPACE").map(|name| name.trim().to_owned());
+        let is_same = match &theirs {
+            None => !names_server || connection.workspace.is_none(),
+            _ => theirs == connection.workspace,
         };
-        let plain = |text: &str| {
-            let text = text.trim().trim_end_matches('/');
-            text.strip_prefix("https://").unwrap_or(text).to_owned()
+        let is_server = store.starts_with("http");
+        return match &connection.workspace {
+            _ if is_same || !is_server => Ok(()),
+            Some(ours) => Err(elsewhere("MLFLOW_WORKSPACE", "MLflow").hint(&format!(
+                "export MLFLOW_WORKSPACE={ours}, or tracemark up to track it there"
+            ))),
+            None => Err(elsewhere("MLFLOW_WORKSPACE", "MLflow")
+                .hint("unset MLFLOW_WORKSPACE, or tracemark up to track it there")),
         };
-        if ours.as_deref().map(plain) != Some(plain(&theirs)) {
-            return Err(Failure::new(
-                FailureKind::Store,
-                &format!("no model id: {name} is set to another Databricks workspace here than the one in which this repository is tracked"),
-            )
-            .hint(&format!("unset {name}, or tracemark up to track it there")));
-        }
     }
-    Ok(())
+    let place = &connection.databricks;
+    let or_ours = |theirs: Option<String>, ours: &Option<String>| {
+        theirs.or_else(|| ours.clone().filter(|_| !names_server))
+    };
+    let profile = non_empty("DATABRICKS_CONFIG_PROFILE");
+    // A profile that this shell chose says where, and not what was kept.
+    let kept_host = place.host.clone().filter(|_| profile.is_none());
+    let theirs = DatabricksPlace {
+        host: or_ours(non_empty("DATABRICKS_HOST"), &kept_host),
+        profile: or_ours(profile, &place.profile),
+        config_file: non_empty("DATABRICKS_CONFIG_FILE")
+            .map(PathBuf::from)
+            .or_else(|| place.config_file.clone().filter(|_| !names_server)),
+        ..DatabricksPlace::default()
+    };
+    let keys = Keys::new(|_| None, &context.paths.home, context.paths.credentials());
+    let profile = store.strip_prefix("databricks://");
+    let address = |place| workspace_address(profile, place, &keys);
+    let ours = address(place);
+    if ours.is_some() && address(&theirs) == ours {
+        return Ok(());
+    }
+    let names = [
+        "DATABRICKS_HOST",
+        "DATABRICKS_CONFIG_PROFILE",
+        "DATABRICKS_CONFIG_FILE",
+    ];
+    let set = names.into_iter().find(|name| non_empty(name).is_some());
+    Err(match set {
+        Some(name) => elsewhere(name, "Databricks")
+            .hint(&format!("unset {name}, or tracemark up to track it there")),
+        None => Failure::new(
+            FailureKind::Store,
+            "no model id: this shell's Databricks profile is for another workspace than the one in which this repository is tracked",
+        )
+        .hint("unset MLFLOW_TRACKING_URI, or tracemark up to track it there"),
+    })
+}
+
+fn elsewhere(name: &str, of: &str) -> Failure {
+    let is_set = if non_empty(name).is_some() {
+        format!("set to another {of} workspace")
+    } else {
+        format!("not set, so traces go to another {of} workspace")
+    };
+    Failure::new(
+        FailureKind::Store,
+        &format!(
+            "no model id: {name} is {is_set} here than the one in which this repository is tracked"
+        ),
+    )
+}
+
+fn non_empty(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }

@@ -111,19 +111,20 @@ fn report(line: &str) {
 }
 
 /// Returns a client of the running daemon, which is started where there is none: with the environment of this shell, whose
-/// credentials are for the tracking URI that it names, else for `store`. Under systemd its unit is started.
-pub(super) fn ensure(context: &Context, store: Option<&str>) -> Result<Client, Failure> {
-    ensure_within(context, store, START_TIMEOUT)
+/// credentials are for the tracking URI that it names, else for `named`, which the command line gave. Under systemd its unit is
+/// started.
+pub(super) fn ensure(context: &Context, named: Option<&str>) -> Result<Client, Failure> {
+    ensure_within(context, named, START_TIMEOUT)
 }
 
 /// As [`ensure`], for a question that can be answered without it.
-pub(super) fn ensure_soon(context: &Context, store: Option<&str>) -> Result<Client, Failure> {
-    ensure_within(context, store, QUESTION_TIMEOUT)
+pub(super) fn ensure_soon(context: &Context) -> Result<Client, Failure> {
+    ensure_within(context, None, QUESTION_TIMEOUT)
 }
 
 fn ensure_within(
     context: &Context,
-    store: Option<&str>,
+    named: Option<&str>,
     patience: Duration,
 ) -> Result<Client, Failure> {
     let client = context.client();
@@ -137,7 +138,7 @@ fn ensure_within(
     let deadline = Instant::now() + patience;
     let mut looks = 0;
     loop {
-        start(context, store, patience)?;
+        start(context, named, patience)?;
         let client = Client::find(None, &context.paths);
         match client.status() {
             Ok(_) => return Ok(client),
@@ -263,7 +264,7 @@ const FRUGAL: [(&str, &str); 3] = [
 
 /// Starts systemd's unit, or where there is none a detached daemon, and waits until it answers or says why not. One that
 /// runs already is as good.
-fn start(context: &Context, store: Option<&str>, patience: Duration) -> Result<(), Failure> {
+fn start(context: &Context, named: Option<&str>, patience: Duration) -> Result<(), Failure> {
     if service::start(context) {
         return Ok(());
     }
@@ -276,7 +277,7 @@ fn start(context: &Context, store: Option<&str>, patience: Duration) -> Result<(
     create_private_dir(&context.paths.state)?;
     let log = crate::log_file::open(&context.paths.log())?;
     let mut command = Command::new(program);
-    limit_credentials(&mut command, store);
+    limit_credentials(&mut command, named);
     for name in OF_OTHERS {
         command.env_remove(name);
     }
@@ -322,10 +323,7 @@ fn outcome(context: &Context, line: &str) -> Result<(), Failure> {
 /// A password or token in the environment that names no server would go to every one.
 fn has_secrets_for_nobody() -> bool {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let mut of_mlflow = SECRET_VARIABLES
-        .iter()
-        .filter(|name| name.starts_with("MLFLOW_"));
-    !is_set("MLFLOW_TRACKING_URI") && of_mlflow.any(|name| is_set(name))
+    !is_set("MLFLOW_TRACKING_URI") && secrets_of_mlflow().any(is_set)
 }
 
 /// Goes on as the same process without them; returns only where that cannot be done.
@@ -349,19 +347,25 @@ fn start_without_secrets() -> Failure {
 }
 
 /// A daemon serves every repository of this user: what it inherits of passwords and tokens must be for one server.
-fn limit_credentials(command: &mut Command, store: Option<&str>) {
+fn limit_credentials(command: &mut Command, named: Option<&str>) {
     let is_named = std::env::var_os("MLFLOW_TRACKING_URI").is_some_and(|uri| !uri.is_empty());
-    match store {
+    match named {
         _ if is_named => {}
-        Some(store) => {
-            command.env("MLFLOW_TRACKING_URI", store);
+        Some(uri) => {
+            command.env("MLFLOW_TRACKING_URI", uri);
         }
         None => {
-            for name in SECRET_VARIABLES {
+            for name in secrets_of_mlflow() {
                 command.env_remove(name);
             }
         }
     }
+}
+
+/// Those of Databricks say themselves for which workspace they are.
+fn secrets_of_mlflow() -> impl Iterator<Item = &'static str> {
+    let all = SECRET_VARIABLES.into_iter();
+    all.filter(|name| name.starts_with("MLFLOW_"))
 }
 
 fn did_not_start(context: &Context) -> Failure {

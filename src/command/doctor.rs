@@ -136,7 +136,7 @@ fn repository(
         Ok(origins) => findings.extend(config::findings(context, &origins)),
         Err(failure) => findings.push(of_failure("config", failure)),
     }
-    match up_plan::session(context, worktree, &record) {
+    match up_plan::session(context, worktree, &record, None) {
         Ok(session) => findings.extend(app_and_store(&session)?),
         Err(failure) => findings.push(of_failure("settings", failure)),
     }

@@ -37,7 +37,7 @@ pub(super) fn run(context: &Context, arguments: &ExecArgs) -> Result<(), Failure
         check_store(&active, &std::env::current_dir().unwrap_or_default())?;
         // Without a daemon this shell's workspace was asked, where it names a store.
         if !arguments.once || non_empty("MLFLOW_TRACKING_URI").is_none() {
-            check_workspace(&connection, &active.store)?;
+            check_workspace(context, &connection, &active.store)?;
         }
         set_store(&mut command, &active, &connection);
         if let Some(daemon) = &daemon {

@@ -218,7 +218,7 @@ fn ask_saying_whom(
     record: &Record,
     question: Question,
 ) -> Result<(Active, Option<Client>), Failure> {
-    let why = match daemon::ensure_soon(context, store_of(context, worktree, record).as_deref()) {
+    let why = match daemon::ensure_soon(context) {
         Ok(client) => match client.active(&worktree.root, question) {
             Ok(active) => return Ok((about(active, &worktree.root)?, Some(client))),
             Err(error) if error.is_over() || error.is_silence() => chain(&error),
@@ -229,16 +229,6 @@ fn ask_saying_whom(
     tracing::warn!(why, "no daemon can be had; answering in this process");
     let active = once::resolve(context, worktree, &record.settings, question.wait)?;
     Ok((active, None))
-}
-
-/// The tracking URI of the settings, as far as they can be read.
-fn store_of(context: &Context, worktree: &Worktree, record: &Record) -> Option<String> {
-    let settings = Settings::load(
-        &record.settings,
-        &worktree.root,
-        &context.paths.user_config(),
-    );
-    settings.ok().and_then(|settings| settings.store_uri)
 }
 
 /// Has a running daemon read this repository's settings again; one that does not run reads them when it starts.

@@ -1,7 +1,7 @@
 //! `tracemark status`: daemon, store, every worktree, what is wrong and the next command to type.
 
 use super::look::{Paint, Tone, ago};
-use super::{Context, answer, daemon, json, store_of};
+use super::{Context, answer, daemon, json};
 use crate::cli::JsonArgs;
 use crate::client::{Client, ClientError};
 use crate::config::ConnectionLayer;
@@ -37,9 +37,8 @@ fn ask(context: &Context) -> Result<Status, ClientError> {
 }
 
 fn start(context: &Context) -> Option<Client> {
-    let (worktree, record) = context.tracked().ok()?;
-    let store = store_of(context, &worktree, &record);
-    daemon::ensure_soon(context, store.as_deref()).ok()
+    context.tracked().ok()?;
+    daemon::ensure_soon(context).ok()
 }
 
 fn without_daemon(context: &Context) -> Result<Status, Failure> {

@@ -24,7 +24,7 @@ use crate::ledger::Ledger;
 use crate::protocol::Active;
 use crate::registry::{Record, Registry, RegistryError};
 use crate::repository::Worktree;
-use crate::session::{Session, choice_text, credentials_seen};
+use crate::session::{Session, choice_text};
 use crate::trust;
 use crate::written::{self, Entry, Written};
 
@@ -57,9 +57,10 @@ pub(super) fn run(context: &Context, arguments: &UpArgs) -> Result<(), Failure> 
     let ledger = Arc::new(Ledger::open(&context.paths.ledger())?);
     fixes::first_commit(&worktree, arguments.yes);
     let open = |record: &Record| {
-        Session::open(
+        Session::open_named(
             &worktree,
             &record.settings,
+            arguments.store.as_deref(),
             &context.paths,
             Arc::clone(&ledger),
         )
@@ -73,7 +74,7 @@ pub(super) fn run(context: &Context, arguments: &UpArgs) -> Result<(), Failure> 
     mlflow_setup::offer(&session.uri, &worktree.root, None, arguments.yes);
     check_store(&session)?;
     steps.done("store", &session.uri.to_tracking_uri());
-    note_credentials(context, &session, &mut record)?;
+    note_credentials(context, &session, &mut record);
 
     let plan = hooks::plan(&worktree, &super::this_program()?).map_err(hook_failure)?;
     record.trusted = Some(trusted(&worktree, &plan)?);
@@ -95,7 +96,7 @@ pub(super) fn run(context: &Context, arguments: &UpArgs) -> Result<(), Failure> 
     install_hooks(plan)?;
     steps.done("hooks", &format!("{hooks} written"));
     daemon::replace_outdated(context)?;
-    let client = daemon::ensure(context, session.settings.store_uri.as_deref())?;
+    let client = daemon::ensure(context, arguments.store.as_deref())?;
     client
         .track(&worktree.root)
         .map_err(|error| client_failure(&error))?;
@@ -169,9 +170,9 @@ fn dry_run(
     mut record: Record,
     arguments: &UpArgs,
 ) -> Result<(), Failure> {
-    let session = up_plan::session(context, worktree, &record)?;
+    let session = up_plan::session(context, worktree, &record, arguments.store.as_deref())?;
     refuse_tracked_store(worktree, session.store_file())?;
-    note_credentials(context, &session, &mut record)?;
+    note_credentials(context, &session, &mut record);
     let plan = hooks::plan(worktree, &super::this_program()?).map_err(hook_failure)?;
     record.trusted = Some(trusted(worktree, &plan)?);
     record.excluded |= !exclude::missing(worktree, session.store_file()).is_empty();
@@ -213,12 +214,8 @@ fn asked_for(arguments: &UpArgs) -> Result<Layer, Failure> {
 
 /// Remembers which variables of this shell hold a password or token, never what they hold, so that a daemon without
 /// them can say what it lacks.
-fn note_credentials(
-    context: &Context,
-    session: &Session,
-    record: &mut Record,
-) -> Result<(), Failure> {
-    let seen = credentials_seen(session, &context.paths)?;
+fn note_credentials(context: &Context, session: &Session, record: &mut Record) {
+    let seen = session.credentials_seen().to_vec();
     if !seen.is_empty() {
         say(&format!(
             "{} of this shell is used by a daemon that is started from it, and kept nowhere; other daemons need it in {}",
@@ -227,7 +224,6 @@ fn note_credentials(
         ));
         record.settings.store.connection.credentials_seen = seen;
     }
-    Ok(())
 }
 
 fn limit(record: &mut Record, worktree: &Worktree, only_this: bool) {

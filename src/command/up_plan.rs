@@ -23,16 +23,18 @@ use crate::written::{Written, missing_dirs};
 /// What SQLite calls a database that is nowhere on the disk (sqlite.org/inmemorydb.html).
 const NOWHERE: &str = ":memory:";
 
-/// Returns a session as `up` would have it, that remembers nothing.
+/// Returns a session as `up` would have it, that remembers nothing; `named` is the tracking URI of the command line.
 pub(super) fn session(
     context: &Context,
     worktree: &Worktree,
     record: &Record,
+    named: Option<&str>,
 ) -> Result<Session, Failure> {
     let ledger = Arc::new(Ledger::open(Path::new(NOWHERE))?);
-    Ok(Session::open(
+    Ok(Session::open_named(
         worktree,
         &record.settings,
+        named,
         &context.paths,
         ledger,
     )?)

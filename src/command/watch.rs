@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::look::{columns, fitting};
-use super::{Context, answer, client_failure, daemon, json, once, store_of, up_plan};
+use super::{Context, answer, client_failure, daemon, json, once, up_plan};
 use crate::cli::WatchArgs;
 use crate::client::ClientError;
 use crate::error::{Failure, FailureKind};
@@ -49,7 +49,7 @@ struct Changed {
 
 pub(super) fn run(context: &Context, arguments: &WatchArgs) -> Result<(), Failure> {
     let (worktree, record) = context.tracked()?;
-    let client = daemon::ensure(context, store_of(context, &worktree, &record).as_deref())?;
+    let client = daemon::ensure(context, None)?;
     if arguments.json {
         let mut told = Ok(());
         let followed = client.follow(&worktree.root, &mut |active| {
@@ -58,7 +58,7 @@ pub(super) fn run(context: &Context, arguments: &WatchArgs) -> Result<(), Failur
         });
         return told.and(ended(followed));
     }
-    let session = up_plan::session(context, &worktree, &record)?;
+    let session = up_plan::session(context, &worktree, &record, None)?;
     let (sender, receiver) = mpsc::channel();
     let root = worktree.root.clone();
     let follower =

@@ -121,11 +121,7 @@ impl<'a> Found<'a> {
     fn of(profile: Option<&str>, access: &'a Access) -> Result<Self, AccessError> {
         let place = &access.connection.databricks;
         let keys = &access.keys;
-        let file = place
-            .config_file
-            .clone()
-            .or_else(|| keys.in_home(".databrickscfg"))
-            .unwrap_or_default();
+        let file = file_of(place, keys);
         let wanted = profile.map(str::to_owned).or_else(|| place.profile.clone());
         // Where the environment says where, the SDK opens the file only for a profile that is asked for. A daemon may
         // know where and lack who: then the profile of that very workspace says it.
@@ -134,11 +130,10 @@ impl<'a> Found<'a> {
             _ => section_of(wanted, &file)?,
         };
         let host = place.host.as_ref().or_else(|| section.get("host"));
-        let of_secrets = keys
-            .variable("DATABRICKS_HOST")
-            .map(|host| normal(host.expose()));
-        let trusts_environment =
-            of_secrets.is_none_or(|theirs| host.is_none_or(|host| normal(host) == theirs));
+        let ours = host.and_then(|host| address(host).ok());
+        let (their_profile, theirs) = keys.databricks();
+        let theirs = workspace_address(their_profile.as_deref(), &theirs, keys);
+        let trusts_environment = ours.is_some() && ours == theirs;
         Ok(Self {
             place,
             keys,
@@ -233,6 +228,28 @@ impl<'a> Found<'a> {
             arguments: ["auth".to_owned(), "token".to_owned(), flag, value],
         })
     }
+}
+
+/// Returns the address of the workspace that a profile, or `place`, leads to; `None` where they lead nowhere.
+pub fn workspace_address(
+    profile: Option<&str>,
+    place: &DatabricksPlace,
+    keys: &Keys,
+) -> Option<Url> {
+    if let Some(host) = &place.host {
+        return address(host).ok();
+    }
+    let wanted = profile.map(str::to_owned).or_else(|| place.profile.clone());
+    let (_, section) = section_of(wanted, &file_of(place, keys)).ok()?;
+    section.get("host").and_then(|host| address(host).ok())
+}
+
+/// Returns the file of profiles.
+fn file_of(place: &DatabricksPlace, keys: &Keys) -> PathBuf {
+    let given = place.config_file.clone();
+    given
+        .or_else(|| keys.in_home(".databrickscfg"))
+        .unwrap_or_default()
 }
 
 /// Returns the profile's name and values; without a name that of `[__settings__] default_profile`, else `DEFAULT`.

@@ -129,13 +129,13 @@ pub enum StoreError {
         id: String,
     },
     /// Name and id of the experiment are both given and name two different ones.
-    #[error("the experiment {name:?} has the id {found}, not {wanted}")]
+    #[error("the experiment with the id {id} is called {name:?}, not {wanted:?}")]
     ExperimentMismatch {
-        /// Its name.
-        name: String,
-        /// Its id.
-        found: String,
         /// The id that was given.
+        id: String,
+        /// The name of that one.
+        name: String,
+        /// The name that was given.
         wanted: String,
     },
     /// Databricks has no default experiment, and names are paths in the workspace.

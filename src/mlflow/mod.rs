@@ -27,6 +27,7 @@ use crate::ids::{ContentId, ExperimentId, ModelId, ObjectId};
 
 pub use connection::{Access, AccessError, Connection, DatabricksPlace};
 pub use credentials::{Keys, SECRET_VARIABLES};
+pub use databricks::workspace_address;
 pub use error::StoreError;
 pub use mlmodel::utc;
 pub use past::{ModelRow, References, TraceCounts, TraceLink};
@@ -104,6 +105,8 @@ pub struct Wanted {
     pub clean_commit: Option<ObjectId>,
     /// Whether to wait and look for an earlier row of another machine before answering.
     pub look_twice: bool,
+    /// The nonces of the rows of that name that this machine made before.
+    pub made_here: BTreeSet<String>,
 }
 
 /// The LoggedModel of a version, as it is.
@@ -431,10 +434,11 @@ impl Wanted {
     /// Returns whether a row has to say that this machine hands it out: another one made it, which may remove it one day as nothing
     /// refers to it. Those of commits are never removed.
     fn is_to_mark(&self, row: &Row) -> bool {
-        let nonce = row.tags.get(TAG_NONCE);
+        let is_of_others = |nonce: &String| {
+            Some(nonce) != self.tags.get(TAG_NONCE) && !self.made_here.contains(nonce)
+        };
         self.clean_commit.is_none()
-            && nonce.is_some()
-            && nonce != self.tags.get(TAG_NONCE)
+            && row.tags.get(TAG_NONCE).is_some_and(is_of_others)
             && !row.tags.contains_key(TAG_SHARED)
     }
 
@@ -500,6 +504,7 @@ mod tests {
             first_seen_ms: 1000,
             clean_commit: None,
             look_twice: false,
+            made_here: BTreeSet::new(),
         }
     }
 

@@ -1,11 +1,12 @@
 //! A Databricks workspace, played by a server that behaves as Databricks documents it: logins, tokens that end, limits.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::{Value, json};
 
 use crate::stub::Stub;
-use crate::world::{World, wait_until};
+use crate::world::{Said, World, wait_until};
 
 const EXPERIMENT: &str = "/Users/ann@example.org/shop";
 const SECRET: &str = "canary-dose-4c1e";
@@ -121,6 +122,72 @@ fn an_app_finds_the_workspace_that_up_saw_and_gets_no_id_for_another() {
     world
         .tracemark(&["exec", "--once", "--require", "--", "true"])
         .ok();
+}
+
+#[test]
+fn a_token_of_the_shell_goes_to_the_workspace_of_its_profile_alone() {
+    let open = || workspace(&json!({}));
+    let (prod, dev) = (open(), open());
+    let mut world = world_in(&format!(
+        "[prod]\nhost = {}\n[dev]\nhost = {}\ntoken = dapi-dev\n",
+        prod.url(),
+        dev.url()
+    ));
+    world.set("MLFLOW_TRACKING_URI", "databricks");
+    world.set("DATABRICKS_CONFIG_PROFILE", "prod");
+    world.set("DATABRICKS_TOKEN", SECRET);
+    world.tracemark(&["up"]).ok();
+    world.set("DATABRICKS_TOKEN", "");
+    for dir in ["DATABRICKS_CONFIG_PROFILE", "DATABRICKS_HOST"] {
+        world.git(&["clone", "-q", ".", &format!("../{dir}")]);
+    }
+    for (name, value) in [
+        ("DATABRICKS_CONFIG_PROFILE", "dev"),
+        ("DATABRICKS_HOST", &dev.url()),
+    ] {
+        world.set("DATABRICKS_CONFIG_PROFILE", "");
+        world.set(name, value);
+        let mut up = world.command(env!("CARGO_BIN_EXE_tracemark"));
+        Said::of(
+            &up.arg("up")
+                .current_dir(world.base().join(name))
+                .output()
+                .unwrap(),
+        )
+        .ok();
+    }
+    let signed = |stub: &Stub| {
+        let asked = stub.asked().into_iter();
+        asked
+            .filter_map(|asked| asked.authorization)
+            .collect::<BTreeSet<_>>()
+    };
+    assert_eq!(signed(&prod), [format!("Bearer {SECRET}")].into());
+    assert_eq!(signed(&dev), ["Bearer dapi-dev".to_owned()].into());
+}
+
+#[test]
+fn an_app_whose_profile_leads_to_another_workspace_gets_no_id() {
+    let (dev, other) = (workspace(&json!({})), workspace(&json!({})));
+    let mut world = world_in(&format!(
+        "[DEFAULT]\nhost = {}\ntoken = a\n[dev]\nhost = {}\ntoken = b\n[same]\nhost = {}/\ntoken = b\n",
+        other.url(),
+        dev.url(),
+        dev.url()
+    ));
+    world.set("DATABRICKS_CONFIG_PROFILE", "dev");
+    world.tracemark(&["up", "--store", "databricks"]).ok();
+    world.set("DATABRICKS_CONFIG_PROFILE", "");
+    let exec = |world: &World| world.tracemark(&["exec", "--require", "--", "true"]);
+    exec(&world).ok();
+    world.set("MLFLOW_TRACKING_URI", "databricks");
+    let said = exec(&world);
+    assert!(
+        said.code == Some(125) && said.stderr.contains("is for another workspace"),
+        "{said:?}"
+    );
+    world.set("DATABRICKS_CONFIG_PROFILE", "same");
+    exec(&world).ok();
 }
 
 #[test]

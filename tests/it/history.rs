@@ -218,6 +218,19 @@ fn what_another_machine_uses_is_not_removed(store: &str, experiment: &str) {
 }
 
 #[test]
+fn what_this_machine_made_is_its_own_also_for_a_later_daemon() {
+    let past = Past::new(World::with_commit(), server(), "own");
+    let own = past.version("own");
+    past.told(&["params", "show"]);
+    past.world.kill_daemon();
+    assert_eq!(past.told(&["active"]).trim(), own);
+    past.told(&["params", "show"]);
+    past.version("later");
+    let listed = past.told(&["gc", "--keep", "0s"]);
+    assert!(listed.contains(&own), "{listed}");
+}
+
+#[test]
 fn on_a_server_what_another_machine_uses_is_not_removed() {
     what_another_machine_uses_is_not_removed(server(), "shared");
 }

@@ -116,6 +116,31 @@ fn a_token_that_is_for_another_server_is_not_sent() {
 }
 
 #[test]
+fn a_token_of_a_shell_that_names_no_server_is_sent_to_none() {
+    let stub = Stub::new(&json!({}));
+    let mut world = World::with_commit();
+    world.tracemark(&["up", "--store", &stub.url()]).ok();
+    stop_daemon(&world);
+    world.set("MLFLOW_TRACKING_TOKEN", CANARY);
+    let before = stub.asked().len();
+    world.write("app.py", "print(2)\n");
+    world.tracemark(&["active"]).ok();
+    world.write("app.py", "print(3)\n");
+    world.tracemark(&["active", "--once"]).ok();
+    for command in [&["log"][..], &["params", "show"], &["doctor"]] {
+        world.tracemark(command);
+    }
+    let asked = stub.asked().split_off(before);
+    assert!(
+        !asked.is_empty() && asked.iter().all(|asked| asked.authorization.is_none()),
+        "{asked:?}"
+    );
+    world.tracemark(&["up", "--store", &stub.url()]).ok();
+    let last = stub.asked().pop().unwrap();
+    assert_eq!(last.authorization, Some(format!("Bearer {CANARY}")));
+}
+
+#[test]
 fn a_daemon_without_the_token_that_up_saw_says_so_and_takes_it_from_its_file() {
     let stub = Stub::new(&signed_by(&format!("Bearer {CANARY}")));
     let mut world = world_with_token(&stub);
@@ -224,6 +249,22 @@ fn a_workspace_is_named_in_every_request_and_asked_for_first() {
             .all(|asked| asked.headers["x-mlflow-workspace"] == "team-a"),
         "{asked:?}"
     );
+    let refused = |world: &World, words: &str| {
+        let said = world.tracemark(&["exec", "--require", "--", "true"]);
+        assert!(
+            said.code == Some(125) && said.stderr.contains(words),
+            "{said:?}"
+        );
+    };
+    world.set("MLFLOW_WORKSPACE", "team-b");
+    refused(&world, "MLFLOW_WORKSPACE is set to another");
+    world.set("MLFLOW_WORKSPACE", "");
+    assert_eq!(world.exec_env()["MLFLOW_WORKSPACE"], "team-a");
+    world.set("MLFLOW_TRACKING_URI", &stub.url());
+    refused(&world, "MLFLOW_WORKSPACE is not set");
+    world.set("MLFLOW_WORKSPACE", "team-a");
+    world.tracemark(&["exec", "--require", "--", "true"]).ok();
+    world.set("MLFLOW_TRACKING_URI", "");
     let none = Stub::new(&json!({}));
     world.tracemark(&["up", "--store", &none.url()]).failed(
         6,
@@ -398,11 +439,14 @@ fn an_experiment_given_by_name_and_by_another_id_is_refused() {
     let mut world = World::with_commit();
     world.set("MLFLOW_TRACKING_URI", &stub.url());
     world.set("MLFLOW_EXPERIMENT_NAME", "shop");
-    world.tracemark(&["up"]).ok();
     world.set("MLFLOW_EXPERIMENT_ID", "0");
-    world
-        .tracemark(&["up"])
-        .failed(6, "the experiment \"shop\" has the id 2, not 0");
+    world.tracemark(&["up"]).failed(
+        6,
+        "the experiment with the id 0 is called \"Default\", not \"shop\"",
+    );
+    world.set("MLFLOW_EXPERIMENT_ID", "");
+    world.tracemark(&["up"]).ok();
+    assert_eq!(stub.experiments(), ["Default", "shop"]);
     world.set("MLFLOW_EXPERIMENT_ID", "2");
     world.tracemark(&["up"]).ok();
 }
