@@ -9,6 +9,15 @@ use crate::error::{Failure, FailureKind};
 use crate::mlflow::{Connection, DatabricksPlace, Keys, workspace_address};
 use crate::repository::Worktree;
 
+/// Names the MLflow workspace.
+const WORKSPACE: &str = "MLFLOW_WORKSPACE";
+/// Say where a Databricks workspace is: its host, a profile, the file of profiles.
+const PLACES: [&str; 3] = [
+    "DATABRICKS_HOST",
+    "DATABRICKS_CONFIG_PROFILE",
+    "DATABRICKS_CONFIG_FILE",
+];
+
 /// Returns how the store of a repository is reached, as far as a record of `up` or a settings file says.
 pub(super) fn connection(context: &Context, worktree: &Worktree) -> Connection {
     let record = context.registry().find(&worktree.common_dir).ok().flatten();
@@ -67,60 +76,76 @@ pub(super) fn check_workspace(
     connection: &Connection,
     store: &str,
 ) -> Result<(), Failure> {
-    let names_server = non_empty("MLFLOW_TRACKING_URI").is_some();
-    if !store.starts_with("databricks") {
-        let theirs = non_empty("MLFLOW_WORKSPACE").map(|name| name.trim().to_owned());
-        let is_same = match &theirs {
-            None => !names_server || connection.workspace.is_none(),
-            _ => theirs == connection.workspace,
-        };
-        let is_server = store.starts_with("http");
-        return match &connection.workspace {
-            _ if is_same || !is_server => Ok(()),
-            Some(ours) => Err(elsewhere("MLFLOW_WORKSPACE", "MLflow").hint(&format!(
-                "export MLFLOW_WORKSPACE={ours}, or tracemark up to track it there"
-            ))),
-            None => Err(elsewhere("MLFLOW_WORKSPACE", "MLflow")
-                .hint("unset MLFLOW_WORKSPACE, or tracemark up to track it there")),
-        };
+    if store.starts_with("http") {
+        return check_mlflow(connection.workspace.as_deref());
     }
-    let place = &connection.databricks;
-    let or_ours = |theirs: Option<String>, ours: &Option<String>| {
-        theirs.or_else(|| ours.clone().filter(|_| !names_server))
+    match store.strip_prefix("databricks") {
+        Some(rest) => check_databricks(context, &connection.databricks, rest.strip_prefix("://")),
+        None => Ok(()),
+    }
+}
+
+fn check_mlflow(ours: Option<&str>) -> Result<(), Failure> {
+    let theirs = non_empty(WORKSPACE);
+    let is_same = match &theirs {
+        None => ours.is_none() || !names_server(),
+        Some(theirs) => Some(theirs.trim()) == ours,
     };
-    let profile = non_empty("DATABRICKS_CONFIG_PROFILE");
-    // A profile that this shell chose says where, and not what was kept.
-    let kept_host = place.host.clone().filter(|_| profile.is_none());
-    let theirs = DatabricksPlace {
-        host: or_ours(non_empty("DATABRICKS_HOST"), &kept_host),
-        profile: or_ours(profile, &place.profile),
-        config_file: non_empty("DATABRICKS_CONFIG_FILE")
-            .map(PathBuf::from)
-            .or_else(|| place.config_file.clone().filter(|_| !names_server)),
-        ..DatabricksPlace::default()
-    };
-    let keys = Keys::new(|_| None, &context.paths.home, context.paths.credentials());
-    let profile = store.strip_prefix("databricks://");
-    let address = |place| workspace_address(profile, place, &keys);
-    let ours = address(place);
-    if ours.is_some() && address(&theirs) == ours {
+    if is_same {
         return Ok(());
     }
-    let names = [
-        "DATABRICKS_HOST",
-        "DATABRICKS_CONFIG_PROFILE",
-        "DATABRICKS_CONFIG_FILE",
-    ];
-    let set = names.into_iter().find(|name| non_empty(name).is_some());
-    Err(match set {
-        Some(name) => elsewhere(name, "Databricks")
-            .hint(&format!("unset {name}, or tracemark up to track it there")),
+    let change = ours.map_or_else(
+        || format!("unset {WORKSPACE}"),
+        |ours| format!("export {WORKSPACE}={ours}"),
+    );
+    Err(elsewhere(WORKSPACE, "MLflow")
+        .hint(&format!("{change}, or tracemark up to track it there")))
+}
+
+fn check_databricks(
+    context: &Context,
+    ours: &DatabricksPlace,
+    profile: Option<&str>,
+) -> Result<(), Failure> {
+    let keys = Keys::new(|_| None, &context.paths.home, context.paths.credentials());
+    let address = |place: &DatabricksPlace| workspace_address(profile, place, &keys);
+    let here = address(&of_app(ours));
+    if here.is_some() && here == address(ours) {
+        return Ok(());
+    }
+    let set = PLACES.into_iter().find(|name| non_empty(name).is_some());
+    let name = set.unwrap_or("MLFLOW_TRACKING_URI");
+    let failure = match set {
+        Some(name) => elsewhere(name, "Databricks"),
         None => Failure::new(
             FailureKind::Store,
             "no model id: this shell's Databricks profile is for another workspace than the one in which this repository is tracked",
-        )
-        .hint("unset MLFLOW_TRACKING_URI, or tracemark up to track it there"),
-    })
+        ),
+    };
+    Err(failure.hint(&format!("unset {name}, or tracemark up to track it there")))
+}
+
+/// Returns where an app finds its Databricks workspace: what this shell says, else what was `kept` where it names no server.
+fn of_app(kept: &DatabricksPlace) -> DatabricksPlace {
+    let [host, profile, file] = PLACES.map(non_empty);
+    // A profile that this shell chose says where, and not what was kept.
+    let kept_host = kept.host.clone().filter(|_| profile.is_none());
+    let or_kept = |theirs: Option<String>, kept: Option<String>| {
+        theirs.or_else(|| kept.filter(|_| !names_server()))
+    };
+    DatabricksPlace {
+        host: or_kept(host, kept_host),
+        profile: or_kept(profile, kept.profile.clone()),
+        config_file: match file {
+            Some(file) => Some(PathBuf::from(file)),
+            None => kept.config_file.clone().filter(|_| !names_server()),
+        },
+        ..DatabricksPlace::default()
+    }
+}
+
+fn names_server() -> bool {
+    non_empty("MLFLOW_TRACKING_URI").is_some()
 }
 
 fn elsewhere(name: &str, of: &str) -> Failure {
@@ -137,6 +162,7 @@ fn elsewhere(name: &str, of: &str) -> Failure {
     )
 }
 
-fn non_empty(name: &str) -> Option<String> {
+/// Returns a variable of this shell; an empty one counts as unset.
+pub(super) fn non_empty(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

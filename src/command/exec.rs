@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::active::resolve_once;
-use super::app_variables::{check_workspace, connection, variables};
+use super::app_variables::{check_workspace, connection, non_empty, variables};
 use super::{Context, ask_saying_whom, here, mlflow_setup, pending_failure, reloader, warn};
 use crate::cli::ExecArgs;
 use crate::client::{Client, Question};
@@ -184,10 +184,6 @@ fn set_store(command: &mut Command, active: &Active, connection: &Connection) {
             "unset MLFLOW_EXPERIMENT_NAME MLFLOW_EXPERIMENT_ID, or tracemark up to use it",
         );
     }
-}
-
-fn non_empty(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// 127 when there is no such command, 126 when it cannot be run, as env(1).

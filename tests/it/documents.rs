@@ -521,3 +521,37 @@ fn the_blocks_of_the_other_documents_do_what_they_say() {
         assert!(!is_run || read.contains(document), "{document} is not read");
     }
 }
+
+#[test]
+fn every_test_that_the_table_of_threats_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("docs/reliability.md")).unwrap();
+    let rows = text.lines().filter(|line| line.starts_with("| "));
+    let missing: Vec<_> = rows
+        .flat_map(|row| {
+            row.rsplit('|')
+                .nth(1)
+                .unwrap()
+                .split('`')
+                .skip(1)
+                .step_by(2)
+        })
+        .filter(|name| !is_a_test(root, name))
+        .collect();
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+/// `module::name`, `src/file.rs: name`, or `host: check`.
+fn is_a_test(root: &Path, name: &str) -> bool {
+    if let Some(check) = name.strip_prefix("host: ") {
+        return root.join(format!("tests/host/checks/{check}.sh")).exists();
+    }
+    let (file, test) = if let Some((file, test)) = name.split_once(": ") {
+        (file.to_owned(), test)
+    } else {
+        let (module, test) = name.rsplit_once("::").unwrap();
+        (format!("tests/it/{}.rs", module.replace("::", "/")), test)
+    };
+    let code = std::fs::read_to_string(root.join(file)).unwrap_or_default();
+    code.contains(&format!("fn {test}()"))
+}

@@ -173,7 +173,7 @@ fn a_commit_waits_for_no_hook_however_long_it_takes_and_whoever_reads_along() {
     let (running, release) = (world.base().join("running"), world.base().join("release"));
     let slow = world.base().join("slow");
     let script = format!(
-        "#!/bin/sh\necho x >>'{}'\nwhile [ ! -e '{}' ]; do sleep 0.05; done\n",
+        "#!/bin/sh\necho x >>'{0}'\nwhile [ -e '{0}' ] && [ ! -e '{1}' ]; do sleep 0.05; done\necho x >>'{1}'\n",
         running.display(),
         release.display()
     );
@@ -199,6 +199,10 @@ fn a_commit_waits_for_no_hook_however_long_it_takes_and_whoever_reads_along() {
         });
     }
     std::fs::write(&release, "").unwrap();
+    wait_until("the hooks have ended", || {
+        let ended = std::fs::read_to_string(&release).unwrap();
+        (ended.lines().count() == 3).then_some(())
+    });
 }
 
 #[test]

@@ -56,6 +56,20 @@ fn a_token_of_the_shell_signs_every_request() {
 }
 
 #[test]
+fn a_server_below_a_path_is_asked_there() {
+    let stub = Stub::new(&json!({ "below": "/team/mlflow" }));
+    let world = World::with_commit();
+    world
+        .tracemark(&["up", "--store", &stub.url()])
+        .failed(6, "no MLflow");
+    let uri = format!("{}/team/mlflow/", stub.url());
+    world.tracemark(&["up", "--store", &uri]).ok();
+    assert_eq!(stub.models().len(), 1);
+    let status = world.tracemark(&["status"]).ok();
+    assert!(status.contains("/team/mlflow/#/experiments/0"), "{status}");
+}
+
+#[test]
 fn user_and_password_of_mlflows_own_file_sign_too() {
     let stub = Stub::new(&signed_by("Basic YW5uOnA7NTAl"));
     let world = World::with_commit();

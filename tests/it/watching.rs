@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::freshness::{times, tracked};
 use crate::identity::oracle;
 use crate::python::{look, sqlite_store};
-use crate::world::{World, wait_until};
+use crate::world::{Said, World, wait_until};
 
 /// `TRACEMARK_TEST_CASES=10` makes it 500.
 const COMMITS: usize = 50;
@@ -175,6 +175,23 @@ fn a_worktree_that_git_adds_is_watched_like_any_other() {
     let worktrees = status["worktrees"].as_array().unwrap();
     let modes: Vec<_> = worktrees.iter().map(|one| &one["mode"]).collect();
     assert_eq!(modes, ["watch", "watch"]);
+}
+
+#[test]
+fn a_repository_that_was_used_a_moment_ago_can_be_removed() {
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    for n in 0..8 {
+        let dir = world.base().join(format!("used{n}"));
+        world.git(&["clone", "-q", ".", dir.to_str().unwrap()]);
+        for arguments in [&["up", "--store", &store][..], &["active"]] {
+            let mut command = world.command(env!("CARGO_BIN_EXE_tracemark"));
+            command.args(arguments).current_dir(&dir);
+            Said::of(&command.output().unwrap()).ok();
+        }
+        let removed = world.command("rm").arg("-rf").arg(&dir).output();
+        Said::of(&removed.unwrap()).ok();
+    }
 }
 
 #[test]

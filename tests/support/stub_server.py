@@ -9,6 +9,7 @@ forget          true: there are no LoggedModels any more
 expire          true: every token that was issued is void from now on
 databricks      true: names of experiments are paths, there is no default one, tags have at most 5,000 characters
 old             true: an MLflow 2.22.1, which has no LoggedModels
+below           the path below which the API lies; elsewhere is a web page of somebody else
 workspaces      true: /api/3.0/mlflow/server-info says so
 answer          {"status", "headers", "body", "times"}: given to the next API requests instead of an answer; the word
                 AUTHORIZATION in the body and in headers stands for what the request was signed with, BEGIN_OF_TOKEN for
@@ -241,6 +242,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             planned["times"] = planned.get("times", 1) - 1
             headers = {name: self.echoing(value) for name, value in planned.get("headers", {}).items()}
             return self.reply(planned["status"], self.echoing(planned.get("body", "")), planned.get("kind", "text/plain"), headers)
+        below = config.get("below", "")
+        if not url.path.startswith(below + "/"):
+            return self.reply(200, "<!doctype html><title>Welcome</title>", "text/html")
+        url = url._replace(path=url.path[len(below):])
         accepted = tokens if "oauth" in config else config.get("auth")
         if accepted is not None and self.headers.get("Authorization") not in accepted:
             return self.reply(401, "You are not authenticated.", "text/html")
