@@ -134,7 +134,7 @@ pub(super) fn hash_failure(git: &Git, error: &GitHashError) -> Failure {
         GitHashError::Git(GitError::Failed { .. }) if is_outside(git) => outside(),
         GitHashError::Git(error) => negative(git_hint(error, "git status, git diff")),
         GitHashError::Scratch(_) => negative(SCRATCH_HINT),
-        GitHashError::Index(_) => negative("make it readable, then tracemark hash"),
+        GitHashError::Index { .. } => negative("make it readable, then tracemark hash"),
         GitHashError::NoCommit => no_commit(),
         GitHashError::NotUtf8 { .. } | GitHashError::Unsteady => {
             negative("tracemark hash --naming tree")

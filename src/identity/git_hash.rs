@@ -24,7 +24,6 @@ use super::nearby::Nearby;
 use super::scratch::Scratch;
 use super::status_text::{Changes, Status};
 use super::{sparse_index, split_index};
-use crate::fs_util::PathError;
 use crate::git::{Git, GitError, Output, records};
 use crate::ids::ObjectId;
 
@@ -70,8 +69,13 @@ pub enum GitHashError {
     #[error("cannot copy the index to a scratch directory")]
     Scratch(#[source] std::io::Error),
     /// The index cannot be read.
-    #[error(transparent)]
-    Index(#[from] PathError),
+    #[error("cannot read the index {}", path.display())]
+    Index {
+        /// Its file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// There is no commit to start from.
     #[error("this repository has no commit yet")]
     NoCommit,
@@ -546,7 +550,12 @@ pub(super) fn with_own_index(git: &Git, scratch: &Path) -> Result<Git, GitHashEr
             write_with_time_of(&index, &copy, &bytes).map_err(GitHashError::Scratch)?;
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(PathError::of("read", &index)(error).into()),
+        Err(source) => {
+            return Err(GitHashError::Index {
+                path: index,
+                source,
+            });
+        }
     }
     let git = on_own_index(git, &copy);
     refresh(&git)?;

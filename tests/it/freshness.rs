@@ -32,7 +32,7 @@ pub(crate) fn times() -> usize {
 }
 
 /// Every way in which editors and git change code.
-const WAYS: [fn(&World, usize); 12] = [
+pub(crate) const WAYS: [fn(&World, usize); 12] = [
     |world, n| world.write("app.py", format!("print({n})\n")),
     |world, n| {
         world.write("app.py.tmp", format!("print('renamed', {n})\n"));
@@ -109,7 +109,7 @@ fn an_answer_that_is_called_fresh_is_the_code_as_it_was_written_just_before() {
 }
 
 /// Says that it is over when it goes out of scope.
-struct SetAtEnd<'a>(&'a AtomicBool);
+pub(crate) struct SetAtEnd<'a>(pub(crate) &'a AtomicBool);
 
 impl Drop for SetAtEnd<'_> {
     fn drop(&mut self) {

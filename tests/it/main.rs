@@ -38,6 +38,7 @@ mod python;
 mod readers;
 mod servers;
 mod snapshots;
+mod soak;
 mod stub;
 mod surroundings;
 mod tls;
