@@ -61,7 +61,7 @@ fn a_server_below_a_path_is_asked_there() {
     let world = World::with_commit();
     world
         .tracemark(&["up", "--store", &stub.url()])
-        .failed(6, "no MLflow");
+        .failed(6, "answers with a web page");
     let uri = format!("{}/team/mlflow/", stub.url());
     world.tracemark(&["up", "--store", &uri]).ok();
     assert_eq!(stub.models().len(), 1);

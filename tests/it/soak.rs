@@ -150,6 +150,7 @@ fn every_id_that_was_ever_handed_out_belongs_to_the_code_of_its_moment() {
     world.commit("ignore");
     let up = ["up", "--store", proxy.address(), "--experiment", EXPERIMENT];
     world.tracemark(&up).ok();
+    let before_up = world.git(&["rev-parse", "HEAD^"]);
     let (over, answers, seen) = (AtomicBool::new(false), Mutex::default(), Mutex::default());
     let done = std::thread::scope(|scope| {
         // Also where an assertion fails, or the others would never end.
@@ -197,7 +198,10 @@ fn every_id_that_was_ever_handed_out_belongs_to_the_code_of_its_moment() {
         })
         .collect();
     assert_eq!(versions.len(), models.len(), "two models of one version");
-    for head in world.git(&["rev-list", "--branches"]).lines() {
+    for head in world
+        .git(&["rev-list", "--branches", "--not", &before_up])
+        .lines()
+    {
         let is_made = models.values().any(|model| model["name"] == head);
         assert!(is_made, "commit {head} has no model");
     }
