@@ -17,7 +17,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use crate::ids::{ExperimentId, ModelId};
 
 /// What brings a file from one version of its layout, kept in `user_version`, to the next; the first makes it.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     "CREATE TABLE versions (
          store TEXT NOT NULL, experiment_id TEXT NOT NULL, name TEXT NOT NULL, key TEXT NOT NULL,
          model_id TEXT NOT NULL, PRIMARY KEY (store, experiment_id, name, key)) STRICT;
@@ -37,6 +37,18 @@ const MIGRATIONS: [&str; 4] = [
          UNIQUE (store, model_id)) STRICT;
      CREATE INDEX history_of_a_repository ON history (repository, id);",
     "CREATE TABLE heads (worktree TEXT PRIMARY KEY, mark TEXT NOT NULL) STRICT;",
+    "ALTER TABLE history RENAME TO old_history;
+     DROP INDEX history_of_a_repository;
+     CREATE TABLE history (
+         id INTEGER PRIMARY KEY AUTOINCREMENT, repository TEXT NOT NULL, worktree TEXT NOT NULL,
+         store TEXT NOT NULL, experiment_id TEXT NOT NULL, model_id TEXT NOT NULL,
+         name TEXT NOT NULL, key TEXT NOT NULL, content TEXT NOT NULL, head TEXT, branch TEXT,
+         dirty INTEGER NOT NULL, at_ms INTEGER NOT NULL, nonce TEXT NOT NULL,
+         UNIQUE (repository, store, model_id)) STRICT;
+     INSERT INTO history SELECT * FROM old_history;
+     DROP TABLE old_history;
+     CREATE INDEX history_of_a_repository ON history (repository, id);
+     CREATE INDEX history_of_a_model ON history (store, model_id);",
 ];
 const TABLES: [&str; 6] = [
     "versions",
@@ -350,14 +362,16 @@ impl Ledger {
         Ok(transaction.commit()?)
     }
 
-    /// Writes down that a version got its LoggedModel; the first time counts.
+    /// Writes down that a version of a repository has its LoggedModel; the first time counts. The nonce is the first that this machine
+    /// asked for it by, in whichever repository.
     ///
     /// # Errors
     /// [`LedgerError`] when SQLite refuses.
     pub fn chronicle(&self, chapter: &Chapter) -> Result<(), LedgerError> {
         self.lock().execute(
             "INSERT OR IGNORE INTO history (repository, worktree, store, experiment_id, model_id, name, key, content, \
-             head, branch, dirty, at_ms, nonce) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+             head, branch, dirty, at_ms, nonce) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, \
+             coalesce((SELECT nonce FROM history WHERE store = ?3 AND model_id = ?5 ORDER BY id LIMIT 1), ?13))",
             params![
                 chapter.repository,
                 chapter.worktree,
@@ -393,6 +407,22 @@ impl Ledger {
             history.extend(row??);
         }
         Ok(history)
+    }
+
+    /// Returns the repositories on this machine in which a LoggedModel stands for a version, by their common git directories.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when SQLite refuses.
+    pub fn repositories_of(
+        &self,
+        store: &str,
+        model: &ModelId,
+    ) -> Result<BTreeSet<String>, LedgerError> {
+        let connection = self.lock();
+        let mut statement = connection
+            .prepare_cached("SELECT repository FROM history WHERE store = ?1 AND model_id = ?2")?;
+        let rows = statement.query_map([store, model.as_str()], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Returns the nonces of the LoggedModels of a name that this machine asked a store for.
@@ -761,6 +791,37 @@ mod tests {
             .erase("s", std::slice::from_ref(&chapter.model))
             .unwrap();
         assert_eq!(ledger.history("/repo/.git").unwrap(), []);
+    }
+
+    #[test]
+    fn a_ledger_of_the_fourth_layout_keeps_its_history_and_learns_of_other_clones() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.sqlite");
+        let old = Connection::open(&path).unwrap();
+        for step in &MIGRATIONS[..4] {
+            old.execute_batch(step).unwrap();
+        }
+        old.execute_batch(
+            "PRAGMA user_version = 4; INSERT INTO history VALUES \
+             (7, '/a/.git', '/a', 's', '0', 'm-2', 'n', 'd', 'c', NULL, NULL, 1, 5, 'once');",
+        )
+        .unwrap();
+        drop(old);
+        let ledger = Ledger::open(&path).unwrap();
+        let chapter = ledger.history("/a/.git").unwrap().remove(0);
+        assert_eq!((chapter.at_ms, chapter.nonce.as_str()), (5, "once"));
+        let other = Chapter {
+            repository: "/b/.git".into(),
+            nonce: "another".into(),
+            ..chapter
+        };
+        ledger.chronicle(&other).unwrap();
+        let there = ledger.history("/b/.git").unwrap().remove(0);
+        assert_eq!(there.nonce, "once", "the row carries the first");
+        let all = ledger.repositories_of("s", &other.model).unwrap();
+        assert_eq!(all, ["/a/.git".to_owned(), "/b/.git".to_owned()].into());
+        let nonces = ledger.nonces("s", "n").unwrap();
+        assert_eq!(nonces, ["once".to_owned()].into());
     }
 
     #[test]

@@ -468,13 +468,16 @@ impl Session {
 
     /// Keeps the code of a version that has its LoggedModel, and has that say so where this was the first time that it
     /// could be kept.
-    pub async fn keep_code_of(self: &Arc<Self>, observation: Box<Observation>, model: &ModelId) {
-        let session = Arc::clone(self);
-        let kept = tokio::task::spawn_blocking(move || session.keep_and_say(&observation)).await;
-        if let Ok(kept) = kept
+    pub async fn keep_code_of(self: &Arc<Self>, observation: Box<Observation>, model: ActiveModel) {
+        let (session, known) = (Arc::clone(self), model.clone());
+        let kept = tokio::task::spawn_blocking(move || {
+            session.note_known(&observation, &known);
+            session.keep_and_say(&observation)
+        });
+        if let Ok(kept) = kept.await
             && self.is_newly_kept(&kept.version)
         {
-            self.untold().insert(model.clone(), kept.restorable);
+            self.untold().insert(model.model_id, kept.restorable);
             self.tell_restorable().await;
         }
     }
@@ -483,6 +486,29 @@ impl Session {
     pub fn kept(&self) -> Option<Kept> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.clone()
+    }
+
+    /// What the ledger knows may have got its LoggedModel in another clone on this machine.
+    fn note_known(&self, observation: &Observation, model: &ActiveModel) {
+        let repository = self.repository();
+        let known = self
+            .ledger
+            .repositories_of(&self.store_key, &model.model_id);
+        let noted = known.and_then(|known| {
+            if known.contains(&repository) {
+                return Ok(());
+            }
+            let branch = self.worktree.branch();
+            self.ledger
+                .chronicle(&self.chapter(observation, branch, String::new(), model))
+        });
+        if let Err(error) = noted {
+            tracing::warn!(%error, "the ledger cannot be written");
+        }
+    }
+
+    fn repository(&self) -> String {
+        self.worktree.common_dir.to_string_lossy().into_owned()
     }
 
     fn keep_and_say(&self, observation: &Observation) -> Kept {
@@ -562,7 +588,10 @@ impl Session {
         let (reading, version) = (&observation.reading, &observation.version);
         let head = reading.head.as_ref().map(ToString::to_string);
         let (name, key) = (&version.name, &version.key);
-        if let Some(record) = self.snapshots.find(name, key, head.as_deref())? {
+        if let Some(record) =
+            self.snapshots
+                .find(name, key, head.as_deref(), reading.content.as_str())?
+        {
             return Ok(Kept::of(version, &record, u64::MAX));
         }
         if !reading.dirty && head.is_some() {
@@ -987,13 +1016,17 @@ impl Session {
         self.refuse_shared(&experiment, &found, &observation.version)
             .await?;
         *self.trusted() = file;
-        let chapter = self.chapter(observation, &wanted, &experiment, &found);
+        let model = ActiveModel {
+            model_id: found.model_id.clone(),
+            experiment_id: experiment.id.clone(),
+        };
+        let tag = |name: &str| wanted.tags.get(name).cloned();
+        let nonce = tag("tracemark.nonce").unwrap_or_default();
+        let branch = tag("mlflow.source.git.branch");
+        let chapter = self.chapter(observation, branch, nonce, &model);
         let resolved = Resolved {
             version: observation.version.clone(),
-            model: ActiveModel {
-                model_id: found.model_id.clone(),
-                experiment_id: experiment.id.clone(),
-            },
+            model,
             experiment,
             found,
             raced: wanted.look_twice && self.store_file().is_none(),
@@ -1098,26 +1131,24 @@ impl Session {
     fn chapter(
         &self,
         observation: &Observation,
-        wanted: &Wanted,
-        experiment: &Experiment,
-        found: &Found,
+        branch: Option<String>,
+        nonce: String,
+        model: &ActiveModel,
     ) -> Chapter {
         let reading = &observation.reading;
-        let branch = wanted.tags.get("mlflow.source.git.branch");
-        let nonce = wanted.tags.get("tracemark.nonce");
         Chapter {
-            repository: self.worktree.common_dir.to_string_lossy().into_owned(),
+            repository: self.repository(),
             worktree: self.worktree.root.to_string_lossy().into_owned(),
             store: self.store_key.clone(),
-            experiment: experiment.id.clone(),
-            model: found.model_id.clone(),
+            experiment: model.experiment_id.clone(),
+            model: model.model_id.clone(),
             version: observation.version.clone(),
             content: reading.content.to_string(),
             head: reading.head.as_ref().map(ToString::to_string),
-            branch: branch.cloned(),
+            branch,
             dirty: reading.dirty,
             at_ms: u64::try_from(now_ms()).unwrap_or(0),
-            nonce: nonce.cloned().unwrap_or_default(),
+            nonce,
         }
     }
 

@@ -1,6 +1,7 @@
 //! `tracemark gc`: removes versions that nothing refers to, and snapshots by age and room.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::versions::{Store, Versions, when};
@@ -8,6 +9,7 @@ use super::{Context, answer, load_settings, warn};
 use crate::cli::GcArgs;
 use crate::error::{Failure, FailureKind};
 use crate::fs_util::printable;
+use crate::ids::ModelId;
 use crate::ledger::{Chapter, Ledger};
 use crate::mlflow::{ModelRow, References, StoreError};
 use crate::retention::{Retention, age};
@@ -126,8 +128,20 @@ impl Sweep<'_> {
             chapter.store == self.store.session.store_key()
                 && chapter.dirty
                 && is_of_code
+                && !self.is_used_elsewhere(&chapter.model)
                 && !is_active
                 && age >= self.retention.model_age
+        })
+    }
+
+    /// Another clone on this machine may hand it out, and have committed it.
+    fn is_used_elsewhere(&self, model: &ModelId) -> bool {
+        let here = self.versions.worktree.common_dir.to_string_lossy();
+        let key = self.store.session.store_key();
+        let used = self.ledger.repositories_of(key, model);
+        used.is_ok_and(|all| {
+            all.iter()
+                .any(|one| *one != here && Path::new(one).exists())
         })
     }
 
@@ -158,7 +172,10 @@ impl Sweep<'_> {
                 content.is_some_and(|content| committed.contains(content))
             };
             let mut rows = some.to_vec();
-            rows.retain(|row| !active.contains(row.id.as_str()) && !is_committed(row));
+            rows.retain(|row| {
+                let is_active = active.contains(row.id.as_str());
+                !is_active && !is_committed(row) && !self.is_used_elsewhere(&row.id)
+            });
             let mut removed = Vec::new();
             let asked = self.ask(store.remove_unused(&rows, known, since_ms, &mut removed));
             self.ledger.erase(key, &removed)?;

@@ -494,11 +494,21 @@ impl Versions {
                 .rev()
                 .find(|record| record.content == chapter.content)
         };
+        let record = exact
+            .or_else(|| own().next())
+            .or_else(same_content)
+            .cloned();
+        // The commit itself, where nothing is kept of it any more or was ever.
+        let head = chapter
+            .head
+            .as_deref()
+            .filter(|_| !chapter.dirty && record.is_none());
+        let committed = head.and_then(|head| {
+            Committed::of_content(&self.worktree.root, &chapter.content, Some(head))
+        });
         Version {
-            record: exact
-                .or_else(|| own().next())
-                .or_else(same_content)
-                .cloned(),
+            committed,
+            record,
             chapter: Some(chapter.clone()),
             ..Version::default()
         }

@@ -278,7 +278,7 @@ impl EventLoop {
     fn look_for_displaced(&mut self) {
         let entries = self.entries.iter();
         let roots = entries
-            .map(|(id, entry)| (*id, entry.worktree.root.clone(), entry.spot))
+            .map(|(id, entry)| (*id, entry.worktree.root.clone(), entry.spot.clone()))
             .collect();
         self.work
             .spawn_blocking(move || Event::Displaced(displaced(roots)));
@@ -424,10 +424,10 @@ impl EventLoop {
             match (&entry.session, memory) {
                 (Ok(session), Memory::Model(model)) => {
                     let (session, observation) = (Arc::clone(session), observation.clone());
-                    let model_id = model.model_id.clone();
+                    let model = model.clone();
                     self.work.spawn_on(
                         async move {
-                            session.keep_code_of(observation, &model_id).await;
+                            session.keep_code_of(observation, model).await;
                             Event::Finished
                         },
                         &self.others,
@@ -1135,7 +1135,7 @@ fn open_eyes(
     let asked = registry.clone();
     let doubt = Doubt::new(move || trust::doubt(&asked, &doubted));
     let reader = reader_of(worktree).doubting(doubt);
-    let (eyes, error) = Eyes::new(Box::new(opener), reader, registry);
+    let (eyes, error) = Eyes::new(&worktree.root, Box::new(opener), reader, registry);
     if let Some(error) = &error {
         tracing::warn!(%error, worktree = %worktree.root.display(), "read at intervals instead");
     }

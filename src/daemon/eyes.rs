@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::git_at_work::Patience;
+use super::mounts::Mounts;
 use super::worktree_job::FileStamp;
 use crate::identity::Reading;
 use crate::identity::reader::WorktreeReader;
@@ -40,6 +41,8 @@ pub(super) struct Eyes {
     watch: Option<Watch>,
     /// False before the first look, which watches everything.
     open: bool,
+    /// What is mounted in the worktree.
+    mounts: Mounts,
     /// When events were last tried for in vain.
     blind_since: Option<Instant>,
     pub(super) reader: WorktreeReader,
@@ -60,6 +63,7 @@ pub(super) struct Eyes {
 impl Eyes {
     /// Opens them for a worktree. Returns also why no events can be had, where that is known already.
     pub(super) fn new(
+        root: &Path,
         opener: Opener,
         reader: WorktreeReader,
         registry: Registry,
@@ -70,6 +74,7 @@ impl Eyes {
         };
         let eyes = Self {
             blind_since: error.is_some().then(Instant::now),
+            mounts: Mounts::below(root),
             opener,
             registry,
             watch,
@@ -114,6 +119,9 @@ impl Eyes {
     /// Takes what was touched; everything where no events told.
     pub(super) fn take_touched(&mut self) -> (Touched, Option<Sight>) {
         let was_blind = self.blind_since;
+        if self.mounts.have_changed() {
+            self.look_around();
+        }
         if self.watch.is_none() {
             if was_blind.is_some_and(|since| since.elapsed() < BLIND_TIME) {
                 return (Touched::Everything, None);

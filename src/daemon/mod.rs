@@ -9,6 +9,7 @@ mod followers;
 mod git_at_work;
 mod lifecycle;
 mod load;
+mod mounts;
 mod place;
 mod request;
 mod server;

@@ -9,15 +9,14 @@ use rustix::event::{PollFd, PollFlags, poll};
 use tokio::sync::mpsc;
 
 use super::lifecycle::Signal;
+use super::mounts::{self, Below};
 
-/// The kernel marks this file when a file system is mounted or unmounted (proc(5)).
-const MOUNTS: &str = "/proc/self/mountinfo";
 /// Clocks that drift apart by less are those of a machine that is awake.
 const NAP: Duration = Duration::from_secs(1);
 
 /// Tells the loop when mounts change, for as long as it listens; tells nothing where the system does not.
 pub(super) fn watch_mounts(news: mpsc::Sender<Signal>) {
-    let Ok(mounts) = File::open(MOUNTS) else {
+    let Ok(mounts) = File::open(mounts::LIST) else {
         return;
     };
     std::thread::spawn(move || {
@@ -34,16 +33,17 @@ fn wait_for_change(mounts: &File) -> Option<()> {
     poll(&mut watched, None).ok().map(drop)
 }
 
-/// Where a path leads: device and inode, `None` where nothing is.
-pub(super) type Spot = Option<(u64, u64)>;
+/// Where a path leads, device and inode, `None` where nothing is; and what is mounted below.
+pub(super) type Spot = (Option<(u64, u64)>, Below);
 
 /// Returns what lies at a path now. May wait for the file system.
 pub(super) fn spot(path: &Path) -> Spot {
-    let found = path.metadata().ok()?;
-    Some((found.dev(), found.ino()))
+    let found = path.metadata().ok();
+    let place = found.map(|found| (found.dev(), found.ino()));
+    (place, mounts::below(path))
 }
 
-/// Returns the worktrees whose root is no longer what it was, and what it is now. May wait for their file systems.
+/// Returns the worktrees whose root is no longer what it was, or which have other mounts, and what is there now. May wait for their file systems.
 pub(super) fn displaced<Id>(roots: Vec<(Id, PathBuf, Spot)>) -> Vec<(Id, Spot)> {
     let now = roots
         .into_iter()
@@ -113,6 +113,6 @@ mod tests {
             (2, goes.clone(), spot(&goes)),
         ];
         std::fs::remove_dir(&goes).unwrap();
-        assert_eq!(displaced(roots.into()), [(2, None)]);
+        assert_eq!(displaced(roots.into()), [(2, (None, Below::new()))]);
     }
 }

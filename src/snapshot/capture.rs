@@ -89,9 +89,11 @@ impl Snapshots {
         name: &str,
         key: &str,
         head: Option<&str>,
+        content: &str,
     ) -> Result<Option<Record>, SnapshotError> {
         let is_it = |record: &Record| {
-            record.name == name && record.key == key && record.head.as_deref() == head
+            (record.name == name && record.key == key)
+                && (record.head.as_deref() == head && record.content == content)
         };
         Ok(self.records()?.into_iter().rev().find(is_it))
     }
@@ -122,8 +124,9 @@ impl Snapshots {
         limits: &Limits,
     ) -> Result<Record, SnapshotError> {
         let (lock, mut objects) = self.open(held.whole.format)?;
-        let known = self.find(occasion.name, occasion.key, occasion.head)?;
-        let is_here = |known: &&Record| known.is_whole() && objects.has_trees_of(known);
+        let known = self.find(occasion.name, occasion.key, occasion.head, occasion.content)?;
+        let is_here =
+            |known: &&Record| known.is_whole() && !objects.has_lost && objects.has_trees_of(known);
         if let Some(known) = known.as_ref().filter(is_here) {
             return Ok(known.clone());
         }
@@ -158,7 +161,7 @@ impl Snapshots {
         let commit = commit.ok_or(SnapshotError::Unknown)?;
         let format = Format::of(commit).ok_or(SnapshotError::Unknown)?;
         let (lock, mut objects) = self.open(format)?;
-        let known = self.find(occasion.name, occasion.key, occasion.head)?;
+        let known = self.find(occasion.name, occasion.key, occasion.head, occasion.content)?;
         if let Some(known) = known.as_ref().filter(|known| objects.has_trees_of(known)) {
             return Ok(known.clone());
         }
@@ -364,10 +367,13 @@ impl Capture<'_> {
         let Some((id, body)) = dir.tree_id(format).zip(dir.tree_body(format)) else {
             return;
         };
-        if self.has(&id) || !missing.seen.insert(id) {
+        let is_here = self.has(&id);
+        if is_here && !self.objects.has_lost || !missing.seen.insert(id) {
             return;
         }
-        missing.trees.push(body);
+        if !is_here {
+            missing.trees.push(body);
+        }
         let length = path.len();
         for (name, node) in dir.nodes() {
             path.extend_from_slice(name);

@@ -48,12 +48,19 @@ pub(super) fn present(git: &Git, ids: &BTreeSet<RawId>) -> Result<BTreeSet<RawId
     Ok(here.map(|(_, id)| *id).collect())
 }
 
+/// Names the packs that the store has.
+const LIST: &str = "packs";
+/// Is there once a pack was lost.
+const LOST: &str = "lost-packs";
+
 /// The store, opened by the only process that writes to it.
 #[derive(Debug)]
 pub(super) struct Objects {
     dir: PathBuf,
     pub(super) format: Format,
     pub(super) known: Known,
+    /// Packs went with objects that others rely on: a tree that is here does not mean that all below it is.
+    pub(super) has_lost: bool,
 }
 
 impl Objects {
@@ -64,11 +71,13 @@ impl Objects {
         }
         let mut objects = Self {
             known: Known::default(),
+            has_lost: false,
             dir: dir.to_owned(),
             format,
         };
         objects.set_damaged_aside()?;
         objects.known = Known::read(&objects.packs(), format)?;
+        objects.note_losses()?;
         let scratch = objects.scratch();
         match fs::remove_dir_all(&scratch) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -104,6 +113,32 @@ impl Objects {
             .filter(is_damaged)
             .collect();
         self.set_aside(&damaged)
+    }
+
+    /// Remembers for good that a pack went which nobody removed on purpose.
+    fn note_losses(&mut self) -> Result<(), SnapshotError> {
+        let mark = self.dir.join(LOST);
+        let listed = fs::read_to_string(self.dir.join(LIST)).unwrap_or_default();
+        let is_gone = |name: &str| !self.packs().join(name).exists();
+        if !mark.exists() && listed.lines().any(is_gone) {
+            fs::write(&mark, "").map_err(PathError::of("write", &mark))?;
+        }
+        self.has_lost = mark.exists();
+        Ok(())
+    }
+
+    /// Writes down which packs there are.
+    fn list_packs(&self) -> Result<(), SnapshotError> {
+        let names = self
+            .known
+            .tables
+            .iter()
+            .filter_map(|table| table.file.file_name());
+        let text: String = names
+            .map(|name| format!("{}\n", name.to_string_lossy()))
+            .collect();
+        let list = self.dir.join(LIST);
+        Ok(fs::write(&list, text).map_err(PathError::of("write", &list))?)
     }
 
     fn set_aside(&self, tables: &[PathBuf]) -> Result<(), SnapshotError> {
@@ -234,7 +269,8 @@ impl Objects {
             .and_then(|dir| dir.sync_all())
             .map_err(PathError::of("write", &packs))?;
         let table = packs.join(format!("pack-{name}.idx"));
-        self.known.add(&table, self.format)
+        self.known.add(&table, self.format)?;
+        self.list_packs()
     }
 
     /// Puts small packs together, with deltas among their objects, where there are many.
@@ -285,7 +321,7 @@ impl Objects {
             crate::fs_util::remove_if_exists(&table.with_extension("pack"))?;
             self.known.tables.retain(|known| known.file != *table);
         }
-        Ok(())
+        self.list_packs()
     }
 
     /// Keeps those objects and removes every other.

@@ -135,6 +135,34 @@ fn a_pack_that_was_cut_off_is_set_aside_and_the_same_version_is_kept_anew() {
 }
 
 #[test]
+fn what_is_kept_after_a_pack_is_gone_is_kept_whole_also_where_nothing_changed() {
+    let world = World::with_commit();
+    world.write("prompt.txt", "be kind\n");
+    world.write("deep/a.txt", "a\n");
+    world.write("deep/b.txt", "b\n");
+    world.commit("a prompt");
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    let before = packs(&world);
+    world.write("deep/b.txt", "other\n");
+    kept_version(&world, "first");
+    let lost: Vec<_> = packs(&world)
+        .into_iter()
+        .filter(|pack| !before.contains(pack))
+        .collect();
+    world.write("deep/a.txt", "other too\n");
+    kept_version(&world, "second");
+    for pack in &lost {
+        std::fs::remove_file(pack).unwrap();
+        std::fs::remove_file(pack.with_extension("idx")).unwrap();
+    }
+    let third = kept_version(&world, "third");
+    comes_back(&world, &third, "third");
+    let deep = world.base().join("back-third/deep/b.txt");
+    assert_eq!(std::fs::read_to_string(deep).unwrap(), "other\n");
+}
+
+#[test]
 fn doctor_asks_for_up_where_nothing_is_tracked_and_for_nothing_outside_of_git() {
     let world = World::with_commit();
     assert_eq!(findings(&world), ["not_tracked"]);

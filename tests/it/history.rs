@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::python::{look, run_script, server, sqlite_store, support};
-use crate::world::{World, wait_until};
+use crate::world::{Said, World, wait_until};
 
 /// The ways of `tests/support/refer.py`.
 const WAYS: [&str; 12] = [
@@ -215,6 +215,80 @@ fn what_another_machine_uses_is_not_removed(store: &str, experiment: &str) {
     });
     maker.told(&["gc", "--keep", "0s", "--yes"]);
     assert!(maker.exists(&together) && !maker.exists(&alone));
+}
+
+#[test]
+fn a_second_clone_on_this_machine_shows_its_versions_and_keeps_them_from_the_first() {
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    let first = Past::new(world, &store, "clones");
+    let second = first.world.base().join("second");
+    first
+        .world
+        .git(&["clone", "-q", ".", second.to_str().unwrap()]);
+    let there = |arguments: &[&str]| {
+        let mut command = first.world.command(env!("CARGO_BIN_EXE_tracemark"));
+        command.args(arguments).current_dir(&second);
+        Said::of(&command.output().unwrap()).ok()
+    };
+    there(&["up", "--store", &store, "--experiment", "clones"]);
+    let shared = first.version("shared");
+    std::fs::write(second.join("app.py"), "print(\"shared\")\n").unwrap();
+    assert_eq!(there(&["active"]).trim(), shared);
+    wait_until("the second clone lists it", || {
+        there(&["log", "--json"]).contains(&shared).then_some(())
+    });
+    first.version("later");
+    let listed = first.told(&["gc", "--keep", "0s"]);
+    assert!(!listed.contains(&shared), "{listed}");
+    there(&["down"]);
+    std::fs::remove_dir_all(&second).unwrap();
+    let listed = first.told(&["gc", "--keep", "0s"]);
+    assert!(listed.contains(&shared), "{listed}");
+}
+
+#[test]
+fn a_commit_of_ones_own_comes_back_from_the_repository_where_no_snapshot_is_kept() {
+    let world = World::with_commit();
+    let settings = world.base().join("home/.config/tracemark");
+    std::fs::create_dir_all(&settings).unwrap();
+    std::fs::write(
+        settings.join("config.toml"),
+        "[snapshots]\nenabled = false\n",
+    )
+    .unwrap();
+    let store = sqlite_store(world.base());
+    let past = Past::new(world, &store, "not_kept");
+    let id = past.told(&["active"]).trim().to_owned();
+    for (n, what) in ["HEAD", &id].into_iter().enumerate() {
+        past.told(&["restore", what, &format!("../back{n}")]);
+        let file = past.world.base().join(format!("back{n}/app.py"));
+        assert_eq!(std::fs::read_to_string(file).unwrap(), "print('hello')\n");
+    }
+    assert_eq!(past.told(&["show", "HEAD:app.py"]), "print('hello')\n");
+}
+
+#[test]
+fn under_commit_naming_every_state_that_was_seen_is_kept() {
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    world
+        .tracemark(&["up", "--store", &store, "--naming", "commit"])
+        .ok();
+    let mut states = Vec::new();
+    for text in ["one", "two", "three"] {
+        world.write("app.py", format!("print({text:?})\n"));
+        world.tracemark(&["active"]).ok();
+        let content = world.tracemark(&["hash", "--naming", "tree"]).ok();
+        states.push((content.trim().to_owned(), text));
+        wait_until("it is kept", || {
+            (world.status()["restorable"] == "true").then_some(())
+        });
+    }
+    for (content, text) in states {
+        let shown = world.tracemark(&["show", &format!("{content}:app.py")]);
+        assert_eq!(shown.ok(), format!("print({text:?})\n"));
+    }
 }
 
 #[test]

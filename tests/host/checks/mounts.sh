@@ -17,5 +17,15 @@ umount -l "$mounted"
 await is_state broken
 mount --bind "$real" "$mounted"
 await is_state active
+cd "$mounted"; mkdir src; echo 1 >src/a.py; git add -A; git commit -qm src; "$tm" active >/dev/null
+sleep 1.1; echo 2 >b.py; "$tm" active >/dev/null; "$tm" active >/dev/null
+same() { there=$("$tm" active --json | python3 -c "import json,sys; print(json.load(sys.stdin)[\"content\"])"); [ "$there" = "$("$tm" hash --naming tree)" ] || { echo "wrong: $1"; exit 1; }; }
+mount -t tmpfs tmpfs "$mounted/src"; same "another file system over a directory"
+echo evil >src/a.py; same "a file in it"
+umount "$mounted/src"; same "the directory again"
+echo 3 >src/a.py; same "a file in the directory"
+echo 4 >"$world/single"; mount --bind "$world/single" "$mounted/b.py"; same "a file over a file"
+umount "$mounted/b.py"; same "the file again"
+cd "$world"
 umount -l "$mounted"
 '
