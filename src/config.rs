@@ -548,6 +548,20 @@ mod tests {
     }
 
     #[test]
+    fn an_experiment_is_chosen_as_mlflow_reads_it() {
+        let of = |name: Option<String>, id: &str| {
+            let mut private = Layer::default();
+            private.store.experiment = name;
+            private.store.experiment_id = Some(id.to_owned());
+            load(&private, "", "")
+        };
+        let chosen = of(None, " 1").unwrap().experiment;
+        assert_eq!(chosen, ExperimentChoice::Id("1".parse().unwrap()));
+        assert!(of(Some("n".repeat(500)), "1").is_ok());
+        assert!(of(Some("n".repeat(501)), "1").is_err());
+    }
+
+    #[test]
     fn a_repository_never_chooses_the_server() {
         let settings = load(
             &Layer::default(),

@@ -43,9 +43,9 @@ const MIGRATIONS: [&str; 5] = [
          id INTEGER PRIMARY KEY AUTOINCREMENT, repository TEXT NOT NULL, worktree TEXT NOT NULL,
          store TEXT NOT NULL, experiment_id TEXT NOT NULL, model_id TEXT NOT NULL,
          name TEXT NOT NULL, key TEXT NOT NULL, content TEXT NOT NULL, head TEXT, branch TEXT,
-         dirty INTEGER NOT NULL, at_ms INTEGER NOT NULL, nonce TEXT NOT NULL,
+         dirty INTEGER NOT NULL, at_ms INTEGER NOT NULL, nonce TEXT NOT NULL, used_ms INTEGER NOT NULL DEFAULT 0,
          UNIQUE (repository, store, model_id)) STRICT;
-     INSERT INTO history SELECT * FROM old_history;
+     INSERT INTO history SELECT *, 0 FROM old_history;
      DROP TABLE old_history;
      CREATE INDEX history_of_a_repository ON history (repository, id);
      CREATE INDEX history_of_a_model ON history (store, model_id);",
@@ -423,6 +423,29 @@ impl Ledger {
             .prepare_cached("SELECT repository FROM history WHERE store = ?1 AND model_id = ?2")?;
         let rows = statement.query_map([store, model.as_str()], |row| row.get(0))?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Writes down that a LoggedModel was handed out again.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when SQLite refuses.
+    pub fn used(&self, store: &str, model: &ModelId, at_ms: i64) -> Result<(), LedgerError> {
+        let query = "UPDATE history SET used_ms = ?3 WHERE store = ?1 AND model_id = ?2";
+        self.lock()
+            .execute(query, params![store, model.as_str(), at_ms])?;
+        Ok(())
+    }
+
+    /// Returns when a LoggedModel was handed out last on this machine, in Unix milliseconds; 0 where that is not known.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when SQLite refuses.
+    pub fn last_used(&self, store: &str, model: &ModelId) -> Result<u64, LedgerError> {
+        let query = "SELECT coalesce(max(max(at_ms, used_ms)), 0) FROM history WHERE store = ?1 AND model_id = ?2";
+        let connection = self.lock();
+        let mut statement = connection.prepare_cached(query)?;
+        let at_ms: i64 = statement.query_row([store, model.as_str()], |row| row.get(0))?;
+        Ok(u64::try_from(at_ms).unwrap_or(0))
     }
 
     /// Returns the nonces of the LoggedModels of a name that this machine asked a store for.

@@ -496,7 +496,7 @@ impl Session {
             .repositories_of(&self.store_key, &model.model_id);
         let noted = known.and_then(|known| {
             if known.contains(&repository) {
-                return Ok(());
+                return self.ledger.used(&self.store_key, &model.model_id, now_ms());
             }
             let branch = self.worktree.branch();
             self.ledger

@@ -348,9 +348,14 @@ impl Watch {
         };
         let git_dir = repository.path().to_owned();
         self.watch(&git_dir, RecursiveMode::NonRecursive)?;
-        let refs = git_dir.join("refs");
-        if refs.is_dir() {
-            self.watch(&refs, RecursiveMode::Recursive)?;
+        for (inner, mode) in [
+            ("refs", RecursiveMode::Recursive),
+            ("info", RecursiveMode::NonRecursive),
+        ] {
+            let inner = git_dir.join(inner);
+            if inner.is_dir() {
+                self.watch(&inner, mode)?;
+            }
         }
         Ok(())
     }
@@ -508,9 +513,29 @@ fn user_files(worktree: &Worktree) -> Vec<PathBuf> {
                 .map(|path| PathBuf::from(OsString::from_vec(path))),
         );
     }
+    files.extend(configuration(worktree));
     files.sort();
     files.dedup();
     files
+}
+
+/// Returns the files of git's configuration that say anything, those that others include among them.
+fn configuration(worktree: &Worktree) -> Vec<PathBuf> {
+    let listed = [
+        "config",
+        "--list",
+        "--includes",
+        "--show-origin",
+        "--name-only",
+        "-z",
+    ];
+    let listed = Git::at(&worktree.root).run(&listed).unwrap_or_default();
+    let origins = listed.stdout.split(|byte| *byte == 0);
+    origins
+        .filter_map(|field| field.strip_prefix(b"file:"))
+        .map(|file| worktree.root.join(OsString::from_vec(file.to_vec())))
+        .filter(|file| !file.starts_with(&worktree.common_dir))
+        .collect()
 }
 
 /// Tells apart what matters in directories that are watched for a few files.

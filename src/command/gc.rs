@@ -118,7 +118,7 @@ impl Sweep<'_> {
             .map(|chapter| (&chapter.worktree, chapter.at_ms));
         let newest: std::collections::BTreeMap<_, _> = newest.collect();
         self.versions.chapters.iter().filter(move |chapter| {
-            let age = Duration::from_millis(self.now_ms.saturating_sub(chapter.at_ms));
+            let age = Duration::from_millis(self.now_ms.saturating_sub(self.last_used(chapter)));
             let is_active = match &self.active {
                 Some(active) => active.contains(chapter.model.as_str()),
                 None => newest.get(&chapter.worktree) == Some(&chapter.at_ms),
@@ -132,6 +132,12 @@ impl Sweep<'_> {
                 && !is_active
                 && age >= self.retention.model_age
         })
+    }
+
+    /// What an app runs with may have been made long ago.
+    fn last_used(&self, chapter: &Chapter) -> u64 {
+        let known = self.ledger.last_used(&chapter.store, &chapter.model);
+        known.map_or(self.now_ms, |at_ms| at_ms.max(chapter.at_ms))
     }
 
     /// Another clone on this machine may hand it out, and have committed it.

@@ -268,28 +268,67 @@ fn dirty_files(versions: &Versions, version: &Version) -> Vec<String> {
     let Some(head) = version.head().filter(|_| version.is_dirty()) else {
         return Vec::new();
     };
-    let names = ["diff-tree", "-r", "-z", "--name-status", "--no-renames"];
-    // The head of a row in the store is text from elsewhere.
-    let arguments = [&names[..], &["--end-of-options", head, tree]].concat();
-    let Ok(listed) = git.run(&arguments) else {
-        return Vec::new();
-    };
-    let mut fields = records(&listed.stdout);
-    let mut files = Vec::new();
-    let mut more = 0;
-    while let (Some(kind), Some(path)) = (fields.next(), fields.next()) {
-        if files.len() < NAMED_MAX {
-            files.push(format!(
-                "{} {}",
-                String::from_utf8_lossy(kind),
-                path_text(path)
-            ));
-        } else {
-            more += 1;
+    let inside = version
+        .record
+        .as_ref()
+        .map_or(&[][..], |record| &record.inside);
+    let places: Vec<_> = inside.iter().map(|one| path_bytes(&one.path)).collect();
+    let mut files = changed(&git, head, tree, b"", &places);
+    for (one, place) in inside.iter().zip(&places) {
+        let Some(own_head) = &one.head else {
+            continue;
+        };
+        let noted = [head.as_bytes(), b":", place].concat();
+        let noted = [
+            "rev-parse",
+            "-q",
+            "--verify",
+            "--end-of-options",
+            &String::from_utf8_lossy(&noted),
+        ];
+        let is_outermost = !places.iter().any(|other| {
+            let rest = place.strip_prefix(&other[..]);
+            rest.is_some_and(|rest| rest.starts_with(b"/"))
+        });
+        match git.line(&noted) {
+            Ok(noted) if noted == own_head.as_bytes() => {}
+            Ok(_) => files.push(format!("M {}", one.path)),
+            Err(_) if is_outermost => files.push(format!("A {}", one.path)),
+            Err(_) => {}
         }
+        let below = [place, &b"/"[..]].concat();
+        let inner = [tree.as_bytes(), b":", place].concat();
+        let inner = String::from_utf8_lossy(&inner);
+        files.extend(changed(&git, own_head, &inner, &below, &places));
     }
+    let more = files.len().saturating_sub(NAMED_MAX);
+    files.truncate(NAMED_MAX);
     if more > 0 {
         files.push(format!("and {more} more"));
+    }
+    files
+}
+
+/// Returns what differs between the trees of one repository, whose paths lie `below` a place; not what lies in repositories inside,
+/// which have commits of their own.
+fn changed(git: &Git, from: &str, to: &str, below: &[u8], inside: &[Vec<u8>]) -> Vec<String> {
+    let names = ["diff-tree", "-r", "-z", "--name-status", "--no-renames"];
+    // The head of a row in the store is text from elsewhere.
+    let arguments = [&names[..], &["--end-of-options", from, to]].concat();
+    let listed = git.run(&arguments).unwrap_or_default().stdout;
+    let mut fields = records(&listed);
+    let mut files = Vec::new();
+    while let (Some(kind), Some(path)) = (fields.next(), fields.next()) {
+        let path = [below, path].concat();
+        let is_inside = |place: &Vec<u8>| {
+            let rest = path.strip_prefix(&place[..]);
+            place.len() > below.len()
+                && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+        };
+        if !inside.iter().any(is_inside) {
+            let kind = String::from_utf8_lossy(kind);
+            files.push(format!("{kind} {}", path_text(&path)));
+        }
     }
     files
 }

@@ -604,11 +604,11 @@ pub(super) fn root_and_head(git: &Git) -> Result<(String, String), GitHashError>
     ))
 }
 
-/// False where the branch is there, and broken.
+/// False where the branch is there, and broken: git names none then.
 fn is_unborn(git: &Git) -> bool {
-    let branch = git
-        .line(&["symbolic-ref", "-q", "HEAD"])
-        .unwrap_or_default();
+    let Ok(branch) = git.line(&["symbolic-ref", "-q", "HEAD"]) else {
+        return false;
+    };
     let branch = String::from_utf8_lossy(&branch).into_owned();
     let file = git.path(&["rev-parse", "--path-format=absolute", "--git-path", &branch]);
     !file.is_ok_and(|file| file.is_file())

@@ -47,6 +47,26 @@ fn before_the_first_commit_there_is_no_hash_but_tracking_works() {
 }
 
 #[test]
+fn with_a_branch_that_is_broken() {
+    let world = World::with_commit();
+    std::fs::write(world.repo().join(".git/refs/heads/main"), "junk\n").unwrap();
+    let said = world.tracemark(&["hash"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(!said.stderr.contains("no commit yet"), "{said:?}");
+}
+
+#[test]
+fn with_an_index_that_cannot_be_read() {
+    let world = World::with_commit();
+    let index = world.repo().join(".git/index");
+    std::fs::remove_file(&index).unwrap();
+    std::fs::create_dir(&index).unwrap();
+    let said = world.tracemark(&["hash"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(!said.stderr.contains("TMPDIR"), "{said:?}");
+}
+
+#[test]
 fn without_git() {
     let mut world = World::with_commit();
     let empty = world.base().join("empty");

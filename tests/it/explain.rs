@@ -364,6 +364,7 @@ fn in_a_subdirectory_diff_relative_is_named_as_what_the_daemon_does_not_do() {
         hash(&world)
     );
     assert!(text.contains(&said), "{said}\n{text}");
+    assert!(!text.contains("would change this hash"), "{text}");
 }
 
 #[test]

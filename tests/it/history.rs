@@ -248,6 +248,59 @@ fn a_second_clone_on_this_machine_shows_its_versions_and_keeps_them_from_the_fir
 }
 
 #[test]
+fn a_version_that_was_active_lately_is_not_old_however_long_ago_it_was_made() {
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    let past = Past::new(world, &store, "used");
+    let used = past.version("used");
+    past.version("other");
+    let ledger = past.world.state_dir().join("ledger.sqlite");
+    let code = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute('UPDATE history SET at_ms = 1, used_ms = 0'); db.commit()";
+    let aged = past
+        .world
+        .command("python3")
+        .args(["-c", code])
+        .arg(ledger)
+        .output();
+    Said::of(&aged.unwrap()).ok();
+    let listed = past.told(&["gc", "--keep", "1h"]);
+    assert!(listed.contains(&used), "{listed}");
+    assert_eq!(past.version("used"), used);
+    past.version("other");
+    wait_until("it counts as used", || {
+        let listed = past.told(&["gc", "--keep", "1h"]);
+        (!listed.contains(&used)).then_some(())
+    });
+}
+
+#[test]
+fn of_a_submodule_what_changed_in_it_is_shown_and_nothing_else() {
+    let world = World::with_commit();
+    world.add_submodule();
+    world.write("zapp.py", "print(1)\n");
+    world.commit("with submodule");
+    let store = sqlite_store(world.base());
+    let past = Past::new(world, &store, "submodule");
+    let shown = |past: &Past, id: &str| {
+        wait_until("it is kept", || {
+            (past.world.status()["restorable"] == "true").then_some(())
+        });
+        let shown: Value = serde_json::from_str(&past.told(&["show", id, "--json"])).unwrap();
+        shown["changed"].clone()
+    };
+    past.world.write("zapp.py", "print(2)\n");
+    let id = past.told(&["active"]).trim().to_owned();
+    assert_eq!(shown(&past, &id), json!(["M zapp.py"]));
+    past.world.write("sub/new.py", "print(3)\n");
+    let id = past.told(&["active"]).trim().to_owned();
+    assert_eq!(shown(&past, &id), json!(["M zapp.py", "A sub/new.py"]));
+    past.world.git(&["-C", "sub", "add", "-A"]);
+    past.world.git(&["-C", "sub", "commit", "-q", "-m", "more"]);
+    let id = past.told(&["active"]).trim().to_owned();
+    assert_eq!(shown(&past, &id), json!(["M zapp.py", "M sub"]));
+}
+
+#[test]
 fn a_commit_of_ones_own_comes_back_from_the_repository_where_no_snapshot_is_kept() {
     let world = World::with_commit();
     let settings = world.base().join("home/.config/tracemark");

@@ -178,6 +178,27 @@ fn a_worktree_that_git_adds_is_watched_like_any_other() {
 }
 
 #[test]
+fn what_the_configuration_includes_and_a_submodules_own_rules_are_watched() {
+    let store = tempfile::tempdir().unwrap();
+    let world = tracked(store.path());
+    world.add_submodule();
+    world.commit("with submodule");
+    let rules = world.repo().join(".git/modules/sub/info/exclude");
+    std::fs::create_dir_all(rules.parent().unwrap()).unwrap();
+    std::fs::write(&rules, "*.mine\n").unwrap();
+    world.write("sub/note.mine", "mine\n");
+    let included = world.base().join("included");
+    std::fs::write(&included, "[diff]\n\tcontext = 3\n").unwrap();
+    world.git(&["config", "include.path", included.to_str().unwrap()]);
+    world.write("app.py", "print('edited')\n");
+    let id = world.tracemark(&["active"]).ok().trim().to_owned();
+    std::fs::write(&included, "[diff]\n\tnoprefix = true\n").unwrap();
+    let id = world.new_env_id(&id);
+    std::fs::write(&rules, "").unwrap();
+    world.new_env_id(&id);
+}
+
+#[test]
 fn a_repository_that_was_used_a_moment_ago_can_be_removed() {
     let world = World::with_commit();
     let store = sqlite_store(world.base());
