@@ -145,10 +145,9 @@ impl Sweep<'_> {
         let here = self.versions.worktree.common_dir.to_string_lossy();
         let key = self.store.session.store_key();
         let used = self.ledger.repositories_of(key, model);
-        used.is_ok_and(|all| {
-            all.iter()
-                .any(|one| *one != here && Path::new(one).exists())
-        })
+        let is_other = |one: &String| *one != here && Path::new(one).exists();
+        // What is not known stays.
+        used.map_or(true, |all| all.iter().any(is_other))
     }
 
     /// The contents of commits: what was made for uncommitted code may stand for one by now.

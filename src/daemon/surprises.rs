@@ -43,7 +43,8 @@ pub(super) fn spot(path: &Path) -> Spot {
     (place, mounts::below(path))
 }
 
-/// Returns the worktrees whose root is no longer what it was, or which have other mounts, and what is there now. May wait for their file systems.
+/// Returns the worktrees whose root is no longer what it was, or which have other mounts, and what is there now. May wait for
+/// their file systems.
 pub(super) fn displaced<Id>(roots: Vec<(Id, PathBuf, Spot)>) -> Vec<(Id, Spot)> {
     let now = roots
         .into_iter()
