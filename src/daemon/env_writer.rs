@@ -1,5 +1,6 @@
 //! Who writes the env file of one worktree: one write at a time, the newest text next, again where it failed.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::event_loop::Answer;
@@ -13,6 +14,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How often it is doubled: up to 32 s.
 const DOUBLINGS: u32 = 5;
 
+/// Where systems mount what a person takes out again: an open directory there would be in the way (hier(7), udisks(8)).
+const REMOVABLE: [&str; 3] = ["/media", "/run/media", "/Volumes"];
+
 /// What is to be written, and what became of what was.
 #[derive(Default)]
 pub(super) struct EnvWriter {
@@ -20,7 +24,8 @@ pub(super) struct EnvWriter {
     pub(super) next: Option<String>,
     /// Answers that wait until the file says the same.
     pub(super) answers: Vec<Answer>,
-    /// The directory that was written to last, held open: a worktree that is moved away leaves no id behind.
+    /// The directory that was written to last, held open: a worktree that is moved away leaves no id behind. None on
+    /// what can be taken out.
     pub(super) dir: Option<HeldDir>,
     /// Why the last write failed.
     pub(super) problem: Option<String>,
@@ -90,7 +95,7 @@ impl EnvPlace {
         };
         let copy_problem = self.copy.then(|| self.write_copy(text).err()).flatten();
         EnvOutcome {
-            dir,
+            dir: dir.filter(|_| !is_removable(&file)),
             problem: problem.or(copy_problem),
         }
     }
@@ -111,6 +116,10 @@ impl EnvPlace {
         }
         written.map(drop)
     }
+}
+
+fn is_removable(path: &Path) -> bool {
+    REMOVABLE.iter().any(|place| path.starts_with(place))
 }
 
 /// Git is removing the worktree, and fails where something new appears; or another repository lies there.

@@ -1,11 +1,11 @@
 //! Where a pass puts its temporary files. File systems take their time to make directories and files, so one pass leaves it to
-//! the next.
+//! the next. Nothing there is held open, so that the file system can be unmounted.
 
 use std::fs::File;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use super::scratch::{self, Scratch};
+use super::stamp::Moment;
 use crate::git::Git;
 
 /// In a scratch directory: the file whose times are the clock of the file system.
@@ -15,8 +15,6 @@ const PROBE: &str = "probe";
 #[derive(Debug)]
 pub(super) struct Bench {
     pub(super) scratch: Scratch,
-    /// Written to, it tells the time of the file system.
-    pub(super) probe: File,
 }
 
 impl Bench {
@@ -26,16 +24,17 @@ impl Bench {
     /// Where nothing can be written there.
     pub(super) fn new(git: &Git, root: &Path, private: &Path) -> std::io::Result<Self> {
         let scratch = scratch::new(git, root, Some(private))?;
-        let probe = File::create(scratch.path().join(PROBE))?;
-        Ok(Self { scratch, probe })
+        File::create_new(scratch.path().join(PROBE))?;
+        Ok(Self { scratch })
     }
 
-    /// Returns whether it is still where it was made.
-    pub(super) fn is_there(&self) -> bool {
-        let found = self.path().join(PROBE).symlink_metadata();
-        let own = self.probe.metadata();
-        let place = |file: std::fs::Metadata| (file.dev(), file.ino());
-        found.ok().map(place) == own.ok().map(place)
+    /// Asks the file system for its time.
+    ///
+    /// # Errors
+    /// Where the directory is no longer there, or full.
+    pub(super) fn now(&self) -> std::io::Result<Moment> {
+        let probe = File::options().write(true).open(self.path().join(PROBE))?;
+        Moment::now(&probe)
     }
 
     /// Returns its path.

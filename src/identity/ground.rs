@@ -38,7 +38,9 @@ const SYSTEM: &str = "/etc/gitconfig";
 /// How many names of names git follows from HEAD (refs.h, git 2.47).
 const SYMREFS_MAX: usize = 5;
 /// How many object directories that borrow from each other are followed.
-const ALTERNATES_MAX: usize = 64;
+const ALTERNATES_MAX: usize = 32;
+/// In an object directory, the list of those that it borrows from.
+const ALTERNATES: &str = "info/alternates";
 
 /// The state of all that, as stamps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,15 +154,21 @@ fn head_ref(places: &Places) -> Vec<PathBuf> {
 
 /// The pack directories, and lists of further ones, of every object directory that this one borrows from.
 fn alternates(objects: &Path) -> Vec<PathBuf> {
+    let dirs = object_dirs(objects).into_iter();
+    dirs.flat_map(|dir| [dir.join(ALTERNATES), dir.join("pack")])
+        .collect()
+}
+
+/// Returns the object directory `objects` and every one that it borrows from, at most some thirty.
+pub(super) fn object_dirs(objects: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut waiting = vec![objects.to_owned()];
     while let Some(dir) = waiting.pop() {
-        let list = dir.join("info/alternates");
-        let text = std::fs::read(&list).unwrap_or_default();
+        let text = std::fs::read(dir.join(ALTERNATES)).unwrap_or_default();
         let lines = text.split(|byte| *byte == b'\n');
         let named = lines.filter(|line| !line.is_empty() && !line.starts_with(b"#"));
         waiting.extend(named.map(|line| dir.join(OsStr::from_bytes(line))));
-        found.extend([list, dir.join("pack")]);
+        found.push(dir);
         if found.len() > ALTERNATES_MAX {
             break;
         }

@@ -12,6 +12,7 @@ use super::file_map::FileMap;
 use super::git_config::GitConfig;
 use super::ground::Ground;
 use super::index_file::IndexFile;
+use super::loose::LooseObjects;
 use super::object::Format;
 use super::stamp::Stamp;
 use super::status_text::{PathBytes, Status};
@@ -75,6 +76,8 @@ pub(super) struct Kept {
     pub(super) after_unstaged: Digest,
     /// Why the helper could not read the diffs.
     pub(super) unreadable_diff: Option<String>,
+    /// Beside which the diffs were made; `None` where more may have come unseen.
+    pub(super) loose: Option<LooseObjects>,
 }
 
 impl Kept {

@@ -22,6 +22,7 @@ mod ignores;
 mod index_file;
 mod kept;
 mod listing;
+mod loose;
 mod mirror;
 mod nearby;
 pub(crate) mod object;

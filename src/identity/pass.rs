@@ -74,6 +74,7 @@ impl Pass<'_> {
             after_staged: Digest::new(&head.commit),
             after_unstaged: Digest::new(&head.commit),
             unreadable_diff: None,
+            loose: None,
             is_settled: ground.is_settled(&self.moment) && conversion.is_settled(&self.moment),
             ground,
             config,
@@ -87,7 +88,8 @@ impl Pass<'_> {
         let again = std::thread::scope(|scope| {
             let (root, index) = (&self.places.root, Arc::clone(&kept.index));
             let again = scope.spawn(move || look_at(root, &index));
-            self.add_diffs(&mut kept)?;
+            let loose = self.loose_objects(&kept);
+            self.add_diffs(&mut kept, loose)?;
             again.join().map_err(|_| Stop::NotPlain)?
         })?;
         let reading = self.reading(&mut kept)?;
@@ -116,11 +118,7 @@ impl Pass<'_> {
         .ok_or(Stop::NotPlain)?;
         let untracked = self.untracked_among(&kept, &candidates)?;
         let tracked_too = self.renew_touched(&mut kept, &candidates, &untracked)?;
-        if tracked_too && kept.unreadable_diff.is_some() {
-            self.add_diffs(&mut kept)?;
-        } else if tracked_too {
-            self.add_unstaged(&mut kept, self.git)?;
-        }
+        self.renew_diffs(&mut kept, tracked_too)?;
         let reading = self.reading(&mut kept)?;
         let moved = self.moved_uncommitted(&kept, &candidates.all().cloned().collect())?;
         self.settle(kept, reading, &moved)

@@ -4,13 +4,38 @@ use super::diffs::{self, RunningDiff};
 use super::digest::Digest;
 use super::git_hash::{self, GitHashError};
 use super::kept::Kept;
+use super::loose::LooseObjects;
 use super::pass::Pass;
 use super::reader::Stop;
 use crate::git::Git;
 
 impl Pass<'_> {
-    /// Makes both parts anew.
-    pub(super) fn add_diffs(&self, kept: &mut Kept) -> Result<(), Stop> {
+    /// Makes the unstaged part anew where files changed that it may be about, and both parts where their abbreviations may have
+    /// other lengths now.
+    pub(super) fn renew_diffs(&self, kept: &mut Kept, has_changed: bool) -> Result<(), Stop> {
+        let loose = self.loose_objects(kept);
+        let is_certain = kept.status.tracked.is_empty() || loose.is_some() && loose == kept.loose;
+        match (is_certain, has_changed) {
+            (true, false) => Ok(()),
+            (true, true) if kept.unreadable_diff.is_none() => self.add_unstaged(kept, self.git),
+            _ => self.add_diffs(kept, loose),
+        }
+    }
+
+    /// Returns those beside which diffs are made; `None` where there are no diffs, or more may come unseen.
+    pub(super) fn loose_objects(&self, kept: &Kept) -> Option<LooseObjects> {
+        let is_needed = !kept.status.tracked.is_empty();
+        let loose = is_needed.then(|| LooseObjects::of(&self.places.common_dir));
+        loose.filter(|loose| loose.is_settled(&self.moment))
+    }
+
+    /// Makes both parts anew, beside these loose objects.
+    pub(super) fn add_diffs(
+        &self,
+        kept: &mut Kept,
+        loose: Option<LooseObjects>,
+    ) -> Result<(), Stop> {
+        kept.loose = loose;
         let staged = kept
             .status
             .has_staged()

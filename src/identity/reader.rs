@@ -227,18 +227,23 @@ impl WorktreeReader {
         reading
     }
 
+    fn new_bench(&self) -> std::io::Result<(Bench, Moment)> {
+        let bench = Bench::new(&self.git, &self.places.root, &self.private)?;
+        let moment = bench.now()?;
+        Ok((bench, moment))
+    }
+
     fn pass(&mut self) -> std::io::Result<Pass<'_>> {
-        let bench = match self.bench.take().filter(Bench::is_there) {
-            Some(bench) => bench,
-            None => Bench::new(&self.git, &self.places.root, &self.private)?,
-        };
+        let left = self.bench.take();
+        let usable = left.and_then(|bench| bench.now().ok().map(|moment| (bench, moment)));
+        let (bench, moment) = usable.map_or_else(|| self.new_bench(), Ok)?;
         self.cache.hashes.begin();
         Ok(Pass {
             places: &self.places,
             private: &self.private,
             git: &self.git,
             cache: &mut self.cache,
-            moment: Moment::now(&bench.probe)?,
+            moment,
             bench,
             held_in: None,
         })
@@ -315,6 +320,9 @@ mod tests {
 
     use super::super::read;
     use super::*;
+
+    /// Two texts whose blobs have the same first seven digits.
+    const ALIKE: [&str; 2] = ["value = 8821\n", "value = 9353\n"];
 
     struct Bed {
         dir: tempfile::TempDir,
@@ -395,6 +403,21 @@ mod tests {
         }
         let passes = reader.passes();
         assert_eq!((passes.full, passes.narrow), (1, 20));
+    }
+
+    #[test]
+    fn a_loose_object_that_makes_an_abbreviation_longer_is_seen_by_the_next_reading() {
+        let bed = Bed::new();
+        let mut reader = bed.reader();
+        reader.read(&Touched::Everything).unwrap();
+        let touched = bed.write("file0.py", ALIKE[0]);
+        let before = reader.read(&touched).unwrap();
+        assert_eq!(before, bed.scratch_reading());
+        bed.write(".git/other", ALIKE[1]);
+        bed.git(&["hash-object", "-w", ".git/other"]);
+        let after = reader.read(&Touched::default()).unwrap();
+        assert_ne!(after.git_hash, before.git_hash);
+        assert_eq!(after, bed.scratch_reading());
     }
 
     #[test]

@@ -28,4 +28,9 @@ echo 4 >"$world/single"; mount --bind "$world/single" "$mounted/b.py"; same "a f
 umount "$mounted/b.py"; same "the file again"
 cd "$world"
 umount -l "$mounted"
+mkdir -p /media; mount -t tmpfs tmpfs /media; mkdir /media/disk; mount -t tmpfs tmpfs /media/disk
+git clone -q "$real" /media/disk/taken-out; cd /media/disk/taken-out
+"$tm" up --store "sqlite:///$world/mlflow.db"; "$tm" active >/dev/null
+echo 5 >b.py; "$tm" active >/dev/null
+cd "$world"; await umount /media/disk
 '
