@@ -94,6 +94,9 @@ pub struct Session {
     newly_kept: Mutex<VecDeque<VersionKey>>,
     /// LoggedModels that do not say yet how their code is kept. A mutex as telling runs side by side; held for a copy.
     untold: Mutex<BTreeMap<ModelId, Restorable>>,
+    /// LoggedModels that were asked since the start whether they say it: a crash may have come before it was told. A mutex as
+    /// code is kept side by side; held for one insertion.
+    asked: Mutex<BTreeSet<ModelId>>,
 }
 
 /// The code of so many readings is held that nobody has made a version of yet.
@@ -338,6 +341,7 @@ impl Session {
             kept: Mutex::new(None),
             newly_kept: Mutex::new(VecDeque::new()),
             untold: Mutex::new(BTreeMap::new()),
+            asked: Mutex::new(BTreeSet::new()),
         })
     }
 
@@ -467,19 +471,26 @@ impl Session {
     }
 
     /// Keeps the code of a version that has its LoggedModel, and has that say so where this was the first time that it
-    /// could be kept.
+    /// could be kept, or the first time since the start.
     pub async fn keep_code_of(self: &Arc<Self>, observation: Box<Observation>, model: ActiveModel) {
         let (session, known) = (Arc::clone(self), model.clone());
         let kept = tokio::task::spawn_blocking(move || {
             session.note_known(&observation, &known);
             session.keep_and_say(&observation)
         });
-        if let Ok(kept) = kept.await
-            && self.is_newly_kept(&kept.version)
-        {
+        let Ok(kept) = kept.await else {
+            return;
+        };
+        let is_new = self.is_newly_kept(&kept.version);
+        if is_new || self.is_first_asked(&model.model_id) {
             self.untold().insert(model.model_id, kept.restorable);
             self.tell_restorable().await;
         }
+    }
+
+    fn is_first_asked(&self, model: &ModelId) -> bool {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.insert(model.clone())
     }
 
     /// Returns how the code of the last version was kept that was to be kept.
@@ -1249,7 +1260,7 @@ impl Session {
         let is_said = if resolved.found.created {
             kept.restorable == resolved.said
         } else {
-            !is_new
+            !is_new && !self.is_first_asked(&resolved.model.model_id)
         };
         if !is_said {
             let model_id = resolved.model.model_id.clone();

@@ -158,12 +158,12 @@ fn change(changes: &Changes) -> Option<String> {
     } else {
         String::new()
     };
-    Some(format!(
-        "+{} \u{2212}{} {}{more}",
-        changes.added,
-        changes.removed,
-        named.join(", ")
-    ))
+    // Binary files, modes and what is not kept have no lines to count.
+    let lines = match (changes.added, changes.removed) {
+        (0, 0) => "changed".to_owned(),
+        (added, removed) => format!("+{added} \u{2212}{removed}"),
+    };
+    Some(format!("{lines} {}{more}", named.join(", ")))
 }
 
 fn document(version: &Version, active: &BTreeSet<String>, traces: &Traces) -> serde_json::Value {

@@ -132,12 +132,12 @@ fn text(record: &Record, restored: &Restored, arguments: &RestoreArgs) -> String
         }
         (None, _) => "plain files; there was no commit yet".to_owned(),
     };
-    let mut text = format!(
-        "{}: {}, {} files compared byte for byte\n",
+    let mut text = printable(&format!(
+        "{}: {kind}, {} files compared byte for byte",
         arguments.dir.display(),
-        kind,
         restored.files
-    );
+    ));
+    text.push('\n');
     if record.worktree.is_empty() {
         text +=
             "  no snapshot holds it: the bytes are those that git stores, before any conversion\n";
@@ -154,7 +154,8 @@ fn text(record: &Record, restored: &Restored, arguments: &RestoreArgs) -> String
         text += "\n";
     }
     if restored.linked && !record.inside.is_empty() {
-        text += "  git status shows nothing of a submodule without a repository: what was changed in it is in its files\n";
+        text +=
+            "  git status says nothing of what was changed in a submodule: it is in its files\n";
     }
     text
 }

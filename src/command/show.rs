@@ -119,6 +119,8 @@ struct Facts {
     subject: Option<String>,
     /// How its code is kept, or lies in the repository.
     code: Option<Record>,
+    /// It was kept once, and is not there any more.
+    is_lost: bool,
     dirty_files: Vec<String>,
     also: Vec<String>,
 }
@@ -129,8 +131,14 @@ impl Facts {
             let committed = version.committed.as_ref()?;
             committed.record(&versions.worktree.root).ok()
         };
+        let is_lost = version.record.as_ref().is_some_and(|record| {
+            let holds = versions.snapshots.still_holds(record);
+            holds.is_ok_and(|holds| !holds)
+        });
+        let code = version.record.clone().filter(|_| !is_lost);
         let mut facts = Self {
-            code: version.record.clone().or_else(in_repository),
+            code: code.or_else(in_repository),
+            is_lost,
             row: version.row.clone(),
             link: None,
             traces: None,
@@ -205,6 +213,12 @@ impl Facts {
         };
         let left_out = self.code.as_ref().map(|code| &code.left_out[..]);
         match left_out {
+            None if self.is_lost => {
+                line(
+                    "restorable",
+                    "no: a pack of the snapshots that held some of it is gone or damaged",
+                );
+            }
             None => line("restorable", "no: its code is not kept on this machine"),
             Some([]) => line("restorable", &format!("yes, every file{here}")),
             Some(files) => {

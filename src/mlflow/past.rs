@@ -75,6 +75,12 @@ fn is_of_somebody(tag: &str) -> bool {
     !of_programs || tag == "mlflow.note.content"
 }
 
+/// Returns the LoggedModels that the source of a registered version may be about: `models:/m-…`, or the place of their files.
+pub(super) fn models_in(source: &str) -> impl Iterator<Item = ModelId> {
+    let parts = source.split(['/', ':']);
+    parts.filter_map(|part| part.starts_with("m-").then(|| part.parse().ok())?)
+}
+
 /// What a trace is linked to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TraceLink {
@@ -257,5 +263,24 @@ impl Store {
                 Ok(())
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registered_version_names_a_model_by_its_id_or_by_the_place_of_its_files() {
+        for source in [
+            "models:/m-1",
+            "mlflow-artifacts:/7/models/m-1/artifacts",
+            "/data/mlruns/7/models/m-1/artifacts",
+            "s3://bucket/7/models/m-1/artifacts/model",
+        ] {
+            let models: Vec<_> = models_in(source).collect();
+            assert_eq!(models, ["m-1".parse().unwrap()], "{source}");
+        }
+        assert_eq!(models_in("runs:/abc/model").count(), 0);
     }
 }

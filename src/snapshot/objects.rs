@@ -53,6 +53,13 @@ const LIST: &str = "packs";
 /// Is there once a pack was lost.
 const LOST: &str = "lost-packs";
 
+/// Returns whether a pack of the store in `dir` ever went that nobody removed on purpose.
+pub(super) fn has_lost(dir: &Path) -> bool {
+    let listed = fs::read_to_string(dir.join(LIST)).unwrap_or_default();
+    let packs = dir.join("objects/pack");
+    dir.join(LOST).exists() || listed.lines().any(|name| !packs.join(name).exists())
+}
+
 /// The store, opened by the only process that writes to it.
 #[derive(Debug)]
 pub(super) struct Objects {
@@ -117,13 +124,11 @@ impl Objects {
 
     /// Remembers for good that a pack went which nobody removed on purpose.
     fn note_losses(&mut self) -> Result<(), SnapshotError> {
+        self.has_lost = has_lost(&self.dir);
         let mark = self.dir.join(LOST);
-        let listed = fs::read_to_string(self.dir.join(LIST)).unwrap_or_default();
-        let is_gone = |name: &str| !self.packs().join(name).exists();
-        if !mark.exists() && listed.lines().any(is_gone) {
+        if self.has_lost && !mark.exists() {
             fs::write(&mark, "").map_err(PathError::of("write", &mark))?;
         }
-        self.has_lost = mark.exists();
         Ok(())
     }
 

@@ -1,10 +1,11 @@
 //! Reading back: what a tree holds, and the bytes of its files.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 
-use super::{SnapshotError, Snapshots};
+use super::{Record, SnapshotError, Snapshots, objects, path_text};
 use crate::git::{Git, GitError, records};
 use crate::identity::file_map::Mode;
 use crate::identity::object::RawId;
@@ -28,6 +29,26 @@ impl Snapshots {
             return Ok(None);
         };
         Ok(Some(git.run(&["cat-file", "blob", &id])?.stdout))
+    }
+
+    /// Returns whether the store still has every file of a version that was kept. Costs nothing while no pack was lost.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Git`] where git cannot be asked.
+    pub fn still_holds(&self, record: &Record) -> Result<bool, SnapshotError> {
+        if !objects::has_lost(&self.git_dir()) {
+            return Ok(true);
+        }
+        let git = self.git();
+        let Ok(files) = list(&git, record.disk()) else {
+            return Ok(false);
+        };
+        let left_out: BTreeSet<_> = record.left_out.iter().map(|it| it.path.as_str()).collect();
+        let is_kept = |file: &&TreeFile| {
+            file.mode != Mode::Gitlink && !left_out.contains(path_text(&file.path).as_str())
+        };
+        let kept: BTreeSet<_> = files.iter().filter(is_kept).map(|file| file.id).collect();
+        Ok(objects::present(&git, &kept)?.len() == kept.len())
     }
 }
 

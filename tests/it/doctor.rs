@@ -145,7 +145,7 @@ fn what_is_kept_after_a_pack_is_gone_is_kept_whole_also_where_nothing_changed() 
     world.tracemark(&["up", "--store", &store]).ok();
     let before = packs(&world);
     world.write("deep/b.txt", "other\n");
-    kept_version(&world, "first");
+    let first = kept_version(&world, "first");
     let lost: Vec<_> = packs(&world)
         .into_iter()
         .filter(|pack| !before.contains(pack))
@@ -156,7 +156,11 @@ fn what_is_kept_after_a_pack_is_gone_is_kept_whole_also_where_nothing_changed() 
         std::fs::remove_file(pack).unwrap();
         std::fs::remove_file(pack.with_extension("idx")).unwrap();
     }
+    let first = world.tracemark(&["show", &first]).ok();
+    assert!(first.contains("no: a pack of the snap"), "{first}");
     let third = kept_version(&world, "third");
+    let shown = world.tracemark(&["show", &third]).ok();
+    assert!(shown.contains("yes, every file"), "{shown}");
     comes_back(&world, &third, "third");
     let deep = world.base().join("back-third/deep/b.txt");
     assert_eq!(std::fs::read_to_string(deep).unwrap(), "other\n");

@@ -8,7 +8,7 @@ use crate::python::{look, run_script, server, sqlite_store, support};
 use crate::world::{Said, World, wait_until};
 
 /// The ways of `tests/support/refer.py`.
-const WAYS: [&str; 12] = [
+const WAYS: [&str; 13] = [
     "trace",
     "trashed_trace",
     "run_input",
@@ -18,6 +18,7 @@ const WAYS: [&str; 12] = [
     "metric",
     "registered",
     "untagged",
+    "by_place",
     "prompt",
     "tagged",
     "described",
@@ -675,7 +676,7 @@ fn a_restored_worktree_says_what_git_status_does_not_show() {
     });
     let said = past.told(&["restore", &model, "../with-sub"]);
     assert!(
-        said.contains("git status shows nothing of a submodule"),
+        said.contains("git status says nothing of what was changed in a submodule"),
         "{said}"
     );
     let inside = past.world.base().join("with-sub/sub/changed.py");
@@ -720,6 +721,30 @@ fn a_reference_that_is_made_after_the_list_keeps_a_version(past: &Past) {
     for (way, model) in &ways {
         assert!(past.exists(model), "{way}: {made}");
     }
+}
+
+/// As if it had been killed before it could say that the code is kept.
+#[test]
+fn a_model_that_a_killed_daemon_left_saying_that_its_code_is_not_kept_is_put_right() {
+    use tracemark::mlflow::{Access, Store, StoreUri};
+    let past = past_in_a_file();
+    let model: tracemark::ids::ModelId = past.version("kept").parse().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.unwrap();
+    let uri = StoreUri::parse(&past.store, past.world.base()).unwrap();
+    let store = Store::open(&uri, &Access::default()).unwrap();
+    let says = || {
+        let row = runtime.block_on(store.model(&model)).unwrap().unwrap();
+        row.tag("tracemark.restorable").unwrap().to_owned()
+    };
+    wait_until("the version is kept", || (says() == "true").then_some(()));
+    past.world.kill_daemon();
+    let tags = BTreeMap::from([("tracemark.restorable".to_owned(), "false".to_owned())]);
+    runtime.block_on(store.set_tags(&model, &tags)).unwrap();
+    assert_eq!(past.told(&["active"]).trim(), model.as_str());
+    wait_until("it says so again", || (says() == "true").then_some(()));
 }
 
 #[test]

@@ -102,6 +102,17 @@ def untagged(model_id):
     mlflow.MlflowClient().delete_logged_model_tag(model_id, "mlflow.modelVersions")
 
 
+def by_place(model_id):
+    """A registered version that names the files of the LoggedModel, as clients write it that know no other way."""
+    client = mlflow.MlflowClient()
+    name = f"placed-{model_id}"
+    client.create_registered_model(name)
+    source = mlflow.get_logged_model(model_id).artifact_location
+    # A server wants to know whose files they are.
+    owner = {} if mlflow.get_tracking_uri().startswith("sqlite") else {"model_id": model_id}
+    return client.create_model_version(name, source, **owner).source
+
+
 def prompt(model_id):
     """A prompt that was loaded while it was active."""
     client = mlflow.MlflowClient()
@@ -121,6 +132,7 @@ WAYS = (
     metric,
     registered,
     untagged,
+    by_place,
     prompt,
 )
 

@@ -6,7 +6,7 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use super::super::StoreError;
-use super::super::past::{ModelRow, References, Run, TraceCounts, TraceLink};
+use super::super::past::{ModelRow, References, Run, TraceCounts, TraceLink, models_in};
 use super::{EXPERIMENTS, MODELS, Rest, TRACES, map, wire};
 use crate::ids::{ExperimentId, ModelId};
 
@@ -25,8 +25,6 @@ const TRACES_MAX: u64 = 10_000;
 const PAGE: u64 = 200;
 /// From so many LoggedModels on they are listed, not asked for one by one.
 const LISTED_FROM: usize = 8;
-/// So many are deleted before runs and registered versions are looked at again.
-const DELETED_TOGETHER: usize = 10;
 
 impl Rest {
     pub(in super::super) async fn model(
@@ -253,7 +251,7 @@ impl Rest {
             .collect())
     }
 
-    /// A registered version names its LoggedModel by id, or as its source.
+    /// A registered version names its LoggedModel by id, or in its source.
     async fn registered(&self) -> Result<BTreeMap<ModelId, u64>, StoreError> {
         let mut models: BTreeMap<ModelId, u64> = BTreeMap::new();
         let mut token: Option<String> = None;
@@ -269,11 +267,13 @@ impl Rest {
                 .flatten()
             {
                 let text = |field: &str| version.get(field).and_then(Value::as_str);
-                let by_source = || text("source")?.strip_prefix("models:/");
-                let named = text("model_id")
-                    .filter(|id| !id.is_empty())
-                    .or_else(by_source);
-                if let Some(id) = named.and_then(|id| id.parse().ok()) {
+                let by_id = text("model_id").and_then(|id| id.parse().ok());
+                let by_source = || models_in(text("source").unwrap_or_default());
+                let named: BTreeSet<ModelId> = match by_id {
+                    Some(id) => BTreeSet::from([id]),
+                    None => by_source().collect(),
+                };
+                for id in named {
                     *models.entry(id).or_default() += 1;
                 }
             }
@@ -292,13 +292,11 @@ impl Rest {
         since_ms: i64,
         removed: &mut Vec<ModelId>,
     ) -> Result<(), StoreError> {
-        for some in rows.chunks(DELETED_TOGETHER) {
+        for row in rows {
             let now = self.references(since_ms, known).await?;
-            for row in some.iter().filter(|row| now.count(&row.id) == 0) {
-                if self.is_unused(row, &now).await? {
-                    self.delete(&row.id).await?;
-                    removed.push(row.id.clone());
-                }
+            if now.count(&row.id) == 0 && self.is_unused(row, &now).await? {
+                self.delete(&row.id).await?;
+                removed.push(row.id.clone());
             }
         }
         Ok(())

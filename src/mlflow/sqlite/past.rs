@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::super::StoreError;
-use super::super::past::{ModelRow, References, TraceLink};
+use super::super::past::{ModelRow, References, TraceLink, models_in};
 use super::{Sqlite, Trouble, check_shape, has_table, now_ms, read_pairs, read_tags};
 use crate::ids::ModelId;
 
@@ -147,10 +147,15 @@ fn traces(connection: &Connection) -> Result<BTreeMap<ModelId, u64>, Trouble> {
 fn referred(connection: &Connection) -> Result<BTreeMap<ModelId, u64>, Trouble> {
     let runs = "SELECT destination_id, count(*) FROM inputs WHERE destination_type IN ('MODEL_INPUT', 'MODEL_OUTPUT') \
                 GROUP BY destination_id";
-    let registered = "SELECT substr(source, 9), count(*) FROM model_versions WHERE source LIKE 'models:/m-%' GROUP BY source";
     let mut models = counted(connection, "inputs", runs)?;
-    for (model, count) in counted(connection, "model_versions", registered)? {
-        *models.entry(model).or_default() += count;
+    if has_table(connection, "model_versions")? {
+        let mut statement = connection.prepare("SELECT source FROM model_versions")?;
+        let sources = statement.query_map([], |row| row.get::<_, Option<String>>(0))?;
+        for source in sources {
+            for model in models_in(source?.as_deref().unwrap_or_default()) {
+                *models.entry(model).or_default() += 1;
+            }
+        }
     }
     Ok(models)
 }
