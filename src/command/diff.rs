@@ -9,7 +9,7 @@ use super::{Context, warn};
 use crate::cli::DiffArgs;
 use crate::error::Failure;
 use crate::fs_util::printable;
-use crate::snapshot::path_bytes;
+use crate::snapshot::{path_bytes, path_text};
 
 pub(super) fn run(context: &Context, arguments: &DiffArgs) -> Result<(), Failure> {
     let versions = Versions::here(context)?;
@@ -24,11 +24,7 @@ pub(super) fn run(context: &Context, arguments: &DiffArgs) -> Result<(), Failure
         command.arg(OsString::from_vec(spec));
     }
     if !without.is_empty() {
-        let names: Vec<_> = without
-            .iter()
-            .take(3)
-            .map(|path| String::from_utf8_lossy(path))
-            .collect();
+        let names: Vec<_> = without.iter().take(3).map(|path| path_text(path)).collect();
         let message = format!(
             "{} files are not kept and not compared: {}{}",
             without.len(),
