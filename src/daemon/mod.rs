@@ -2,6 +2,7 @@
 
 mod beside;
 mod churn;
+mod clients;
 mod env_writer;
 mod event_loop;
 mod eyes;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::{Body, Bytes, Frame, Incoming};
+use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::header::{CONTENT_TYPE, HOST, ORIGIN};
 use hyper::service::service_fn;
 use hyper::{Method, Response, StatusCode};
@@ -21,11 +21,12 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use super::clients::{Asking, Client, Clients};
 use super::followers::{End, Followed};
 use super::request::{Refusal, Reply, Request};
 use crate::protocol::{API, PathBody, Problem, ProblemDetail, STOPPING};
 
-/// How many clients are served at a time; more wait.
+/// How many clients are served at a time; for more, those go that ask nothing.
 const CONNECTIONS_MAX: usize = 512;
 /// How long a client may take to send a request's head, and then its body.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(3);
@@ -51,7 +52,7 @@ struct Inside {
 /// Serves until nobody takes requests any more; then nobody is let in, and those who are inside hear that it stops. Ends at
 /// once, with every connection, when it is dropped.
 pub(super) async fn serve(listener: UnixListener, requests: mpsc::Sender<Request>) {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let clients = Clients::at_most(CONNECTIONS_MAX);
     let inside = Inside {
         requests: requests.clone(),
         followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
@@ -59,20 +60,15 @@ pub(super) async fn serve(listener: UnixListener, requests: mpsc::Sender<Request
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
-            return;
-        };
+        let client = clients.room().await;
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = requests.closed() => break,
         };
         match accepted {
             Ok((stream, _)) if is_ours(&stream) => {
-                let inside = inside.clone();
-                connections.spawn(async move {
-                    converse(stream, inside).await;
-                    drop(permit);
-                });
+                let served = client.served_by();
+                served(connections.spawn(converse(stream, inside.clone(), client)));
             }
             Ok(_) => tracing::warn!("a connection of another user is refused"),
             Err(error) => {
@@ -93,10 +89,19 @@ fn is_ours(stream: &UnixStream) -> bool {
         .is_ok_and(|peer| peer.uid() == me || peer.uid() == 0)
 }
 
-async fn converse(stream: UnixStream, inside: Inside) {
+async fn converse(stream: UnixStream, inside: Inside, client: Client) {
     let service = service_fn(|request| {
-        let inside = inside.clone();
-        async move { Ok::<_, Infallible>(answer(request, &inside).await) }
+        let (inside, asking) = (inside.clone(), client.asks());
+        async move {
+            let answer = answer(request, &inside).await;
+            let whole = |body| {
+                BoxBody::new(Whole {
+                    body,
+                    _asking: asking,
+                })
+            };
+            Ok::<_, Infallible>(answer.map(whole))
+        }
     });
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -375,6 +380,32 @@ fn body_answer(status: StatusCode, kind: &'static str, body: BoxBody<Bytes, Infa
         .headers_mut()
         .insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
     response
+}
+
+/// A body whose client asks something until all of it is sent.
+struct Whole {
+    body: BoxBody<Bytes, Infallible>,
+    _asking: Asking,
+}
+
+impl Body for Whole {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// The changes of a worktree as a body, one JSON object a line.

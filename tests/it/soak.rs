@@ -19,7 +19,7 @@ const EXPERIMENT: &str = "soak";
 /// How long it goes on; `TRACEMARK_SOAK_SECONDS` in the host suite.
 fn duration() -> Duration {
     let given = std::env::var("TRACEMARK_SOAK_SECONDS").ok();
-    Duration::from_secs(given.map_or(20, |text| text.parse().unwrap()))
+    Duration::from_secs(given.map_or(30, |text| text.parse().unwrap()))
 }
 
 /// The code on disk, from one moment to another.
