@@ -496,19 +496,38 @@ fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("settle {text:?} is not a time of at most 60s such as 500ms or 2s"))
 }
 
+/// Reads settings that nobody thought of (`fuzz/`), as those of a user and of a repository.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz(bytes: &[u8]) {
+    for reader in [Reader::User, Reader::Repository] {
+        drop(Layer::parse(bytes, Path::new("fuzz"), reader));
+    }
+    let text = String::from_utf8_lossy(bytes);
+    drop(duration(&text));
+    drop(crate::retention::age(&text));
+}
+
 impl Layer {
     /// Reads a settings file; one that does not exist says nothing. What is no setting, or none of this file, is left out.
     fn read(file: &Path, reader: Reader) -> Result<(Self, Vec<ConfigWarning>), ConfigError> {
         let Some(bytes) = read_if_exists(file)? else {
             return Ok((Self::default(), Vec::new()));
         };
+        Self::parse(&bytes, file, reader)
+    }
+
+    fn parse(
+        bytes: &[u8],
+        file: &Path,
+        reader: Reader,
+    ) -> Result<(Self, Vec<ConfigWarning>), ConfigError> {
         let invalid = |message: &str| ConfigError::Invalid {
             file: file.to_owned(),
             message: message.to_owned(),
         };
-        let text = String::from_utf8(bytes).map_err(|_| invalid("not UTF-8"))?;
+        let text = std::str::from_utf8(bytes).map_err(|_| invalid("not UTF-8"))?;
         let mut table: toml::Table =
-            toml::from_str(&text).map_err(|error| invalid(error.message()))?;
+            toml::from_str(text).map_err(|error| invalid(error.message()))?;
         let warnings = keys::sort_out(&mut table, reader);
         for warning in &warnings {
             tracing::debug!(%warning, file = %file.display(), "left out");

@@ -47,3 +47,6 @@ pub mod session;
 pub mod cli;
 pub mod command;
 pub mod error;
+
+#[cfg(test)]
+mod corpus;

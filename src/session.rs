@@ -700,7 +700,7 @@ impl Session {
     /// Reads all files from scratch, which must be what was observed.
     fn read_files(&self, content: &ContentId) -> Result<Files, SnapshotError> {
         let private = self.worktree.scratch_dir();
-        let scratch = private.is_dir().then_some(private.as_path());
+        let scratch = crate::identity::scratch::in_place(&private);
         let root = &self.worktree.root;
         match Files::read(&Git::at(root), root, scratch) {
             Ok((found, files)) if found == *content => Ok(files),

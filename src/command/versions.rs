@@ -295,7 +295,7 @@ impl Versions {
             quota: u64::MAX,
         };
         let private = worktree.private_dir();
-        let scratch = private.is_dir().then_some(private.as_path());
+        let scratch = crate::identity::scratch::in_place(&private);
         let doubt = trust::doubt(&context.registry(), &worktree);
         let git = match doubt {
             None => Git::at(&worktree.root),

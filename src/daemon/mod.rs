@@ -7,6 +7,8 @@ mod env_writer;
 mod event_loop;
 mod eyes;
 mod followers;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod git_at_work;
 mod lifecycle;
 mod load;

@@ -89,6 +89,17 @@ fn is_ours(stream: &UnixStream) -> bool {
         .is_ok_and(|peer| peer.uid() == me || peer.uid() == 0)
 }
 
+/// Serves one connection.
+#[cfg(any(test, fuzzing))]
+pub(super) async fn serve_one(stream: UnixStream, requests: mpsc::Sender<Request>) {
+    let inside = Inside {
+        requests,
+        followers: Arc::new(Semaphore::new(1)),
+    };
+    let client = Clients::at_most(1).room().await;
+    converse(stream, inside, client).await;
+}
+
 async fn converse(stream: UnixStream, inside: Inside, client: Client) {
     let service = service_fn(|request| {
         let (inside, asking) = (inside.clone(), client.asks());

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -329,7 +329,14 @@ fn only_ignored(reader: &WorktreeReader, session: &Arc<Session>, touched: &Touch
     let Touched::Paths(paths) = touched else {
         return false;
     };
-    if paths.iter().any(|path| reader.tracks(path)) {
+    let has_other_names = |path: &PathBuf| {
+        let found = path.symlink_metadata();
+        found.is_ok_and(|found| found.is_file() && found.nlink() > 1)
+    };
+    if paths
+        .iter()
+        .any(|path| reader.tracks(path) || has_other_names(path))
+    {
         return false;
     }
     let worktree = &session.worktree;

@@ -3,7 +3,7 @@
 //!
 //! Pure. Copies share what they have in common.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use super::object::{Format, RawId, object_id};
@@ -58,6 +58,8 @@ pub(crate) struct FileMap {
     count: usize,
     /// How many files there were when directories were last packed.
     packed: usize,
+    /// Files with several names (link(2)).
+    linked: Arc<BTreeSet<Vec<u8>>>,
 }
 
 /// Names end with a slash where they are directories: so their order is that of git's trees.
@@ -94,12 +96,30 @@ impl FileMap {
         if dir.put(rest, entry) {
             self.count += 1;
         }
+        self.note_names(
+            path,
+            entry.stamp.is_some_and(|stamp| stamp.has_other_names()),
+        );
+    }
+
+    fn note_names(&mut self, path: &[u8], has_others: bool) {
+        match (self.linked.contains(path), has_others) {
+            (false, true) => drop(Arc::make_mut(&mut self.linked).insert(path.to_vec())),
+            (true, false) => drop(Arc::make_mut(&mut self.linked).remove(path)),
+            _ => {}
+        }
+    }
+
+    /// Returns the files that had other names too when they were read.
+    pub(super) fn linked(&self) -> &BTreeSet<Vec<u8>> {
+        &self.linked
     }
 
     /// Takes `path` out, and the directories that are empty without it.
     pub(crate) fn remove(&mut self, path: &[u8]) {
         if self.get(path).is_some() && Arc::make_mut(&mut self.root).remove(path) {
             self.count -= 1;
+            self.note_names(path, false);
         }
     }
 

@@ -54,6 +54,13 @@ impl Ignores {
         Some(())
     }
 
+    /// Takes the text of outer rules.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn take(&mut self, text: &[u8]) -> Option<()> {
+        self.outer.extend(rules(text)?);
+        Some(())
+    }
+
     /// Returns whether a path is ignored whose directories are not.
     pub(super) fn covers(&self, path: &[u8], is_directory: bool) -> bool {
         let name_at = path

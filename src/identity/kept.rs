@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::candidates::RealDirs;
 use super::conversion::Conversion;
 use super::digest::Digest;
 use super::file_hashes::FileHashes;
@@ -38,6 +39,17 @@ impl Cache {
         let dirs = files.filter_map(|file| file.parent()?.strip_prefix(root).ok());
         dirs.map(|dir| dir.as_os_str().as_bytes().to_vec())
             .collect()
+    }
+
+    /// Returns the files with several names that do not lie as they did.
+    pub(super) fn moved_links(&self, root: &Path) -> Vec<PathBytes> {
+        let mut dirs = RealDirs::new(root);
+        let linked = self.files.linked().iter();
+        let moved = linked.filter(|path| {
+            let known = self.files.get(path).and_then(|entry| entry.stamp);
+            dirs.stamp(path) != known
+        });
+        moved.cloned().collect()
     }
 
     /// Before files are read under other rules: should the pass end early, it is not known which were.

@@ -14,6 +14,8 @@ pub(crate) mod file_content;
 mod file_hashes;
 pub(crate) mod file_map;
 pub mod files;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod git_config;
 pub mod git_hash;
 mod glance;

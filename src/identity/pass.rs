@@ -108,14 +108,16 @@ impl Pass<'_> {
             return Err(Stop::NotPlain);
         }
         let mut dirs = RealDirs::new(&self.places.root);
+        let touched = self.with_moved_links(touched)?;
         let candidates = Candidates::of(
             &self.places.root,
-            touched,
+            &touched,
             &kept.index,
             &kept.status,
             &mut dirs,
         )
         .ok_or(Stop::NotPlain)?;
+        self.refuse_new_links(&candidates, &mut dirs)?;
         let untracked = self.untracked_among(&kept, &candidates)?;
         let tracked_too = self.renew_touched(&mut kept, &candidates, &untracked)?;
         self.renew_diffs(&mut kept, tracked_too)?;

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
-use super::candidates::{Candidates, parents};
+use super::candidates::{Candidates, RealDirs, parents};
 use super::file_map::Mode;
 use super::git_hash;
 use super::index_file::{IndexEntry, is_other_size};
@@ -16,7 +16,40 @@ use super::stamp::Stamp;
 use super::status_text::{Change, PathBytes, Status};
 use crate::git::{Git, records};
 
+/// Where more files than this have several names, all are looked at.
+const LINKED_MAX: usize = 4096;
+
 impl Pass<'_> {
+    /// Adds the files with several names that do not lie as they did: what is written through another one makes no event.
+    pub(super) fn with_moved_links(
+        &self,
+        touched: &BTreeSet<PathBuf>,
+    ) -> Result<BTreeSet<PathBuf>, Stop> {
+        if self.cache.files.linked().len() > LINKED_MAX {
+            return Err(Stop::NotPlain);
+        }
+        let moved = self.cache.moved_links(&self.places.root);
+        let moved = moved.iter().map(|path| self.at(path));
+        Ok(touched.iter().cloned().chain(moved).collect())
+    }
+
+    /// Which names a file has that was not known to have several, only a look at all of them tells.
+    pub(super) fn refuse_new_links(
+        &self,
+        candidates: &Candidates,
+        dirs: &mut RealDirs<'_>,
+    ) -> Result<(), Stop> {
+        let mut unknown = candidates
+            .present
+            .iter()
+            .filter(|path| !self.cache.files.linked().contains(*path));
+        let is_new = |path: &PathBytes| dirs.stamp(path).is_some_and(|it| it.has_other_names());
+        if unknown.any(is_new) {
+            return Err(Stop::NotPlain);
+        }
+        Ok(())
+    }
+
     /// Asks git which of the touched paths that it does not track it would list.
     pub(super) fn untracked_among(
         &self,

@@ -15,6 +15,7 @@ use super::git_hash::GitHashError;
 use super::ground::Places;
 use super::kept::{Cache, Kept};
 use super::pass::Pass;
+use super::scratch::in_place;
 use super::stamp::Moment;
 use super::tree::TreeError;
 use super::{ReadError, Reading, read_safely, read_with};
@@ -113,10 +114,11 @@ impl WorktreeReader {
     }
 
     /// Returns whether the files that the helper opens lie as they did when they were last read, also those that are ignored or
-    /// elsewhere: targets of links, and what the damaged first line of the status leads to. Nothing is known of a worktree
+    /// elsewhere: targets of links, and what the damaged first line of the status leads to; and those with several names. Nothing is known of a worktree
     /// that is read from scratch each time; then it is true.
     pub fn opened_files_lie_still(&self) -> bool {
-        self.kept.is_none() || self.cache.hashes.lie_as_opened()
+        let links_lie_still = || self.cache.moved_links(&self.places.root).is_empty();
+        self.kept.is_none() || self.cache.hashes.lie_as_opened() && links_lie_still()
     }
 
     /// Returns every file of the last reading; `None` where they are to be read by [`Files::read`].
@@ -191,7 +193,7 @@ impl WorktreeReader {
 
     /// Files of the same content are not told apart once more.
     fn read_from_scratch(&mut self) -> Result<Reading, ReadError> {
-        let scratch = self.private.is_dir().then_some(self.private.as_path());
+        let scratch = in_place(&self.private);
         let index = self.places.git_dir.join("index");
         let known = self.from_scratch.take().filter(|(_, files)| !files.is_safe);
         let read = read_with(&self.places.root, &index, scratch, |content| {
@@ -214,7 +216,7 @@ impl WorktreeReader {
     }
 
     fn read_safely(&mut self, reason: &str) -> Result<Reading, ReadError> {
-        let scratch = self.private.is_dir().then_some(self.private.as_path());
+        let scratch = in_place(&self.private);
         let known = self.from_scratch.take().filter(|(_, files)| files.is_safe);
         let read = read_safely(&self.places.root, scratch, reason, |content| {
             !is_of(known.as_ref(), content)
@@ -234,6 +236,10 @@ impl WorktreeReader {
     }
 
     fn pass(&mut self) -> std::io::Result<Pass<'_>> {
+        if in_place(&self.private).is_none() {
+            self.bench = None;
+            return Err(std::io::ErrorKind::NotADirectory.into());
+        }
         let left = self.bench.take();
         let usable = left.and_then(|bench| bench.now().ok().map(|moment| (bench, moment)));
         let (bench, moment) = usable.map_or_else(|| self.new_bench(), Ok)?;
@@ -403,6 +409,33 @@ mod tests {
         }
         let passes = reader.passes();
         assert_eq!((passes.full, passes.narrow), (1, 20));
+    }
+
+    #[test]
+    fn what_is_written_through_another_name_is_read() {
+        let bed = Bed::new();
+        fs::create_dir(bed.root().join("ignored")).unwrap();
+        bed.write(".gitignore", "ignored/\n");
+        for (file, other) in [("file1.py", "copy.py"), ("file2.py", "ignored/copy")] {
+            fs::hard_link(bed.root().join(file), bed.root().join(other)).unwrap();
+        }
+        bed.git(&["add", "."]);
+        bed.let_settle();
+        let mut reader = bed.reader();
+        reader.read(&Touched::Everything).unwrap();
+        let touched = bed.write("file1.py", "both of them");
+        assert_eq!(reader.read(&touched).unwrap(), bed.scratch_reading());
+        bed.write("ignored/copy", "nobody tells of it");
+        assert!(!reader.opened_files_lie_still());
+        let nothing = Touched::default();
+        assert_eq!(reader.read(&nothing).unwrap(), bed.scratch_reading());
+        // One that is new, and then written through.
+        let new = bed.root().join("new.log");
+        fs::hard_link(bed.root().join("file3.py"), &new).unwrap();
+        let touched = Touched::Paths(BTreeSet::from([new]));
+        assert_eq!(reader.read(&touched).unwrap(), bed.scratch_reading());
+        let touched = bed.write("new.log", "file3 too");
+        assert_eq!(reader.read(&touched).unwrap(), bed.scratch_reading());
     }
 
     #[test]

@@ -71,6 +71,12 @@ fn gone_or_wait(dir: &Path) -> bool {
     gone && !dir.exists()
 }
 
+/// Returns the directory where it is one, and no link took the place of it or of one above it.
+pub fn in_place(dir: &Path) -> Option<&Path> {
+    let is_real = dir.is_dir() && dir.canonicalize().is_ok_and(|real| real == dir);
+    is_real.then_some(dir)
+}
+
 /// Makes a directory in `parent`, else in `TMPDIR`, `/tmp` or memory, else, where all of these are full, cannot be used or lie
 /// inside the worktree at `top` and so would be read as part of it, in the repository's git directory.
 pub(super) fn new(git: &Git, top: &Path, parent: Option<&Path>) -> io::Result<Scratch> {

@@ -38,6 +38,12 @@ pub(super) fn whole(bytes: Vec<u8>, git_dir: &Path) -> Vec<u8> {
     merged.unwrap_or(bytes)
 }
 
+/// Reads the extension alone.
+#[cfg(any(test, fuzzing))]
+pub(super) fn read_link(body: &[u8], id_length: usize) {
+    drop(Link::parse(body, id_length));
+}
+
 /// The extension of a split index.
 struct Link<'a> {
     /// The id of the shared index.

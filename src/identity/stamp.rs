@@ -24,6 +24,8 @@ pub(crate) struct Stamp {
     size: u64,
     seconds: [i64; 2],
     nanoseconds: [u32; 2],
+    /// How many names it has.
+    names: u32,
 }
 
 impl Stamp {
@@ -53,6 +55,11 @@ impl Stamp {
         (self.seconds[0] as u32, self.size as u32)
     }
 
+    /// Returns whether it has another name too, through which it can be written.
+    pub(crate) fn has_other_names(&self) -> bool {
+        self.names > 1
+    }
+
     /// Returns the size in bytes.
     pub(crate) fn size(&self) -> u64 {
         self.size
@@ -74,6 +81,7 @@ impl From<&Metadata> for Stamp {
             seconds: [metadata.mtime(), metadata.ctime()],
             nanoseconds: [metadata.mtime_nsec(), metadata.ctime_nsec()]
                 .map(|nanoseconds| u32::try_from(nanoseconds).unwrap_or(u32::MAX)),
+            names: u32::try_from(metadata.nlink()).unwrap_or(u32::MAX),
         }
     }
 }

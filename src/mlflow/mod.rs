@@ -7,6 +7,8 @@ mod connection;
 mod credentials;
 mod databricks;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod http;
 mod ini;
 mod mlmodel;

@@ -1,6 +1,8 @@
 //! MLflow's tracking server over REST, and Databricks, which speaks the same. Never blocks, never repeats a create.
 
 mod past;
+#[cfg(any(test, fuzzing))]
+pub(super) use past::read as read_past;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -235,6 +236,64 @@ fn nothing_is_removed_through_a_link_in_the_place_of_our_directories() {
     let left = std::fs::read_dir(&precious).unwrap().flatten();
     let left: BTreeSet<_> = left.map(|entry| entry.file_name()).collect();
     assert_eq!(left, ["1".into(), "notes.txt".into()].into());
+}
+
+#[test]
+fn nothing_is_written_through_a_link_in_the_place_of_our_directory() {
+    let store = tempfile::tempdir().unwrap();
+    let world = tracked(store.path());
+    let precious = world.base().join("precious");
+    std::fs::create_dir(&precious).unwrap();
+    std::fs::write(precious.join("status-index"), "mine").unwrap();
+    let private = world.repo().join(".git/tracemark");
+    std::fs::rename(&private, world.repo().join(".git/tracemark-before")).unwrap();
+    std::os::unix::fs::symlink(&precious, &private).unwrap();
+    for n in 0..3 {
+        world.write("app.py", format!("print('linked', {n})\n"));
+        world.git(&["add", "-A"]);
+        world.tracemark(&["active"]);
+    }
+    world.tracemark(&["diff", "HEAD", "@"]);
+    let left = std::fs::read_dir(&precious).unwrap().flatten();
+    let left: BTreeSet<_> = left.map(|entry| entry.file_name()).collect();
+    assert_eq!(left, ["status-index".into()].into());
+    let text = std::fs::read_to_string(precious.join("status-index")).unwrap();
+    assert_eq!(text, "mine");
+}
+
+#[test]
+fn what_is_written_through_another_name_of_a_file_is_seen_by_who_asks() {
+    let store = tempfile::tempdir().unwrap();
+    let world = tracked(store.path());
+    world.write("lib/own.py", "own = 1\n");
+    world.commit("lib");
+    let link = |from: &str, to: &str| {
+        std::fs::hard_link(world.repo().join(from), world.repo().join(to)).unwrap();
+    };
+    link("app.py", "lib/app.py");
+    link("lib/own.py", "own.log");
+    world.commit("the same file twice");
+    asked(&world, &[]);
+    // Until what was written is so old that another write would show.
+    let age = || {
+        let found = world.repo().join("app.py").metadata().unwrap();
+        found.modified().unwrap().elapsed().unwrap_or_default()
+    };
+    wait_until("the files are old", || {
+        (age() > Duration::from_secs(3)).then_some(())
+    });
+    asked(&world, &[]);
+    for name in ["app.py", "own.log", "lib/app.py"] {
+        let path = world.repo().join(name);
+        let mut file = std::fs::File::options().append(true).open(path).unwrap();
+        std::io::Write::write_all(&mut file, name.as_bytes()).unwrap();
+        let said = asked(&world, &[]);
+        assert_eq!(said["name"], name_on_disk(&world), "{name}");
+        assert_eq!(
+            said["content"],
+            world.tracemark(&["hash", "--naming", "tree"]).ok().trim()
+        );
+    }
 }
 
 #[test]

@@ -394,6 +394,15 @@ fn model_of_info(info: &Value) -> Option<ModelId> {
     in_map.or_else(in_list)?.as_str()?.parse().ok()
 }
 
+/// Reads an answer as each of what is asked here.
+#[cfg(any(test, fuzzing))]
+pub(in super::super) fn read(answer: &Value) {
+    drop(model_row(answer, "/model"));
+    drop(linked_model(answer));
+    drop(run_in_list(answer));
+    drop(next(answer));
+}
+
 fn model_row(answer: &Value, at: &str) -> Result<ModelRow, StoreError> {
     let wrong = || StoreError::InvalidAnswer("a LoggedModel without what every one has".to_owned());
     let value = answer.pointer(at).ok_or_else(wrong)?;
