@@ -3,7 +3,7 @@
 //! Paths come from git itself, which knows every repository format, but for the commonest kind; git2 reads configuration, branch and ignore rules
 //! in process, and where it cannot open a repository the answer is "unknown", never a guess.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
@@ -245,15 +245,38 @@ fn without_credentials(url: &str) -> Option<String> {
 ///
 /// libgit2 reads other configuration files than git does (it knows neither `GIT_CONFIG_GLOBAL` nor
 /// `GIT_CONFIG_NOSYSTEM`), so what it takes for ignored is only a candidate.
+///
+/// What lies in a repository inside is its own affair: git dies of a question about a submodule's files.
 pub fn ignored_by_git(worktree: &Worktree, paths: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
-    if paths.is_empty() {
-        return BTreeSet::new();
+    let mut asked: BTreeMap<&Path, BTreeSet<&Path>> = BTreeMap::new();
+    for path in paths {
+        let around = repository_around(&worktree.root, path);
+        let inside = path.strip_prefix(around).unwrap_or(path);
+        asked.entry(around).or_default().insert(inside);
     }
+    let ignored = asked.into_iter().flat_map(|(around, inside)| {
+        let git = Git::at(&worktree.root.join(around));
+        let ignored = ignored_in(&git, &inside).into_iter();
+        ignored.map(move |path| around.join(path))
+    });
+    ignored.collect()
+}
+
+/// Returns the repository inside the worktree that a path belongs to, relative to the root; empty for that of the worktree.
+pub fn repository_around<'a>(root: &Path, path: &'a Path) -> &'a Path {
+    let mut dirs = path.ancestors().skip(1);
+    let inner = dirs.find(|dir| root.join(dir).join(".git").symlink_metadata().is_ok());
+    inner.unwrap_or(Path::new(""))
+}
+
+fn ignored_in(git: &Git, paths: &BTreeSet<&Path>) -> BTreeSet<PathBuf> {
     let input = paths
         .iter()
         .flat_map(|path| path.as_os_str().as_bytes().iter().copied().chain([0]))
         .collect();
-    let listed = Git::at(&worktree.root)
+    let listed = git
+        .clone()
+        .distrusting()
         .run_with_input(&["check-ignore", "-z", "--stdin"], Some(input))
         .unwrap_or_default();
     records(&listed.stdout)
@@ -287,7 +310,12 @@ pub struct IgnoreRules {
 impl IgnoreRules {
     /// Reads the rules of a worktree; `None` where git2 cannot open the repository, so that nothing counts as ignored.
     pub fn read(worktree: &Worktree) -> Option<Self> {
-        let repository = git2::Repository::open(&worktree.root).ok()?;
+        Self::of(&worktree.root)
+    }
+
+    /// Reads the rules of the repository whose worktree lies at `root`; `None` likewise.
+    pub fn of(root: &Path) -> Option<Self> {
+        let repository = git2::Repository::open(root).ok()?;
         let mut index = repository.index().ok()?;
         index.read(false).ok()?;
         let tracked_dirs = dirs_of(&index);

@@ -3,6 +3,8 @@
 //! The only module that knows `notify`. Events are hints: they say that something should be looked at, never what it is.
 //! There is no queue that could overflow: touched paths go to a bounded set that collapses to "everything".
 
+mod rules;
+
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -19,8 +21,9 @@ use crate::env_file::{self, COPY_DIR};
 use crate::fs_util::create_one_private_dir;
 use crate::git::Git;
 use crate::remote_fs::remote_kind;
-use crate::repository::{IgnoreRules, Worktree, ignored_by_git};
+use crate::repository::{Worktree, ignored_by_git};
 use crate::touched::Touched;
+use rules::Rules;
 
 /// Why directories cannot be watched.
 #[derive(Debug, thiserror::Error)]
@@ -222,12 +225,12 @@ impl Watch {
         if dirs.is_empty() && !paths.contains(&index) {
             return Ok(());
         }
-        let rules = self.read_rules();
+        let mut rules = self.read_rules();
         for dir in dirs {
-            self.watch_below(dir, rules.as_ref())?;
+            self.watch_below(dir, &mut rules)?;
         }
         // A file that was added in spite of being ignored makes its directories count.
-        for dir in rules.iter().flat_map(IgnoreRules::tracked_dirs) {
+        for dir in rules.own().iter().flat_map(|own| own.tracked_dirs()) {
             let dir = self.worktree.root.join(dir);
             if !self.dirs.contains(&dir) {
                 self.watch(&dir, RecursiveMode::NonRecursive)?;
@@ -236,9 +239,9 @@ impl Watch {
         Ok(())
     }
 
-    fn read_rules(&self) -> Option<IgnoreRules> {
-        let rules = IgnoreRules::read(&self.worktree);
-        let is_code = rules.as_ref().is_none_or(|rules| {
+    fn read_rules(&self) -> Rules {
+        let rules = Rules::read(&self.worktree);
+        let is_code = rules.own().is_none_or(|rules| {
             let mut files = env_file::copy_files().into_iter();
             files.any(|file| rules.tracks(&file))
         });
@@ -262,7 +265,7 @@ impl Watch {
     }
 
     fn watch_wanted(&mut self) -> Result<(), WatchError> {
-        let rules = self.read_rules();
+        let mut rules = self.read_rules();
         let mut outside = user_files(&self.worktree);
         outside.extend(self.store.clone());
         let cookies = make_cookie_dir(&self.worktree);
@@ -273,18 +276,18 @@ impl Watch {
             self.watch(&dir, mode)?;
         }
         let root = self.worktree.root.clone();
-        self.watch_below(&root, rules.as_ref())
+        self.watch_below(&root, &mut rules)
     }
 
     /// Watches `top` and what lies below it, without the directories that git ignores.
-    fn watch_below(&mut self, top: &Path, rules: Option<&IgnoreRules>) -> Result<(), WatchError> {
+    fn watch_below(&mut self, top: &Path, rules: &mut Rules) -> Result<(), WatchError> {
         if !top.starts_with(&self.worktree.root) || self.is_inside_git(top) {
             return Ok(());
         }
         let mut waiting = vec![top.to_owned()];
         if let Ok(relative) = top.strip_prefix(&self.worktree.root)
             && !relative.as_os_str().is_empty()
-            && rules.is_some_and(|rules| rules.skips_dir(relative))
+            && rules.skips_dir(relative)
             && !ignored_by_git(&self.worktree, &BTreeSet::from([relative.to_owned()])).is_empty()
         {
             return Ok(());
@@ -305,7 +308,7 @@ impl Watch {
     fn walk(
         &mut self,
         mut waiting: Vec<PathBuf>,
-        rules: Option<&IgnoreRules>,
+        rules: &mut Rules,
     ) -> Result<BTreeSet<PathBuf>, WatchError> {
         let mut skipped = BTreeSet::new();
         while let Some(dir) = waiting.pop() {
@@ -322,7 +325,7 @@ impl Watch {
                 .map(|entry| entry.path());
             for dir in dirs.filter(|dir| !dir.ends_with(".git")) {
                 match dir.strip_prefix(&self.worktree.root) {
-                    Ok(relative) if rules.is_some_and(|rules| rules.skips_dir(relative)) => {
+                    Ok(relative) if rules.skips_dir(relative) => {
                         skipped.insert(relative.to_owned());
                     }
                     _ => waiting.push(dir),

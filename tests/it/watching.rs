@@ -38,6 +38,36 @@ fn models(store: &Path) -> BTreeSet<String> {
 }
 
 #[test]
+fn what_repositories_inside_ignore_costs_no_watch_and_what_they_do_not_is_seen() {
+    let store = tempfile::tempdir().unwrap();
+    let world = World::with_commit();
+    world.write(".gitignore", "node_modules/\nbuild/\n*.log\n");
+    world.add_submodule();
+    world.commit("with a submodule");
+    for place in ["node_modules", "sub/node_modules"] {
+        for n in 0..40 {
+            world.write(&format!("{place}/package{n}/index.js"), "x\n");
+        }
+    }
+    world.write("sub/.gitignore", "node_modules/\n");
+    world.git(&["init", "-q", "inside"]);
+    world.write("inside/build/a.py", "a = 1\n");
+    world.git(&["-C", "inside", "add", "-A", "-f"]);
+    world.git(&["-C", "inside", "commit", "-qm", "inside"]);
+    let uri = sqlite_store(store.path());
+    world.tracemark(&["up", "--store", &uri]).ok();
+    asked(&world, &[]);
+    assert!(watches(&world) < 40, "{}", watches(&world));
+    for path in ["inside/build/a.py", "inside/new.log"] {
+        let before = world.env_id();
+        world.write(path, "a = 2\n");
+        wait_until("the change is seen unasked", || {
+            (world.env_id() != before).then_some(())
+        });
+    }
+}
+
+#[test]
 fn what_git_ignores_costs_no_watch_unless_a_tracked_file_lies_in_it() {
     let store = tempfile::tempdir().unwrap();
     let world = tracked(store.path());
