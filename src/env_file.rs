@@ -4,14 +4,14 @@
 //! `[A-Za-z0-9._/:@%+,=-]`. A value outside it is left empty, so nothing that a branch, a file name or a server says
 //! can become shell code.
 
+mod dates;
+
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use crate::fs_util::PathError;
 use crate::fs_util::held_dir::{Content, HeldDir};
-
-/// The longest step into the future that a file's time is moved, so that a whole second separates two contents.
-const MAX_AHEAD: Duration = Duration::from_secs(5);
+pub use dates::Dates;
 
 /// The directory of the visible copy, in the root of the worktree.
 pub const COPY_DIR: &str = ".tracemark";
@@ -87,18 +87,18 @@ fn portable(value: &str) -> String {
     }
 }
 
-/// Brings the file to `text`: untouched when its bytes are equal, else replaced whole, its time a whole second after the
-/// version before when that is not long ago (direnv compares whole seconds). Makes its directory but not the parents of
-/// that: a git directory that is gone stays gone.
+/// Brings the file to `text`: untouched when its bytes are equal, else replaced whole, dated in another whole second than the
+/// version before (direnv compares nothing else). Makes its directory but not the parents of that: a git directory that is gone stays
+/// gone.
 ///
 /// # Errors
 /// [`PathError`] when the directory cannot be written, is a link, or belongs to another user.
 pub fn publish(path: &Path, text: &str, mode: u32) -> Result<(), PathError> {
-    publish_where(path, text, mode, &|| true).map(drop)
+    publish_where(path, text, mode, &mut Dates::default(), &|| true).map(drop)
 }
 
-/// The same, but nothing is made that was not there unless `may_create` says so at the last moment. Returns the directory,
-/// held open, `None` where something would have had to be made.
+/// The same, but no second is used that `dates` knows, and nothing is made that was not there unless `may_create` says so at
+/// the last moment. Returns the directory, held open, `None` where something would have had to be made.
 ///
 /// # Errors
 /// As [`publish`].
@@ -106,6 +106,7 @@ pub fn publish_where(
     path: &Path,
     text: &str,
     mode: u32,
+    dates: &mut Dates,
     may_create: &dyn Fn() -> bool,
 ) -> Result<Option<HeldDir>, PathError> {
     let dir = path.parent().unwrap_or(Path::new("."));
@@ -121,25 +122,25 @@ pub fn publish_where(
     if held.read(&name, SIZE_MAX)? == Content::Absent && !may_create() {
         return Ok(None);
     }
-    publish_in(&held, &name, text, mode)?;
+    publish_in(&held, &name, text, mode, dates)?;
     Ok(Some(held))
 }
 
-fn publish_in(dir: &HeldDir, name: &str, text: &str, mode: u32) -> Result<bool, PathError> {
+fn publish_in(
+    dir: &HeldDir,
+    name: &str,
+    text: &str,
+    mode: u32,
+    dates: &mut Dates,
+) -> Result<bool, PathError> {
     let modified = match dir.read(name, SIZE_MAX)? {
         Content::File(before, _) if before == text.as_bytes() => return Ok(false),
         Content::File(_, modified) => modified,
         Content::Absent | Content::Other => None,
     };
-    let modified = modified.and_then(|before| later(before, SystemTime::now()));
-    dir.replace(name, text.as_bytes(), mode, modified)?;
+    let date = dates.next(modified, SystemTime::now());
+    dir.replace(name, text.as_bytes(), mode, Some(date))?;
     Ok(true)
-}
-
-/// Returns the time that the next version gets where that of the clock would be the same second.
-fn later(before: SystemTime, now: SystemTime) -> Option<SystemTime> {
-    let wanted = before + Duration::from_secs(1);
-    (wanted > now && wanted <= now + MAX_AHEAD).then_some(wanted)
 }
 
 /// Writes into the env file of a directory that is held open, wherever it was moved to: in place, as nobody knows its
@@ -164,7 +165,7 @@ fn make_dir(dir: &Path) -> Result<(), PathError> {
 ///
 /// # Errors
 /// [`PathError`] when the worktree cannot be written, the directory is a link, or a file is there that is not ours.
-pub fn publish_copy(root: &Path, text: &str) -> Result<bool, PathError> {
+pub fn publish_copy(root: &Path, text: &str, dates: &mut Dates) -> Result<bool, PathError> {
     let dir = HeldDir::open(root)?.make_child(COPY_DIR)?;
     dir.must_be_ours()?;
     let before = dir.read(NAME, SIZE_MAX)?;
@@ -174,7 +175,7 @@ pub fn publish_copy(root: &Path, text: &str) -> Result<bool, PathError> {
         return Err(PathError::of("write", &file)(problem));
     }
     dir.create(IGNORE_FILE, IGNORE_ALL, 0o644)?;
-    publish_in(&dir, NAME, text, 0o644)
+    publish_in(&dir, NAME, text, 0o644, dates)
 }
 
 /// True for nothing and for what begins as every env file of ours.
@@ -212,7 +213,7 @@ pub fn empty(private_dir: &Path) -> Result<(), PathError> {
         dir => dir?,
     };
     if dir.read(NAME, SIZE_MAX)? != Content::Absent {
-        publish_in(&dir, NAME, &nothing(), 0o644)?;
+        publish_in(&dir, NAME, &nothing(), 0o644, &mut Dates::default())?;
     }
     Ok(())
 }
@@ -226,7 +227,7 @@ pub fn empty_copy(root: &Path) -> Result<(), PathError> {
         return Ok(());
     };
     if is_ours(&dir) {
-        publish_in(&dir, NAME, &nothing(), 0o644)?;
+        publish_in(&dir, NAME, &nothing(), 0o644, &mut Dates::default())?;
     }
     Ok(())
 }
@@ -281,6 +282,8 @@ pub fn is_mount_point(_path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -321,7 +324,7 @@ mod tests {
         let path = dir.path().join("tracemark/env");
         for made in ["nothing", "its directory"] {
             assert!(
-                publish_where(&path, "A=1\n", 0o644, &|| false)
+                publish_where(&path, "A=1\n", 0o644, &mut Dates::default(), &|| false)
                     .unwrap()
                     .is_none()
             );
@@ -330,7 +333,7 @@ mod tests {
         }
         std::fs::write(&path, "A=1\n").unwrap();
         assert!(
-            publish_where(&path, "A=2\n", 0o644, &|| false)
+            publish_where(&path, "A=2\n", 0o644, &mut Dates::default(), &|| false)
                 .unwrap()
                 .is_some()
         );

@@ -517,6 +517,12 @@ fn user_files(worktree: &Worktree) -> Vec<PathBuf> {
         );
     }
     files.extend(configuration(worktree));
+    // Written through a link, a file makes its events where it lies.
+    let of_git = ["config", "info/exclude", "info/attributes"];
+    let own = of_git.map(|name| worktree.common_dir.join(name));
+    let lead = files.iter().chain(&own).filter(|file| file.is_symlink());
+    let targets: Vec<_> = lead.filter_map(|file| file.canonicalize().ok()).collect();
+    files.extend(targets);
     files.sort();
     files.dedup();
     files
@@ -773,7 +779,7 @@ mod tests {
         let copy = root.path().join(".tracemark/env");
         assert!(filter.matters(&copy), "it is gone");
         let ours = env_file::EnvValues::default().render();
-        env_file::publish_copy(root.path(), &ours).unwrap();
+        env_file::publish_copy(root.path(), &ours, &mut env_file::Dates::default()).unwrap();
         assert!(!filter.matters(&copy));
         filter.copy_is_code.store(true, Ordering::Relaxed);
         assert!(filter.matters(&copy), "git tracks it");

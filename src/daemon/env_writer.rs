@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::event_loop::Answer;
-use crate::env_file;
+use crate::env_file::{self, Dates};
 use crate::fs_util::held_dir::HeldDir;
 use crate::registry::Registry;
 use crate::repository::{Worktree, is_tracked};
@@ -27,6 +27,8 @@ pub(super) struct EnvWriter {
     /// The directory that was written to last, held open: a worktree that is moved away leaves no id behind. None on
     /// what can be taken out.
     pub(super) dir: Option<HeldDir>,
+    /// How its versions were dated, and those of its copy.
+    pub(super) dates: [Dates; 2],
     /// Why the last write failed.
     pub(super) problem: Option<String>,
     /// How many failed since one did not.
@@ -40,6 +42,7 @@ impl EnvWriter {
     pub(super) fn written(&mut self, outcome: EnvOutcome) {
         self.busy = false;
         self.dir = outcome.dir;
+        self.dates = outcome.dates;
         self.problem = outcome.problem;
         if self.problem.is_none() {
             self.failures = 0;
@@ -60,6 +63,7 @@ impl EnvWriter {
 /// What became of one write.
 pub(super) struct EnvOutcome {
     dir: Option<HeldDir>,
+    dates: [Dates; 2],
     problem: Option<String>,
 }
 
@@ -68,6 +72,7 @@ pub(super) struct EnvPlace {
     pub(super) worktree: Worktree,
     pub(super) copy: bool,
     pub(super) dir: Option<HeldDir>,
+    pub(super) dates: [Dates; 2],
     pub(super) registry: Registry,
 }
 
@@ -77,12 +82,14 @@ impl EnvPlace {
         let before = self.dir.take();
         let is_there = || self.worktree.is_there();
         if !self.registry.may_know(&self.worktree.common_dir) || !is_there() {
-            return of_gone(before, text);
+            return self.of_gone(before, text);
         }
         let file = self.worktree.env_file();
-        let (dir, problem) = match env_file::publish_where(&file, text, 0o644, &is_there) {
+        let [mut dates, mut copy_dates] = self.dates;
+        let written = env_file::publish_where(&file, text, 0o644, &mut dates, &is_there);
+        let (dir, problem) = match written {
             Ok(Some(dir)) => (Some(dir), None),
-            Ok(None) => return of_gone(before, text),
+            Ok(None) => return self.of_gone(before, text),
             Err(error) => {
                 tracing::warn!(%error, "the env file is not where it was");
                 let elsewhere = before.as_ref().map(|dir| env_file::overwrite_in(dir, text));
@@ -93,15 +100,17 @@ impl EnvPlace {
                 (before, Some(error.to_string()))
             }
         };
-        let copy_problem = self.copy.then(|| self.write_copy(text).err()).flatten();
+        let copied = self.copy.then(|| self.write_copy(text, &mut copy_dates));
+        let copy_problem = copied.and_then(Result::err);
         EnvOutcome {
+            dates: [dates, copy_dates],
             dir: dir.filter(|_| !is_removable(&file)),
             problem: problem.or(copy_problem),
         }
     }
 
     /// A copy that git tracks would be code, which nothing but its author changes.
-    fn write_copy(&self, text: &str) -> Result<(), String> {
+    fn write_copy(&self, text: &str, dates: &mut Dates) -> Result<(), String> {
         let root = &self.worktree.root;
         let mut files = env_file::copy_files().into_iter();
         let written = match files.find(|file| is_tracked(&self.worktree, file)) {
@@ -109,25 +118,26 @@ impl EnvPlace {
                 let file = root.join(file);
                 Err(format!("cannot write {}: git tracks it", file.display()))
             }
-            None => env_file::publish_copy(root, text).map_err(|error| error.to_string()),
+            None => env_file::publish_copy(root, text, dates).map_err(|error| error.to_string()),
         };
         if let Err(error) = &written {
             tracing::warn!(error, "the copy of the env file is not written");
         }
         written.map(drop)
     }
+
+    /// Git is removing the worktree, and fails where something new appears; or another repository lies there.
+    fn of_gone(&self, before: Option<HeldDir>, text: &str) -> EnvOutcome {
+        let emptied = before.as_ref().map(|dir| env_file::overwrite_in(dir, text));
+        tracing::debug!(?emptied, "the worktree is gone");
+        EnvOutcome {
+            dir: before,
+            dates: self.dates,
+            problem: None,
+        }
+    }
 }
 
 fn is_removable(path: &Path) -> bool {
     REMOVABLE.iter().any(|place| path.starts_with(place))
-}
-
-/// Git is removing the worktree, and fails where something new appears; or another repository lies there.
-fn of_gone(before: Option<HeldDir>, text: &str) -> EnvOutcome {
-    let emptied = before.as_ref().map(|dir| env_file::overwrite_in(dir, text));
-    tracing::debug!(?emptied, "the worktree is gone");
-    EnvOutcome {
-        dir: before,
-        problem: None,
-    }
 }

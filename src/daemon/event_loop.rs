@@ -707,6 +707,7 @@ impl EventLoop {
             worktree: entry.worktree.clone(),
             copy: entry.has_copy(),
             dir: entry.writer.dir.take(),
+            dates: entry.writer.dates,
             registry: self.catalog.registry.clone(),
         };
         self.work
@@ -1279,10 +1280,9 @@ impl Entry {
     }
 
     fn why_not_fresh(&self) -> &'static str {
-        match (&self.state.publication().state, self.eyes.is_some()) {
-            (State::Broken(_), _) => "the worktree cannot be read",
-            (_, false) => "a reading was not finished in the time given by wait",
-            (_, true) => "no time to read was given, see wait",
+        match &self.state.publication().state {
+            State::Broken(_) => "the worktree cannot be read",
+            _ => "the code was not read in the time given, see wait",
         }
     }
 

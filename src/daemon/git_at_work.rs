@@ -1,9 +1,9 @@
 //! What git is doing to a worktree right now, as far as its own files tell: knows nothing of what the code is.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use super::worktree_job::FileStamp;
 use crate::worktree_state::Series;
 
 /// Most operations of git hold their lock for less than this: it is waited for where it is met.
@@ -19,7 +19,24 @@ const LONG: Duration = Duration::from_secs(5);
 pub(super) struct Patience {
     since: Option<Instant>,
     /// A lock that outlived the patience: a crash left it, or a hook of git takes its time.
-    outlived: Option<FileStamp>,
+    outlived: Option<LockFile>,
+}
+
+/// Which file a lock is, however much is written to it: device, inode, and when it was made where the system says so.
+#[derive(Debug, PartialEq, Eq)]
+struct LockFile {
+    place: (u64, u64),
+    made: Option<SystemTime>,
+}
+
+impl LockFile {
+    fn at(path: &Path) -> Option<Self> {
+        let found = path.metadata().ok()?;
+        Some(Self {
+            place: (found.dev(), found.ino()),
+            made: found.created().ok(),
+        })
+    }
 }
 
 impl Patience {
@@ -41,10 +58,10 @@ impl Patience {
 }
 
 /// Returns the lock that is there during all of `time`, unless it is the one that was waited for already.
-fn held_after(lock: &Path, time: Duration, outlived: Option<&FileStamp>) -> Option<FileStamp> {
+fn held_after(lock: &Path, time: Duration, outlived: Option<&LockFile>) -> Option<LockFile> {
     let began = Instant::now();
     loop {
-        let held = FileStamp::of(lock).filter(|held| outlived != Some(held))?;
+        let held = LockFile::at(lock).filter(|held| outlived != Some(held))?;
         if began.elapsed() >= time {
             return Some(held);
         }
@@ -78,6 +95,7 @@ mod tests {
             assert!(began.elapsed() < LONG * 10);
         }
         assert!(began.elapsed() >= LONG);
+        std::fs::write(dir.path().join("index.lock"), "it grows").unwrap();
         assert!(!patience.is_due(dir.path()), "it is known");
         std::fs::remove_file(dir.path().join("index.lock")).unwrap();
         std::fs::write(dir.path().join("index.lock"), "another").unwrap();

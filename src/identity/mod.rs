@@ -254,6 +254,9 @@ fn steady_git_hash(
 fn classify(root: &Path, error: TreeError) -> ReadError {
     match error {
         TreeError::Torn => ReadError::Torn,
+        TreeError::Git(GitError::Failed { message, .. }) if is_of_moving_file(&message) => {
+            ReadError::Torn
+        }
         TreeError::NoWorkTree => ReadError::Gone(root.to_owned()),
         TreeError::Git(GitError::Failed { .. } | GitError::Io { .. })
             if !root.join(".git").exists() =>
@@ -262,6 +265,14 @@ fn classify(root: &Path, error: TreeError) -> ReadError {
         }
         other => ReadError::Tree(other),
     }
+}
+
+/// Returns whether git failed at a file that shrank or went while it was read: it maps larger ones (object-file.c, git 2.47).
+fn is_of_moving_file(message: &str) -> bool {
+    let is_short = ["short read while indexing", "read error while indexing"];
+    message.contains("(SIGBUS)")
+        || is_short.iter().any(|text| message.contains(text))
+        || message.starts_with("open(\"") && message.ends_with("No such file or directory")
 }
 
 /// Returns HEAD's commit and tree, `None` before the first commit.

@@ -412,6 +412,36 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_shrinks_and_grows_while_git_reads_it_makes_passes_torn_and_breaks_nothing() {
+        let bed = Bed::new();
+        bed.write(".gitattributes", "*.dat text\n");
+        bed.write("big.dat", &"a\n".repeat(200_000));
+        bed.git(&["add", "."]);
+        let stop = AtomicBool::new(false);
+        let root = bed.root();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut n = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    n += 1;
+                    let text = format!("a{n}\n").repeat(50_000 + n % 3 * 60_000);
+                    fs::write(root.join("big.dat"), text).unwrap();
+                }
+            });
+            let readings: Vec<_> = (0..30)
+                .map(|_| super::super::read(&root, &root.join(".git/index"), None))
+                .collect();
+            stop.store(true, Ordering::Relaxed);
+            for reading in readings {
+                assert!(
+                    matches!(reading, Ok(_) | Err(ReadError::Torn)),
+                    "{reading:?}"
+                );
+            }
+        });
+    }
+
+    #[test]
     fn what_is_written_through_another_name_is_read() {
         let bed = Bed::new();
         fs::create_dir(bed.root().join("ignored")).unwrap();

@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tracemark::env_file::{self, EnvValues};
+use tracemark::env_file::{self, Dates, EnvValues};
 
 use crate::python::sqlite_store;
 use crate::world::{World, wait_until};
@@ -158,14 +158,15 @@ fn a_copy_is_not_written_over_what_is_not_ours() {
     std::fs::create_dir(&copy).unwrap();
     for link in ["/dev/zero", victim.join("env").to_str().unwrap()] {
         symlink(link, copy.join("env")).unwrap();
-        let refused = env_file::publish_copy(dir.path(), &text(1)).unwrap_err();
+        let refused =
+            env_file::publish_copy(dir.path(), &text(1), &mut Dates::default()).unwrap_err();
         assert!(refused.to_string().contains("did not write"), "{refused}");
         env_file::empty_copy(dir.path()).unwrap();
         env_file::remove_copy(dir.path()).unwrap();
         std::fs::remove_file(copy.join("env")).unwrap();
     }
-    assert!(env_file::publish_copy(dir.path(), &text(1)).unwrap());
-    assert!(env_file::publish_copy(dir.path(), &text(2)).unwrap());
+    assert!(env_file::publish_copy(dir.path(), &text(1), &mut Dates::default()).unwrap());
+    assert!(env_file::publish_copy(dir.path(), &text(2), &mut Dates::default()).unwrap());
     is_unharmed(&victim);
 }
 
@@ -192,7 +193,11 @@ fn a_link_that_takes_the_place_of_a_directory_again_and_again_leads_nowhere() {
         });
         for n in 0..300 {
             // A link that is met is refused, whatever else is met is written to.
-            drop(env_file::publish_copy(dir.path(), &text(n)));
+            drop(env_file::publish_copy(
+                dir.path(),
+                &text(n),
+                &mut Dates::default(),
+            ));
             drop(env_file::publish(&copy.join("env"), &text(n), 0o644));
             drop(env_file::empty_copy(dir.path()));
         }

@@ -398,7 +398,7 @@ fn a_rebase_of_many_commits_makes_few_versions() {
 }
 
 #[test]
-fn a_rebase_makes_the_version_of_its_end_however_long_it_takes() {
+fn a_rebase_makes_the_version_of_its_end_however_many_commits_it_takes() {
     let mut play = settled(Create::Settled);
     let before = play.known.len();
     play.series = Series::UnderWay;

@@ -68,6 +68,29 @@ fn what_repositories_inside_ignore_costs_no_watch_and_what_they_do_not_is_seen()
 }
 
 #[test]
+fn rules_of_what_is_ignored_that_lie_behind_a_link_are_watched() {
+    let store = tempfile::tempdir().unwrap();
+    let world = World::with_commit();
+    let dotfiles = world.base().join("dotfiles");
+    std::fs::create_dir(&dotfiles).unwrap();
+    let exclude = world.repo().join(".git/info/exclude");
+    std::fs::remove_file(&exclude).unwrap();
+    std::fs::write(dotfiles.join("exclude"), "# mine\n").unwrap();
+    std::os::unix::fs::symlink(dotfiles.join("exclude"), &exclude).unwrap();
+    world.write("scratch.txt", "x\n");
+    let uri = sqlite_store(store.path());
+    world.tracemark(&["up", "--store", &uri]).ok();
+    asked(&world, &[]);
+    let before = world.env_id();
+    let target = dotfiles.join("exclude");
+    let mut file = std::fs::File::options().append(true).open(target).unwrap();
+    std::io::Write::write_all(&mut file, b"scratch.txt\n").unwrap();
+    wait_until("the change is seen unasked", || {
+        (world.env_id() != before).then_some(())
+    });
+}
+
+#[test]
 fn what_git_ignores_costs_no_watch_unless_a_tracked_file_lies_in_it() {
     let store = tempfile::tempdir().unwrap();
     let world = tracked(store.path());
