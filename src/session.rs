@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -79,6 +79,8 @@ pub struct Session {
     snapshots: Snapshots,
     /// The code of the last readings, the newest last. A mutex as readings and resolutions run side by side; held for a move.
     seen: Mutex<VecDeque<SeenCode>>,
+    /// The same code lies on the disk in other bytes since it was kept.
+    lies_otherwise: AtomicBool,
     /// How many readings in a row changed before their bytes were taken.
     missed: AtomicU32,
     /// A mutex as readings and resolutions run side by side; held for one look.
@@ -334,6 +336,7 @@ impl Session {
             passing: Mutex::new(None),
             snapshots: Snapshots::of(&worktree.common_dir),
             seen: Mutex::new(VecDeque::new()),
+            lies_otherwise: AtomicBool::new(false),
             missed: AtomicU32::new(0),
             sightings: Mutex::default(),
             keeping: Mutex::new(()),
@@ -388,13 +391,13 @@ impl Session {
             return true;
         }
         let last = self.seen().back().cloned();
-        let is_same = |last: &SeenCode| last.content == reading.content;
-        if files.is_none() && last.as_ref().is_some_and(is_same) {
-            return true;
-        }
         match self.hold(reading, files, last.as_ref()) {
             Ok(held) => {
                 self.missed.store(0, Ordering::Relaxed);
+                let same = last.filter(|last| last.content == reading.content);
+                let lies_otherwise = same.is_some_and(|last| held.lies_otherwise(&last.held));
+                self.lies_otherwise
+                    .fetch_or(lies_otherwise, Ordering::Relaxed);
                 self.remember_seen(&reading.content, held);
                 true
             }
@@ -408,6 +411,11 @@ impl Session {
                 true
             }
         }
+    }
+
+    /// True once where the same code lies on the disk in other bytes than before: what is kept of it is kept anew.
+    pub fn take_lies_otherwise(&self) -> bool {
+        self.lies_otherwise.swap(false, Ordering::Relaxed)
     }
 
     fn hold(
@@ -491,6 +499,13 @@ impl Session {
     fn is_first_asked(&self, model: &ModelId) -> bool {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         asked.insert(model.clone())
+    }
+
+    /// Writes down that a LoggedModel was handed out now.
+    pub fn note_use(&self, model: &ModelId) {
+        if let Err(error) = self.ledger.used(&self.store_key, model, now_ms()) {
+            tracing::warn!(%error, "the ledger cannot be written");
+        }
     }
 
     /// Returns how the code of the last version was kept that was to be kept.

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::versions::{Store, Versions, when};
-use super::{Context, answer, load_settings, warn};
+use super::{Context, answer, client_failure, daemon, load_settings, warn};
 use crate::cli::GcArgs;
+use crate::client::Question;
 use crate::error::{Failure, FailureKind};
 use crate::fs_util::printable;
 use crate::ids::ModelId;
@@ -27,7 +28,7 @@ pub(super) fn run(context: &Context, arguments: &GcArgs) -> Result<(), Failure> 
     let versions = Versions::here(context)?;
     let sweep = Sweep {
         context,
-        active: active(context),
+        active: active(context)?,
         store: versions.store(context)?,
         ledger: Ledger::open(&context.paths.ledger())?,
         versions,
@@ -39,7 +40,9 @@ pub(super) fn run(context: &Context, arguments: &GcArgs) -> Result<(), Failure> 
         Err(failure) => (Vec::new(), References::default(), Some(failure)),
     };
     let snapshots = sweep.snapshots()?;
-    answer(&list(&models, &snapshots, arguments.yes))?;
+    if trouble.is_none() || !snapshots.is_empty() {
+        answer(&list(&models, &snapshots, arguments.yes))?;
+    }
     if arguments.yes {
         let removed = sweep.remove_models(&models, &references)?;
         let (gone, untold) = sweep.prune(&snapshots)?;
@@ -67,6 +70,9 @@ pub(super) fn run(context: &Context, arguments: &GcArgs) -> Result<(), Failure> 
 /// A run that was started this long before the list was made is looked at again before each deletion.
 const LONG_RUN_MS: i64 = 24 * 3_600_000;
 
+/// How long the reading of a worktree is waited for.
+const READ_WITHIN: Duration = Duration::from_secs(10);
+
 /// So many are removed before the daemon is asked again which are active.
 const TOGETHER: usize = 50;
 
@@ -76,8 +82,8 @@ struct Sweep<'a> {
     store: Store,
     ledger: Ledger,
     retention: Retention,
-    /// `None` where no daemon could be asked.
-    active: Option<BTreeSet<String>>,
+    /// The LoggedModels that are active now in any worktree.
+    active: BTreeSet<String>,
     now_ms: u64,
 }
 
@@ -111,18 +117,9 @@ impl Sweep<'_> {
 
     /// The oldest first; what stays whatever the store says is not among them.
     fn made_here(&self) -> impl Iterator<Item = &Chapter> {
-        let newest = self
-            .versions
-            .chapters
-            .iter()
-            .map(|chapter| (&chapter.worktree, chapter.at_ms));
-        let newest: std::collections::BTreeMap<_, _> = newest.collect();
         self.versions.chapters.iter().filter(move |chapter| {
             let age = Duration::from_millis(self.now_ms.saturating_sub(self.last_used(chapter)));
-            let is_active = match &self.active {
-                Some(active) => active.contains(chapter.model.as_str()),
-                None => newest.get(&chapter.worktree) == Some(&chapter.at_ms),
-            };
+            let is_active = self.active.contains(chapter.model.as_str());
             let is_of_code =
                 !chapter.version.key.starts_with("commit:") && chapter.version.key != "pin";
             chapter.store == self.store.session.store_key()
@@ -170,7 +167,7 @@ impl Sweep<'_> {
             // An id that the ledger still knows could be handed out while its row goes.
             let ids: Vec<_> = some.iter().map(|row| row.id.clone()).collect();
             self.ledger.forget_all(key, &ids)?;
-            let active = active(self.context).unwrap_or_default();
+            let active = active(self.context)?;
             let committed = self.committed()?;
             let is_committed = |row: &ModelRow| {
                 let content = row.tag("tracemark.content");
@@ -230,11 +227,7 @@ impl Sweep<'_> {
         let stays = |record: &Record| {
             let version = self.versions.of_record(record);
             let model = version.model().map(ToString::to_string);
-            model.is_some_and(|model| {
-                self.active
-                    .as_ref()
-                    .is_some_and(|active| active.contains(&model))
-            })
+            model.is_some_and(|model| self.active.contains(&model))
         };
         let retention = &self.retention;
         Ok(self.versions.snapshots.prunable(
@@ -255,15 +248,22 @@ fn is_ours(row: &ModelRow, chapter: &Chapter) -> bool {
         && row.tag("tracemark.pinned").is_none()
 }
 
-fn active(context: &Context) -> Option<BTreeSet<String>> {
-    let status = context.client().status().ok()?;
-    Some(
-        status
-            .worktrees
-            .into_iter()
-            .filter_map(|one| one.model_id)
-            .collect(),
-    )
+/// Asks the daemon, which is started where none runs: what is active is what is on disk, not what was made last.
+fn active(context: &Context) -> Result<BTreeSet<String>, Failure> {
+    let client = daemon::ensure_soon(context)?;
+    let status = client.status().map_err(|error| client_failure(&error))?;
+    let mut active = BTreeSet::new();
+    for one in status.worktrees {
+        let model = match one.model_id {
+            None if one.state == "pending" => {
+                let asked = client.active(Path::new(&one.path), Question::within(READ_WITHIN));
+                asked.map_err(|error| client_failure(&error))?.model_id
+            }
+            model => model,
+        };
+        active.extend(model);
+    }
+    Ok(active)
 }
 
 fn list(models: &[ModelRow], snapshots: &[Pruned], yes: bool) -> String {

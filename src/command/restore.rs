@@ -1,6 +1,6 @@
 //! `tracemark restore`: the exact code of a version in a new directory.
 
-use std::path::Path;
+use std::path::{Component, Path};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -20,6 +20,7 @@ pub(super) fn run(context: &Context, arguments: &RestoreArgs) -> Result<(), Fail
         )
         .hint("name a new directory")
     })?;
+    refuse_detour(&dir)?;
     let versions = Versions::here(context)?;
     refuse_inside(&versions.worktree, &dir)?;
     let version = versions.find(context, &arguments.id)?;
@@ -68,6 +69,21 @@ fn stop_on_signals() -> Arc<AtomicBool> {
         }
     }
     stop
+}
+
+/// Where `..` of what does not exist leads is not known before it is made.
+fn refuse_detour(dir: &Path) -> Result<(), Failure> {
+    let is_there = |above: &&Path| above.exists();
+    let existing = dir.ancestors().find(is_there).unwrap_or(dir);
+    let rest = dir.strip_prefix(existing).unwrap_or(dir);
+    if !rest.components().any(|part| part == Component::ParentDir) {
+        return Ok(());
+    }
+    let message = format!(
+        "{} goes through a directory that does not exist",
+        dir.display()
+    );
+    Err(Failure::new(FailureKind::Usage, &message).hint("name it without .."))
 }
 
 /// What lies in a worktree of the repository would be a change of its code.

@@ -18,7 +18,14 @@ const ENDED_BY_PIPE: i32 = 141;
 /// programs than `up` saw, none takes part, and no pager.
 pub(super) fn git_with(context: &Context, versions: &Versions, subcommand: &str) -> Command {
     let mut command = Command::new("git");
-    if let Some(doubt) = trust::doubt(&context.registry(), &versions.worktree) {
+    let registry = context.registry();
+    let record = registry.find(&versions.worktree.common_dir);
+    let doubt = trust::doubt(&registry, &versions.worktree);
+    let doubt = doubt.or_else(|| {
+        let message = "the repository is not tracked: no program that its git configuration names is run, and no pager";
+        matches!(record, Ok(None)).then(|| message.to_owned())
+    });
+    if let Some(doubt) = doubt {
         warn(&printable(&doubt), "tracemark up");
         command.args(["--no-pager", subcommand, "--no-ext-diff", "--no-textconv"]);
     } else {

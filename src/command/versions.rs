@@ -196,7 +196,11 @@ impl Versions {
             return Err(unknown(id));
         }
         let store = self.store(context)?;
-        let model = match store.model_of_trace(id)? {
+        // A plain trace may be written as those of Unity Catalog are.
+        let plain = id
+            .strip_prefix("trace:/")
+            .filter(|id| id.starts_with("tr-"));
+        let model = match store.model_of_trace(plain.unwrap_or(id))? {
             TraceLink::Model(model) => model,
             TraceLink::Unlinked => {
                 return Err(Failure::new(
@@ -236,6 +240,7 @@ impl Versions {
             (Some(content), _) => {
                 newest(&|record| record.content == content && record.head.as_deref() == head)
                     .or_else(|| newest(&|record| record.content == content))
+                    .map(|record| as_the_row_says(record, &row))
             }
             (None, Some(head)) => {
                 newest(&|record| !record.dirty && record.head.as_deref() == Some(head))
@@ -442,10 +447,12 @@ impl Versions {
         let mut found: Vec<Version> = Vec::new();
         for record in self.records.iter().rev().filter(|record| records(record)) {
             let is_equal = |known: &Version| {
-                known
-                    .record
-                    .as_ref()
-                    .is_some_and(|known| known.disk() == record.disk())
+                known.record.as_ref().is_some_and(|known| {
+                    let of =
+                        |one: &Record| (one.name.clone(), one.key.clone(), one.content.clone());
+                    known.disk() == record.disk()
+                        || of(known) == of(record) && known.head == record.head
+                })
             };
             if !found.iter().any(is_equal) {
                 found.push(self.of_record(record));
@@ -494,10 +501,12 @@ impl Versions {
                 .rev()
                 .find(|record| record.content == chapter.content)
         };
-        let record = exact
-            .or_else(|| own().next())
-            .or_else(same_content)
-            .cloned();
+        // A pin says nothing of code.
+        let record = match chapter.version.key.as_str() {
+            "pin" => None,
+            _ => exact.or_else(|| own().next()).or_else(same_content),
+        };
+        let record = record.cloned();
         // The commit itself, where nothing is kept of it any more or was ever.
         let head = chapter
             .head
@@ -517,13 +526,8 @@ impl Versions {
     /// What git takes for a commit: a branch, `HEAD~2`, an abbreviation.
     fn of_commit(&self, id: &str) -> Vec<Version> {
         let text = format!("{id}^{{commit}}");
-        let named = Git::at(&self.worktree.root).line(&[
-            "rev-parse",
-            "-q",
-            "--verify",
-            "--end-of-options",
-            &text,
-        ]);
+        let git = Git::at(&self.worktree.root).distrusting();
+        let named = git.line(&["rev-parse", "-q", "--verify", "--end-of-options", &text]);
         let Some(commit) = named.ok().and_then(|commit| String::from_utf8(commit).ok()) else {
             return Vec::new();
         };
@@ -640,6 +644,19 @@ fn is_clean(row: &ModelRow, head: &str) -> bool {
     let dirty = ["tracemark.dirty", "mlflow.source.git.dirty"];
     let said = dirty.into_iter().find_map(|name| row.tag(name));
     said.map_or(row.name == head, |dirty| dirty == "false")
+}
+
+/// The same code, seen here at another time and maybe on another commit.
+fn as_the_row_says(record: Record, row: &ModelRow) -> Record {
+    let text = |name: &str| row.tag(name).map(str::to_owned);
+    let dirty = row.tag("tracemark.dirty").map(|dirty| dirty == "true");
+    Record {
+        head: text("tracemark.head").or_else(|| record.head.clone()),
+        branch: text("mlflow.source.git.branch"),
+        dirty: dirty.unwrap_or(record.dirty),
+        at_ms: u64::try_from(row.created_ms).unwrap_or(record.at_ms),
+        ..record
+    }
 }
 
 fn unknown(id: &str) -> Failure {

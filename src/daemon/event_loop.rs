@@ -23,6 +23,7 @@ use super::lifecycle::{Program, Signal, notify_systemd, watchdog_interval};
 use super::load::{Catalog, Loaded, empty_env};
 use super::request::{Refusal, Reply, Request};
 use super::surprises::{Sleep, Spot, displaced, spot};
+use super::uses::Uses;
 use super::worktree_job::{Look, look};
 use crate::config::EnvContents;
 use crate::identity::Reading;
@@ -125,6 +126,7 @@ struct Entry {
     awaits_settings: bool,
     /// Given up; stays until nothing writes there any more.
     leaving: bool,
+    uses: Uses,
 }
 
 /// An answer, with the way back.
@@ -410,8 +412,10 @@ impl EventLoop {
         entry.eyes = Some(eyes);
         entry.missed_changes += u64::from(look.missed);
         let before = entry.state.publication().observation;
+        let lies_otherwise = |session: &Arc<Session>| session.take_lies_otherwise();
+        let lies_otherwise = entry.session.as_ref().is_ok_and(lies_otherwise);
         if let Ok(Seen::Observed(observation, memory, _)) = &look.outcome
-            && before.as_ref() != Some(observation.as_ref())
+            && (lies_otherwise || before.as_ref() != Some(observation.as_ref()))
         {
             tracing::info!(worktree = %entry.worktree.root.display(), cause = look.cause, "read");
             let head = &observation.reading.head;
@@ -673,8 +677,28 @@ impl EventLoop {
             "published"
         );
         entry.followers.tell(&active);
+        self.note_use(id);
         self.queue_env(id);
         self.report();
+    }
+
+    /// Whoever tidies up leaves what was in use lately.
+    fn note_use(&mut self, id: WorktreeId) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        let active = match entry.state.publication().state {
+            State::Active(model) => Some(model.model_id),
+            State::Pending(_) | State::Broken(_) => None,
+        };
+        let due = entry.uses.note(active.as_ref(), Instant::now());
+        if let (Ok(session), false) = (&entry.session, due.is_empty()) {
+            let session = Arc::clone(session);
+            self.work.spawn_blocking(move || {
+                due.iter().for_each(|model| session.note_use(model));
+                Event::Finished
+            });
+        }
     }
 
     /// Has the env file say what is published; one that was removed comes back.
@@ -725,6 +749,7 @@ impl EventLoop {
                 ..entry.describe(publication)
             });
             self.answer_when_written(id, Answer::Active(reply, active));
+            self.note_use(id);
         }
     }
 
@@ -949,6 +974,7 @@ impl EventLoop {
             counts: Passes::default(),
             awaits_settings: false,
             leaving: false,
+            uses: Uses::default(),
         }
     }
 
@@ -1048,6 +1074,10 @@ impl EventLoop {
             .collect();
         for entry in self.entries.values_mut() {
             entry.followers.say_goodbye();
+            let due = entry.uses.note(None, Instant::now());
+            if let Ok(session) = &entry.session {
+                due.iter().for_each(|model| session.note_use(model));
+            }
         }
         for worktree in &worktrees {
             empty_env(worktree);

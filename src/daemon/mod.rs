@@ -17,6 +17,7 @@ mod place;
 mod request;
 mod server;
 mod surprises;
+mod uses;
 mod worktree_job;
 
 use std::sync::Arc;

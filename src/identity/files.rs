@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::candidates::RealDirs;
 use super::file_content::{self, ContentError};
 use super::file_map::{Entry, FileMap, Mode};
 use super::object::Format;
@@ -101,6 +102,25 @@ impl Files {
             is_safe: git.distrusts(),
             ..Self::of_objects(map, format, nested)
         })
+    }
+
+    /// Returns whether every file lies at `root` as it did, in the same repositories inside.
+    pub(super) fn lie_still(&self, root: &Path) -> bool {
+        let mut dirs = RealDirs::new(root);
+        let mut is_still = true;
+        self.map.each(|path, entry| {
+            is_still &= if entry.mode == Mode::Gitlink {
+                let is_there = root.join(OsStr::from_bytes(path)).join(".git").exists();
+                is_there == self.nested.iter().any(|nested| nested.path == path)
+            } else {
+                entry.stamp.is_none() || dirs.stamp(path) == entry.stamp
+            };
+        });
+        is_still
+            && self
+                .nested
+                .iter()
+                .all(|nested| nested.root.is_dir() && nested.files.lie_still(&nested.root))
     }
 
     /// Reads the worktree at `root`, where `git` stands, from scratch, and all repositories in it. Temporary files go to `scratch`.

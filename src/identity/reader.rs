@@ -191,11 +191,13 @@ impl WorktreeReader {
         }))
     }
 
-    /// Files of the same content are not told apart once more.
+    /// Files of the same content that lie as they did are not told apart once more.
     fn read_from_scratch(&mut self) -> Result<Reading, ReadError> {
         let scratch = in_place(&self.private);
         let index = self.places.git_dir.join("index");
-        let known = self.from_scratch.take().filter(|(_, files)| !files.is_safe);
+        let root = &self.places.root;
+        let known = self.from_scratch.take();
+        let known = known.filter(|(_, files)| !files.is_safe && files.lie_still(root));
         let read = read_with(&self.places.root, &index, scratch, |content| {
             !is_of(known.as_ref(), content)
         });
@@ -217,7 +219,9 @@ impl WorktreeReader {
 
     fn read_safely(&mut self, reason: &str) -> Result<Reading, ReadError> {
         let scratch = in_place(&self.private);
-        let known = self.from_scratch.take().filter(|(_, files)| files.is_safe);
+        let root = &self.places.root;
+        let known = self.from_scratch.take();
+        let known = known.filter(|(_, files)| files.is_safe && files.lie_still(root));
         let read = read_safely(&self.places.root, scratch, reason, |content| {
             !is_of(known.as_ref(), content)
         });

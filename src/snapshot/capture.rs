@@ -66,6 +66,11 @@ pub struct Captured {
 }
 
 impl Captured {
+    fn is_as(&self, known: &Record) -> bool {
+        let disk = self.disk.as_ref().unwrap_or(&self.tree);
+        disk == known.disk() && self.inside == known.inside && self.left_out == known.left_out
+    }
+
     /// What is not kept at all stays what it is.
     fn without(mut self, unseen: Vec<LeftOut>) -> Self {
         let known: BTreeSet<_> = self.left_out.iter().map(|file| file.path.clone()).collect();
@@ -125,14 +130,16 @@ impl Snapshots {
     ) -> Result<Record, SnapshotError> {
         let (lock, mut objects) = self.open(held.whole.format)?;
         let known = self.find(occasion.name, occasion.key, occasion.head, occasion.content)?;
-        let is_here =
-            |known: &&Record| known.is_whole() && !objects.has_lost && objects.has_trees_of(known);
+        let is_here = |known: &&Record| {
+            let is_kept = known.is_whole() && !objects.has_lost && objects.has_trees_of(known);
+            is_kept && is_kept_as(&held.whole, known)
+        };
         if let Some(known) = known.as_ref().filter(is_here) {
             return Ok(known.clone());
         }
         let captured = self.capture_into(&mut objects, occasion.root, held, limits);
         let captured = match (captured, &known) {
-            (Ok(captured), Some(known)) if captured.left_out == known.left_out => {
+            (Ok(captured), Some(known)) if captured.is_as(known) => {
                 return Ok(known.clone());
             }
             (Err(error), Some(known)) => {
@@ -520,16 +527,7 @@ impl Capture<'_> {
             let id = map.tree_id(self.whole.format).map(RawId::to_hex);
             id.ok_or_else(|| SnapshotError::Damaged("a tree without an id".to_owned()))
         };
-        let mut disk = self.whole.map.clone();
-        self.whole.map.each(|path, entry| {
-            if entry.raw != entry.id {
-                let entry = Entry {
-                    id: entry.raw,
-                    ..*entry
-                };
-                disk.insert(path, entry);
-            }
-        });
+        let disk = self.whole.on_disk();
         let (tree, on_disk) = (id_of(&self.whole.map)?, id_of(&disk)?);
         if on_disk == tree {
             return Ok((tree, None));
@@ -541,6 +539,12 @@ impl Capture<'_> {
         }
         Ok((tree, Some(on_disk)))
     }
+}
+
+/// Returns whether files lie on the disk as a version was kept.
+fn is_kept_as(whole: &Whole, known: &Record) -> bool {
+    let disk = whole.on_disk().tree_id(whole.format).map(RawId::to_hex);
+    disk.as_deref() == Some(known.disk()) && whole.inside() == known.inside
 }
 
 /// Returns a commit, its tree, and every tree and blob below.

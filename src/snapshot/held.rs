@@ -119,6 +119,24 @@ impl Held {
         self.stored.store(true, Ordering::Relaxed);
     }
 
+    /// Returns whether any file lies on the disk in other bytes than in `before`, or in another repository.
+    pub fn lies_otherwise(&self, before: &Self) -> bool {
+        let (now, then) = (&self.whole, &before.whole);
+        let places = |whole: &Whole| {
+            let repositories = whole.repositories.iter();
+            repositories.map(|one| one.path.clone()).collect::<Vec<_>>()
+        };
+        let differs = |from: &FileMap, to: &FileMap| {
+            let mut found = false;
+            let told = differing(from.root(), to.root(), &mut Vec::new(), &mut |_, _| {
+                found = true;
+                Ok(())
+            });
+            found || told.is_err()
+        };
+        places(now) != places(then) || differs(&then.map, &now.map) || differs(&now.map, &then.map)
+    }
+
     /// Returns the bytes that are held, by their blobs.
     pub(super) fn by_blob(&self) -> BTreeMap<RawId, Arc<Bytes>> {
         let files = self.files.values();

@@ -57,7 +57,11 @@ const LOST: &str = "lost-packs";
 pub(super) fn has_lost(dir: &Path) -> bool {
     let listed = fs::read_to_string(dir.join(LIST)).unwrap_or_default();
     let packs = dir.join("objects/pack");
-    dir.join(LOST).exists() || listed.lines().any(|name| !packs.join(name).exists())
+    let is_whole = |name: &str| {
+        let table = packs.join(name);
+        table.exists() && table.with_extension("pack").exists()
+    };
+    dir.join(LOST).exists() || !listed.lines().all(is_whole)
 }
 
 /// The store, opened by the only process that writes to it.

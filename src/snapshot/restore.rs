@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::read::{BlobSink, TreeFile, list, read_blobs, wrong_path};
-use super::{LeftOut, Record, SnapshotError, Snapshots, path_text};
+use super::{LeftOut, Record, SnapshotError, Snapshots, path_bytes, path_text};
 use crate::fs_util::PathError;
 use crate::git::{Git, GitError, records};
 use crate::identity::file_content;
@@ -114,13 +114,24 @@ fn restore_from(
         .tempdir_in(around)
         .map_err(PathError::of("write", around))?;
     let count = fill(from, record, &files, partial.path(), stop)?;
-    let placed = match head.filter(|_| is_linked) {
-        Some(head) => place_linked(&user, head, partial.path(), dir),
-        None => fs::create_dir(dir)
-            .map_err(|error| PathError::of("create", dir)(error).into())
-            .and_then(|()| move_into(partial.path(), dir)),
-    };
-    if placed.is_err() {
+    // From here on the directory is ours: whoever made one meanwhile keeps it.
+    fs::create_dir(dir).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => RestoreError::Exists(dir.to_owned()),
+        _ => PathError::of("create", dir)(error).into(),
+    })?;
+    let made = Made::at(dir);
+    if let Some(head) = head.filter(|_| is_linked)
+        && let Err(error) = link(&user, head, dir)
+    {
+        // Only while it is empty: somebody else may have made a worktree of it.
+        drop(fs::remove_dir(dir));
+        return Err(SnapshotError::Git(error).into());
+    }
+    let placed = move_into(partial.path(), dir).and_then(|()| match is_linked {
+        true => unlock(&user, dir),
+        false => Ok(()),
+    });
+    if placed.is_err() && made.is_some_and(|made| made.is_at(dir)) {
         take_back(&user, dir, is_linked);
     }
     placed?;
@@ -131,10 +142,22 @@ fn restore_from(
     })
 }
 
+/// Which directory was made.
+struct Made((u64, u64));
+
+impl Made {
+    fn at(dir: &Path) -> Option<Self> {
+        let found = dir.symlink_metadata().ok()?;
+        Some(Self((found.dev(), found.ino())))
+    }
+
+    fn is_at(&self, dir: &Path) -> bool {
+        Self::at(dir).is_some_and(|found| found.0 == self.0)
+    }
+}
+
 /// Until it is complete, git says of the worktree that it is being made.
-fn place_linked(git: &Git, head: &str, from: &Path, dir: &Path) -> Result<(), RestoreError> {
-    link(git, head, dir).map_err(SnapshotError::Git)?;
-    move_into(from, dir)?;
+fn unlock(git: &Git, dir: &Path) -> Result<(), RestoreError> {
     let unlock = ["worktree", "unlock"].map(OsStr::new);
     let unlocked = git.run(&[&unlock[..], &[dir.as_os_str()]].concat());
     unlocked.map_err(SnapshotError::Git)?;
@@ -170,8 +193,14 @@ fn fill(
         .filter(is_kept)
         .partition(|file| file.mode == Mode::Gitlink);
     let mut dirs = Dirs::new(dir);
-    for file in gitlinks {
-        let path = dirs.ready(&file.path)?;
+    // Also of a repository inside that has no file.
+    let inside: Vec<_> = record
+        .inside
+        .iter()
+        .map(|one| path_bytes(&one.path))
+        .collect();
+    for path in gitlinks.iter().map(|file| &file.path).chain(&inside) {
+        let path = dirs.ready(path)?;
         make_dir(&path)?;
     }
     let ids: Vec<_> = files.iter().map(|file| file.id).collect();
@@ -242,10 +271,10 @@ fn is_registered(git: &Git, dir: &Path) -> Result<bool, GitError> {
     Ok(lines.any(|line| line.strip_prefix(b"worktree ") == Some(dir.as_os_str().as_bytes())))
 }
 
-/// A linked worktree without files whose index is that of its commit.
 /// The word that git itself writes while it makes one (builtin/worktree.c), and who does it.
 const BEING_MADE: &str = "initializing (tracemark restore)";
 
+/// Makes a linked worktree without files whose index is that of its commit.
 fn link(git: &Git, head: &str, dir: &Path) -> Result<(), GitError> {
     let arguments = [
         "worktree",

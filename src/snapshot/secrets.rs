@@ -15,7 +15,7 @@ const KEY_ENDINGS: [&[u8]; 7] = [
     b".ppk",
 ];
 /// Names under which private keys and logins usually lie.
-const NAMES: [&[u8]; 10] = [
+const NAMES: [&[u8]; 11] = [
     b"id_rsa",
     b"id_dsa",
     b"id_ecdsa",
@@ -26,19 +26,24 @@ const NAMES: [&[u8]; 10] = [
     b".npmrc",
     b".htpasswd",
     b".databrickscfg",
+    b".git-credentials",
 ];
 
-/// Returns whether the file at `path` is one of those that usually hold secrets: `.env` and `.env.*` (not `.env.example` and the
-/// like), private keys, login files.
+/// Returns whether the file at `path` is one of those that usually hold secrets: `.env*` (not `.env.example` and the like), private
+/// keys, login files.
 pub(super) fn looks_secret(path: &[u8]) -> bool {
     let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
     let name = name.to_ascii_lowercase();
     if let Some(rest) = name.strip_prefix(b".env") {
         let ending = rest.rsplit(|byte| *byte == b'.').next();
         let is_template = ending.is_some_and(|ending| TEMPLATES.contains(&ending));
-        return !is_template && (rest.is_empty() || rest.starts_with(b".") || rest == b"rc");
+        return !is_template;
     }
-    NAMES.contains(&name.as_slice()) || KEY_ENDINGS.iter().any(|ending| name.ends_with(ending))
+    let is_ssh_key = name.starts_with(b"id_rsa") || name.starts_with(b"id_ed25519");
+    let is_public = name.ends_with(b".pub");
+    NAMES.contains(&name.as_slice())
+        || is_ssh_key && !is_public
+        || KEY_ENDINGS.iter().any(|ending| name.ends_with(ending))
 }
 
 #[cfg(test)]
@@ -52,6 +57,11 @@ mod tests {
             "deep/.env.production",
             ".ENV.local",
             ".envrc",
+            ".env~",
+            ".env-prod",
+            ".env_local",
+            ".git-credentials",
+            "id_rsa_work",
             "tls/server.key",
             "ca.pem",
             "home/id_ed25519",
@@ -62,7 +72,6 @@ mod tests {
         for path in [
             ".env.example",
             ".env.local.sample",
-            ".environment",
             "env.py",
             "id_rsa.pub",
             "keys.py",

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::index::Inside;
 use super::path_text;
 use crate::git::Git;
-use crate::identity::file_map::FileMap;
+use crate::identity::file_map::{Entry, FileMap};
 use crate::identity::files::Files;
 use crate::identity::object::Format;
 
@@ -87,6 +87,21 @@ impl Whole {
     pub(super) fn inner<'a>(&self, repository: &Repository, path: &'a [u8]) -> Option<&'a [u8]> {
         let (owner, inner) = self.owner(path)?;
         std::ptr::eq(owner, repository).then_some(inner)
+    }
+
+    /// Returns the same with the bytes of the disk.
+    pub(super) fn on_disk(&self) -> FileMap {
+        let mut disk = self.map.clone();
+        self.map.each(|path, entry| {
+            if entry.raw != entry.id {
+                let entry = Entry {
+                    id: entry.raw,
+                    ..*entry
+                };
+                disk.insert(path, entry);
+            }
+        });
+        disk
     }
 
     pub(super) fn inside(&self) -> Vec<Inside> {

@@ -723,6 +723,141 @@ fn a_reference_that_is_made_after_the_list_keeps_a_version(past: &Past) {
     }
 }
 
+#[test]
+fn a_restore_leaves_alone_what_appears_in_its_place_meanwhile() {
+    let past = past_in_a_file();
+    for n in 0..400 {
+        past.world.write(&format!("many/{n}.txt"), format!("{n}\n"));
+    }
+    let model = past.version("kept");
+    wait_until("the version is kept", || {
+        let shown = past.told(&["show", &model]);
+        shown.contains("yes, every file").then_some(())
+    });
+    for kind in ["", "--plain"] {
+        let dir = past.world.base().join(format!("new{kind}"));
+        let mut command = past.world.command(env!("CARGO_BIN_EXE_tracemark"));
+        command.args(["restore", &model, dir.to_str().unwrap()]);
+        command.args((!kind.is_empty()).then_some(kind));
+        let mut child = command.spawn().unwrap();
+        let is_begun = || {
+            let entries = std::fs::read_dir(past.world.base()).unwrap().flatten();
+            let mut names = entries.map(|entry| entry.file_name());
+            names.any(|name| name.to_string_lossy().starts_with(".tracemark-restore-"))
+        };
+        while !is_begun() {
+            assert!(child.try_wait().unwrap().is_none(), "too quick to be met");
+        }
+        std::fs::create_dir(&dir).unwrap();
+        std::fs::write(dir.join("thesis.txt"), "precious").unwrap();
+        assert!(!child.wait().unwrap().success());
+        let text = std::fs::read_to_string(dir.join("thesis.txt")).unwrap();
+        assert_eq!(text, "precious");
+    }
+    let model = model.as_str();
+    let detour = past
+        .world
+        .tracemark(&["restore", model, "../nowhere/../repo/sub"]);
+    assert_eq!(detour.code, Some(2), "{detour:?}");
+    assert!(!past.world.base().join("nowhere").exists());
+}
+
+#[test]
+fn gc_leaves_what_is_active_also_where_no_daemon_runs_and_what_was_handed_out_lately() {
+    let past = past_in_a_file();
+    let first = past.version("first");
+    let second = past.version("second");
+    assert_eq!(past.version("first"), first);
+    past.world.kill_daemon();
+    let said = past.told(&["gc", "--keep", "0s", "--yes"]);
+    assert!(!said.contains(&first) && said.contains(&second), "{said}");
+    assert!(past.exists(&first));
+}
+
+#[test]
+fn what_git_converts_is_kept_as_it_lies_when_its_id_is_handed_out() {
+    let past = past_in_a_file();
+    past.world
+        .git(&["config", "filter.strip.clean", "grep -v output || true"]);
+    past.world.git(&["config", "filter.strip.smudge", "cat"]);
+    past.world.write(".gitattributes", "*.ipynb filter=strip\n");
+    past.world.write("n.ipynb", "cell\noutput 1\n");
+    past.world.commit("a notebook");
+    past.told(&["up", "--store", &past.store]);
+    past.told(&["active"]);
+    for text in ["cell\noutput 22\n", "cell\noutput 333\n", "cell\n"] {
+        past.world.write("n.ipynb", text);
+        let model = past.told(&["active"]).trim().to_owned();
+        wait_until("it comes back", || {
+            let said = past.world.tracemark(&["show", &format!("{model}:n.ipynb")]);
+            (said.stdout == text).then_some(())
+        });
+    }
+}
+
+#[test]
+fn what_lies_on_the_disk_in_other_bytes_since_is_kept_anew() {
+    let world = World::with_commit();
+    world.add_submodule();
+    world.write("../inner/a.py", "a = 1\n");
+    world.git(&["-C", "../inner", "add", "a.py"]);
+    world.git(&["-C", "../inner", "commit", "-qm", "a"]);
+    let allow = "protocol.file.allow=always";
+    world.git(&["-C", "sub", "-c", allow, "pull", "-q", "origin", "main"]);
+    world.commit("with a submodule");
+    world.git(&["submodule", "-q", "deinit", "-f", "sub"]);
+    let store = sqlite_store(world.base());
+    let past = Past::new(world, &store, "Default");
+    let model = past.told(&["active"]).trim().to_owned();
+    wait_until("it is kept", || {
+        let shown = past.told(&["show", &model]);
+        shown.contains("yes, every file").then_some(())
+    });
+    past.world
+        .git(&["-c", allow, "submodule", "-q", "update", "--init"]);
+    assert_eq!(past.told(&["active"]).trim(), model);
+    wait_until("its files are kept too", || {
+        let shown = past.told(&["show", &model]);
+        shown.contains("inside     sub").then_some(())
+    });
+    past.told(&["restore", &model, "../with-files"]);
+    assert!(past.world.base().join("with-files/sub/a.py").is_file());
+}
+
+#[test]
+fn a_pinned_version_brings_back_no_code() {
+    let past = past_in_a_file();
+    past.version("before");
+    past.told(&["pin", "release"]);
+    let pinned = past.version("while pinned");
+    let shown = past.told(&["show", &pinned]);
+    assert!(shown.contains("no: its code is not kept"), "{shown}");
+    let refused = past.world.tracemark(&["restore", &pinned, "../pinned"]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+}
+
+#[test]
+fn in_a_repository_that_is_not_tracked_no_program_that_it_names_is_run() {
+    let world = World::with_commit();
+    world.write("app.py", "print('changed')\n");
+    world.commit("changed");
+    let evil = world.base().join("evil");
+    world.git(&[
+        "config",
+        "diff.external",
+        &format!("touch {}; true", evil.display()),
+    ]);
+    world.git(&[
+        "config",
+        "core.pager",
+        &format!("touch {}; cat", evil.display()),
+    ]);
+    let said = world.tracemark(&["diff", "HEAD~1", "HEAD"]);
+    assert!(said.stdout.contains("+print('changed')"), "{said:?}");
+    world.tracemark(&["show", "HEAD:app.py"]);
+    assert!(!evil.exists());
+}
+
 /// As if it had been killed before it could say that the code is kept.
 #[test]
 fn a_model_that_a_killed_daemon_left_saying_that_its_code_is_not_kept_is_put_right() {
