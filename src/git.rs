@@ -116,7 +116,18 @@ pub struct Git {
     config: Vec<&'static str>,
     emptied: Vec<OsString>,
     distrusts: bool,
+    is_wary: bool,
+    is_inside: bool,
 }
+
+/// What git-lfs writes into each repository (git-lfs-install(1)); with `--skip-smudge` it says so.
+pub const GIT_LFS: [&str; 5] = [
+    "git-lfs clean -- %f",
+    "git-lfs smudge -- %f",
+    "git-lfs smudge --skip -- %f",
+    "git-lfs filter-process",
+    "git-lfs filter-process --skip",
+];
 
 /// Whether git may write what nobody asked for (git(1)). A value that is none of git's is left to git, which refuses it.
 const LOCKS: &str = "GIT_OPTIONAL_LOCKS";
@@ -134,6 +145,8 @@ impl Git {
             config: Vec::new(),
             emptied: Vec::new(),
             distrusts: false,
+            is_wary: false,
+            is_inside: false,
         }
     }
 
@@ -174,7 +187,26 @@ impl Git {
             .extend(LOCAL_ENV_VARS.into_iter().filter(|name| names(name)));
         git.config.clear();
         git.emptied.clear();
+        git.is_inside = true;
         git
+    }
+
+    /// Returns a git of somebody who looks unasked: what repositories inside name as programs is not run unless they are
+    /// submodules, which `tracemark up` looked into.
+    #[must_use]
+    pub fn wary(mut self) -> Self {
+        self.is_wary = true;
+        self
+    }
+
+    /// Returns whether repositories inside are not trusted.
+    pub fn is_wary(&self) -> bool {
+        self.is_wary
+    }
+
+    /// Returns whether it works in a repository inside another one.
+    pub fn is_inside(&self) -> bool {
+        self.is_inside
     }
 
     /// Returns a git that is told nothing by the repository about what to run, as far as it can be told beforehand: it

@@ -717,7 +717,7 @@ impl Session {
         let private = self.worktree.scratch_dir();
         let scratch = crate::identity::scratch::in_place(&private);
         let root = &self.worktree.root;
-        match Files::read(&Git::at(root), root, scratch) {
+        match Files::read(&Git::at(root).wary(), root, scratch) {
             Ok((found, files)) if found == *content => Ok(files),
             Ok(_) | Err(ReadError::Torn) => Err(SnapshotError::Changed("the code".to_owned())),
             Err(error) => Err(SnapshotError::Unread(error.to_string())),

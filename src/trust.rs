@@ -5,18 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::git::{Git, GitError, records};
+use crate::git::{GIT_LFS, Git, GitError, records};
 use crate::registry::Registry;
 use crate::repository::Worktree;
 
-/// What git-lfs writes into each repository (git-lfs-install(1)); with `--skip-smudge` it says so.
-const GIT_LFS: [&str; 5] = [
-    "git-lfs clean -- %f",
-    "git-lfs smudge -- %f",
-    "git-lfs smudge --skip -- %f",
-    "git-lfs filter-process",
-    "git-lfs filter-process --skip",
-];
 /// Values of `core.fsmonitor` that name git's own monitor, or none (git-config(1)).
 const NO_PROGRAM: [&str; 9] = ["", "true", "false", "yes", "no", "on", "off", "1", "0"];
 

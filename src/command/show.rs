@@ -67,7 +67,7 @@ fn file(context: &Context, versions: &Versions, id: &str, path: &[u8]) -> Result
     if let Some(file) = absent {
         return Err(Failure::new(
             FailureKind::Negative,
-            &format!("{:?} is not kept: it {}", file.path, file.why.as_str()),
+            &format!("{:?} is not kept: {}", file.path, file.why.as_str()),
         )
         .hint(&format!("tracemark show {id}")));
     }
@@ -77,7 +77,10 @@ fn file(context: &Context, versions: &Versions, id: &str, path: &[u8]) -> Result
     } else {
         (versions.snapshots.git(), &code.disk)
     };
-    for path in named {
+    let is_inside = |path: &&[u8]| {
+        !path.starts_with(b"/") && !path.split(|byte| *byte == b'/').any(|part| part == b"..")
+    };
+    for path in named.into_iter().filter(is_inside) {
         if let Some(blob) = blob_of(&git, tree, path)? {
             return print(context, versions, &git, &blob);
         }

@@ -303,7 +303,7 @@ impl Versions {
         let scratch = crate::identity::scratch::in_place(&private);
         let doubt = trust::doubt(&context.registry(), &worktree);
         let git = match doubt {
-            None => Git::at(&worktree.root),
+            None => Git::at(&worktree.root).wary(),
             Some(_) => Git::at(&worktree.root).distrusting(),
         };
         let head = git.line(&["rev-parse", "-q", "--verify", "HEAD"]);

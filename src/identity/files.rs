@@ -84,7 +84,7 @@ impl Files {
         let mut nested = Vec::new();
         for path in captured.nested()? {
             let dir = root.join(OsStr::from_bytes(&path));
-            let git = git.in_other_repository(&dir);
+            let git = super::safe::inside(git, &dir);
             if !is_own_root(&git, &dir) {
                 continue;
             }

@@ -19,6 +19,11 @@ pub fn index(bytes: &[u8]) {
             split_index::read_link(&link, id_length);
             continue;
         }
+        let all: Vec<_> = index.entries().map(|entry| entry.path().to_vec()).collect();
+        // Git refuses an index whose paths are out of order.
+        if !all.is_sorted_by(|one, next| one < next) || all.iter().any(Vec::is_empty) {
+            continue;
+        }
         let paths = index.entries().take(3).map(|entry| entry.path().to_vec());
         let paths: BTreeSet<_> = paths.collect();
         let some = index.with_only(&paths);

@@ -143,7 +143,7 @@ fn read_with(
     scratch: Option<&Path>,
     wanted: impl FnOnce(&ContentId) -> bool,
 ) -> Result<(Reading, Option<Files>), ReadError> {
-    let git = Git::at(root);
+    let git = Git::at(root).wary();
     let index_before = Stamp::of(index);
     let captured = CapturedTree::read(&git, scratch).map_err(|error| classify(root, error))?;
     if captured.top() != root {

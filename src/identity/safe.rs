@@ -3,10 +3,11 @@
 //! Attributes apply all the same where git itself converts (`text`, `eol`, `ident`, `working-tree-encoding`); a clean filter
 //! does not run, so what it would change is read as it lies on disk.
 
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt as _;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::Path;
 
-use crate::git::{Git, GitError, records};
+use crate::git::{GIT_LFS, Git, GitError, records};
 
 /// Returns `git`, and where it distrusts the repository, with every program switched off that a configuration names for
 /// reading files, whoever wrote it: one of the user's own may take orders from the repository's.
@@ -22,6 +23,70 @@ pub(crate) fn disarmed(git: &Git) -> Result<Git, GitError> {
     Ok(git
         .clone()
         .with_emptied(programs.map(|key| OsString::from_vec(key.to_vec()))))
+}
+
+/// Returns a git for the repository in `dir` inside that of `outer`. It runs nothing that this repository's own configuration names
+/// where `outer` is wary: unless it is a submodule, nobody but who put it there has seen that.
+pub(crate) fn inside(outer: &Git, dir: &Path) -> Git {
+    let git = outer.in_other_repository(dir);
+    if !outer.is_wary() || git.distrusts() || is_submodule(outer, &git, dir) || !names_own(&git) {
+        git
+    } else {
+        git.distrusting()
+    }
+}
+
+/// Submodules have their git directory in that of the repository around them, or stand in its list (gitmodules(5)).
+fn is_submodule(outer: &Git, inner: &Git, dir: &Path) -> bool {
+    let common = outer.path(&["rev-parse", "--path-format=absolute", "--git-common-dir"]);
+    let own = inner.path(&["rev-parse", "--absolute-git-dir"]);
+    if let (Ok(common), Ok(own)) = (common, own)
+        && own.starts_with(common.join("modules"))
+    {
+        return true;
+    }
+    let (false, Ok(top)) = (
+        outer.is_inside(),
+        outer.path(&["rev-parse", "--show-toplevel"]),
+    ) else {
+        return false;
+    };
+    let list = top.join(".gitmodules");
+    let paths = [
+        "config",
+        "-z",
+        "--get-regexp",
+        r"^submodule\..*\.path$",
+        "--file",
+    ]
+    .map(OsStr::new);
+    let listed = outer.run(&[&paths[..], &[list.as_os_str()]].concat());
+    let listed = listed.unwrap_or_default().stdout;
+    let relative = dir.strip_prefix(&top).unwrap_or(dir).as_os_str().as_bytes();
+    records(&listed).any(|setting| {
+        let path = setting.splitn(2, |byte| *byte == b'\n').nth(1);
+        path == Some(relative)
+    })
+}
+
+/// Whether the repository's own configuration names programs, beside what git-lfs writes into each.
+fn names_own(git: &Git) -> bool {
+    let Ok(listed) = git.run(&["config", "--list", "--show-scope", "--includes", "-z"]) else {
+        return true;
+    };
+    let mut fields = listed.stdout.split(|byte| *byte == 0);
+    while let (Some(scope), Some(setting)) = (fields.next(), fields.next()) {
+        let mut parts = setting.splitn(2, |byte| *byte == b'\n');
+        let (key, value) = (parts.next().unwrap_or_default(), parts.next());
+        let is_of_lfs = key.starts_with(b"filter.lfs.")
+            && (key.ends_with(b".required")
+                || GIT_LFS.iter().any(|known| value == Some(known.as_bytes())));
+        let is_own = scope == b"local" || scope == b"worktree";
+        if is_own && names_a_program(key) && !is_of_lfs {
+            return true;
+        }
+    }
+    false
 }
 
 /// Returns the filter drivers that have a clean filter here, which a distrusting reading does not run.

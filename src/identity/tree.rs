@@ -277,7 +277,7 @@ fn stamps<'a>(
 
 /// Returns the content of a nested repository where it is not that of its own HEAD.
 fn dirty_content(outer: &Git, dir: &Path, depth: usize) -> Result<Option<ContentId>, TreeError> {
-    let git = outer.in_other_repository(dir);
+    let git = super::safe::inside(outer, dir);
     if !is_own_root(&git, dir) {
         return Ok(None);
     }

@@ -270,3 +270,37 @@ fn a_dry_run_and_doctor_run_no_python_of_the_repository_and_show_no_password() {
     }
     assert!(!canary.exists(), "a program of the repository was run");
 }
+
+/// Unpacked or cloned into the worktree, it was seen by nobody.
+#[test]
+fn a_program_that_a_repository_inside_names_is_not_run() {
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    let evil = world.base().join("evil");
+    world.git(&["init", "-q", "../nest"]);
+    world.write("../nest/x.py", "x = 1\n");
+    world.git(&["-C", "../nest", "add", "x.py"]);
+    world.git(&["-C", "../nest", "commit", "-qm", "x"]);
+    world.write("../nest/.gitattributes", "*.py filter=e\n");
+    world.write("../nest/x.py", "x = 2\n");
+    let program = format!("touch {}; cat", evil.display());
+    world.git(&["-C", "../nest", "config", "filter.e.clean", &program]);
+    let inside = world.repo().join("nest");
+    std::fs::rename(world.base().join("nest"), &inside).unwrap();
+    let before = world.tracemark(&["active", "--json"]).ok();
+    world.tracemark(&["diff", "HEAD", "@"]);
+    assert!(!evil.exists());
+    // What it holds counts all the same.
+    world.write("nest/x.py", "x = 3\n");
+    let after = world.tracemark(&["active", "--json"]).ok();
+    let content = |said: &str| {
+        let said: serde_json::Value = serde_json::from_str(said).unwrap();
+        said["content"].as_str().unwrap().to_owned()
+    };
+    assert_ne!(content(&before), content(&after));
+    assert!(!evil.exists());
+    // The test can fail: git itself does run it.
+    world.git(&["-C", "nest", "add", "-A"]);
+    assert!(evil.exists());
+}
