@@ -501,10 +501,12 @@ impl Session {
         asked.insert(model.clone())
     }
 
-    /// Writes down that a LoggedModel was handed out now.
-    pub fn note_use(&self, model: &ModelId) {
-        if let Err(error) = self.ledger.used(&self.store_key, model, now_ms()) {
-            tracing::warn!(%error, "the ledger cannot be written");
+    /// Writes down that LoggedModels were handed out now.
+    pub fn note_uses(&self, models: &[ModelId]) {
+        for model in models {
+            if let Err(error) = self.ledger.used(&self.store_key, model, now_ms()) {
+                tracing::warn!(%error, "the ledger cannot be written");
+            }
         }
     }
 

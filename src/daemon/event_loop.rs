@@ -695,7 +695,7 @@ impl EventLoop {
         if let (Ok(session), false) = (&entry.session, due.is_empty()) {
             let session = Arc::clone(session);
             self.work.spawn_blocking(move || {
-                due.iter().for_each(|model| session.note_use(model));
+                session.note_uses(&due);
                 Event::Finished
             });
         }
@@ -1076,7 +1076,7 @@ impl EventLoop {
             entry.followers.say_goodbye();
             let due = entry.uses.note(None, Instant::now());
             if let Ok(session) = &entry.session {
-                due.iter().for_each(|model| session.note_use(model));
+                session.note_uses(&due);
             }
         }
         for worktree in &worktrees {

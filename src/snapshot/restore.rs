@@ -127,10 +127,10 @@ fn restore_from(
         drop(fs::remove_dir(dir));
         return Err(SnapshotError::Git(error).into());
     }
-    let placed = move_into(partial.path(), dir).and_then(|()| match is_linked {
-        true => unlock(&user, dir),
-        false => Ok(()),
-    });
+    let placed = match head.filter(|_| is_linked) {
+        Some(head) => place_linked(&user, head, partial.path(), dir),
+        None => move_into(partial.path(), dir),
+    };
     if placed.is_err() && made.is_some_and(|made| made.is_at(dir)) {
         take_back(&user, dir, is_linked);
     }
@@ -156,8 +156,14 @@ impl Made {
     }
 }
 
-/// Until it is complete, git says of the worktree that it is being made.
-fn unlock(git: &Git, dir: &Path) -> Result<(), RestoreError> {
+/// Its index is that of its commit. Until it is complete, git says of the worktree that it is being made.
+fn place_linked(git: &Git, head: &str, from: &Path, dir: &Path) -> Result<(), RestoreError> {
+    let read = git
+        .clone()
+        .in_dir(dir)
+        .run(&["read-tree", "--no-sparse-checkout", head]);
+    read.map_err(SnapshotError::Git)?;
+    move_into(from, dir)?;
     let unlock = ["worktree", "unlock"].map(OsStr::new);
     let unlocked = git.run(&[&unlock[..], &[dir.as_os_str()]].concat());
     unlocked.map_err(SnapshotError::Git)?;
@@ -274,7 +280,7 @@ fn is_registered(git: &Git, dir: &Path) -> Result<bool, GitError> {
 /// The word that git itself writes while it makes one (builtin/worktree.c), and who does it.
 const BEING_MADE: &str = "initializing (tracemark restore)";
 
-/// Makes a linked worktree without files whose index is that of its commit.
+/// Makes a linked worktree without files and without an index.
 fn link(git: &Git, head: &str, dir: &Path) -> Result<(), GitError> {
     let arguments = [
         "worktree",
@@ -289,9 +295,6 @@ fn link(git: &Git, head: &str, dir: &Path) -> Result<(), GitError> {
     .map(OsStr::new);
     let arguments = [&arguments[..], &[dir.as_os_str(), OsStr::new(head)]].concat();
     git.run(&arguments)?;
-    git.clone()
-        .in_dir(dir)
-        .run(&["read-tree", "--no-sparse-checkout", head])?;
     Ok(())
 }
 
