@@ -30,7 +30,11 @@ pub fn index(bytes: &[u8]) {
         let again = IndexFile::read_with_link(some.bytes, id_length).map(|(index, _)| index);
         let found = again.iter().flat_map(IndexFile::entries);
         let found: BTreeSet<_> = found.map(|entry| entry.path().to_vec()).collect();
-        assert_eq!(found, paths, "a small index has the entries asked for");
+        // It also has repositories inside, and what rules others.
+        assert!(
+            paths.is_subset(&found),
+            "a small index has the entries asked for"
+        );
     }
 }
 

@@ -9,6 +9,9 @@ use super::index_file::IndexFile;
 /// What the names of shared index files begin with.
 const SHARED: &str = "sharedindex.";
 
+/// How many entries a shared index may have: a few bytes can claim billions of bits.
+const BITS_MAX: usize = 1 << 26;
+
 /// Returns whether a git directory holds any shared index.
 pub(super) fn is_likely(git_dir: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(git_dir) else {
@@ -76,6 +79,7 @@ impl<'a> Link<'a> {
 /// follow as they are (31 bits).
 fn bitmap(bytes: &[u8]) -> Option<(Vec<bool>, &[u8])> {
     let count = usize::try_from(number(bytes.get(..4)?)?).ok()?;
+    (count <= BITS_MAX).then_some(())?;
     let words = usize::try_from(number(bytes.get(4..8)?)?).ok()?;
     let end = 8 + words.checked_mul(8)?;
     let mut words = bytes.get(8..end)?.chunks_exact(8).map(word);
@@ -160,6 +164,14 @@ mod tests {
 
     #[test]
     fn damaged_bitmaps_are_refused() {
+        // Four billion bits in one marker.
+        let huge = [
+            &[0xff; 4][..],
+            &[0, 0, 0, 1],
+            &[0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff],
+            &[0; 4],
+        ];
+        assert!(bitmap(&huge.concat()).is_none());
         assert!(bitmap(&[0, 0, 0, 1, 0, 0, 0, 9]).is_none());
         let endless = [&[0, 0, 0, 5, 0, 0, 0, 1][..], &[0xff; 8], &[0; 4]].concat();
         assert!(bitmap(&endless).is_none());
