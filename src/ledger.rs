@@ -8,7 +8,7 @@ mod aside;
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -151,6 +151,10 @@ pub struct Chapter {
 #[derive(Debug)]
 pub struct Ledger {
     connection: Mutex<Connection>,
+    /// For what may be lost, beside the other, so that nobody who reads waits for a disk. A mutex for the same reason; opened at the
+    /// first use, `None` also for a ledger in memory.
+    aside: Mutex<Option<Connection>>,
+    path: PathBuf,
 }
 
 impl Ledger {
@@ -175,6 +179,8 @@ impl Ledger {
         })?;
         Ok(Self {
             connection: Mutex::new(connection),
+            aside: Mutex::new(None),
+            path: path.to_owned(),
         })
     }
 
@@ -431,8 +437,19 @@ impl Ledger {
     /// [`LedgerError`] when SQLite refuses.
     pub fn used(&self, store: &str, model: &ModelId, at_ms: i64) -> Result<(), LedgerError> {
         let query = "UPDATE history SET used_ms = ?3 WHERE store = ?1 AND model_id = ?2";
-        self.lock()
-            .execute(query, params![store, model.as_str(), at_ms])?;
+        let mut aside = self.aside.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_in_memory = self
+            .path
+            .parent()
+            .is_none_or(|dir| dir.as_os_str().is_empty());
+        if aside.is_none() && !is_in_memory {
+            *aside = Some(connect_aside(&self.path)?);
+        }
+        let values = params![store, model.as_str(), at_ms];
+        match aside.as_ref() {
+            Some(connection) => connection.execute(query, values)?,
+            None => self.lock().execute(query, values)?,
+        };
         Ok(())
     }
 
@@ -661,6 +678,17 @@ fn chapter(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Chapter>> {
 fn turn_in(dir: &Path) -> Result<File, LedgerError> {
     crate::fs_util::create_private_dir(dir)?;
     Ok(aside::turn(dir)?)
+}
+
+/// Commits without a word to the disk (`synchronous` and `wal_autocheckpoint` in `https://sqlite.org/pragma.html`): what it writes
+/// is safe once another connection commits.
+fn connect_aside(path: &Path) -> Result<Connection, LedgerError> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    let _pages: i64 =
+        connection.query_row("PRAGMA wal_autocheckpoint = 0", [], |row| row.get(0))?;
+    Ok(connection)
 }
 
 fn connect(path: &Path) -> Result<Connection, LedgerError> {

@@ -8,7 +8,7 @@ mod rules;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -208,7 +208,20 @@ impl Watch {
         [root, git_dir, common_dir].iter().any(|own| *own == path)
     }
 
+    /// The store's file and what its database keeps beside it say nothing about the code.
+    fn is_of_store(&self, path: &Path) -> bool {
+        self.store.as_ref().is_some_and(|store| {
+            let name = |path: &Path| path.file_name().map(|name| name.as_bytes().to_vec());
+            let (name, of_store) = (name(path), name(store));
+            path.parent() == store.parent()
+                && of_store.is_some_and(|of_store| name.is_some_and(|it| it.starts_with(&of_store)))
+        })
+    }
+
     fn decides_what_is_ignored(&self, path: &Path) -> bool {
+        if self.is_of_store(path) {
+            return false;
+        }
         let outside = !path.starts_with(&self.worktree.root) || self.is_inside_git(path);
         let inside_git = [&self.worktree.git_dir, &self.worktree.common_dir]
             .into_iter()
