@@ -61,6 +61,17 @@ impl Past {
         run_script(&support("refer.py"), &env, self.world.base())
     }
 
+    /// The store as the product opens it, and what runs its questions.
+    fn opened(&self) -> (tokio::runtime::Runtime, tracemark::mlflow::Store) {
+        use tracemark::mlflow::{Access, Store, StoreUri};
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let uri = StoreUri::parse(&self.store, self.world.base()).unwrap();
+        let store = Store::open(&uri, &Access::default()).unwrap();
+        (runtime.unwrap(), store)
+    }
+
     fn exists(&self, model: &str) -> bool {
         let id = look(&self.store, &["experiment", &self.experiment])["experiment_id"].clone();
         let models = look(&self.store, &["models", id.as_str().unwrap()]);
@@ -691,13 +702,8 @@ fn a_restored_worktree_says_what_git_status_does_not_show() {
 }
 
 fn a_reference_that_is_made_after_the_list_keeps_a_version(past: &Past) {
-    use tracemark::mlflow::{Access, References, Store, StoreUri};
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = runtime.unwrap();
-    let uri = StoreUri::parse(&past.store, past.world.base()).unwrap();
-    let store = Store::open(&uri, &Access::default()).unwrap();
+    use tracemark::mlflow::References;
+    let (runtime, store) = past.opened();
     let ways: BTreeMap<_, _> = WAYS.map(|way| (way, past.version(way))).into();
     let unused = past.version("unused");
     past.version("active");
@@ -861,15 +867,9 @@ fn in_a_repository_that_is_not_tracked_no_program_that_it_names_is_run() {
 /// As if it had been killed before it could say that the code is kept.
 #[test]
 fn a_model_that_a_killed_daemon_left_saying_that_its_code_is_not_kept_is_put_right() {
-    use tracemark::mlflow::{Access, Store, StoreUri};
     let past = past_in_a_file();
     let model: tracemark::ids::ModelId = past.version("kept").parse().unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = runtime.unwrap();
-    let uri = StoreUri::parse(&past.store, past.world.base()).unwrap();
-    let store = Store::open(&uri, &Access::default()).unwrap();
+    let (runtime, store) = past.opened();
     let says = || {
         let row = runtime.block_on(store.model(&model)).unwrap().unwrap();
         row.tag("tracemark.restorable").unwrap().to_owned()
