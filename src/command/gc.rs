@@ -2,17 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::versions::{Store, Versions, when};
 use super::{Context, answer, client_failure, daemon, load_settings, warn};
 use crate::cli::GcArgs;
-use crate::client::Question;
 use crate::error::{Failure, FailureKind};
 use crate::fs_util::printable;
 use crate::ids::ModelId;
 use crate::ledger::{Chapter, Ledger};
 use crate::mlflow::{ModelRow, References, StoreError};
+use crate::protocol::WorktreeStatus;
 use crate::retention::{Retention, age};
 use crate::session::Restorable;
 use crate::snapshot::{Pruned, Reason, Record, SnapshotError, committed_trees};
@@ -70,8 +70,9 @@ pub(super) fn run(context: &Context, arguments: &GcArgs) -> Result<(), Failure> 
 /// A run that was started this long before the list was made is looked at again before each deletion.
 const LONG_RUN_MS: i64 = 24 * 3_600_000;
 
-/// How long the reading of a worktree is waited for.
+/// How long the reading of a worktree is waited for, and how often it is looked whether it is done.
 const READ_WITHIN: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// So many are removed before the daemon is asked again which are active.
 const TOGETHER: usize = 50;
@@ -82,7 +83,7 @@ struct Sweep<'a> {
     store: Store,
     ledger: Ledger,
     retention: Retention,
-    /// The LoggedModels that are active now in any worktree.
+    /// The LoggedModels that are active now in any worktree, and the names of their versions.
     active: BTreeSet<String>,
     now_ms: u64,
 }
@@ -119,7 +120,8 @@ impl Sweep<'_> {
     fn made_here(&self) -> impl Iterator<Item = &Chapter> {
         self.versions.chapters.iter().filter(move |chapter| {
             let age = Duration::from_millis(self.now_ms.saturating_sub(self.last_used(chapter)));
-            let is_active = self.active.contains(chapter.model.as_str());
+            let is_active = self.active.contains(chapter.model.as_str())
+                || self.active.contains(&chapter.version.name);
             let is_of_code =
                 !chapter.version.key.starts_with("commit:") && chapter.version.key != "pin";
             chapter.store == self.store.session.store_key()
@@ -175,7 +177,7 @@ impl Sweep<'_> {
             };
             let mut rows = some.to_vec();
             rows.retain(|row| {
-                let is_active = active.contains(row.id.as_str());
+                let is_active = active.contains(row.id.as_str()) || active.contains(&row.name);
                 !is_active && !is_committed(row) && !self.is_used_elsewhere(&row.id)
             });
             let mut removed = Vec::new();
@@ -248,22 +250,30 @@ fn is_ours(row: &ModelRow, chapter: &Chapter) -> bool {
         && row.tag("tracemark.pinned").is_none()
 }
 
-/// Asks the daemon, which is started where none runs: what is active is what is on disk, not what was made last.
+/// Asks the daemon, which is started where none runs: what is active is what is on disk, not what was made last. Returns ids, and
+/// the names of versions whose id is not known yet. Makes none.
 fn active(context: &Context) -> Result<BTreeSet<String>, Failure> {
     let client = daemon::ensure_soon(context)?;
-    let status = client.status().map_err(|error| client_failure(&error))?;
-    let mut active = BTreeSet::new();
-    for one in status.worktrees {
-        let model = match one.model_id {
-            None if one.state == "pending" => {
-                let asked = client.active(Path::new(&one.path), Question::within(READ_WITHIN));
-                asked.map_err(|error| client_failure(&error))?.model_id
-            }
-            model => model,
+    let began = Instant::now();
+    loop {
+        let status = client.status().map_err(|error| client_failure(&error))?;
+        let is_unread = |one: &&WorktreeStatus| one.state == "pending" && one.name.is_none();
+        let Some(unread) = status.worktrees.iter().find(is_unread) else {
+            let known = status.worktrees.into_iter();
+            return Ok(known
+                .flat_map(|one| [one.model_id, one.name])
+                .flatten()
+                .collect());
         };
-        active.extend(model);
+        if began.elapsed() > READ_WITHIN {
+            let message = format!(
+                "{} is still being read, so that it is not known what is active",
+                unread.path
+            );
+            return Err(Failure::new(FailureKind::Negative, &message).hint("tracemark status"));
+        }
+        std::thread::sleep(PAUSE);
     }
-    Ok(active)
 }
 
 fn list(models: &[ModelRow], snapshots: &[Pruned], yes: bool) -> String {

@@ -781,6 +781,23 @@ fn gc_leaves_what_is_active_also_where_no_daemon_runs_and_what_was_handed_out_la
 }
 
 #[test]
+fn gc_makes_no_version_to_find_out_what_is_active() {
+    let past = past_in_a_file();
+    past.settings("create = \"asked\"\n");
+    past.version("first");
+    past.world.kill_daemon();
+    past.world.write("app.py", "print('nobody asked')\n");
+    let id = look(&past.store, &["experiment", &past.experiment])["experiment_id"].clone();
+    let count = || {
+        let models = look(&past.store, &["models", id.as_str().unwrap()]);
+        models.as_array().unwrap().len()
+    };
+    let before = count();
+    past.told(&["gc", "--keep", "0s"]);
+    assert_eq!(count(), before);
+}
+
+#[test]
 fn what_git_converts_is_kept_as_it_lies_when_its_id_is_handed_out() {
     let past = past_in_a_file();
     past.world
