@@ -5,12 +5,15 @@
     reason = "these comments are the help text that people see"
 )]
 
+mod usage;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::identity::Naming;
+pub use usage::WrongUsage;
 
 /// How long a question waits for its answer, in seconds.
 const TIMEOUT: u64 = 10;
@@ -34,10 +37,17 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// Reads the command line of this process; ends it where that asks for help or makes no sense.
-    pub fn read() -> Self {
-        let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-        Self::read_at_once(&arguments).unwrap_or_else(Self::parse)
+    /// Reads the words that follow the program's name; ends the process where they ask for help.
+    ///
+    /// # Errors
+    /// [`WrongUsage`] where they make no sense.
+    pub fn read(words: &[OsString]) -> Result<Self, WrongUsage> {
+        if let Some(cli) = Self::read_at_once(words) {
+            return Ok(cli);
+        }
+        let program = OsString::from("tracemark");
+        Self::try_parse_from([&program].into_iter().chain(words))
+            .map_err(|error| WrongUsage::of(&error, words).unwrap_or_else(|| error.exit()))
     }
 
     /// What scripts and prompts run often, without the definitions of all commands, which take longer to make than it to run.
@@ -92,6 +102,8 @@ fn add_pages(
     let mut page = Vec::new();
     clap_mangen::Man::new(command.clone())
         .title(name.to_uppercase())
+        .source(concat!("tracemark ", env!("CARGO_PKG_VERSION")))
+        .manual("tracemark")
         .render(&mut page)?;
     pages.push((format!("{name}.1"), page));
     Ok(())
@@ -183,7 +195,6 @@ pub enum Command {
     #[command(before_help = "Example:\n  tracemark man exec | man -l -")]
     Man(ManArgs),
     /// Called by git's hooks
-    #[command(hide = true)]
     #[command(before_help = "Example:\n  tracemark hook post-commit")]
     Hook(HookArgs),
 }

@@ -496,6 +496,16 @@ fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("settle {text:?} is not a time of at most 60s such as 500ms or 2s"))
 }
 
+/// What is wrong, and in which line, the first being 1.
+fn at_line(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let line = before.map(|before| before.matches('\n').count() + 1);
+    line.map_or_else(
+        || error.message().to_owned(),
+        |line| format!("line {line}: {}", error.message()),
+    )
+}
+
 /// Reads settings that nobody thought of (`fuzz/`), as those of a user and of a repository.
 #[cfg(any(test, fuzzing))]
 pub fn fuzz(bytes: &[u8]) {
@@ -527,12 +537,14 @@ impl Layer {
         };
         let text = std::str::from_utf8(bytes).map_err(|_| invalid("not UTF-8"))?;
         let mut table: toml::Table =
-            toml::from_str(text).map_err(|error| invalid(error.message()))?;
+            toml::from_str(text).map_err(|error| invalid(&at_line(text, &error)))?;
         let warnings = keys::sort_out(&mut table, reader);
         for warning in &warnings {
             tracing::debug!(%warning, file = %file.display(), "left out");
         }
-        let layer = Self::deserialize(table).map_err(|error| invalid(error.message()))?;
+        // With the key, in a line of its own.
+        let layer = Self::deserialize(table)
+            .map_err(|error| invalid(&error.to_string().trim_end().replace('\n', " ")))?;
         Ok((layer, warnings))
     }
 }

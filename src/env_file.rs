@@ -42,27 +42,36 @@ pub struct EnvValues {
 }
 
 impl EnvValues {
-    /// Returns the variables in the order in which they are written, values outside the grammar emptied; those of the
-    /// store are left out instead, as an empty one would send the app elsewhere.
-    pub fn variables(&self) -> Vec<(&'static str, String)> {
+    /// Returns the variables in the order in which they are written, as they are; those of the store where there is one.
+    pub fn exact(&self) -> Vec<(&'static str, &str)> {
         let mut variables = vec![
-            ("MLFLOW_ACTIVE_MODEL_ID", portable(&self.model_id)),
-            ("TRACEMARK_NAME", portable(&self.name)),
-            ("TRACEMARK_CONTENT", portable(&self.content)),
-            ("TRACEMARK_STATE", portable(&self.state)),
-            ("TRACEMARK_SOCKET", portable(&self.socket)),
+            ("MLFLOW_ACTIVE_MODEL_ID", self.model_id.as_str()),
+            ("TRACEMARK_NAME", &self.name),
+            ("TRACEMARK_CONTENT", &self.content),
+            ("TRACEMARK_STATE", &self.state),
+            ("TRACEMARK_SOCKET", &self.socket),
         ];
         if let Some((uri, experiment)) = &self.store {
             let store = [
-                ("MLFLOW_TRACKING_URI", uri),
+                ("MLFLOW_TRACKING_URI", uri.as_str()),
                 ("MLFLOW_EXPERIMENT_ID", experiment),
             ];
-            let usable = store
-                .into_iter()
-                .map(|(name, value)| (name, portable(value)));
-            variables.extend(usable.filter(|(_, value)| !value.is_empty()));
+            variables.extend(store.into_iter().filter(|(_, value)| !value.is_empty()));
         }
         variables
+    }
+
+    /// Returns the variables with values outside the grammar emptied; those of the store are left out instead, as an empty
+    /// one would send the app elsewhere.
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        let of_store = |name: &str| name.starts_with("MLFLOW_") && name != "MLFLOW_ACTIVE_MODEL_ID";
+        let portable = self
+            .exact()
+            .into_iter()
+            .map(|(name, value)| (name, portable(value)));
+        portable
+            .filter(|(name, value)| !(value.is_empty() && of_store(name)))
+            .collect()
     }
 
     /// Returns the file's text.
@@ -75,12 +84,14 @@ impl EnvValues {
     }
 }
 
+/// Returns whether every reader of env files takes the value for what it is, without quotes.
+pub fn is_portable(value: &str) -> bool {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"._/:@%+,=-".contains(&b);
+    !value.starts_with('~') && value.bytes().all(is_plain)
+}
+
 fn portable(value: &str) -> String {
-    let safe = !value.starts_with('~')
-        && value
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._/:@%+,=-".contains(&b));
-    if safe {
+    if is_portable(value) {
         value.to_owned()
     } else {
         String::new()

@@ -109,7 +109,7 @@ impl From<OpenError> for Failure {
             }
             OpenError::NoWorkTree(_) => failure.hint("cd to a work tree of this repository"),
             OpenError::Refused(_) => {
-                failure.hint("git config --global --add safe.directory \"$PWD\"")
+                failure.hint("the same as the owner of the repository, or where its .git is yours: git config --global --add safe.directory \"$PWD\"")
             }
             OpenError::Git(error) => error.into(),
         }

@@ -26,8 +26,9 @@ const LEFTOVERS: [(&str, &str); 6] = [
     ("__pycache__/", "__pycache__/app.pyc"),
 ];
 
-/// Returns the patterns of what would make every run a change of the code, the database at `store` included.
-pub fn missing(worktree: &Worktree, store: Option<&Path>) -> Vec<String> {
+/// Returns the patterns of what would make every run a change of the code: what an app leaves, the database at `store`,
+/// and what of `own`, our directories and files outside of repositories, lies in this one.
+pub fn missing(worktree: &Worktree, store: Option<&Path>, own: &[PathBuf]) -> Vec<String> {
     let git = Git::at(&worktree.root);
     let is_missing = |example: &str| {
         git.run(&["check-ignore", "-q", "--no-index", "--", example])
@@ -42,9 +43,24 @@ pub fn missing(worktree: &Worktree, store: Option<&Path>) -> Vec<String> {
         .and_then(Path::to_str)
         .filter(|path| *path != "mlflow.db" && is_missing(path));
     let database = inside.map(pattern).into_iter();
+    let ours = own
+        .iter()
+        .filter_map(|place| inside_of(&worktree.root, place));
+    let ours = ours.filter(|path| is_missing(path) && is_missing(&format!("{path}/any")));
     leftovers
         .chain(database.flat_map(|path| [format!("/{path}"), format!("/{path}-*")]))
+        .chain(ours.map(|path| format!("/{}", pattern(&path))))
         .collect()
+}
+
+/// Where a place that may not be there yet lies in a worktree; `None` outside of it, and in a git directory.
+fn inside_of(root: &Path, place: &Path) -> Option<String> {
+    let there = place.ancestors().find(|above| above.exists())?;
+    let rest = place.strip_prefix(there).ok()?;
+    let real = there.canonicalize().ok()?.join(rest);
+    let path = real.strip_prefix(root).ok()?;
+    let is_code = path.components().next().is_some() && !path.iter().any(|name| name == ".git");
+    is_code.then(|| path.to_str().map(str::to_owned)).flatten()
 }
 
 /// Returns whether git tracks the file at `path`.
@@ -67,6 +83,21 @@ pub fn pattern(path: &str) -> String {
             special.then_some('\\').into_iter().chain([c])
         })
         .collect()
+}
+
+/// True where the file is a link: what it leads to is somebody else's, and is not written.
+pub fn is_elsewhere(common_dir: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().ok();
+    let file = file(common_dir);
+    let there = real(&file).or_else(|| real(&common_dir.join("info")));
+    file.is_symlink()
+        || there.is_some_and(|there| real(common_dir).is_some_and(|dir| !there.starts_with(dir)))
+}
+
+/// Returns whether the block of the file was cut off, so that what of it is ours cannot be told.
+pub fn is_half(common_dir: &Path) -> bool {
+    let text = read_if_exists(&file(common_dir)).ok().flatten();
+    text.is_some_and(|text| MARKS.is_cut_off(&text))
 }
 
 /// Returns the file that the block is in.
@@ -106,13 +137,12 @@ pub fn add(common_dir: &Path, patterns: &[String]) -> Result<(), PathError> {
     write(&file(common_dir), &text)
 }
 
-/// Keeps the mode of a file that is there; a link stays a link.
+/// Keeps the mode of a file that is there.
 fn write(path: &Path, text: &[u8]) -> Result<(), PathError> {
-    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let mode = target
+    let mode = path
         .metadata()
         .map_or(0o644, |metadata| metadata.permissions().mode() & 0o7777);
-    replace(&target, text, mode)
+    replace(path, text, mode)
 }
 
 /// Removes the block; a file that held nothing else is removed.
@@ -121,6 +151,9 @@ fn write(path: &Path, text: &[u8]) -> Result<(), PathError> {
 /// [`PathError`] when the file cannot be written.
 pub fn remove(common_dir: &Path) -> Result<(), PathError> {
     let path = file(common_dir);
+    if is_elsewhere(common_dir) {
+        return Ok(());
+    }
     let Some(before) = read_if_exists(&path)? else {
         return Ok(());
     };

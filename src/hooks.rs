@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::fs_util::{PathError, read_if_exists, remove_if_exists, replace};
@@ -30,6 +30,7 @@ const MARKS: Marks = Marks {
     end: b"# <<< tracemark <<<\n",
 };
 const SWITCHED_OFF: &str = "switched off (not executable)";
+const SHARED: &str = "a link, or one file under several names,";
 const SHEBANG: &[u8] = b"#!/bin/sh\n";
 /// What a hook is called by managers that put it aside: as it is, pre-commit's `.legacy`, lefthook's `.old`.
 const ASIDE: [&str; 3] = ["", ".legacy", ".old"];
@@ -64,6 +65,8 @@ pub enum Installed {
 pub struct LeftAlone {
     /// The hook.
     pub file: PathBuf,
+    /// When git runs it.
+    pub event: &'static str,
     /// What it is, as the rest of a sentence.
     pub why: &'static str,
 }
@@ -115,18 +118,23 @@ pub fn plan(worktree: &Worktree, program: &Path) -> Result<Plan, HookError> {
     for event in EVENTS {
         let file = dir.join(event);
         let existing = read_if_exists(&file)?;
-        let wanted = match why_left_alone(&file, existing.as_deref(), event) {
+        let ours = with_block(existing.as_deref(), &block(event, program));
+        let why = why_left_alone(&file, existing.as_deref(), event);
+        let is_in_place = existing.as_ref() == Some(&ours);
+        let wanted = match why.filter(|why| !(*why == SHARED && is_in_place)) {
             Some(why) => {
                 left_alone.push(LeftAlone {
                     file: file.clone(),
+                    event,
                     why,
                 });
-                // In git-lfs's own a block of an earlier version goes; what is switched off stays as it is.
-                let text = existing.as_deref().filter(|_| why != SWITCHED_OFF);
+                // In git-lfs's own a block of an earlier version goes; what is switched off or shared stays as it is.
+                let is_touched = why != SWITCHED_OFF && why != SHARED;
+                let text = existing.as_deref().filter(|_| is_touched);
                 let text = text.map(|text| MARKS.without_block(text));
                 text.or_else(|| existing.clone())
             }
-            None => Some(with_block(existing.as_deref(), &block(event, program))),
+            None => Some(ours),
         };
         if wanted != existing {
             plan.writes.push((file, wanted));
@@ -139,6 +147,10 @@ pub fn plan(worktree: &Worktree, program: &Path) -> Result<Plan, HookError> {
 }
 
 fn why_left_alone(file: &Path, existing: Option<&[u8]>, event: &str) -> Option<&'static str> {
+    let is_there = file.symlink_metadata().is_ok();
+    if is_there && (file.is_symlink() || has_other_names(file)) {
+        return Some(SHARED);
+    }
     let existing = existing?;
     if rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_err() {
         return Some(SWITCHED_OFF);
@@ -150,6 +162,11 @@ fn why_left_alone(file: &Path, existing: Option<&[u8]>, event: &str) -> Option<&
     let first_line = text.split_inclusive(|byte| *byte == b'\n').next();
     let first_line = first_line.filter(|line| line.ends_with(b"\n"));
     (!is_posix_shell(first_line.unwrap_or_default())).then_some("no shell script")
+}
+
+/// What is replaced is another file afterwards than that of the other names.
+fn has_other_names(file: &Path) -> bool {
+    file.metadata().is_ok_and(|metadata| metadata.nlink() > 1)
 }
 
 /// `git lfs uninstall` and `install` stop at a hook of another text than their own (git-lfs 3.3, lfs/hook.go).
@@ -196,7 +213,8 @@ fn without_blocks(common_dir: &Path, dirs: &BTreeSet<PathBuf>) -> Result<Vec<Wri
     let names: Vec<String> = names.collect();
     let files = dirs
         .iter()
-        .flat_map(|dir| names.iter().map(|name| dir.join(name)));
+        .flat_map(|dir| names.iter().map(|name| dir.join(name)))
+        .filter(|file| is_inside(common_dir, file));
     let mut found = Vec::new();
     for file in files {
         let text = read_if_exists(&file)?.unwrap_or_default();
@@ -206,6 +224,31 @@ fn without_blocks(common_dir: &Path, dirs: &BTreeSet<PathBuf>) -> Result<Vec<Wri
         }
     }
     Ok(found)
+}
+
+/// False for a link that leads out of the git directory, where nothing of ours is.
+fn is_inside(common_dir: &Path, file: &Path) -> bool {
+    !file.is_symlink()
+        || file
+            .canonicalize()
+            .is_ok_and(|target| target.starts_with(common_dir))
+}
+
+/// Returns the hooks with a block whose end somebody took: what of it is ours cannot be told.
+pub fn with_half_a_block(common_dir: &Path, dirs: &BTreeSet<PathBuf>) -> Vec<PathBuf> {
+    let own = common_dir.join("hooks");
+    let dirs = dirs
+        .iter()
+        .chain([&own])
+        .collect::<BTreeSet<_>>()
+        .into_iter();
+    let files = dirs.flat_map(|dir| EVENTS.map(|event| dir.join(event)));
+    files
+        .filter(|file| {
+            let text = read_if_exists(file).ok().flatten();
+            text.is_some_and(|text| MARKS.is_cut_off(&MARKS.without_block(&text)))
+        })
+        .collect()
 }
 
 fn put(file: &Path, text: Option<&[u8]>) -> Result<(), HookError> {

@@ -1,10 +1,11 @@
 //! Parses, runs, shows a failure, exits: the only place that ends the process.
 
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use tracemark::cli::{Cli, Command};
-use tracemark::error::Failure;
+use tracemark::cli::{Cli, Command, WrongUsage};
+use tracemark::error::{Failure, FailureKind};
 use tracemark::log_file::LogFile;
 use tracemark::paths::Paths;
 
@@ -14,7 +15,11 @@ fn main() -> ExitCode {
     if let Err(error) = signal_hook::flag::register(signal_hook::consts::SIGCHLD, heard) {
         tracing::debug!(%error, "SIGCHLD stays as it is");
     }
-    let cli = Cli::read();
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let cli = match Cli::read(&words) {
+        Ok(cli) => cli,
+        Err(wrong) => return show(&failure(&wrong)),
+    };
     start_log(&cli.command);
     match tracemark::command::run(cli) {
         Ok(()) => ExitCode::SUCCESS,
@@ -47,6 +52,15 @@ fn start_log(command: &Command) {
         }
         _ => log.with_writer(std::io::stderr).init(),
     }
+}
+
+fn failure(wrong: &WrongUsage) -> Failure {
+    let kind = if wrong.is_exec {
+        FailureKind::Exec(125)
+    } else {
+        FailureKind::Usage
+    };
+    Failure::new(kind, &wrong.cause).hint(&wrong.cure)
 }
 
 fn show(failure: &Failure) -> ExitCode {

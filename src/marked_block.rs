@@ -21,6 +21,11 @@ impl Marks {
         [before.unwrap_or_default(), after.unwrap_or_default()].concat()
     }
 
+    /// True where a block begins and does not end.
+    pub fn is_cut_off(self, text: &[u8]) -> bool {
+        find(text, self.begin).is_some() && self.span(text).is_none()
+    }
+
     /// Returns the lines between the marks, none where there is no block.
     pub fn lines_inside(self, text: &[u8]) -> Vec<String> {
         let inside = self

@@ -125,6 +125,16 @@ impl Paths {
             .unwrap_or_else(|| self.state.join("api.sock"))
     }
 
+    /// What we and the user's secrets of ours take up outside of repositories: code of none, wherever that lies.
+    pub fn own_places(&self) -> Vec<PathBuf> {
+        let runtime = self.sockets().into_iter();
+        let runtime = runtime.filter_map(|socket| Some(socket.parent()?.to_owned()));
+        let rest = [self.state.clone(), self.cache.clone(), self.credentials()];
+        rest.into_iter()
+            .chain(runtime.filter(|dir| !dir.starts_with(&self.state)))
+            .collect()
+    }
+
     /// The directories of this login that are ours alone: what `XDG_RUNTIME_DIR` says, what logind would have said.
     pub fn runtime_dirs(&self) -> impl Iterator<Item = PathBuf> {
         let uid = rustix::process::geteuid().as_raw();

@@ -8,6 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
+use crate::fs_util::shell_quoted;
 use crate::git::{Git, GitError, plain_root_above, records};
 
 /// Why a directory is not a worktree that can be tracked.
@@ -129,6 +130,26 @@ impl Worktree {
         let real = |dir: &Path| dir.canonicalize().ok();
         dir.and_then(|dir| real(&self.root.join(dir)))
             .is_some_and(|dir| Some(dir) == real(&self.git_dir))
+    }
+
+    /// Returns what is no longer on the disk, as a sentence, and what to type; nothing where all is there.
+    pub fn what_is_gone(&self) -> Option<(String, String)> {
+        let is_gone = |path: &Path| path.symlink_metadata().is_err();
+        let root = shell_quoted(&self.root.to_string_lossy());
+        if is_gone(&self.root) && !self.is_main() && !is_gone(&self.git_dir) {
+            let dir = shell_quoted(&self.common_dir.to_string_lossy());
+            let cure = format!("git --git-dir={dir} worktree prune");
+            return Some(("the directory of this worktree is gone".to_owned(), cure));
+        }
+        let gone = if is_gone(&self.root) {
+            "its directory is gone"
+        } else if is_gone(&self.root.join(".git")) {
+            "its .git is gone"
+        } else {
+            return None;
+        };
+        let cure = format!("put it back, or tracemark down {root}");
+        Some((gone.to_owned(), cure))
     }
 
     /// The env file that apps source.

@@ -86,17 +86,24 @@ impl Retention {
     /// # Errors
     /// What is wrong, in words.
     pub fn of(snapshots: &SnapshotLayer, gc: &GcLayer) -> Result<Self, String> {
-        let size_of = |text: &Option<String>, default| text.as_deref().map_or(Ok(default), size);
+        let named = |key: &'static str| move |message| format!("{key}: {message}");
+        let size_of = |key, text: &Option<String>, default| {
+            text.as_deref()
+                .map_or(Ok(default), size)
+                .map_err(named(key))
+        };
+        let snapshot_age = match snapshots.keep.as_deref() {
+            Some("always") => Ok(None),
+            Some(text) => age(text).map(Some),
+            None => Ok(Some(SNAPSHOT_AGE)),
+        };
+        let model_age = gc.keep.as_deref().map_or(Ok(MODEL_AGE), age);
         Ok(Self {
             snapshots: snapshots.enabled.unwrap_or(true),
-            file_limit: size_of(&snapshots.file_limit, FILE_LIMIT)?,
-            quota: size_of(&snapshots.quota, QUOTA)?,
-            snapshot_age: match snapshots.keep.as_deref() {
-                Some("always") => None,
-                Some(text) => Some(age(text)?),
-                None => Some(SNAPSHOT_AGE),
-            },
-            model_age: gc.keep.as_deref().map_or(Ok(MODEL_AGE), age)?,
+            file_limit: size_of("snapshots.file_limit", &snapshots.file_limit, FILE_LIMIT)?,
+            quota: size_of("snapshots.quota", &snapshots.quota, QUOTA)?,
+            snapshot_age: snapshot_age.map_err(named("snapshots.keep"))?,
+            model_age: model_age.map_err(named("gc.keep"))?,
         })
     }
 }

@@ -130,6 +130,23 @@ fn own_programs(worktree: &Worktree) -> Result<BTreeMap<String, Vec<String>>, Gi
     Ok(programs)
 }
 
+/// Returns the settings that name a program which git may run and which no `up` saw: of a repository that is not tracked,
+/// all.
+pub fn strangers(registry: &Registry, worktree: &Worktree) -> Vec<String> {
+    let record = registry.find(&worktree.common_dir).ok().flatten();
+    let trusted = record.map(|record| record.trusted);
+    let seen = match trusted {
+        // A record from before trust was kept.
+        Some(None) => return Vec::new(),
+        Some(Some(seen)) => seen,
+        None => BTreeMap::new(),
+    };
+    let now = programs(worktree).unwrap_or_default().into_iter();
+    now.filter(|(key, values)| seen.get(key) != Some(values))
+        .map(|(key, _)| key)
+        .collect()
+}
+
 /// Returns why a worktree's configuration is not trusted now: which settings are not those that `up` saw. `None` where it
 /// is trusted.
 pub fn doubt(registry: &Registry, worktree: &Worktree) -> Option<String> {

@@ -8,7 +8,7 @@ use super::checks::Finding;
 use super::environment;
 use super::{Context, answer, here, json, warn};
 use crate::cli::{ConfigAction, ConfigArgs, ConfigShowArgs};
-use crate::config::{ConfigWarning, DEFAULT_FILE, Layer, Origin, Origins, Setting};
+use crate::config::{ConfigWarning, DEFAULT_FILE, Layer, Origin, Origins, Setting, Settings};
 use crate::error::{Failure, FailureKind};
 use crate::fs_util::printable;
 use crate::repository::Worktree;
@@ -41,13 +41,28 @@ fn show(context: &Context, arguments: &ConfigShowArgs) -> Result<(), Failure> {
     tell(context, &origins);
     let rows: Vec<Row> = origins.settings.into_iter().map(row).collect();
     if arguments.json {
-        return answer(&json(&Document {
+        answer(&json(&Document {
             schema: 1,
             settings: rows,
-        })?);
+        })?)?;
+        return check(context);
     }
     let text = rows.iter().map(|row| line(row, arguments.origin));
-    answer(&text.collect::<String>())
+    answer(&text.collect::<String>())?;
+    check(context)
+}
+
+/// A value that is none is shown as it stands, and then told.
+fn check(context: &Context) -> Result<(), Failure> {
+    let Ok(worktree) = here() else { return Ok(()) };
+    let record = context.registry().find(&worktree.common_dir)?;
+    let private = record.map(|record| record.settings).unwrap_or_default();
+    let layer = environment::laid_over(environment::layer(), private);
+    let user = context.paths.user_config();
+    let loaded = Settings::load(&layer, &worktree.root, &user);
+    loaded.map(drop).map_err(|error| {
+        Failure::new(FailureKind::Configuration, &error.to_string()).hint("correct it there")
+    })
 }
 
 /// Reads the layers for a worktree, or for none.

@@ -83,14 +83,12 @@ fn examine(context: &Context) -> Result<Vec<Finding>, Failure> {
     {
         findings.push(Finding::new("service", &problem, &cure));
     }
-    let worktrees = worktrees_now(context);
-    findings.extend(machine::watches(&worktrees));
+    let heard = heard(context);
+    findings.extend(machine::watches(heard.as_deref().unwrap_or_default()));
     match here() {
         Ok(worktree) => {
             let known = context.registry().find(&worktree.common_dir)?;
-            let path = worktree.root.to_string_lossy();
-            let state = worktrees.iter().find(|one| one.path == path);
-            findings.extend(repository(context, &worktree, known, state)?);
+            findings.extend(repository(context, &worktree, known, heard.as_deref())?);
         }
         Err(failure) if failure.message.starts_with("not a git repository") => {}
         Err(failure) => findings.push(of_failure("repository", failure)),
@@ -98,17 +96,29 @@ fn examine(context: &Context) -> Result<Vec<Finding>, Failure> {
     Ok(findings)
 }
 
-fn worktrees_now(context: &Context) -> Vec<WorktreeStatus> {
+/// What the daemon says of the worktrees; `None` where it says nothing in time.
+fn heard(context: &Context) -> Option<Vec<WorktreeStatus>> {
     let running = Client::of_running(context.socket.as_deref(), &context.paths);
-    let status = running.and_then(|client| client.status().ok());
-    status.map(|status| status.worktrees).unwrap_or_default()
+    match running.map(|client| client.status()) {
+        Some(Ok(status)) => Some(status.worktrees),
+        Some(Err(error)) if error.is_silence() => None,
+        _ => Some(Vec::new()),
+    }
+}
+
+fn state_of<'a>(
+    worktrees: &'a [WorktreeStatus],
+    worktree: &Worktree,
+) -> Option<&'a WorktreeStatus> {
+    let path = worktree.root.to_string_lossy();
+    worktrees.iter().find(|one| one.path == path)
 }
 
 fn repository(
     context: &Context,
     worktree: &Worktree,
     record: Option<Record>,
-    state: Option<&WorktreeStatus>,
+    heard: Option<&[WorktreeStatus]>,
 ) -> Result<Vec<Finding>, Failure> {
     let Some(record) = record.filter(|record| record.covers(worktree)) else {
         let problem = format!("{} is not tracked", worktree.root.display());
@@ -121,12 +131,13 @@ fn repository(
     }
     findings.extend(around::hooks(worktree)?);
     findings.extend(around::snapshots(worktree));
-    let look_again = || {
-        let path = worktree.root.to_string_lossy();
-        let mut worktrees = worktrees_now(context).into_iter();
-        worktrees.find(|one| one.path == path)
-    };
-    findings.extend(env_file::findings(worktree, state, look_again));
+    findings.extend(env_file::places(worktree));
+    let state = heard.and_then(|worktrees| state_of(worktrees, worktree));
+    let look_again = || state_of(&self::heard(context)?, worktree).cloned();
+    // Of a daemon that hangs enough is said.
+    if heard.is_some() {
+        findings.extend(env_file::text(worktree, state, look_again));
+    }
     findings.extend(around::direnv(worktree));
     findings.extend(state.into_iter().flat_map(around::state));
     let active = state.and_then(|state| state.model_id.as_deref());
@@ -134,7 +145,10 @@ fn repository(
     findings.extend(app::old_mlflow(&worktree.root));
     match config::read(context, Some(worktree)) {
         Ok(origins) => findings.extend(config::findings(context, &origins)),
-        Err(failure) => findings.push(of_failure("config", failure)),
+        Err(failure) => {
+            findings.push(of_failure("config", failure));
+            return Ok(findings);
+        }
     }
     match up_plan::session(context, worktree, &record, None) {
         Ok(session) => findings.extend(app_and_store(&session)?),

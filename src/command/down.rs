@@ -16,14 +16,9 @@ pub(super) fn run(context: &Context, arguments: &DownArgs) -> Result<(), Failure
     if arguments.purge {
         return purge::run(context);
     }
-    if let Some(dir) = &arguments.path
-        && !dir.exists()
-    {
-        return gone(context, dir, arguments.only_this);
-    }
-    let worktree = match &arguments.path {
-        Some(dir) => Worktree::discover(dir)?,
-        None => here()?,
+    let worktree = match worktree(arguments) {
+        Ok(worktree) => worktree,
+        Err(failure) => return without_repository(context, arguments, failure),
     };
     let registry = context.registry();
     match registry.find(&worktree.common_dir)? {
@@ -31,6 +26,33 @@ pub(super) fn run(context: &Context, arguments: &DownArgs) -> Result<(), Failure
         Some(record) => all(context, &registry, &record, &worktree),
         None => moved(context, &registry, &worktree),
     }
+}
+
+fn worktree(arguments: &DownArgs) -> Result<Worktree, Failure> {
+    match &arguments.path {
+        Some(dir) => Ok(Worktree::discover(dir)?),
+        None => here(),
+    }
+}
+
+/// A directory that is gone, or whose `.git` is.
+fn without_repository(
+    context: &Context,
+    arguments: &DownArgs,
+    failure: Failure,
+) -> Result<(), Failure> {
+    let cwd = std::env::current_dir().ok();
+    let Some(dir) = arguments.path.clone().or(cwd) else {
+        return Err(failure);
+    };
+    let outcome = gone(context, &dir, arguments.only_this);
+    let is_unknown = outcome
+        .as_ref()
+        .is_err_and(|error| error.kind == FailureKind::NotTracked);
+    if is_unknown && dir.exists() {
+        return Err(failure);
+    }
+    outcome
 }
 
 /// This worktree alone, as long as others stay.
@@ -75,7 +97,8 @@ fn all(
     let mut entry = list.entry(record);
     take_back::repository(&list, &mut entry, &record.common_dir, Snapshot::Kept)?;
     forgive(context, &roots);
-    tell(&worktree.root)
+    let others = roots.iter().filter(|root| **root != worktree.root).count();
+    tell_of(&worktree.root, others)
 }
 
 /// A repository without a record at its place: one that was moved since `up`, or whose record was lost.
@@ -112,6 +135,10 @@ fn gone(context: &Context, dir: &Path, only_this: bool) -> Result<(), Failure> {
     let list = Written::of(&context.paths);
     let names = names_of(dir);
     let is_it = |entry: &Entry| {
+        // Git refuses it, and it is there all the same.
+        if dir.exists() && entry.is_at(&entry.common_dir) && entry.common_dir.starts_with(dir) {
+            return false;
+        }
         let listed = written::roots_on_disk(&entry.common_dir);
         names.iter().any(|dir| {
             let is_main = entry.common_dir == *dir || entry.common_dir == dir.join(".git");
@@ -182,9 +209,18 @@ fn forget(context: &Context, registry: &Registry, entry: &Entry) -> Result<(), F
 }
 
 fn tell(root: &Path) -> Result<(), Failure> {
+    tell_of(root, 0)
+}
+
+fn tell_of(root: &Path, others: usize) -> Result<(), Failure> {
+    let root = crate::fs_util::printable(&root.to_string_lossy());
+    let who = match others {
+        0 => format!("{root} is"),
+        1 => format!("{root} and the other worktree of its repository are"),
+        many => format!("{root} and the {many} other worktrees of its repository are"),
+    };
     answer(&format!(
-        "{} is no longer tracked: hooks, env file and excludes are taken back; LoggedModels and traces stay in the store, snapshots in .git/tracemark/snapshots\n",
-        crate::fs_util::printable(&root.to_string_lossy())
+        "{who} no longer tracked: hooks, env file and excludes are taken back; LoggedModels and traces stay in the store, snapshots in .git/tracemark/snapshots\n"
     ))
 }
 

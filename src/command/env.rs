@@ -6,6 +6,7 @@ use super::active::wait_for;
 use super::{Context, answer, json, pending_failure, warn};
 use crate::cli::{EnvArgs, Shell};
 use crate::client::Question;
+use crate::env_file::is_portable;
 use crate::error::Failure;
 
 pub(super) fn run(context: &Context, arguments: &EnvArgs) -> Result<(), Failure> {
@@ -21,24 +22,50 @@ pub(super) fn run(context: &Context, arguments: &EnvArgs) -> Result<(), Failure>
         active.model_id = None;
     }
     let socket = context.client().socket().to_string_lossy().into_owned();
-    let variables = active.env_values(&socket, true).variables();
+    let values = active.env_values(&socket, true);
+    let variables = values.exact();
     if arguments.shell == Shell::Json {
         let object: std::collections::BTreeMap<_, _> = variables.into_iter().collect();
         return answer(&json(&object)?);
     }
-    let lines = variables
-        .iter()
-        .map(|(name, value)| line(arguments.shell, name, value));
-    answer(&lines.collect::<String>())
-}
-
-/// Values hold nothing that a shell could run; the quotes keep an empty value a value.
-fn line(shell: Shell, name: &str, value: &str) -> String {
-    match shell {
-        Shell::Fish => format!("set -gx {name} '{value}';\n"),
-        Shell::Dotenv => format!("{name}={value}\n"),
-        Shell::Sh | Shell::Bash | Shell::Zsh | Shell::Json => {
-            format!("export {name}='{value}'\n")
+    let mut text = String::new();
+    for (name, value) in variables {
+        match assignment(arguments.shell, name, value) {
+            Some(line) => text += &line,
+            None => warn(
+                &format!(
+                    "{name} is {value:?}, which no line for this reader can hold: it is left out"
+                ),
+                "tracemark exec -- CMD, or tracemark env --shell json",
+            ),
         }
     }
+    answer(&text)
+}
+
+/// Returns a line that the shell reads back as the value, whatever that holds; none where readers would differ.
+fn assignment(shell: Shell, name: &str, value: &str) -> Option<String> {
+    if value.chars().any(char::is_control) {
+        return None;
+    }
+    match shell {
+        Shell::Fish => {
+            let quoted = value.replace('\\', r"\\").replace('\'', r"\'");
+            Some(format!("set -gx {name} '{quoted}';\n"))
+        }
+        Shell::Dotenv => dotenv_value(value).map(|value| format!("{name}={value}\n")),
+        Shell::Sh | Shell::Bash | Shell::Zsh | Shell::Json => {
+            let quoted = value.replace('\'', r"'\''");
+            Some(format!("export {name}='{quoted}'\n"))
+        }
+    }
+}
+
+/// Between single quotes the readers of such files agree but on `'`, `\` and python-dotenv's `${NAME}`.
+fn dotenv_value(value: &str) -> Option<String> {
+    if is_portable(value) {
+        return Some(value.to_owned());
+    }
+    let is_plain = !value.contains(['\'', '\\', '$']);
+    is_plain.then(|| format!("'{value}'"))
 }

@@ -39,7 +39,8 @@ pub(super) fn run(context: &Context, arguments: &HashArgs) -> Result<(), Failure
     outcome.map_err(Failure::in_one_line)
 }
 
-/// Git runs what a repository names, also one that came from elsewhere with its `.git` directory. Costs no git where its
+/// Git runs what a repository names, also one that came from elsewhere with its `.git` directory, or that names something
+/// else since it is tracked. Costs no git where its
 /// configuration holds no word that could name a program.
 pub(super) fn warn_of_strangers(context: &Context, cure: &str) {
     let cwd = std::env::current_dir().unwrap_or_default();
@@ -49,15 +50,10 @@ pub(super) fn warn_of_strangers(context: &Context, cure: &str) {
     let Ok(worktree) = Worktree::discover(&cwd) else {
         return;
     };
-    let is_tracked = context.registry().find(&worktree.common_dir);
-    if is_tracked.is_ok_and(|record| record.is_some()) {
-        return;
-    }
-    let programs = trust::programs(&worktree).unwrap_or_default();
-    let names: Vec<&str> = programs.keys().map(String::as_str).collect();
+    let names = trust::strangers(&context.registry(), &worktree);
     if !names.is_empty() {
         say(&printable(&format!(
-            "tracemark: git may run what this repository's configuration names ({}), and it is not one that you track; try: {cure}",
+            "tracemark: git may run what this repository's configuration names ({}), and tracemark up did not see it; try: {cure}",
             names.join(", ")
         )));
     }
@@ -115,6 +111,7 @@ pub(super) fn head(git: &Git) -> Result<ObjectId, Failure> {
         .line(&["rev-parse", "--verify", "HEAD"])
         .map_err(|error| match error {
             GitError::Failed { .. } if is_outside(git) => outside(),
+            error if is_nowhere(&error) => nowhere(&error),
             GitError::Failed { .. } if git.run(&["rev-parse", "--git-dir"]).is_ok() => no_commit(),
             other => Failure::new(FailureKind::Negative, &chain(&other))
                 .hint(git_hint(&other, "git status")),
@@ -132,6 +129,7 @@ pub(super) fn hash_failure(git: &Git, error: &GitHashError) -> Failure {
     let negative = |hint: &str| Failure::new(FailureKind::Negative, &chain(error)).hint(hint);
     match error {
         GitHashError::Git(GitError::Failed { .. }) if is_outside(git) => outside(),
+        GitHashError::Git(error) if is_nowhere(error) => nowhere(error),
         GitHashError::Git(error) => negative(git_hint(error, "git status, git diff")),
         GitHashError::Scratch(_) => negative(SCRATCH_HINT),
         GitHashError::Index { .. } => negative("make it readable, then tracemark hash"),
@@ -148,6 +146,7 @@ pub(super) fn tree_failure(git: &Git, error: &TreeError) -> Failure {
     let negative = |hint: &str| Failure::new(FailureKind::Negative, &chain(error)).hint(hint);
     match error {
         TreeError::Git(GitError::Failed { .. }) if is_outside(git) => outside(),
+        TreeError::Git(error) if is_nowhere(error) => nowhere(error),
         TreeError::Git(error) => negative(git_hint(error, "git status")),
         TreeError::Scratch(_) => negative(SCRATCH_HINT),
         TreeError::TooLarge { .. } => negative("add it to .gitignore"),
@@ -159,14 +158,24 @@ pub(super) fn tree_failure(git: &Git, error: &TreeError) -> Failure {
 fn git_hint<'a>(error: &GitError, otherwise: &'a str) -> &'a str {
     match error {
         GitError::Missing => "install git and put it on the PATH",
-        GitError::Failed { message, .. } if message.contains("must be run in a work tree") => {
-            "cd to a work tree of this repository"
-        }
         GitError::Failed { message, .. } if message.contains("dubious ownership") => {
             "git config --global --add safe.directory \"$PWD\""
         }
         _ => otherwise,
     }
+}
+
+/// In a bare repository, and in a directory that was removed, there is no code.
+fn is_nowhere(error: &GitError) -> bool {
+    let signs = [
+        "must be run in a work tree",
+        "Unable to read current working directory",
+    ];
+    matches!(error, GitError::Failed { message, .. } if signs.iter().any(|sign| message.contains(sign)))
+}
+
+fn nowhere(error: &GitError) -> Failure {
+    Failure::new(FailureKind::NotTracked, &chain(error)).hint("cd to a work tree of your app")
 }
 
 fn is_outside(git: &Git) -> bool {

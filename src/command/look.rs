@@ -41,12 +41,17 @@ pub(super) struct Paint {
 }
 
 impl Paint {
-    /// Colours where standard output is a terminal that has any, unless `NO_COLOR` says no (no-color.org).
+    /// Colours where standard output is a terminal that has any, or where `CLICOLOR_FORCE` or `FORCE_COLOR` asks for them
+    /// (bixense.com/clicolors, force-color.org), unless `NO_COLOR` says no (no-color.org).
     pub(super) fn of_stdout() -> Self {
-        let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let value = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let is_forced = |name| value(name).is_some_and(|value| value != "0");
+        let is_dumb = value("TERM").is_some_and(|term| term == "dumb");
+        let is_wanted = std::io::stdout().is_terminal() && !is_dumb
+            || is_forced("CLICOLOR_FORCE")
+            || is_forced("FORCE_COLOR");
         Self {
-            coloured: std::io::stdout().is_terminal() && !is_dumb && !is_set("NO_COLOR"),
+            coloured: is_wanted && value("NO_COLOR").is_none(),
         }
     }
 

@@ -12,12 +12,13 @@ use crate::identity::reader::Doubt;
 use crate::ledger::Ledger;
 use crate::mlflow::{Retries, StoreError, stop_waiting};
 use crate::protocol::{API, Active};
+use crate::registry::Record;
 use crate::repository::Worktree;
 use crate::session::{Review, Session, choice_text, reader_of};
 use crate::touched::Touched;
 use crate::trust;
 use crate::version::{ActiveModel, Observation};
-use crate::written::Written;
+use crate::written::{Entry, Written};
 
 /// How often a reading is tried while files keep changing.
 const READINGS_MAX: u32 = 20;
@@ -34,7 +35,7 @@ pub(super) fn resolve(
     wait: Duration,
 ) -> Result<Active, Failure> {
     warn_of_strangers(context, "tracemark up, if all of that is yours");
-    Written::begin(&context.paths)?;
+    note(context, worktree)?;
     let ledger = Arc::new(Ledger::open(&context.paths.ledger())?);
     let session = Arc::new(Session::open(worktree, settings, &context.paths, ledger)?);
     let observation = observe(
@@ -48,6 +49,16 @@ pub(super) fn resolve(
     // What hangs in another thread is not waited for.
     runtime.shutdown_background();
     Ok(describe(&session, &observation, &model?))
+}
+
+/// What is about to be written lies on the list of `down --purge`, also where no `up` was run.
+fn note(context: &Context, worktree: &Worktree) -> Result<(), Failure> {
+    Written::begin(&context.paths)?;
+    // What no record can hold, `up` refuses and nothing is kept of.
+    if let Ok(record) = Record::new(worktree) {
+        Written::of(&context.paths).keep(&Entry::new(&record))?;
+    }
+    Ok(())
 }
 
 /// Asks again at the pauses of MLflow's own client where the store may answer later, until the time is over.

@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::warn;
 use crate::error::Failure;
 use crate::fs_util::PathError;
 use crate::registry::Record;
@@ -40,8 +41,20 @@ pub(super) fn repository(
     common_dir: &Path,
     snapshots: Snapshot,
 ) -> Result<(), Failure> {
-    hooks::remove(common_dir, &entry.hook_dirs(common_dir)).map_err(hook_failure)?;
+    let hook_dirs = entry.hook_dirs(common_dir);
+    hooks::remove(common_dir, &hook_dirs).map_err(hook_failure)?;
     exclude::remove(common_dir)?;
+    let half = hooks::with_half_a_block(common_dir, &hook_dirs).into_iter();
+    let exclude = exclude::is_half(common_dir).then(|| exclude::file(common_dir));
+    for file in half.chain(exclude) {
+        warn(
+            &format!(
+                "{} holds a block of tracemark's whose end is gone, and stays as it is",
+                file.display()
+            ),
+            "take out by hand what follows the line # >>> tracemark >>>",
+        );
+    }
     let kept = (snapshots == Snapshot::Kept).then(|| Snapshots::place(common_dir));
     for dir in written::private_dirs(common_dir) {
         remove_dir(&dir, kept.as_deref())?;

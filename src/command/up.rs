@@ -84,7 +84,11 @@ pub(super) fn run(context: &Context, arguments: &UpArgs) -> Result<(), Failure> 
         None => list.entry(&record),
     };
     note(&list, &mut entry, &plan)?;
-    keep_out(&worktree, session.store_file(), &mut record)?;
+    keep_out(
+        &worktree,
+        &kept_out(context, &worktree, &session),
+        &mut record,
+    )?;
     create_private_dir(&worktree.private_dir())?;
     entry.carry()?;
     registry.write(&record)?;
@@ -175,7 +179,7 @@ fn dry_run(
     note_credentials(context, &session, &mut record);
     let plan = hooks::plan(worktree, &super::this_program()?).map_err(hook_failure)?;
     record.trusted = Some(trusted(worktree, &plan)?);
-    record.excluded |= !exclude::missing(worktree, session.store_file()).is_empty();
+    record.excluded |= !kept_out(context, worktree, &session).is_empty();
     up_plan::show(context, worktree, &session, &record, arguments)?;
     notice(context, worktree, &session, None)
 }
@@ -308,17 +312,33 @@ fn refuse_tracked_store(worktree: &Worktree, store: Option<&Path>) -> Result<(),
     .hint(&format!("git rm --cached '{}'", name.display())))
 }
 
-fn keep_out(worktree: &Worktree, store: Option<&Path>, record: &mut Record) -> Result<(), Failure> {
-    let patterns = exclude::missing(worktree, store);
+/// The patterns to be added to `info/exclude`.
+pub(super) fn kept_out(context: &Context, worktree: &Worktree, session: &Session) -> Vec<String> {
+    exclude::missing(worktree, session.store_file(), &context.paths.own_places())
+}
+
+fn keep_out(worktree: &Worktree, patterns: &[String], record: &mut Record) -> Result<(), Failure> {
     if patterns.is_empty() {
         return Ok(());
     }
-    exclude::add(&worktree.common_dir, &patterns)?;
+    let file = exclude::file(&worktree.common_dir);
+    if exclude::is_elsewhere(&worktree.common_dir) {
+        let problem = format!(
+            "{} is a link, and what it leads to is left alone: running an app will change the code",
+            file.display()
+        );
+        warn(
+            &problem,
+            &format!("add these lines to it: {}", patterns.join(" ")),
+        );
+        return Ok(());
+    }
+    exclude::add(&worktree.common_dir, patterns)?;
     record.excluded = true;
     say(&format!(
         "Running an app would change the code by {}: added to {}",
         patterns.join(", "),
-        printable(&worktree.common_dir.join("info/exclude").to_string_lossy())
+        printable(&file.to_string_lossy())
     ));
     Ok(())
 }
@@ -339,7 +359,7 @@ fn install_hooks(plan: Plan) -> Result<(), Failure> {
     match hooks::install(plan).map_err(hook_failure)? {
         Installed::All => {}
         Installed::Except(hooks) => {
-            for LeftAlone { file, why } in hooks {
+            for LeftAlone { file, why, .. } in hooks {
                 say(&format!(
                     "{} is {why} and was left alone; the daemon sees commits without it",
                     printable(&file.to_string_lossy())

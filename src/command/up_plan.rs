@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::take_back::hook_failure;
+use super::up::kept_out;
 use super::{Context, answer, json, service};
 use crate::cli::UpArgs;
 use crate::client::Client;
@@ -50,7 +51,7 @@ pub(super) fn show(
 ) -> Result<(), Failure> {
     check_access(worktree)?;
     let text = store(session, arguments)
-        + &excludes(worktree, session)?
+        + &excludes(context, worktree, session)?
         + &in_worktrees(worktree, session, record)
         + &in_state(context, record)?
         + &hooks(worktree)?
@@ -85,12 +86,19 @@ fn store(session: &Session, arguments: &UpArgs) -> String {
     )
 }
 
-fn excludes(worktree: &Worktree, session: &Session) -> Result<String, Failure> {
-    let patterns = exclude::missing(worktree, session.store_file());
+fn excludes(context: &Context, worktree: &Worktree, session: &Session) -> Result<String, Failure> {
+    let patterns = kept_out(context, worktree, session);
     if patterns.is_empty() {
         return Ok(String::new());
     }
     let file = exclude::file(&worktree.common_dir);
+    if exclude::is_elsewhere(&worktree.common_dir) {
+        let lines = printable(&patterns.join(" "));
+        return Ok(format!(
+            "leave {}: a link; to be added to it by hand: {lines}\n",
+            shown(&file)
+        ));
+    }
     let text = exclude::with_patterns(&worktree.common_dir, &patterns)?;
     written(&file, &text)
 }
@@ -162,7 +170,7 @@ fn hooks(worktree: &Worktree) -> Result<String, Failure> {
     match plan.outcome {
         Installed::All => {}
         Installed::Except(hooks) => {
-            for LeftAlone { file, why } in hooks {
+            for LeftAlone { file, why, .. } in hooks {
                 text += &format!("leave {}: {why}\n", shown(&file));
             }
         }

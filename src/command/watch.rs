@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
+use std::ops::ControlFlow;
 use std::sync::mpsc;
 use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::look::{columns, fitting};
 use super::{Context, answer, client_failure, daemon, json, once, up_plan};
@@ -19,8 +22,8 @@ use crate::repository::Worktree;
 use crate::session::Session;
 use crate::trust;
 
-/// How often the traces are counted while the code stays.
-const COUNT_AGAIN: Duration = Duration::from_secs(2);
+/// How often the traces are counted, and the reader is looked for, while the code stays.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// How long one count may take.
 const COUNT_LIMIT: Duration = Duration::from_secs(2);
 /// Up to the start of a block of five lines, and everything below it away.
@@ -50,22 +53,61 @@ struct Changed {
 pub(super) fn run(context: &Context, arguments: &WatchArgs) -> Result<(), Failure> {
     let (worktree, record) = context.tracked()?;
     let client = daemon::ensure(context, None)?;
-    if arguments.json {
-        let mut told = Ok(());
-        let followed = client.follow(&worktree.root, &mut |active| {
-            told = line_of_json(&active);
-            told.is_ok()
-        });
-        return told.and(ended(followed));
-    }
-    let session = up_plan::session(context, &worktree, &record, None)?;
     let (sender, receiver) = mpsc::channel();
     let root = worktree.root.clone();
     let follower =
         std::thread::spawn(move || client.follow(&root, &mut |active| sender.send(active).is_ok()));
-    show(context, &session, &receiver)?;
-    let followed = follower.join().unwrap_or(Ok(()));
-    ended(followed)
+    let end = if arguments.json {
+        show_json(&receiver)?
+    } else {
+        let session = up_plan::session(context, &worktree, &record, None)?;
+        show(context, &session, &receiver)?
+    };
+    match end {
+        End::OfReader => Ok(()),
+        End::OfDaemon => ended(follower.join().unwrap_or(Ok(()))),
+    }
+}
+
+/// Why there is no more to show.
+enum End {
+    /// Nobody reads standard output any more.
+    OfReader,
+    /// The daemon ended.
+    OfDaemon,
+}
+
+/// What arrives next, nothing for a while, or the end.
+fn next(changes: &mpsc::Receiver<Active>) -> ControlFlow<End, Option<Active>> {
+    let next = match changes.recv_timeout(LOOK_AGAIN) {
+        Ok(active) => Some(active),
+        Err(mpsc::RecvTimeoutError::Timeout) => None,
+        Err(mpsc::RecvTimeoutError::Disconnected) => return ControlFlow::Break(End::OfDaemon),
+    };
+    if is_read() {
+        ControlFlow::Continue(next)
+    } else {
+        ControlFlow::Break(End::OfReader)
+    }
+}
+
+/// A pipe without a reader is in error (poll(2), POLLERR); what cannot be asked counts as read.
+fn is_read() -> bool {
+    let stdout = std::io::stdout();
+    let mut asked = [PollFd::new(&stdout, PollFlags::empty())];
+    let at_once = Timespec::default();
+    let answered = poll(&mut asked, Some(&at_once)).is_ok();
+    let gone = PollFlags::ERR | PollFlags::HUP;
+    !(answered && asked.iter().any(|one| one.revents().intersects(gone)))
+}
+
+fn show_json(changes: &mpsc::Receiver<Active>) -> Result<End, Failure> {
+    loop {
+        match next(changes) {
+            ControlFlow::Continue(active) => active.as_ref().map_or(Ok(()), line_of_json)?,
+            ControlFlow::Break(end) => return Ok(end),
+        }
+    }
 }
 
 fn line_of_json(active: &Active) -> Result<(), Failure> {
@@ -79,24 +121,23 @@ fn ended(followed: Result<(), ClientError>) -> Result<(), Failure> {
     Err(Failure::new(FailureKind::NoDaemon, "the daemon ended").hint("tracemark watch"))
 }
 
-/// Until the daemon ends.
 fn show(
     context: &Context,
     session: &Session,
     changes: &mpsc::Receiver<Active>,
-) -> Result<(), Failure> {
+) -> Result<End, Failure> {
     let is_terminal = std::io::stdout().is_terminal();
     let mut shown: Option<View> = None;
     let mut now: Option<(Active, Option<Changed>)> = None;
     loop {
-        match changes.recv_timeout(COUNT_AGAIN) {
-            Ok(active) => {
+        match next(changes) {
+            ControlFlow::Continue(Some(active)) => {
                 let active = changes.try_iter().last().unwrap_or(active);
                 let changed = changed(&context.registry(), &session.worktree, &active);
                 now = Some((active, changed));
             }
-            Err(mpsc::RecvTimeoutError::Timeout) => {}
-            Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
+            ControlFlow::Continue(None) => {}
+            ControlFlow::Break(end) => return Ok(end),
         }
         let Some((active, changed)) = &now else {
             continue;

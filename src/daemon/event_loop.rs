@@ -1327,6 +1327,11 @@ impl Entry {
         if let State::Pending(Pending::Silent(seconds)) = publication.state {
             (said.reason, said.hint) = self.silence(seconds);
         }
+        if let State::Broken(_) = publication.state
+            && let Some((gone, cure)) = self.worktree.what_is_gone()
+        {
+            (said.reason, said.hint) = (Some(gone.into()), Some(cure.into()));
+        }
         Active {
             api: API,
             version: env!("CARGO_PKG_VERSION").to_owned(),

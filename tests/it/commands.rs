@@ -345,6 +345,55 @@ fn env_is_the_same_for_every_shell() {
 }
 
 #[test]
+fn a_store_whose_path_a_shell_would_split_reaches_every_shell_whole() {
+    let world = World::with_commit();
+    let dir = world.base().join("it's $HOME; a \\ \"b\" ü");
+    std::fs::create_dir(&dir).unwrap();
+    let store = sqlite_store(&dir);
+    world.tracemark(&["up", "--store", &store]).ok();
+    let uri = world.exec_env()["MLFLOW_TRACKING_URI"].clone();
+    assert!(uri.ends_with("ü/mlflow.db"), "{uri}");
+    let script = "eval \"$($TM env)\"; printf %s \"$MLFLOW_TRACKING_URI\"";
+    for shell in ["sh", "bash"] {
+        let mut command = world.command(shell);
+        command.env("TM", env!("CARGO_BIN_EXE_tracemark"));
+        let said = command.args(["-c", script]).output().unwrap();
+        assert_eq!(Said::of(&said).ok(), uri);
+    }
+    let json: Value =
+        serde_json::from_str(&world.tracemark(&["env", "--shell", "json"]).ok()).unwrap();
+    assert_eq!(json["MLFLOW_TRACKING_URI"], uri);
+    let fish = world.tracemark(&["env", "--shell", "fish"]).ok();
+    let quoted = uri.replace('\\', r"\\").replace('\'', r"\'");
+    assert!(
+        fish.contains(&format!("set -gx MLFLOW_TRACKING_URI '{quoted}';")),
+        "{fish}"
+    );
+    let dotenv = world.tracemark(&["env", "--shell", "dotenv"]);
+    assert!(
+        dotenv.stderr.contains("MLFLOW_TRACKING_URI is"),
+        "{dotenv:?}"
+    );
+    assert!(!dotenv.ok().contains("MLFLOW_TRACKING_URI"));
+}
+
+#[test]
+fn a_store_whose_path_holds_a_space_is_quoted_for_readers_of_env_files() {
+    let world = World::with_commit();
+    let dir = world.base().join("my data");
+    std::fs::create_dir(&dir).unwrap();
+    world
+        .tracemark(&["up", "--store", &sqlite_store(&dir)])
+        .ok();
+    let said = world.tracemark(&["env", "--shell", "dotenv"]).ok();
+    let uri = &world.exec_env()["MLFLOW_TRACKING_URI"];
+    assert!(
+        said.contains(&format!("MLFLOW_TRACKING_URI='{uri}'\n")),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_worktree_that_was_added_just_now_is_watched_not_read_at_intervals() {
     let world = tracked();
     for n in 0..4 {

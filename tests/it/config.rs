@@ -54,6 +54,19 @@ fn config_show_says_which_layer_each_value_comes_from() {
 }
 
 #[test]
+fn config_show_tells_of_a_value_that_is_none() {
+    let world = World::with_commit();
+    world.write(".tracemark.toml", "naming = 'by-mood'\n");
+    let said = world.tracemark(&["config", "show", "--origin"]);
+    assert!(row(&said.stdout, "naming").contains("by-mood"), "{said:?}");
+    assert!(
+        said.stderr.contains("none of git-hash, commit, tree"),
+        "{said:?}"
+    );
+    assert_eq!(said.code, Some(3));
+}
+
+#[test]
 fn config_show_needs_no_repository_and_shows_no_password() {
     let mut world = World::without_repository();
     world.set("MLFLOW_TRACKING_URI", "http://ann:secret@example.org");

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 
 use crate::python::{free_port, look, server, sqlite_store};
+use crate::world::Said;
 use crate::world::World;
 
 #[test]
@@ -30,7 +31,7 @@ fn in_a_bare_repository() {
     std::fs::create_dir(world.repo()).unwrap();
     world.git(&["init", "-q", "--bare", "."]);
     world.tracemark(&["up"]).failed(4, "no work tree");
-    world.tracemark(&["hash"]).failed(1, "work tree");
+    world.tracemark(&["hash"]).failed(4, "work tree");
 }
 
 #[test]
@@ -221,6 +222,45 @@ fn with_a_settings_file_that_is_wrong() {
 #[test]
 fn with_usage_that_is_wrong() {
     let world = World::without_repository();
-    assert_eq!(world.tracemark(&["no-such-command"]).code, Some(2));
-    assert_eq!(world.tracemark(&["exec"]).code, Some(2));
+    world
+        .tracemark(&["no-such-command"])
+        .failed(2, "unrecognized subcommand 'no-such-command'");
+    world
+        .tracemark(&["hash", "--naming", "mood"])
+        .failed(2, "[possible values: git-hash, commit, tree]");
+    world.tracemark(&["restore", "x"]).failed(2, "<DIR>");
+    for words in [
+        &["exec"][..],
+        &["--socket=/x", "exec", "--nonsense", "--", "true"],
+    ] {
+        world.tracemark(words).failed(125, "");
+    }
+    let help = world.tracemark(&["env", "--shell", "tcsh"]).stderr;
+    assert!(help.contains("try: tracemark env --help"), "{help}");
+}
+
+#[test]
+fn where_there_is_no_work_tree() {
+    let world = World::without_repository();
+    let bare = world.base().join("bare");
+    world
+        .command("git")
+        .args(["init", "-q", "--bare"])
+        .arg(&bare)
+        .output()
+        .unwrap();
+    let removed = world.base().join("removed");
+    std::fs::create_dir(&removed).unwrap();
+    for naming in ["git-hash", "tree", "commit"] {
+        let mut hash = world.command(env!("CARGO_BIN_EXE_tracemark"));
+        hash.args(["hash", "--naming", naming]).current_dir(&bare);
+        let code = if naming == "commit" { 1 } else { 4 };
+        Said::of(&hash.output().unwrap()).failed(code, "");
+        let script =
+            "rmdir \"$PWD\"; \"$0\" hash --naming \"$1\"; code=$?; mkdir \"$PWD\"; exit $code";
+        let mut shell = world.command("sh");
+        shell.args(["-c", script, env!("CARGO_BIN_EXE_tracemark"), naming]);
+        let said = shell.current_dir(&removed).output().unwrap();
+        Said::of(&said).failed(4, "current working directory");
+    }
 }

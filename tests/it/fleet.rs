@@ -224,3 +224,43 @@ fn fifty_linked_worktrees_are_tracked_as_they_are_made_and_forgotten_as_they_are
     });
     tracemark(&world, &world.repo(), &["active"]).ok();
 }
+
+#[test]
+fn of_what_is_gone_status_says_what_to_type_and_that_mends_it() {
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    let side = world.base().join("side");
+    world.git(&["worktree", "add", "-q", "--detach", side.to_str().unwrap()]);
+    tracemark(&world, &side, &["active"]).ok();
+    let cure = |gone: &str| {
+        wait_until("status says what is gone", || {
+            let status = world.get("/v1/status");
+            let mut worktrees = status["worktrees"].as_array().unwrap().iter();
+            let one = worktrees.find(|one| one["reason"] == gone)?;
+            Some(one["hint"].as_str().unwrap().to_owned())
+        })
+    };
+    let type_it = |line: &str| {
+        let mut shell = world.command("sh");
+        let dir = Path::new(env!("CARGO_BIN_EXE_tracemark")).parent().unwrap();
+        let path = format!("{}:{}", dir.display(), world.vars()["PATH"]);
+        shell.env("PATH", path).args(["-c", line]);
+        Said::of(&shell.current_dir(world.base()).output().unwrap()).ok();
+    };
+    std::fs::remove_dir_all(&side).unwrap();
+    type_it(&cure("the directory of this worktree is gone"));
+    wait_until("it is forgotten", || {
+        (world.get("/v1/status")["worktrees"]
+            .as_array()
+            .unwrap()
+            .len()
+            == 1)
+            .then_some(())
+    });
+    std::fs::rename(world.repo().join(".git"), world.base().join("git")).unwrap();
+    let cure = cure("its .git is gone");
+    type_it(cure.split("or ").nth(1).unwrap());
+    let status = tracemark(&world, world.base(), &["status"]).ok();
+    assert!(status.contains("nothing is tracked"), "{status}");
+}

@@ -264,6 +264,49 @@ fn a_hook_that_is_switched_off_stays_so_and_up_says_it() {
 }
 
 #[test]
+fn a_hook_that_is_a_link_or_has_other_names_is_not_written_through() {
+    let world = World::with_commit();
+    world.write("scripts/hook", "#!/bin/sh\ntrue\n");
+    world.write("scripts/other", "#!/bin/sh\ntrue\n");
+    let elsewhere = world.repo().join("scripts/hook");
+    let other = world.repo().join("scripts/other");
+    make_runnable(&elsewhere);
+    make_runnable(&other);
+    std::fs::create_dir_all(world.repo().join(".git/hooks")).unwrap();
+    for event in ["post-commit", "post-merge"] {
+        std::os::unix::fs::symlink(&elsewhere, hook(&world, event)).unwrap();
+    }
+    std::fs::hard_link(&other, hook(&world, "post-checkout")).unwrap();
+    std::os::unix::fs::symlink("nowhere", hook(&world, "post-rewrite")).unwrap();
+    let store = sqlite_store(world.base());
+    let dry = world
+        .tracemark(&["up", "--store", &store, "--dry-run"])
+        .ok();
+    let said = world.tracemark(&["up", "--store", &store]);
+    for event in ["post-commit", "post-merge", "post-checkout", "post-rewrite"] {
+        assert!(dry.contains(&format!("/{event}: a link, or")), "{dry}");
+        assert!(
+            said.stderr.contains(&format!("/{event} is a link, or")),
+            "{said:?}"
+        );
+    }
+    assert_eq!(
+        std::fs::read_to_string(&elsewhere).unwrap(),
+        "#!/bin/sh\ntrue\n"
+    );
+    assert_eq!(other.metadata().unwrap().nlink(), 2);
+    assert!(hook(&world, "post-rewrite").is_symlink());
+    let doctor = world.tracemark(&["doctor"]).ok();
+    assert!(
+        doctor.contains("try: have it run: tracemark hook post-merge"),
+        "{doctor}"
+    );
+    world.tracemark(&["down"]).ok();
+    assert_eq!(other.metadata().unwrap().nlink(), 2);
+    assert!(hook(&world, "post-commit").is_symlink());
+}
+
+#[test]
 fn the_line_for_hooks_of_another_manager_is_told_everywhere_and_waits_for_nothing() {
     let world = World::with_commit();
     world.git(&["config", "core.hooksPath", "tracked-hooks"]);

@@ -19,7 +19,7 @@ const MAY_USE: [(&str, &[&str]); 35] = [
     ("identity", &["git", "ids", "touched"]),
     ("ledger", &["fs_util", "ids"]),
     ("mlflow", &["ids"]),
-    ("repository", &["git"]),
+    ("repository", &["fs_util", "git"]),
     ("remote_fs", &[]),
     (
         "watch",

@@ -65,6 +65,30 @@ fn the_prompt_works_in_a_linked_worktree() {
 }
 
 #[test]
+fn watch_ends_with_its_reader() {
+    let world = tracked();
+    for more in [&[][..], &["--json"]] {
+        let mut watch = world.command(env!("CARGO_BIN_EXE_tracemark"));
+        let mut watch = watch
+            .arg("watch")
+            .args(more)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut reader = BufReader::new(watch.stdout.take().unwrap());
+        reader.read_line(&mut line).unwrap();
+        assert!(
+            line.contains("active") || line.contains("pending"),
+            "{line}"
+        );
+        drop(reader);
+        let ended = wait_until("it ends", || watch.try_wait().unwrap());
+        assert!(ended.success(), "{ended}");
+    }
+}
+
+#[test]
 fn watch_prints_a_plain_line_for_each_change_off_a_terminal() {
     let world = tracked();
     let id = world.env_id();

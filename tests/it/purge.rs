@@ -150,6 +150,90 @@ fn purge_knows_what_an_earlier_down_left_behind_and_what_ran_without_up() {
 }
 
 #[test]
+fn purge_knows_where_a_version_was_asked_for_without_up() {
+    let (mut world, store) = world_with_store();
+    let other = world.base().join("other");
+    world.git(&["clone", "-q", ".", other.to_str().unwrap()]);
+    world.set("MLFLOW_TRACKING_URI", &store);
+    let before = snapshot(&world);
+    in_dir(&world, &other, &["active", "--once"]).ok();
+    assert!(other.join(".git/tracemark").exists());
+    let home = world.base().join("home");
+    in_dir(&world, &home, &["down", "--purge"]).ok();
+    assert_same(&before, &snapshot(&world));
+}
+
+#[test]
+fn an_exclude_file_that_is_a_link_is_not_written_through() {
+    let (world, store) = world_with_store();
+    let mine = world.base().join("home/exclude");
+    std::fs::write(&mine, "*.log\n").unwrap();
+    let file = world.repo().join(".git/info/exclude");
+    drop(std::fs::remove_file(&file));
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink(&mine, &file).unwrap();
+    let before = snapshot(&world);
+    let dry = world
+        .tracemark(&["up", "--store", &store, "--dry-run"])
+        .ok();
+    assert!(
+        dry.contains("info/exclude: a link; to be added to it by hand: mlflow.db"),
+        "{dry}"
+    );
+    let said = world.tracemark(&["up", "--store", &store]);
+    assert!(
+        said.stderr.contains("add these lines to it: mlflow.db"),
+        "{said:?}"
+    );
+    assert_eq!(std::fs::read_to_string(&mine).unwrap(), "*.log\n");
+    world.tracemark(&["down", "--purge"]).ok();
+    assert_same(&before, &snapshot(&world));
+}
+
+#[test]
+fn a_block_whose_end_somebody_took_is_named() {
+    let (world, _) = world_with_store();
+    world.tracemark(&["up"]).ok();
+    for name in ["hooks/post-commit", "info/exclude"] {
+        let file = world.repo().join(".git").join(name);
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, text.replace("# <<< tracemark <<<\n", "")).unwrap();
+    }
+    let said = world.tracemark(&["down", "--purge"]);
+    for name in ["hooks/post-commit", "info/exclude"] {
+        assert!(
+            said.stderr.contains(&format!("{name} holds a block")),
+            "{said:?}"
+        );
+    }
+    said.ok();
+}
+
+#[test]
+fn down_works_where_only_the_git_directory_is_gone() {
+    let (world, _) = world_with_store();
+    world.tracemark(&["up"]).ok();
+    remove(&world.repo().join(".git"));
+    world.tracemark(&["down"]).ok();
+    let records = world.state_dir().join("repositories");
+    assert_eq!(std::fs::read_dir(records).unwrap().count(), 0);
+    world.tracemark(&["down"]).failed(4, "not a git repository");
+}
+
+#[test]
+fn down_says_that_other_worktrees_go_too() {
+    let (world, _) = world_with_store();
+    let side = world.base().join("side");
+    world.add_worktree(&side);
+    world.tracemark(&["up"]).ok();
+    let said = in_dir(&world, &side, &["down"]).ok();
+    assert!(
+        said.contains("side and the other worktree of its repository are no longer"),
+        "{said}"
+    );
+}
+
+#[test]
 fn purge_cleans_linked_worktrees_and_repositories_without_hooks_or_info_directory() {
     let (world, _) = world_with_store();
     for dir in ["hooks", "info"] {
@@ -311,6 +395,28 @@ fn up_refuses_a_repository_that_is_the_home_directory_unless_asked() {
     up(&[]).failed(3, "a repository of everything");
     assert_same(&before, &snapshot(&world));
     up(&["--allow-home", "--dry-run"]).ok();
+}
+
+#[test]
+fn in_a_repository_that_is_the_home_directory_our_own_files_are_no_code() {
+    let (world, store) = world_with_store();
+    let home = world.base().join("home");
+    world.git(&["init", "-q", home.to_str().unwrap()]);
+    std::fs::write(home.join("app.py"), "print()\n").unwrap();
+    let git = |arguments: &[&str]| {
+        let mut git = world.command("git");
+        Said::of(&git.args(arguments).current_dir(&home).output().unwrap()).ok()
+    };
+    git(&["add", "."]);
+    git(&["commit", "-q", "-m", "first"]);
+    in_dir(&world, &home, &["up", "--allow-home", "--store", &store]).ok();
+    assert_eq!(git(&["status", "--porcelain"]), "");
+    let id = in_dir(&world, &home, &["active"]).ok();
+    assert_eq!(in_dir(&world, &home, &["active"]).ok(), id);
+    let hash = in_dir(&world, &home, &["hash"]).ok();
+    assert!(!hash.contains("dirty"), "{hash}");
+    in_dir(&world, &home, &["down", "--purge"]).ok();
+    assert_eq!(git(&["status", "--porcelain"]), "");
 }
 
 fn in_dir(world: &World, dir: &Path, arguments: &[&str]) -> Said {

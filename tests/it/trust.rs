@@ -100,6 +100,12 @@ fn hash_warns_in_a_repository_that_is_not_tracked_where_git_may_run_something() 
         "",
         "what is tracked is trusted"
     );
+    world.git(&["config", "diff.x.textconv", "cat"]);
+    let said = world.tracemark(&["hash"]);
+    assert!(
+        said.stderr.contains("(diff.x.textconv)") && said.stderr.lines().count() == 1,
+        "only what up did not see: {said:?}"
+    );
 }
 
 #[test]

@@ -181,19 +181,33 @@ pub(in crate::command) fn env_files(session: &Session) -> Vec<Finding> {
     [".env", ".envrc", ".flaskenv", ".env.local"]
         .iter()
         .filter_map(|name| Some((name, small_text(&root.join(name))?)))
-        .filter_map(|(name, text)| {
-            let (variable, value) = against(session, &text)?;
-            let value = without_credentials(&value);
-            Some(Finding::new(
-                "env_file_against",
-                &format!("{name} sets {variable}={value}, which is not where tracemark makes its versions"),
-                &format!("take {variable} out of {name}, or tracemark up with the same value"),
-            ))
+        .flat_map(|(name, text)| {
+            let against = against(session, &text).into_iter();
+            let findings =
+                against.map(|(variable, value)| env_file_against(name, variable, &value));
+            findings.collect::<Vec<_>>()
         })
         .collect()
 }
 
-fn against(session: &Session, text: &str) -> Option<(&'static str, String)> {
+fn env_file_against(name: &str, variable: &str, value: &str) -> Finding {
+    let value = without_credentials(value);
+    let (what, otherwise) = if variable == "MLFLOW_ACTIVE_MODEL_ID" {
+        ("which stays the same whatever the code", "")
+    } else {
+        (
+            "which is not where tracemark makes its versions",
+            ", or tracemark up with the same value",
+        )
+    };
+    Finding::new(
+        "env_file_against",
+        &format!("{name} sets {variable}={value}, {what}"),
+        &format!("take {variable} out of {name}{otherwise}"),
+    )
+}
+
+fn against(session: &Session, text: &str) -> Vec<(&'static str, String)> {
     let ours = |variable: &str, value: &str| match (variable, &session.settings.experiment) {
         ("MLFLOW_TRACKING_URI", _) => crate::mlflow::StoreUri::parse(value, &session.worktree.root)
             .is_ok_and(|theirs| theirs.to_tracking_uri() == session.uri.to_tracking_uri()),
@@ -207,7 +221,7 @@ fn against(session: &Session, text: &str) -> Option<(&'static str, String)> {
         ("MLFLOW_EXPERIMENT_ID", ExperimentChoice::Default) => value == "0",
         _ => false,
     };
-    text.lines().find_map(|line| {
+    let wrong = |line: &str| {
         let line = line.trim_start();
         let line = line.strip_prefix("export ").unwrap_or(line);
         let (name, value) = line.split_once('=')?;
@@ -215,8 +229,11 @@ fn against(session: &Session, text: &str) -> Option<(&'static str, String)> {
             .into_iter()
             .find(|variable| *variable == name.trim())?;
         let value = assigned(value);
-        (!value.is_empty() && !ours(variable, value)).then(|| (variable, value.to_owned()))
-    })
+        // What a shell or a reader makes of it is not known here.
+        let is_known = !value.is_empty() && !value.contains(['$', '`']);
+        (is_known && !ours(variable, value)).then(|| (variable, value.to_owned()))
+    };
+    text.lines().filter_map(wrong).collect()
 }
 
 /// Returns the value of an assignment without its quotes and without the comment behind it.
@@ -243,6 +260,7 @@ pub(in crate::command) fn other_databases(session: &Session) -> Vec<Finding> {
     databases(root)
         .into_iter()
         .filter(|file| Some(file.as_path()) != session.store_file())
+        .filter(|file| file.metadata().is_ok_and(|file| file.len() > 0))
         .map(|file| {
             let name = file.strip_prefix(root).unwrap_or(&file).display();
             Finding::new(

@@ -15,18 +15,25 @@ const CHECK: &str = "env_file";
 const LOOKS: u32 = 10;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
-/// An env file that cannot be written, or that says something else than the daemon.
-pub(in crate::command) fn findings(
+/// An env file that cannot be written, or not as a whole.
+pub(in crate::command) fn places(worktree: &Worktree) -> Vec<Finding> {
+    let file = worktree.env_file();
+    let problem = wrong_owner(&worktree.private_dir()).or_else(|| not_writable(&file));
+    problem.into_iter().chain(mounted(&file)).collect()
+}
+
+/// An env file that says something else than the daemon.
+pub(in crate::command) fn text(
     worktree: &Worktree,
     state: Option<&WorktreeStatus>,
     look_again: impl Fn() -> Option<WorktreeStatus>,
-) -> Vec<Finding> {
+) -> Option<Finding> {
     let file = worktree.env_file();
-    let problem = wrong_owner(&worktree.private_dir())
-        .or_else(|| not_writable(&file))
-        .or_else(|| not_written(state))
-        .or_else(|| stays_other_id(&file, state, look_again));
-    problem.into_iter().chain(mounted(&file)).collect()
+    let is_writable =
+        wrong_owner(&worktree.private_dir()).is_none() && not_writable(&file).is_none();
+    is_writable
+        .then(|| not_written(state).or_else(|| stays_other_id(&file, state, look_again)))
+        .flatten()
 }
 
 fn wrong_owner(dir: &Path) -> Option<Finding> {

@@ -22,8 +22,6 @@ const OTHERS: [&str; 4] = [
     "post-rewrite",
     "post-applypatch",
 ];
-/// What a line or block that calls the hook holds, however the program is called.
-const CALL: &str = "hook post-commit";
 /// What follows from a hook that does not call it.
 const LATE: &str = "commits are seen a moment later";
 
@@ -77,7 +75,7 @@ pub(in crate::command) fn snapshots(worktree: &Worktree) -> Vec<Finding> {
     packs.iter().map(one).collect()
 }
 
-/// Hooks that are missing or switched off, or that another manager owns and that do not call tracemark.
+/// Hooks that are missing or switched off.
 pub(in crate::command) fn hooks(worktree: &Worktree) -> Result<Vec<Finding>, Failure> {
     let plan = hooks::plan(worktree, &this_program()?).map_err(hook_failure)?;
     let finding = match plan.outcome {
@@ -86,7 +84,9 @@ pub(in crate::command) fn hooks(worktree: &Worktree) -> Result<Vec<Finding>, Fai
             &format!("the hook in git's configuration is missing or of another tracemark: {LATE}"),
             "tracemark up",
         )),
-        Installed::Elsewhere { dir } if !is_called_in(&dir) => Some(elsewhere(worktree, &dir)),
+        Installed::Elsewhere { dir } if dir.starts_with(&worktree.root) => {
+            (!is_called_in(&dir)).then(|| elsewhere(worktree, &dir))
+        }
         Installed::All | Installed::Except(_) if !plan.writes.is_empty() => Some(Finding::new(
             "hooks",
             &format!(
@@ -102,6 +102,24 @@ pub(in crate::command) fn hooks(worktree: &Worktree) -> Result<Vec<Finding>, Fai
         .into_iter()
         .chain(hook_switched_off(worktree))
         .collect())
+}
+
+/// Hooks of the whole machine, as a note: this repository alone cannot change them, and the daemon sees commits without.
+fn of_machine(worktree: &Worktree, dir: &Path) -> Option<Finding> {
+    if dir.starts_with(&worktree.root) || is_called_in(dir) {
+        return None;
+    }
+    let mut note = elsewhere(worktree, dir);
+    if !dir.is_dir() {
+        note.problem = format!(
+            "git runs no hooks here: {}{} is no directory: {LATE}",
+            dir.display(),
+            owner(worktree, dir)
+        );
+        "git config core.hooksPath .git/hooks && tracemark up, if you want them"
+            .clone_into(&mut note.cure);
+    }
+    Some(note)
 }
 
 fn elsewhere(worktree: &Worktree, dir: &Path) -> Finding {
@@ -122,17 +140,27 @@ fn elsewhere(worktree: &Worktree, dir: &Path) -> Finding {
 pub(in crate::command) fn hooks_left_alone(worktree: &Worktree) -> Vec<Finding> {
     let program = this_program().ok();
     let plan = program.and_then(|program| hooks::plan(worktree, &program).ok());
-    let Some(Installed::Except(left)) = plan.map(|plan| plan.outcome) else {
-        return Vec::new();
+    let left = match plan.map(|plan| plan.outcome) {
+        Some(Installed::Except(left)) => left,
+        Some(Installed::Elsewhere { dir }) => {
+            return of_machine(worktree, &dir).into_iter().collect();
+        }
+        Some(Installed::All) | None => return Vec::new(),
     };
-    let silent = left.iter().filter(|hook| !calls(&hook.file));
+    let is_off = |hook: &&hooks::LeftAlone| {
+        rustix::fs::access(&hook.file, rustix::fs::Access::EXEC_OK).is_err()
+    };
+    let silent = left
+        .iter()
+        .filter(|hook| is_off(hook) || !calls(&hook.file, hook.event));
     let finding = |hook: &hooks::LeftAlone| {
         let problem = format!("{} is {}: {LATE}", hook.file.display(), hook.why);
-        Finding::new(
-            "hook_left_alone",
-            &problem,
-            "have it run: tracemark hook post-commit",
-        )
+        let cure = if is_off(&hook) && calls(&hook.file, hook.event) {
+            format!("chmod +x {}", shell_quoted(&hook.file.to_string_lossy()))
+        } else {
+            format!("have it run: tracemark hook {}", hook.event)
+        };
+        Finding::new("hook_left_alone", &problem, &cure)
     };
     silent.map(finding).collect()
 }
@@ -187,12 +215,13 @@ fn is_called_in(dir: &Path) -> bool {
     let around = dir.parent().unwrap_or(dir);
     [dir, around]
         .iter()
-        .any(|dir| calls(&dir.join("post-commit")))
+        .any(|dir| calls(&dir.join(FIRST), FIRST))
 }
 
-fn calls(hook: &Path) -> bool {
+/// Whether a hook holds a line or block that calls ours, however the program is called.
+fn calls(hook: &Path, event: &str) -> bool {
     let hook = std::fs::read(hook).unwrap_or_default();
-    String::from_utf8_lossy(&hook).contains(CALL)
+    String::from_utf8_lossy(&hook).contains(&format!("hook {event}"))
 }
 
 /// An `.envrc` that reads the env file and that direnv was not told to run (direnv(1), `direnv allow`).

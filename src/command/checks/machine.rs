@@ -50,7 +50,11 @@ pub(in crate::command) fn daemons(context: &Context, is_tracked: bool) -> Vec<Fi
             "tracemark status",
         )],
         None => Vec::new(),
-        Some(Err(error)) => vec![Finding::new("daemon", &error.to_string(), "tracemark up")],
+        Some(Err(error)) => {
+            let failure = daemon::refused(context, &error);
+            let cure = failure.hint.unwrap_or_default();
+            vec![Finding::new("daemon", &failure.message, &cure)]
+        }
         Some(Ok(status)) => {
             let outdated = outdated(&status);
             outdated.into_iter().chain(second(context)).collect()
