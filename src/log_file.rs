@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::fs_util::PathError;
+use crate::fs_util::{PathError, printable};
 
 /// A log larger than this is set aside as `daemon.log.old`, in the place of the one before: two of these are kept.
 pub const LOG_MAX: u64 = 2 * 1024 * 1024;
@@ -66,4 +66,23 @@ pub fn open(path: &Path) -> Result<File, PathError> {
         .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
         .open(path)
         .map_err(PathError::of("open", path))
+}
+/// A writer of log lines, in which names that somebody else chose move no cursor and begin no line of their own.
+#[derive(Debug)]
+pub struct Escaped<W>(pub W);
+
+impl<W: io::Write> io::Write for Escaped<W> {
+    /// Takes one line, as `tracing_subscriber` writes it.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        let (text, end) = text
+            .strip_suffix('\n')
+            .map_or((text.as_ref(), ""), |text| (text, "\n"));
+        self.0.write_all((printable(text) + end).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use tracemark::cli::{Cli, Command, WrongUsage};
 use tracemark::error::{Failure, FailureKind};
-use tracemark::log_file::LogFile;
+use tracemark::log_file::{Escaped, LogFile};
 use tracemark::paths::Paths;
 
 fn main() -> ExitCode {
@@ -45,12 +45,14 @@ fn start_log(command: &Command) {
     match Paths::discover() {
         Ok(paths) if is_detached => {
             let file = LogFile::new(paths.log());
-            log.with_writer(move || file.clone()).init();
+            log.with_writer(move || Escaped(file.clone())).init();
         }
         _ if is_daemon && std::env::var_os("JOURNAL_STREAM").is_some() => {
-            log.without_time().with_writer(std::io::stderr).init();
+            log.without_time()
+                .with_writer(|| Escaped(std::io::stderr()))
+                .init();
         }
-        _ => log.with_writer(std::io::stderr).init(),
+        _ => log.with_writer(|| Escaped(std::io::stderr())).init(),
     }
 }
 

@@ -41,6 +41,7 @@ mod snapshots;
 mod soak;
 mod stub;
 mod surroundings;
+mod terminal;
 mod tls;
 mod trust;
 mod watching;

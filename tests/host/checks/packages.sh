@@ -9,7 +9,7 @@ source "$root/tests/host/world.sh"
 # maturin moves what cargo built; the checks after this one need it.
 cp -p "$TRACEMARK_BIN" "$world/tracemark"
 tm=$world/tracemark
-put_back() { cp -p "$tm" "$TRACEMARK_BIN"; end_world; }
+put_back() { cp -p --remove-destination "$tm" "$TRACEMARK_BIN"; end_world; }
 trap put_back EXIT
 profile=${PROFILE:-dev}
 tool=$root/target/tmp/host-python/bin deb=$root/target/tmp/host-cargo/bin/cargo-deb
