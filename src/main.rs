@@ -8,6 +8,10 @@ use tracemark::cli::{Cli, Command, WrongUsage};
 use tracemark::error::{Failure, FailureKind};
 use tracemark::log_file::{Escaped, LogFile};
 use tracemark::paths::Paths;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 fn main() -> ExitCode {
     // An ignored SIGCHLD, inherited from the caller, would hide how every git ended.
@@ -39,21 +43,27 @@ fn start_log(command: &Command) {
     let Some(filter) = asked.filter(|value| !value.is_empty()).or(default) else {
         return;
     };
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
-        .with_ansi(false);
-    match Paths::discover() {
+    let Ok(filter) = filter.parse::<Targets>() else {
+        let message = format!("TRACEMARK_LOG is {filter:?}, which is no filter of the log");
+        let failure = Failure::new(FailureKind::Configuration, &message);
+        show(&failure.hint("TRACEMARK_LOG=tracemark=debug"));
+        return;
+    };
+    let stderr = || Escaped(std::io::stderr());
+    let log = tracing_subscriber::fmt::layer().with_ansi(false);
+    let layer = match Paths::discover() {
         Ok(paths) if is_detached => {
             let file = LogFile::new(paths.log());
-            log.with_writer(move || Escaped(file.clone())).init();
+            log.with_writer(move || Escaped(file.clone())).boxed()
         }
         _ if is_daemon && std::env::var_os("JOURNAL_STREAM").is_some() => {
-            log.without_time()
-                .with_writer(|| Escaped(std::io::stderr()))
-                .init();
+            log.without_time().with_writer(stderr).boxed()
         }
-        _ => log.with_writer(|| Escaped(std::io::stderr())).init(),
-    }
+        _ => log.with_writer(stderr).boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(layer.with_filter(filter))
+        .init();
 }
 
 fn failure(wrong: &WrongUsage) -> Failure {

@@ -7,8 +7,8 @@ use super::Context;
 use super::hash::warn_of_strangers;
 use crate::config::Layer;
 use crate::error::{Failure, FailureKind, chain};
-use crate::identity::ReadError;
 use crate::identity::reader::Doubt;
+use crate::identity::{Naming, ReadError};
 use crate::ledger::Ledger;
 use crate::mlflow::{Retries, StoreError, stop_waiting};
 use crate::protocol::{API, Active};
@@ -160,6 +160,7 @@ pub(super) fn observe(
     let (registry, worktree) = (context.registry(), session.worktree.clone());
     let doubt = Doubt::new(move || trust::doubt(&registry, &worktree));
     let mut reader = reader_of(&session.worktree).doubting(doubt);
+    reader.want_git_hash(session.settings.naming == Naming::GitHash);
     let mut readings = 1;
     loop {
         match reader.read(&Touched::Everything) {

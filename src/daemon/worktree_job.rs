@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::eyes::{Eyes, Sight, cause_of, how_head_moved};
 use super::git_at_work;
 use crate::identity::reader::WorktreeReader;
-use crate::identity::{ReadError, Reading};
+use crate::identity::{Naming, ReadError, Reading};
 use crate::repository::{Worktree, ignored_by_git, may_be_ignored};
 use crate::session::Session;
 use crate::touched::Touched;
@@ -217,6 +217,8 @@ fn read(
         return Ok(Seen::Same);
     }
     let series = git_at_work::series(&session.worktree.git_dir);
+    let wanted = session.settings.naming == Naming::GitHash;
+    eyes.reader.want_git_hash(wanted);
     let outcome = observe(&mut eyes.reader, session, what, series);
     if matches!(outcome, Err(PassFailure::Broken(_))) {
         eyes.look_around();

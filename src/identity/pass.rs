@@ -17,7 +17,7 @@ use super::index_file::IndexFile;
 use super::kept::{Cache, Head, Kept, Quoting};
 use super::object::{Format, RawId};
 use super::pass_verify::{differing, look_at};
-use super::reader::Stop;
+use super::reader::{NOT_WANTED, Stop};
 use super::split_index;
 use super::stamp::Moment;
 use super::status_text::{PathBytes, Status};
@@ -34,6 +34,8 @@ pub(super) struct Pass<'a> {
     pub(super) bench: Bench,
     /// Where the files are that were held still, below the scratch directory.
     pub(super) held_in: Option<PathBuf>,
+    /// Whether git makes the diffs that the git-hash of changed code needs.
+    pub(super) wants_git_hash: bool,
 }
 
 impl Pass<'_> {
@@ -210,6 +212,8 @@ impl Pass<'_> {
         let clean = kept.status.is_empty();
         let git_hash = if clean {
             Ok(kept.head.commit.clone())
+        } else if !self.wants_git_hash {
+            Err(NOT_WANTED.to_owned())
         } else if let Some(reason) = &kept.unreadable_diff {
             Err(reason.clone())
         } else {

@@ -13,6 +13,9 @@ impl Pass<'_> {
     /// Makes the unstaged part anew where files changed that it may be about, and both parts where their abbreviations may have
     /// other lengths now.
     pub(super) fn renew_diffs(&self, kept: &mut Kept, has_changed: bool) -> Result<(), Stop> {
+        if !self.wants_git_hash {
+            return Ok(());
+        }
         let loose = self.loose_objects(kept);
         let is_certain = kept.status.tracked.is_empty() || loose.is_some() && loose == kept.loose;
         match (is_certain, has_changed) {
@@ -35,6 +38,9 @@ impl Pass<'_> {
         kept: &mut Kept,
         loose: Option<LooseObjects>,
     ) -> Result<(), Stop> {
+        if !self.wants_git_hash {
+            return Ok(());
+        }
         kept.loose = loose;
         let staged = kept
             .status
@@ -63,6 +69,9 @@ impl Pass<'_> {
 
     /// Makes the unstaged part anew; `git` says where the files are.
     pub(super) fn add_unstaged(&self, kept: &mut Kept, git: &Git) -> Result<(), Stop> {
+        if !self.wants_git_hash {
+            return Ok(());
+        }
         let mut digest = kept.after_staged.clone();
         let unstaged = self.start_unstaged(kept, git)?;
         let added = diffs::add_unstaged(&mut digest, unstaged);

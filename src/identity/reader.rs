@@ -23,6 +23,9 @@ use crate::git::{Git, GitError};
 use crate::ids::ContentId;
 use crate::touched::Touched;
 
+/// Why a reading has no git-hash where none was wanted.
+pub(super) const NOT_WANTED: &str = "the git-hash was not asked for";
+
 /// How often a worktree was read, and how.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Passes {
@@ -52,6 +55,7 @@ pub struct WorktreeReader {
     bench: Option<Bench>,
     doubt: Option<Doubt>,
     is_doubted: bool,
+    wants_git_hash: bool,
 }
 
 /// Says why nothing that the repository's configuration names may run, `None` while it may.
@@ -86,7 +90,16 @@ impl WorktreeReader {
             bench: None,
             doubt: None,
             is_doubted: false,
+            wants_git_hash: true,
         }
+    }
+
+    /// Has readings of changed code go without the git-hash, for which git makes diffs, or has them carry it again.
+    pub fn want_git_hash(&mut self, wanted: bool) {
+        if wanted != self.wants_git_hash {
+            self.kept = None;
+        }
+        self.wants_git_hash = wanted;
     }
 
     /// Makes the reader run nothing of the repository while there is a doubt.
@@ -131,11 +144,20 @@ impl WorktreeReader {
         Some(Files::plain(map, kept.head.format, copies))
     }
 
-    /// Reads what `touched` names again, or all of it where that is not sure to be enough. Returns what [`super::read`] would.
+    /// Reads what `touched` names again, or all of it where that is not sure to be enough. Returns what [`super::read`] would,
+    /// but for a git-hash that is not wanted.
     ///
     /// # Errors
     /// As [`super::read`].
     pub fn read(&mut self, touched: &Touched) -> Result<Reading, ReadError> {
+        let mut reading = self.read_wanted(touched)?;
+        if !self.wants_git_hash && reading.git_hash.as_ref().ok() != head_text(&reading).as_ref() {
+            reading.git_hash = Err(NOT_WANTED.to_owned());
+        }
+        Ok(reading)
+    }
+
+    fn read_wanted(&mut self, touched: &Touched) -> Result<Reading, ReadError> {
         self.copies = None;
         let narrow = self.narrow(touched);
         if narrow.is_none() {
@@ -256,8 +278,13 @@ impl WorktreeReader {
             moment,
             bench,
             held_in: None,
+            wants_git_hash: self.wants_git_hash,
         })
     }
+}
+
+fn head_text(reading: &Reading) -> Option<String> {
+    reading.head.as_ref().map(ToString::to_string)
 }
 
 fn is_of(known: Option<&(ContentId, Files)>, content: &ContentId) -> bool {

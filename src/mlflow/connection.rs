@@ -171,6 +171,7 @@ impl Connection {
         if self.insecure_tls && self.server_cert.is_some() {
             return Err(AccessError::InsecureAndChecked);
         }
+        with_ciphers();
         let total = self.timeout.unwrap_or(TOTAL_TIMEOUT);
         let builder = Client::builder()
             .user_agent(concat!("tracemark/", env!("CARGO_PKG_VERSION")))
@@ -216,6 +217,17 @@ impl Connection {
             Some(path) => builder.identity(identity(path)?),
             None => builder,
         })
+    }
+}
+
+/// Whoever comes first chooses for the whole process; the next finds it done.
+fn with_ciphers() {
+    if rustls::crypto::CryptoProvider::get_default().is_none()
+        && rustls::crypto::ring::default_provider()
+            .install_default()
+            .is_err()
+    {
+        tracing::debug!("another thread has just chosen the ciphers");
     }
 }
 

@@ -134,11 +134,12 @@ const MAY_USE: [(&str, &[&str]); 35] = [
 ];
 
 /// Crates that only one module may name.
-const FENCED: [(&str, &[&str]); 7] = [
+const FENCED: [(&str, &[&str]); 8] = [
     ("notify::", &["watch"]),
     ("git2::", &["identity", "repository", "watch"]),
     ("rusqlite::", &["ledger", "mlflow"]),
     ("reqwest::", &["mlflow"]),
+    ("rustls::", &["mlflow"]),
     ("clap::", &["cli", "main"]),
     ("hyper::", &["daemon"]),
     ("signal_hook::", &["daemon", "command", "identity", "main"]),

@@ -17,6 +17,7 @@ answer          {"status", "headers", "body", "times"}: given to the next API re
 gzip            true: bodies are compressed; with "bomb": n zeros are added before compression
 lie             fields that LoggedModels say of themselves from now on, whatever is true
 hang            true: API requests get no answer
+delay           seconds that each API request takes
 clock           seconds by which the server's clock is ahead
 tls             {"cert", "key", "client_ca"}: paths of PEM files; with "port", that one instead of any
 """
@@ -201,6 +202,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def handle_one(self):
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
         url = urllib.parse.urlsplit(self.path)
+        if not url.path.startswith("/_"):
+            time.sleep(config.get("delay", 0))
         with lock:
             if url.path == "/_control":
                 config.update(json.loads(raw))

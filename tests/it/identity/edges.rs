@@ -13,7 +13,7 @@ use tracemark::repository::Worktree;
 use tracemark::touched::Touched;
 
 use super::ground::{Ground, alone, alone_under, home};
-use super::judge::{judge, reader, same};
+use super::judge::{judge, readers, same};
 use super::oracle;
 use crate::world::Said;
 
@@ -747,9 +747,9 @@ fn of_one_commit(name: impl AsRef<Path>) -> Ground {
 
 fn is_right(ground: &Ground) -> Result<(), String> {
     let worktree = worktree_of(ground);
-    let mut reader = reader(&worktree);
-    judge(ground, &worktree, &mut reader, &Touched::Everything)?;
-    judge(ground, &worktree, &mut reader, &Touched::default())
+    let mut readers = readers(&worktree);
+    judge(ground, &worktree, &mut readers, &Touched::Everything)?;
+    judge(ground, &worktree, &mut readers, &Touched::default())
 }
 
 fn worktree_of(ground: &Ground) -> Worktree {
@@ -770,18 +770,18 @@ fn a_directory_in_place_of_another_brings_attributes_although_it_ignores_everyth
         let worktree = worktree_of(&ground);
         ground.write("d/new.py", "staged\n");
         ground.git(&["add", "-A"]);
-        let mut reader = reader(&worktree);
+        let mut readers = readers(&worktree);
         // What was just written is not built upon.
-        while reader.passes().narrow == 0 {
-            reader.read(&Touched::Everything).unwrap();
-            reader.read(&Touched::default()).unwrap();
+        while readers.whole.passes().narrow == 0 {
+            readers.whole.read(&Touched::Everything).unwrap();
+            readers.whole.read(&Touched::default()).unwrap();
         }
         ground.write("../moved/.gitignore", "*\n");
         ground.write("../moved/.gitattributes", "*.py -diff\n");
         std::fs::rename(ground.at("d"), ground.at("../away")).unwrap();
         std::fs::rename(ground.at("../moved"), ground.at("d")).unwrap();
         let touched = Touched::Paths(BTreeSet::from([ground.at("d")]));
-        judge(&ground, &worktree, &mut reader, &touched).unwrap();
+        judge(&ground, &worktree, &mut readers, &touched).unwrap();
     });
 }
 

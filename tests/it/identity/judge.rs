@@ -70,12 +70,21 @@ pub(super) struct Answers {
     plain: Answer,
     scratch: Read,
     incremental: Read,
+    /// Without the git-hash of changed code.
+    content: Read,
+}
+
+/// Both read the same worktree, step by step; one does without the git-hash.
+pub(super) struct Readers {
+    pub(super) whole: WorktreeReader,
+    content: WorktreeReader,
 }
 
 impl Answers {
-    /// Of a repository whose files changed in `touched` since `reader` last looked.
-    pub(super) fn ask(worktree: &Worktree, reader: &mut WorktreeReader, touched: &Touched) -> Self {
-        let incremental = narrow(reader, touched);
+    /// Of a repository whose files changed in `touched` since the `readers` last looked.
+    pub(super) fn ask(worktree: &Worktree, readers: &mut Readers, touched: &Touched) -> Self {
+        let incremental = narrow(&mut readers.whole, touched);
+        let content = narrow(&mut readers.content, touched);
         let (private, index) = (worktree.private_dir(), worktree.git_dir.join("index"));
         let git = Git::at(&worktree.root);
         let text = |hash: Result<GitHash, GitHashError>| match hash {
@@ -95,6 +104,7 @@ impl Answers {
             plain: text(plain),
             scratch,
             incremental,
+            content,
         }
     }
 
@@ -110,6 +120,7 @@ impl Answers {
             &truth.git_hash,
         )?;
         same_reading(&self.incremental, &self.scratch)?;
+        same_content(&self.content, &self.scratch)?;
         true_reading(&self.scratch, truth)
     }
 }
@@ -168,6 +179,24 @@ fn same_reading(incremental: &Read, scratch: &Read) -> Result<(), String> {
         .ok_or_else(|| format!("incremental: {incremental:?}\nfrom scratch: {scratch:?}"))
 }
 
+/// A reading without the git-hash says all else, and that one only where it costs nothing.
+fn same_content(content: &Read, scratch: &Read) -> Result<(), String> {
+    let rest = |reading: &Reading| (reading.head.clone(), reading.content.clone(), reading.dirty);
+    let agree = match (content, scratch) {
+        (Ok(one), Ok(other)) => {
+            let is_head =
+                one.git_hash.as_ref().ok() == one.head.as_ref().map(ToString::to_string).as_ref();
+            let honest = one.git_hash.is_err() || is_head && one.git_hash == other.git_hash;
+            rest(one) == rest(other) && honest
+        }
+        (Err(one), Err(other)) => std::mem::discriminant(one) == std::mem::discriminant(other),
+        _ => false,
+    };
+    agree
+        .then_some(())
+        .ok_or_else(|| format!("without the git-hash: {content:?}\nfrom scratch: {scratch:?}"))
+}
+
 fn true_reading(read: &Read, truth: &Truth) -> Result<(), String> {
     let reading = match (read, &truth.tree) {
         (Ok(reading), Ok(_)) => reading,
@@ -199,10 +228,10 @@ fn true_reading(read: &Read, truth: &Truth) -> Result<(), String> {
 pub(super) fn judge(
     ground: &Ground,
     worktree: &Worktree,
-    reader: &mut WorktreeReader,
+    readers: &mut Readers,
     touched: &Touched,
 ) -> Result<(), String> {
-    let answers = Answers::ask(worktree, reader, touched);
+    let answers = Answers::ask(worktree, readers, touched);
     let hash = ground.tracemark(&["hash"]);
     let tree = ground.tracemark(&["hash", "--naming", "tree"]);
     let truth = Truth::of(&|program| ground.command(program));
@@ -231,8 +260,21 @@ pub(super) fn judge(
     answers.agree_with(&truth)
 }
 
+/// Where readers of this repository start, knowing nothing.
+pub(super) fn readers(worktree: &Worktree) -> Readers {
+    let private: &Path = &worktree.private_dir();
+    let of = |private: &Path| WorktreeReader::new(&worktree.root, &worktree.git_dir, private);
+    let beside = private.join("content");
+    drop(std::fs::create_dir_all(&beside));
+    let mut content = of(&beside);
+    content.want_git_hash(false);
+    Readers {
+        whole: of(private),
+        content,
+    }
+}
+
 /// Where a reader of this repository starts, knowing nothing.
 pub(super) fn reader(worktree: &Worktree) -> WorktreeReader {
-    let private: &Path = &worktree.private_dir();
-    WorktreeReader::new(&worktree.root, &worktree.git_dir, private)
+    readers(worktree).whole
 }

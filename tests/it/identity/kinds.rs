@@ -4,7 +4,7 @@ use tracemark::touched::Touched;
 
 use super::eyes::Watch;
 use super::ground::{Ground, alone};
-use super::judge::{judge, reader};
+use super::judge::{judge, readers};
 
 /// How a repository becomes one of its kind. Words are those of a command line.
 enum How {
@@ -85,11 +85,11 @@ fn what_is_wrong_with((name, how, proof, shown): &Kind) -> Vec<String> {
     };
     prove();
     let worktree = ground.worktree();
-    let (mut watch, mut reader) = (Watch::begin(&worktree, &[]), reader(&worktree));
+    let (mut watch, mut readers) = (Watch::begin(&worktree, &[]), readers(&worktree));
     let judged = STATES.iter().map(|(state, change)| {
         change(&ground);
         let touched = Touched::Paths(watch.take(|_| false));
-        let judged = judge(&ground, &worktree, &mut reader, &touched);
+        let judged = judge(&ground, &worktree, &mut readers, &touched);
         judged.map_err(|why| format!("{name}, {state}: {why}"))
     });
     let wrong = judged.filter_map(Result::err).collect();

@@ -10,7 +10,7 @@ use tracemark::touched::Touched;
 
 use super::eyes::Watch;
 use super::ground::{Ground, alone, home, random};
-use super::judge::{Answers, Truth, reader};
+use super::judge::{Answers, Truth, readers};
 use super::operations::{Op, content, edit, op};
 
 /// How the change of a step is told to the reader.
@@ -180,12 +180,12 @@ impl Walk {
 fn walk(kind: Kind, steps: &[Step]) -> Result<(), TestCaseError> {
     let mut walk = Walk::begin(kind);
     let worktree = walk.ground.worktree();
-    let mut reader = reader(&worktree);
+    let mut readers = readers(&worktree);
     for (n, step) in steps.iter().enumerate() {
         let Some(touched) = walk.take(step) else {
             continue;
         };
-        let answers = Answers::ask(&worktree, &mut reader, &touched);
+        let answers = Answers::ask(&worktree, &mut readers, &touched);
         let untouched = walk.watch.sees_nothing_new();
         let truth = if step.in_place {
             Truth::of(&|program| walk.ground.command(program))
