@@ -30,7 +30,7 @@ const MARKS: Marks = Marks {
     end: b"# <<< tracemark <<<\n",
 };
 const SWITCHED_OFF: &str = "switched off (not executable)";
-const SHARED: &str = "a link, or one file under several names,";
+const SHARED: &str = "a link, or one file under several names";
 const SHEBANG: &[u8] = b"#!/bin/sh\n";
 /// What a hook is called by managers that put it aside: as it is, pre-commit's `.legacy`, lefthook's `.old`.
 const ASIDE: [&str; 3] = ["", ".legacy", ".old"];
@@ -92,6 +92,13 @@ pub fn line(event: &str) -> String {
     format!("{{ command -v tracemark && tracemark hook {event}; }} </dev/null >/dev/null 2>&1 &")
 }
 
+/// Returns the directory whose hooks the lines belong into where git runs those in `dir`: husky's own in `.husky/_` are made
+/// anew by it, and run those beside that.
+pub fn place_of_lines(dir: &Path) -> &Path {
+    let is_huskys = dir.ends_with(".husky/_");
+    dir.parent().filter(|_| is_huskys).unwrap_or(dir)
+}
+
 /// Says what [`install`] does, and writes nothing.
 ///
 /// # Errors
@@ -104,7 +111,7 @@ pub fn plan(worktree: &Worktree, program: &Path) -> Result<Plan, HookError> {
         settings: Vec::new(),
         outcome: Installed::All,
     };
-    if hook_settings::are_known() {
+    if hook_settings::are_known() && !hook_settings::file(&worktree.common_dir).is_symlink() {
         plan.settings = hook_settings::wanted(&worktree.common_dir, &EVENTS, program)?;
         let dir = Some(dir).filter(|dir| dir.starts_with(&worktree.common_dir));
         plan.writes = without_blocks(&worktree.common_dir, &dir.into_iter().collect())?;
@@ -157,7 +164,7 @@ fn why_left_alone(file: &Path, existing: Option<&[u8]>, event: &str) -> Option<&
     }
     let text = MARKS.without_block(existing);
     if is_git_lfs(&text, event) {
-        return Some("git-lfs's own, which takes no other line in it,");
+        return Some("git-lfs's own, which takes no other line in it");
     }
     let first_line = text.split_inclusive(|byte| *byte == b'\n').next();
     let first_line = first_line.filter(|line| line.ends_with(b"\n"));
@@ -270,13 +277,15 @@ fn write(file: &Path, text: &[u8]) -> Result<(), HookError> {
     Ok(replace(&target, text, mode)?)
 }
 
+/// A path that git itself cannot make sense of is one where it runs none.
 fn hooks_dir(worktree: &Worktree) -> Result<PathBuf, GitError> {
-    let line = Git::at(&worktree.root).line(&[
-        "rev-parse",
-        "--path-format=absolute",
-        "--git-path",
-        "hooks",
-    ])?;
+    let git = Git::at(&worktree.root);
+    let asked = git.line(&["rev-parse", "--path-format=absolute", "--git-path", "hooks"]);
+    let set = || git.line(&["config", "--get", "core.hooksPath"]).ok();
+    let line = match asked {
+        Ok(line) => line,
+        Err(error) => set().ok_or(error)?,
+    };
     let dir = PathBuf::from(OsString::from_vec(line));
     Ok(dir.canonicalize().unwrap_or(dir))
 }

@@ -19,6 +19,9 @@ const STATE_IN_HOME: &str = if cfg!(target_os = "macos") {
     ".local/state/tracemark"
 };
 
+/// Below a state directory, one file for each tracked repository.
+pub const REPOSITORIES: &str = "repositories";
+
 /// There is no home directory to keep state in.
 #[derive(Debug, thiserror::Error)]
 #[error("no home directory: HOME is not an absolute path, or is not set and the user has none")]
@@ -88,7 +91,7 @@ impl Paths {
 
     /// One file for each tracked repository.
     pub fn repositories(&self) -> PathBuf {
-        self.state.join("repositories")
+        self.state.join(REPOSITORIES)
     }
 
     /// The user's configuration file.

@@ -145,6 +145,8 @@ impl Worktree {
             "its directory is gone"
         } else if is_gone(&self.root.join(".git")) {
             "its .git is gone"
+        } else if is_gone(&self.git_dir) {
+            "the repository that it belongs to is gone"
         } else {
             return None;
         };

@@ -18,7 +18,7 @@ use crate::fs_util::{
     PathError, create_private_dir, read_if_exists, remove_if_exists, replace, replace_durably,
 };
 use crate::identity::git_hash::hex;
-use crate::paths::Paths;
+use crate::paths::{Paths, REPOSITORIES};
 use crate::registry::{Record, Registry, carried_over};
 use crate::repository::Worktree;
 
@@ -47,6 +47,9 @@ pub struct Entry {
     pub identity: (u64, u64),
     /// The worktrees that `up` was run in.
     pub roots: BTreeSet<PathBuf>,
+    /// Whose list it is on: the state directory.
+    #[serde(default)]
+    state: PathBuf,
     /// Directories that were made for our files, relative to the git directory.
     #[serde(default)]
     made: BTreeSet<PathBuf>,
@@ -81,6 +84,7 @@ impl Entry {
             common_dir: record.common_dir.clone(),
             identity: record.identity,
             roots: BTreeSet::from([record.root.clone()]),
+            state: PathBuf::new(),
             made: BTreeSet::new(),
             found: BTreeMap::new(),
             hooks: BTreeSet::new(),
@@ -103,12 +107,21 @@ impl Entry {
         all_inside.then_some(entry)
     }
 
-    /// Has the repository carry its entry.
+    /// Has the repository carry its entry, as one of the instance with these paths.
     ///
     /// # Errors
     /// [`PathError`] when it cannot be written.
-    pub fn carry(&self) -> Result<(), PathError> {
+    pub fn carry(&mut self, paths: &Paths) -> Result<(), PathError> {
+        self.state.clone_from(&paths.state);
         write(&self.common_dir.join(CARRIED), self)
+    }
+
+    /// Returns the state directory of another instance that tracks the repository: another home of the same user.
+    pub fn other_instance(&self, paths: &Paths) -> Option<&Path> {
+        let is_theirs = !self.state.as_os_str().is_empty() && self.state != paths.state;
+        let is_there = Registry::new(self.state.join(REPOSITORIES)).find(&self.common_dir);
+        let tracks = is_theirs && is_there.is_ok_and(|record| record.is_some());
+        tracks.then_some(self.state.as_path())
     }
 
     /// Returns the same entry for the repository in the place where its record says that it lies by now.
@@ -391,6 +404,14 @@ pub fn roots_on_disk(common_dir: &Path) -> Vec<PathBuf> {
     linked.chain(main.flatten().map(Path::to_owned)).collect()
 }
 
+/// Returns the common git directory that a linked worktree's `.git` file names, whether or not it is there.
+pub fn repository_named_in(root: &Path) -> Option<PathBuf> {
+    let text = std::fs::read_to_string(root.join(".git")).ok()?;
+    let git_dir = root.join(text.strip_prefix("gitdir: ")?.trim_end());
+    let worktrees = git_dir.parent().filter(|dir| dir.ends_with("worktrees"))?;
+    Some(worktrees.parent()?.to_owned())
+}
+
 /// Git directories of linked worktrees (gitrepository-layout(5)).
 fn linked(common_dir: &Path) -> impl Iterator<Item = PathBuf> {
     let entries = std::fs::read_dir(common_dir.join("worktrees"));
@@ -447,6 +468,7 @@ mod tests {
             common_dir: common_dir.to_owned(),
             identity: (metadata.dev(), metadata.ino()),
             roots: BTreeSet::new(),
+            state: PathBuf::new(),
             made: BTreeSet::new(),
             found: BTreeMap::new(),
             hooks: BTreeSet::new(),

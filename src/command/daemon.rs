@@ -249,8 +249,11 @@ fn end(context: &Context, pid: Option<u32>) -> Result<(), Failure> {
         return Ok(());
     }
     let kill = match pid {
-        Some(pid) => format!("kill {pid}"),
-        None => format!("kill $(cat {})", context.paths.lock().display()),
+        Some(pid) => format!("kill -9 {pid}, then the same again"),
+        None => format!(
+            "kill -9 $(cat {}), then the same again",
+            context.paths.lock().display()
+        ),
     };
     Err(Failure::new(FailureKind::NoDaemon, "the daemon does not end").hint(&kill))
 }

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::checks::{Finding, app, env_file, here as around, machine};
 use super::look::{Paint, Tone};
+use super::up::kept_out;
 use super::{Context, answer, config, here, json, once, service, up_plan};
 use crate::cli::JsonArgs;
 use crate::client::Client;
@@ -84,8 +85,11 @@ fn examine(context: &Context) -> Result<Vec<Finding>, Failure> {
         findings.push(Finding::new("service", &problem, &cure));
     }
     let heard = heard(context);
-    findings.extend(machine::watches(heard.as_deref().unwrap_or_default()));
-    match here() {
+    let worktrees = heard.as_deref().unwrap_or_default();
+    findings.extend(machine::watches(worktrees));
+    let here = here();
+    findings.extend(around::others(worktrees, here.as_ref().ok()));
+    match here {
         Ok(worktree) => {
             let known = context.registry().find(&worktree.common_dir)?;
             findings.extend(repository(context, &worktree, known, heard.as_deref())?);
@@ -151,10 +155,26 @@ fn repository(
         }
     }
     match up_plan::session(context, worktree, &record, None) {
-        Ok(session) => findings.extend(app_and_store(&session)?),
+        Ok(session) => {
+            findings.extend(excludes(context, worktree, &session));
+            findings.extend(app_and_store(&session)?);
+        }
         Err(failure) => findings.push(of_failure("settings", failure)),
     }
     Ok(findings)
+}
+
+/// What an app leaves and is no longer kept out: the block was taken away, or a rule lets it in again.
+fn excludes(context: &Context, worktree: &Worktree, session: &Session) -> Option<Finding> {
+    let patterns = kept_out(context, worktree, session);
+    (!patterns.is_empty()).then(|| {
+        let problem = format!(
+            "running an app would change the code by {}, which git does not ignore",
+            patterns.join(", ")
+        );
+        let cure = "tracemark up; if it stays, take the rule out of .gitignore that lets it in (git check-ignore -v)";
+        Finding::new("excludes", &problem, cure)
+    })
 }
 
 fn app_and_store(session: &Session) -> Result<Vec<Finding>, Failure> {
@@ -163,6 +183,7 @@ fn app_and_store(session: &Session) -> Result<Vec<Finding>, Failure> {
         findings.push(of_failure("store", error.into()));
     }
     findings.extend(machine::clock(session.store().clock_skew()));
+    findings.extend(app::shell_elsewhere(session));
     findings.extend(app::other_experiment(session));
     findings.extend(app::other_store(session));
     findings.extend(app::env_files(session));

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::take_back::{self, Snapshot, place_of, remove_dir};
+use super::up::check_owner;
 use super::{Context, answer, here, purge};
 use crate::cli::DownArgs;
 use crate::error::{Failure, FailureKind};
@@ -20,6 +21,7 @@ pub(super) fn run(context: &Context, arguments: &DownArgs) -> Result<(), Failure
         Ok(worktree) => worktree,
         Err(failure) => return without_repository(context, arguments, failure),
     };
+    check_owner(&worktree)?;
     let registry = context.registry();
     match registry.find(&worktree.common_dir)? {
         Some(record) if arguments.only_this => one(context, &registry, record, &worktree),
@@ -109,7 +111,7 @@ fn moved(context: &Context, registry: &Registry, worktree: &Worktree) -> Result<
     let mut entry = if let Some(entry) = entries.find(|entry| entry.is_at(common_dir)) {
         entry
     } else {
-        let Some(found) = take_back::unlisted(worktree)? else {
+        let Some(found) = take_back::unlisted(context, worktree)? else {
             return Err(not_tracked(&worktree.root));
         };
         if let Some(old) = &found.old {
@@ -140,6 +142,9 @@ fn gone(context: &Context, dir: &Path, only_this: bool) -> Result<(), Failure> {
             return false;
         }
         let listed = written::roots_on_disk(&entry.common_dir);
+        if written::repository_named_in(dir).as_ref() == Some(&entry.common_dir) {
+            return true;
+        }
         names.iter().any(|dir| {
             let is_main = entry.common_dir == *dir || entry.common_dir == dir.join(".git");
             is_main || entry.roots.contains(dir) || listed.contains(dir)

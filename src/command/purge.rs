@@ -7,7 +7,6 @@ use super::{Context, answer, daemon, here, service};
 use crate::error::{Failure, FailureKind};
 use crate::fs_util::printable;
 use crate::paths::Paths;
-use crate::registry::Registry;
 use crate::repository::Worktree;
 use crate::written::{Entry, Written, remove_empty};
 
@@ -50,7 +49,7 @@ pub(super) fn run(context: &Context) -> Result<(), Failure> {
     daemon::end_detached(context)?;
     let here = here().ok();
     let common_dir = here.as_ref().map(|worktree| worktree.common_dir.as_path());
-    for entry in entries(&list, &context.registry(), here.as_ref())? {
+    for entry in entries(context, &list, here.as_ref())? {
         if let Err(failure) = repository(&list, &mut entry.clone(), common_dir, &mut report) {
             list.keep(&entry)?;
             report.failed.push(format!(
@@ -61,7 +60,11 @@ pub(super) fn run(context: &Context) -> Result<(), Failure> {
         }
     }
     let made = list.made_dirs();
-    for dir in runtime_dirs(paths) {
+    let noted = made
+        .iter()
+        .filter(|dir| dir.ends_with("tracemark"))
+        .cloned();
+    for dir in runtime_dirs(paths).chain(noted) {
         remove(&dir.join("api.sock"))?;
         remove_empty(&dir);
     }
@@ -87,13 +90,14 @@ pub(super) fn run(context: &Context) -> Result<(), Failure> {
 
 /// What the list says, and what the repository around the current directory says where the list does not know it there.
 fn entries(
+    context: &Context,
     list: &Written,
-    registry: &Registry,
     here: Option<&Worktree>,
 ) -> Result<Vec<Entry>, Failure> {
-    let mut entries = list.entries(registry);
+    let mut entries = list.entries(&context.registry());
     let unknown = here.filter(|here| !entries.iter().any(|entry| entry.is_at(&here.common_dir)));
-    let found = unknown.map(take_back::unlisted).transpose()?.flatten();
+    // What belongs to somebody else, or to another home, stays.
+    let found = unknown.and_then(|here| take_back::unlisted(context, here).ok().flatten());
     if let Some(found) = found {
         let old = found.old.map(|old| old.common_dir);
         for entry in entries.extract_if(.., |entry| Some(&entry.common_dir) == old.as_ref()) {

@@ -6,8 +6,9 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::warn;
-use crate::error::Failure;
+use super::up::check_owner;
+use super::{Context, warn};
+use crate::error::{Failure, FailureKind};
 use crate::fs_util::PathError;
 use crate::registry::Record;
 use crate::repository::Worktree;
@@ -81,13 +82,29 @@ pub(super) struct Unlisted {
 }
 
 /// Returns what a repository itself says: one that was moved to another disk, or copied, or whose entry was lost. `None`
-/// where it bears nothing of ours.
-pub(super) fn unlisted(worktree: &Worktree) -> Result<Option<Unlisted>, Failure> {
+/// where it bears nothing of ours. One that is tracked from another home is left to that.
+pub(super) fn unlisted(
+    context: &Context,
+    worktree: &Worktree,
+) -> Result<Option<Unlisted>, Failure> {
     if written::private_dirs(&worktree.common_dir).is_empty() {
         return Ok(None);
     }
+    check_owner(worktree)?;
     let record = Record::new(worktree)?;
-    Ok(Some(match Entry::carried(&worktree.common_dir) {
+    let carried = Entry::carried(&worktree.common_dir);
+    if let Some(state) = carried
+        .as_ref()
+        .and_then(|entry| entry.other_instance(&context.paths))
+    {
+        let root = worktree.root.display();
+        let message = format!(
+            "{root} is tracked from another home: what is kept of it lies in {}",
+            state.display()
+        );
+        return Err(Failure::new(FailureKind::NotTracked, &message).hint("the same with that HOME"));
+    }
+    Ok(Some(match carried {
         Some(carried) => Unlisted {
             old: Some(carried.clone()).filter(|entry| !entry.is_at(&entry.common_dir)),
             entry: carried.moved_to(&record),

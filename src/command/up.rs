@@ -84,13 +84,9 @@ pub(super) fn run(context: &Context, arguments: &UpArgs) -> Result<(), Failure> 
         None => list.entry(&record),
     };
     note(&list, &mut entry, &plan)?;
-    keep_out(
-        &worktree,
-        &kept_out(context, &worktree, &session),
-        &mut record,
-    )?;
+    keep_out(context, &worktree, &session, &mut record)?;
     create_private_dir(&worktree.private_dir())?;
-    entry.carry()?;
+    entry.carry(&context.paths)?;
     registry.write(&record)?;
     if let Some(old) = &old {
         carry_over(&ledger, old, &worktree)?;
@@ -196,6 +192,10 @@ fn trusted(worktree: &Worktree, plan: &Plan) -> Result<BTreeMap<String, Vec<Stri
 
 /// Flags over this shell's environment.
 fn asked_for(arguments: &UpArgs) -> Result<Layer, Failure> {
+    if arguments.experiment.as_deref() == Some("") {
+        let failure = Failure::new(FailureKind::Usage, "an experiment has a name");
+        return Err(failure.hint("tracemark up --experiment Default"));
+    }
     let flags = Layer {
         naming: arguments
             .naming
@@ -258,7 +258,7 @@ fn refuse_everything(
 }
 
 /// Fails before anything is written where the repository belongs to somebody else.
-fn check_owner(worktree: &Worktree) -> Result<(), Failure> {
+pub(super) fn check_owner(worktree: &Worktree) -> Result<(), Failure> {
     use std::os::unix::fs::MetadataExt as _;
     let owner = worktree
         .common_dir
@@ -270,13 +270,21 @@ fn check_owner(worktree: &Worktree) -> Result<(), Failure> {
             FailureKind::Configuration,
             &format!("{} belongs to another user", worktree.common_dir.display()),
         )
-        .hint("run tracemark up as its owner"));
+        .hint("the same as its owner"));
     }
     Ok(())
 }
 
 fn check_writable(worktree: &Worktree) -> Result<(), Failure> {
     let private = worktree.private_dir();
+    if private.is_symlink() {
+        let message = format!(
+            "{} is a link, and nothing is written through it",
+            private.display()
+        );
+        let cure = format!("rm {}", shell_quoted(&private.to_string_lossy()));
+        return Err(Failure::new(FailureKind::Configuration, &message).hint(&cure));
+    }
     let place = if private.exists() {
         &private
     } else {
@@ -317,7 +325,13 @@ pub(super) fn kept_out(context: &Context, worktree: &Worktree, session: &Session
     exclude::missing(worktree, session.store_file(), &context.paths.own_places())
 }
 
-fn keep_out(worktree: &Worktree, patterns: &[String], record: &mut Record) -> Result<(), Failure> {
+fn keep_out(
+    context: &Context,
+    worktree: &Worktree,
+    session: &Session,
+    record: &mut Record,
+) -> Result<(), Failure> {
+    let patterns = kept_out(context, worktree, session);
     if patterns.is_empty() {
         return Ok(());
     }
@@ -333,14 +347,26 @@ fn keep_out(worktree: &Worktree, patterns: &[String], record: &mut Record) -> Re
         );
         return Ok(());
     }
-    exclude::add(&worktree.common_dir, patterns)?;
+    exclude::add(&worktree.common_dir, &patterns)?;
     record.excluded = true;
     say(&format!(
         "Running an app would change the code by {}: added to {}",
         patterns.join(", "),
         printable(&file.to_string_lossy())
     ));
+    warn_of_rules(&kept_out(context, worktree, session));
     Ok(())
+}
+
+/// A rule of a `.gitignore` beats what stands in `info/exclude` (gitignore(5)).
+fn warn_of_rules(patterns: &[String]) {
+    if !patterns.is_empty() {
+        let problem = format!(
+            "a rule lets {} in all the same: running an app will change the code",
+            patterns.join(", ")
+        );
+        warn(&problem, "take that rule (!…) out of .gitignore");
+    }
 }
 
 /// Lists what is about to be written in the repository, before it is.
@@ -368,8 +394,9 @@ fn install_hooks(plan: Plan) -> Result<(), Failure> {
         }
         Installed::Elsewhere { dir } => {
             say(&format!(
-                "Hooks are run from {}, which is not this repository's own; the daemon sees commits without them. To hurry it, add to the hooks there:",
-                printable(&dir.to_string_lossy())
+                "Hooks are run from '{}', which is not this repository's own; the daemon sees commits without them. To hurry it, add to the hooks in '{}':",
+                printable(&dir.to_string_lossy()),
+                printable(&hooks::place_of_lines(&dir).to_string_lossy())
             ));
             for event in EVENTS {
                 say(&format!("  {event}: {}", hooks::line(event)));

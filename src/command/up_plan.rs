@@ -176,8 +176,9 @@ fn hooks(worktree: &Worktree) -> Result<String, Failure> {
         }
         Installed::Elsewhere { dir } => {
             text += &format!(
-                "leave {}: another program's hooks; to be added there by hand:\n",
-                shown(&dir)
+                "leave {}: another program's hooks; to be added in {} by hand:\n",
+                shown(&dir),
+                shown(hooks::place_of_lines(&dir))
             );
             for event in EVENTS {
                 text += &format!("  {event}: {}\n", hooks::line(event));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Context, here, once};
+use super::{Context, environment, here, once};
 use crate::error::{Failure, FailureKind};
 use crate::fs_util::printable;
 use crate::git::Git;
@@ -394,7 +394,11 @@ impl Versions {
     /// Opens the store of this worktree.
     pub(super) fn store(&self, context: &Context) -> Result<Store, Failure> {
         let record = context.registry().find(&self.worktree.common_dir)?;
-        let settings = record.map(|record| record.settings).unwrap_or_default();
+        let settings = match record {
+            Some(record) => record.settings,
+            // As `--once` reads it.
+            None => environment::layer_for(None)?,
+        };
         let ledger = Arc::new(Ledger::open(&context.paths.ledger())?);
         let session = Session::open(&self.worktree, &settings, &context.paths, ledger)?;
         Ok(Store {

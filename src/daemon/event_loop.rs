@@ -1424,7 +1424,12 @@ impl Entry {
     }
 
     fn status(&self) -> WorktreeStatus {
-        let active = self.describe(&self.state.publication_at(Instant::now()));
+        let mut active = self.describe(&self.state.publication_at(Instant::now()));
+        // No event tells of a directory that was moved away with another one around it.
+        if let Some((gone, cure)) = self.worktree.what_is_gone() {
+            (active.state, active.model_id) = ("broken".to_owned(), None);
+            (active.reason, active.hint) = (Some(gone), Some(cure));
+        }
         let refused = self.state.refused();
         let watching = self.mode_note.is_none();
         let (experiment_id, experiment_url) = self.experiment_page();

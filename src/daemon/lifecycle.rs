@@ -15,6 +15,7 @@ use crate::fs_util::{self, PathError};
 use crate::local_socket::{self, PATH_MAX};
 use crate::paths::Paths;
 use crate::protocol::DaemonInfo;
+use crate::written::Written;
 
 /// How long a socket's listener may take to show that it is alive.
 const PROBE_PATIENCE: Duration = Duration::from_secs(1);
@@ -252,6 +253,10 @@ impl Socket {
             });
         }
         if let Some(dir) = path.parent() {
+            // Other runtime directories than those of the shell that purges.
+            if !dir.starts_with(&paths.state) {
+                Written::of(paths).note_dir(dir)?;
+            }
             fs_util::create_private_dir(dir)?;
             if !dir.symlink_metadata().is_ok_and(|found| found.is_dir()) {
                 return Err(StartError::SocketInUse(dir.to_owned()));

@@ -542,6 +542,15 @@ fn once_needs_neither_up_nor_a_daemon() {
 }
 
 #[test]
+fn a_version_that_was_made_without_up_is_shown_from_where_it_was_made() {
+    let mut world = World::with_commit();
+    world.set("MLFLOW_TRACKING_URI", &sqlite_store(world.base()));
+    let id = world.tracemark(&["active", "--once"]).ok();
+    let shown = world.tracemark(&["show", id.trim()]).ok();
+    assert!(shown.contains("0 traces"), "{shown}");
+}
+
+#[test]
 fn linked_worktrees_are_tracked_each_with_its_own_code() {
     let world = tracked();
     let other = world.base().join("other");

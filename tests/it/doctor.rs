@@ -207,7 +207,7 @@ fn doctor_tells_of_hooks_that_another_manager_owns_until_they_call_tracemark() {
     world.tracemark(&["active"]).ok();
     assert_eq!(findings(&world), ["hooks_elsewhere"]);
     let said = world.tracemark(&["doctor"]).stdout;
-    let line = said.split("post-commit hook there: ").nth(1).unwrap();
+    let line = said.split("/.husky: ").nth(1).unwrap();
     world.write(".husky/post-commit", line.lines().next().unwrap());
     world.tracemark(&["active"]).ok();
     assert!(findings(&world).is_empty());
@@ -392,6 +392,35 @@ fn doctor_names_every_variable_of_an_env_file_that_is_against_it() {
         said.contains("try: take MLFLOW_ACTIVE_MODEL_ID out of .env\n"),
         "{said}"
     );
+}
+
+#[test]
+fn doctor_tells_of_what_is_no_longer_kept_out_and_of_a_shell_that_goes_elsewhere() {
+    let mut world = tracked();
+    let exclude = world.repo().join(".git/info/exclude");
+    std::fs::write(&exclude, "").unwrap();
+    world.tracemark(&["active"]).ok();
+    assert_eq!(findings(&world), ["excludes"]);
+    world.tracemark(&["up"]).ok();
+    world.set("MLFLOW_TRACKING_URI", "http://other:5000");
+    world.set("MLFLOW_EXPERIMENT_ID", "77");
+    assert_eq!(findings(&world), ["shell_against", "shell_against"]);
+}
+
+#[test]
+fn doctor_tells_of_a_program_that_writes_the_code_and_of_other_worktrees_that_are_gone() {
+    let world = tracked();
+    let side = world.base().join("side");
+    world.add_worktree(&side);
+    let mut active = world.command(env!("CARGO_BIN_EXE_tracemark"));
+    active.arg("active").current_dir(&side).output().unwrap();
+    std::fs::remove_dir_all(&side).unwrap();
+    let said = problem(&world);
+    assert!(
+        said.contains("side: the directory of this worktree is gone"),
+        "{said}"
+    );
+    assert!(said.contains("worktree prune"), "{said}");
 }
 
 #[test]

@@ -307,6 +307,58 @@ fn a_hook_that_is_a_link_or_has_other_names_is_not_written_through() {
 }
 
 #[test]
+fn a_place_of_hooks_that_git_cannot_find_keeps_nobody_from_tracking() {
+    for place in ["", "app.py/hooks", "/nowhere/at/all"] {
+        let world = World::with_commit();
+        world.git(&["config", "core.hooksPath", place]);
+        let store = sqlite_store(world.base());
+        let said = world.tracemark(&["up", "--store", &store]);
+        assert!(said.stderr.contains("Hooks are run from"), "{said:?}");
+        said.ok();
+        world.tracemark(&["doctor"]);
+        world.tracemark(&["down"]).ok();
+    }
+}
+
+#[test]
+fn the_lines_for_huskys_hooks_belong_beside_those_that_it_makes_anew() {
+    let world = World::with_commit();
+    world.git(&["config", "core.hooksPath", ".husky/_"]);
+    world.write(
+        ".husky/_/post-commit",
+        "#!/bin/sh\n. \"$(dirname \"$0\")/h\"\n",
+    );
+    let store = sqlite_store(world.base());
+    let said = world.tracemark(&["up", "--store", &store]).stderr;
+    assert!(
+        said.contains("add to the hooks in '") && said.contains("/.husky':"),
+        "{said}"
+    );
+    world.write(".husky/_/post-commit", "tracemark hook post-commit\n");
+    assert!(
+        world.tracemark(&["doctor"]).stdout.contains("hook in"),
+        "which never runs"
+    );
+}
+
+#[test]
+fn the_settings_of_a_git_whose_file_is_a_link_are_left_alone() {
+    let mut world = World::with_commit();
+    with_new_git(&mut world);
+    let file = world.repo().join(".git/config");
+    let mine = world.base().join("mine");
+    std::fs::rename(&file, &mine).unwrap();
+    std::os::unix::fs::symlink(&mine, &file).unwrap();
+    let before = std::fs::read(&mine).unwrap();
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    assert_eq!(std::fs::read(&mine).unwrap(), before);
+    assert!(hook(&world, "post-commit").exists());
+    world.tracemark(&["down"]).ok();
+    assert!(!hook(&world, "post-commit").exists());
+}
+
+#[test]
 fn the_line_for_hooks_of_another_manager_is_told_everywhere_and_waits_for_nothing() {
     let world = World::with_commit();
     world.git(&["config", "core.hooksPath", "tracked-hooks"]);

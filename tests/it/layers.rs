@@ -129,6 +129,7 @@ const MAY_USE: [(&str, &[&str]); 35] = [
             "version",
             "watch",
             "worktree_state",
+            "written",
         ],
     ),
 ];

@@ -221,6 +221,91 @@ fn down_works_where_only_the_git_directory_is_gone() {
 }
 
 #[test]
+fn down_and_purge_leave_alone_what_another_home_tracks() {
+    let (world, store) = world_with_store();
+    world.tracemark(&["up", "--store", &store]).ok();
+    let before = std::fs::read(world.repo().join(".git/hooks/post-commit")).unwrap();
+    let other = world.base().join("other-home");
+    std::fs::create_dir(&other).unwrap();
+    let from_there = |arguments: &[&str]| {
+        let mut command = world.command(env!("CARGO_BIN_EXE_tracemark"));
+        command.env("HOME", &other).env_remove("XDG_RUNTIME_DIR");
+        Said::of(&command.args(arguments).output().unwrap())
+    };
+    from_there(&["down"]).failed(4, "is tracked from another home");
+    from_there(&["down", "--purge"]).ok();
+    assert!(world.repo().join(".git/tracemark/env").exists());
+    assert_eq!(
+        std::fs::read(world.repo().join(".git/hooks/post-commit")).unwrap(),
+        before
+    );
+    world.tracemark(&["down", "--purge"]).ok();
+    from_there(&["down"]).failed(4, "is not tracked");
+}
+
+#[test]
+fn purge_knows_the_runtime_directories_of_other_shells() {
+    let (mut world, _) = world_with_store();
+    let before = snapshot(&world);
+    let second = world.base().join("second");
+    std::fs::create_dir(&second).unwrap();
+    std::fs::set_permissions(&second, std::fs::Permissions::from_mode(0o700)).unwrap();
+    world.set("XDG_RUNTIME_DIR", second.to_str().unwrap());
+    world.tracemark(&["up"]).ok();
+    let first = world.base().join("run");
+    world.set("XDG_RUNTIME_DIR", first.to_str().unwrap());
+    world.tracemark(&["down", "--purge"]).ok();
+    std::fs::remove_dir(&second).unwrap();
+    assert_same(&before, &snapshot(&world));
+}
+
+#[test]
+fn up_writes_nothing_through_a_link_in_the_place_of_our_directory() {
+    let (world, store) = world_with_store();
+    let out = world.base().join("out");
+    std::fs::create_dir(&out).unwrap();
+    std::os::unix::fs::symlink(&out, world.repo().join(".git/tracemark")).unwrap();
+    world
+        .tracemark(&["up", "--store", &store])
+        .failed(3, "is a link");
+    assert_eq!(std::fs::read_dir(&out).unwrap().count(), 0);
+}
+
+#[test]
+fn down_works_in_a_linked_worktree_whose_repository_was_moved_away() {
+    let (world, _) = world_with_store();
+    let side = world.base().join("side");
+    world.add_worktree(&side);
+    world.tracemark(&["up"]).ok();
+    in_dir(&world, &side, &["active"]).ok();
+    std::fs::rename(world.repo(), world.base().join("away")).unwrap();
+    let status = in_dir(&world, &side, &["status"]).ok();
+    assert!(
+        status.contains("the repository that it belongs to is gone"),
+        "{status}"
+    );
+    in_dir(&world, &side, &["down"]).ok();
+    let records = world.state_dir().join("repositories");
+    assert_eq!(std::fs::read_dir(records).unwrap().count(), 0);
+    std::fs::rename(world.base().join("away"), world.repo()).unwrap();
+}
+
+#[test]
+fn up_says_which_rule_lets_in_what_an_app_leaves() {
+    let (world, store) = world_with_store();
+    world.write(".gitignore", "!mlflow.db\n");
+    let said = world.tracemark(&["up", "--store", &store]);
+    assert!(
+        said.stderr
+            .contains("a rule lets mlflow.db in all the same"),
+        "{said:?}"
+    );
+    world
+        .tracemark(&["up", "--experiment", ""])
+        .failed(2, "an experiment has a name");
+}
+
+#[test]
 fn down_says_that_other_worktrees_go_too() {
     let (world, _) = world_with_store();
     let side = world.base().join("side");

@@ -19,6 +19,16 @@ const WHERE: [&str; 4] = [
     "MLFLOW_EXPERIMENT_ID",
     "MLFLOW_ACTIVE_MODEL_ID",
 ];
+/// Files that apps and editors read variables from.
+const ENV_FILES: [&str; 7] = [
+    ".env",
+    ".envrc",
+    ".flaskenv",
+    ".env.local",
+    ".env.development",
+    ".env.production",
+    ".env.test",
+];
 /// How many directories are looked into for databases.
 const DIRS_MAX: usize = 10_000;
 
@@ -178,7 +188,7 @@ pub(in crate::command) fn dotenv_without_override(worktree: &Worktree) -> Option
 /// Environment files that an app or an editor reads and that say something else than tracemark does.
 pub(in crate::command) fn env_files(session: &Session) -> Vec<Finding> {
     let root = &session.worktree.root;
-    [".env", ".envrc", ".flaskenv", ".env.local"]
+    ENV_FILES
         .iter()
         .filter_map(|name| Some((name, small_text(&root.join(name))?)))
         .flat_map(|(name, text)| {
@@ -205,6 +215,25 @@ fn env_file_against(name: &str, variable: &str, value: &str) -> Finding {
         &format!("{name} sets {variable}={value}, {what}"),
         &format!("take {variable} out of {name}{otherwise}"),
     )
+}
+
+/// This shell's variables that send an app elsewhere: `exec` gives it no id then, or warns.
+pub(in crate::command) fn shell_elsewhere(session: &Session) -> Vec<Finding> {
+    let set = WHERE
+        .iter()
+        .filter(|name| **name != "MLFLOW_ACTIVE_MODEL_ID");
+    let lines = set.filter_map(|name| Some(format!("{name}={}\n", std::env::var(name).ok()?)));
+    let elsewhere = against(session, &lines.collect::<String>()).into_iter();
+    elsewhere
+        .map(|(variable, value)| {
+            let value = without_credentials(&value);
+            Finding::new(
+                "shell_against",
+                &format!("this shell sets {variable}={value}, which is not where tracemark makes its versions"),
+                &format!("unset {variable}, or tracemark up to use it"),
+            )
+        })
+        .collect()
 }
 
 fn against(session: &Session, text: &str) -> Vec<(&'static str, String)> {

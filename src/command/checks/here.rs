@@ -116,8 +116,7 @@ fn of_machine(worktree: &Worktree, dir: &Path) -> Option<Finding> {
             dir.display(),
             owner(worktree, dir)
         );
-        "git config core.hooksPath .git/hooks && tracemark up, if you want them"
-            .clone_into(&mut note.cure);
+        "nothing, or take core.hooksPath out there, then tracemark up".clone_into(&mut note.cure);
     }
     Some(note)
 }
@@ -129,8 +128,9 @@ fn elsewhere(worktree: &Worktree, dir: &Path) -> Finding {
         owner(worktree, dir)
     );
     let cure = format!(
-        "add, each with its own name, to {}, and to the post-commit hook there: {}",
+        "add, each with its own name, to {}, and to the post-commit hook in {}: {}",
         OTHERS.join(", "),
+        hooks::place_of_lines(dir).display(),
         hooks::line(FIRST)
     );
     Finding::new("hooks_elsewhere", &problem, &cure)
@@ -210,12 +210,8 @@ fn owner(worktree: &Worktree, dir: &Path) -> String {
     }
 }
 
-/// Husky runs `.husky/post-commit` from `.husky/_`.
 fn is_called_in(dir: &Path) -> bool {
-    let around = dir.parent().unwrap_or(dir);
-    [dir, around]
-        .iter()
-        .any(|dir| calls(&dir.join(FIRST), FIRST))
+    calls(&hooks::place_of_lines(dir).join(FIRST), FIRST)
 }
 
 /// Whether a hook holds a line or block that calls ours, however the program is called.
@@ -252,11 +248,42 @@ pub(in crate::command) fn direnv(worktree: &Worktree) -> Option<Finding> {
 /// What the daemon itself says is wrong with a worktree.
 pub(in crate::command) fn state(state: &WorktreeStatus) -> Vec<Finding> {
     let cure = state.hint.as_deref().unwrap_or("tracemark status");
-    let broken = state.reason.as_ref().filter(|_| state.state == "broken");
-    let problems = [broken, state.refusal.as_ref(), state.duplicate.as_ref()];
+    let reason = state.reason.as_ref().filter(|_| is_trouble(state));
+    let problems = [reason, state.refusal.as_ref(), state.duplicate.as_ref()];
     problems
         .into_iter()
         .flatten()
         .map(|problem| Finding::new("state", problem, cure))
+        .collect()
+}
+
+/// What is pending for a moment, or waits to be asked for, is none; what the store says is told of the store.
+fn is_trouble(state: &WorktreeStatus) -> bool {
+    let reason = state.reason.as_deref().unwrap_or_default();
+    let soon = [
+        "not read yet",
+        "its LoggedModel is being created",
+        "nobody has asked for this version yet",
+    ];
+    let by_store = state.last_error.as_deref() == Some(reason);
+    state.state == "broken" || state.state == "pending" && !soon.contains(&reason) && !by_store
+}
+
+/// Other worktrees that are broken.
+pub(in crate::command) fn others(
+    worktrees: &[WorktreeStatus],
+    here: Option<&Worktree>,
+) -> Vec<Finding> {
+    let is_here = |one: &&WorktreeStatus| here.is_none_or(|here| here.root != Path::new(&one.path));
+    let broken = worktrees
+        .iter()
+        .filter(is_here)
+        .filter(|one| one.state == "broken");
+    broken
+        .map(|one| {
+            let reason = one.reason.as_deref().unwrap_or("it cannot be read");
+            let cure = one.hint.as_deref().unwrap_or("tracemark status");
+            Finding::new("state", &format!("{}: {reason}", one.path), cure)
+        })
         .collect()
 }
