@@ -369,7 +369,7 @@ fn merged_params(sources: &Sources<'_>) -> BTreeMap<String, String> {
 /// Reads a map whose values are text, or numbers and truth values, which are kept as they are written in TOML.
 fn scalars<'de, D: Deserializer<'de>>(input: D) -> Result<BTreeMap<String, String>, D::Error> {
     #[derive(Deserialize)]
-    #[serde(untagged)]
+    #[serde(untagged, expecting = "a param is text, a number, true or false")]
     enum Scalar {
         Text(String),
         Whole(i64),

@@ -13,7 +13,15 @@ if TYPE_CHECKING:
 __all__ = ["Unavailable", "Version", "activate", "current", "follow"]
 
 
+def __dir__() -> "list[str]":
+    return [*__all__, "__version__"]
+
+
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("tracemark")
     if name in __all__:
         from tracemark import _api
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from typing import Any, Dict, Iterator, Optional
 
 ANSWER_MAX = 1024 * 1024
+# Bytes of a socket's path and its end (unix(7), sun_path; BSD has four fewer).
+PATH_MAX = 104 if sys.platform == "darwin" else 108
 STATE_IN_HOME = "Library/Application Support/tracemark" if sys.platform == "darwin" else ".local/state/tracemark"
 
 
@@ -65,6 +67,8 @@ def connected(deadline: float) -> socket.socket:
     """Returns a connection to the daemon: to the first of the places in docs/socket-api.md where one of ours listens."""
     why: Exception = OSError("no daemon is running")
     for path in _paths():
+        if len(os.fsencode(path)) >= PATH_MAX:
+            continue
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             if os.stat(path).st_uid not in (os.geteuid(), 0):

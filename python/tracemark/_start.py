@@ -73,11 +73,39 @@ def _follow_gunicorn() -> None:
     worker.load_wsgi = load_wsgi
 
 
+def _command_line() -> "list[str]":
+    """Returns how this interpreter was started; `sys.orig_argv` is of Python 3.10."""
+    import sys
+
+    words = getattr(sys, "orig_argv", None)
+    if words is None:
+        with open("/proc/self/cmdline", "rb") as line:
+            words = os.fsdecode(line.read()).split("\0")
+    return list(words)
+
+
+def _follow_fork_server() -> None:
+    """A fork server of multiprocessing, Linux's usual way since Python 3.14, is as old as its first child; its children load code."""
+    import sys
+
+    server = next((word for word in _command_line() if "multiprocessing.forkserver import main" in word), None)
+    if server is None:
+        return
+    inherited = os.environ.get(VARIABLE, "")
+    refresh()
+    # What it was told to load beforehand, or the main module, is as old as it is itself: no id then, unless nothing has changed.
+    has_main = hasattr(sys.modules.get("__main__"), "__file__")
+    has_loaded = has_main or "['__main__']" not in server and ", []" not in server
+    if has_loaded and os.environ[VARIABLE] != inherited:
+        os.environ[VARIABLE] = ""
+
+
 def _after_fork() -> None:
-    try:
-        _follow_gunicorn()
-    except Exception:  # noqa: BLE001: see above
-        pass
+    for follow in (_follow_gunicorn, _follow_fork_server):
+        try:
+            follow()
+        except Exception:  # noqa: BLE001: see above
+            pass
 
 
 refresh()

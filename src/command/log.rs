@@ -28,7 +28,12 @@ pub(super) fn run(context: &Context, arguments: &LogArgs) -> Result<(), Failure>
         return answer(&json(&serde_json::json!({"schema": 1, "versions": list}))?);
     }
     if all.is_empty() && arguments.limit != Some(0) {
-        return answer("no versions yet\n  try: tracemark active\n");
+        let cure = if context.tracked().is_ok() {
+            "active"
+        } else {
+            "up"
+        };
+        return answer(&format!("no versions yet\n  try: tracemark {cure}\n"));
     }
     let mut text = String::new();
     let commits = all

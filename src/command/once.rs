@@ -34,15 +34,15 @@ pub(super) fn resolve(
     settings: &Layer,
     wait: Duration,
 ) -> Result<Active, Failure> {
-    warn_of_strangers(context, "tracemark up, if all of that is yours");
+    let is_tracked = context.registry().find(&worktree.common_dir)?.is_some();
+    // In a tracked one nothing runs that `up` did not see.
+    if !is_tracked {
+        warn_of_strangers(context, "tracemark up, if all of that is yours");
+    }
     note(context, worktree)?;
     let ledger = Arc::new(Ledger::open(&context.paths.ledger())?);
     let session = Arc::new(Session::open(worktree, settings, &context.paths, ledger)?);
-    let observation = observe(
-        context,
-        &session,
-        context.registry().find(&worktree.common_dir)?.is_some(),
-    )?;
+    let observation = observe(context, &session, is_tracked)?;
     let limit = if wait.is_zero() { ONE_TRY } else { wait };
     let runtime = runtime()?;
     let model = runtime.block_on(persist(&session, &observation, Instant::now(), limit));

@@ -125,7 +125,7 @@ const BLOCKS: &[(&str, &str, How)] = &[
     ),
     (
         "docs/guide-steps.md",
-        "tracemark pin",
+        "tracemark params set llm=gpt-4o retrieval_strategy=vector_search_v4",
         Says("WHAT IS MLFLOW?"),
     ),
     ("docs/guide-steps.md", "tracemark log", Says("{id}")),

@@ -84,6 +84,54 @@ fn interpreters_that_leave_things_out_start_and_ask_all_the_same() {
     }
 }
 
+/// Of three children, each after a save: the revision that it loaded, its id, and the id of the code on disk.
+fn children(world: &World, arguments: &[&str]) -> Vec<(u64, String, String)> {
+    let script = support("forks.py");
+    let script = [script.to_str().unwrap(), env!("CARGO_BIN_EXE_tracemark")];
+    let all = [&script[..], arguments].concat();
+    let said = below_exec(world, "exec \"$PYTHON\" \"$@\"", &all).ok();
+    let rows: Vec<(u64, String, String)> = serde_json::from_str(&said).unwrap();
+    assert_eq!(rows.len(), 3, "{rows:?}");
+    rows
+}
+
+#[test]
+fn a_child_of_multiprocessing_that_loads_code_has_the_id_of_that() {
+    let world = with_package();
+    for method in ["spawn", "forkserver"] {
+        for (at, (revision, id, right)) in (0..).zip(children(&world, &[method])) {
+            assert_eq!((revision, &id), (at, &right), "{method}");
+        }
+    }
+}
+
+#[test]
+fn a_child_of_a_fork_server_that_loaded_code_before_has_no_id_of_other_code() {
+    let world = with_package();
+    let rows = children(&world, &["forkserver", "answers"]);
+    assert_eq!(rows[0].1, rows[0].2, "nothing was saved since it loaded it");
+    for (revision, id, _) in &rows[1..] {
+        assert_eq!(
+            (*revision, id.as_str()),
+            (0, ""),
+            "older than what was saved"
+        );
+    }
+}
+
+#[test]
+fn where_another_module_has_our_name_there_is_no_id_and_no_word() {
+    let world = with_package();
+    let other = world.base().join("other/tracemark");
+    std::fs::create_dir_all(&other).unwrap();
+    std::fs::write(other.join("__init__.py"), "").unwrap();
+    let custom = &world.vars()["PYTHONPATH"];
+    let path = format!("{}:{custom}", world.base().join("other").display());
+    let script = "PYTHONPATH=$2 exec \"$PYTHON\" -c \"$1\"";
+    let said = below_exec(&world, script, &[SHOW, &path]);
+    assert_eq!((said.stdout.as_str(), said.stderr.as_str()), ("[]\n", ""));
+}
+
 #[test]
 fn an_interpreter_without_an_answer_has_no_id_rather_than_an_old_one() {
     let world = with_package();
