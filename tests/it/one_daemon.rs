@@ -995,7 +995,7 @@ fn a_daemon_that_up_cannot_replace_is_named_with_the_line_that_ends_it() {
     std::fs::write(&record, r#"{"of": "tomorrow"}"#).unwrap();
     let said = world.tracemark(&["up"]);
     let lock = world.state_dir().join("daemon.lock");
-    let cure = format!("try: kill $(cat {})", lock.display());
+    let cure = format!("try: kill -9 $(cat {}), then", lock.display());
     assert!(
         said.code == Some(5) && said.stderr.contains(&cure),
         "{said:?}"
@@ -1003,7 +1003,7 @@ fn a_daemon_that_up_cannot_replace_is_named_with_the_line_that_ends_it() {
     let own = serde_json::json!({"pid": other.id(), "version": "9.9.9", "socket": world.socket(), "since": 0});
     std::fs::write(&record, own.to_string()).unwrap();
     let said = world.tracemark(&["up"]);
-    let cure = format!("try: kill {}", other.id());
+    let cure = format!("try: kill -9 {}, then", other.id());
     assert!(
         said.code == Some(5) && said.stderr.contains(&cure),
         "{said:?}"
