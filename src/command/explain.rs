@@ -9,8 +9,8 @@ use crate::error::{Failure, FailureKind};
 use crate::fs_util::printable;
 use crate::git::Git;
 use crate::identity::explain::{
-    Content, Explanation, FileLine, NoExplanation, Part, Parts, Trap, TreeExplanation, Uncounted,
-    Unreadable,
+    Content, Explanation, FileLine, NoExplanation, Part, Parts, Setting, Trap, TreeExplanation,
+    Uncounted, Unreadable,
 };
 use crate::identity::{commit_name, explain, tree_name};
 
@@ -265,68 +265,64 @@ fn said(trap: &Trap) -> (String, Option<String>) {
             let (what, cure) = uncounted(*what, &names(paths));
             (what, Some(cure.to_owned()))
         }
-        Trap::BinaryFirst { path, digits } => (
-            format!(
-                "the content of {path} (binary) counts only through {digits} digits of its object id, as the helper looks for it under another name"
-            ),
-            Some(format!("git add {}", typed(path))),
-        ),
-        Trap::UntrackedNotShown { files, setting } => (
-            format!(
-                "no untracked file counts ({files} here) until a tracked one changes: {}",
-                setting
-                    .as_ref()
-                    .map_or_else(String::new, ToString::to_string)
-            ),
-            Some("git config status.showUntrackedFiles normal".to_owned()),
-        ),
+        Trap::BinaryFirst { path, digits } => binary_first(path, *digits),
+        Trap::UntrackedNotShown { files, setting } => untracked(*files, setting.as_ref()),
         Trap::Elsewhere {
             hash,
             variables,
             relative,
         } => elsewhere(hash.as_deref(), variables, *relative),
         Trap::Program { named_by, paths } => (program(named_by, paths), by_tree),
-        Trap::Setting(setting) => (
-            format!(
-                "{setting}: without it the hash is another, as it is for teammates who do not have it"
-            ),
-            matches!(
-                setting.scope.as_str(),
-                "global" | "local" | "system" | "worktree"
-            )
-            .then(|| {
-                format!(
-                    "git config --{} --unset-all {}, or the same setting for all",
-                    setting.scope, setting.key
-                )
-            }),
-        ),
-        Trap::DriverSetting(setting) => (
-            format!(
-                "{setting} belongs to a diff driver in use: teammates who do not have it may get another hash"
-            ),
-            by_tree,
-        ),
-        Trap::PersonalIgnores { sources, paths } => (
-            format!(
-                "ignored by {} alone, so a teammate's counts: {}",
-                names(sources),
-                names(paths)
-            ),
-            Some("the same lines in .gitignore".to_owned()),
-        ),
+        Trap::Setting(setting) => one_setting(setting),
+        Trap::DriverSetting(setting) => {
+            let text = "belongs to a diff driver in use: teammates who do not have it may get another hash";
+            (format!("{setting} {text}"), by_tree)
+        }
+        Trap::PersonalIgnores { sources, paths } => {
+            let (sources, paths) = (names(sources), names(paths));
+            let text = format!("ignored by {sources} alone, so a teammate's counts: {paths}");
+            (text, Some("the same lines in .gitignore".to_owned()))
+        }
         Trap::Abbreviation {
             digits,
             packed,
             from,
             to,
-        } => (
-            format!(
+        } => {
+            let text = format!(
                 "the diff abbreviates object ids to {digits} digits as {packed} objects are packed: with fewer than {from}, or with {to}, the hash is another (git gc, git fetch, other clones)"
-            ),
-            by_tree,
-        ),
+            );
+            (text, by_tree)
+        }
     }
+}
+
+fn binary_first(path: &str, digits: usize) -> (String, Option<String>) {
+    let text = format!(
+        "the content of {path} (binary) counts only through {digits} digits of its object id, as the helper looks for it under another name"
+    );
+    (text, Some(format!("git add {}", typed(path))))
+}
+
+fn untracked(files: usize, setting: Option<&Setting>) -> (String, Option<String>) {
+    let setting = setting.map_or_else(String::new, ToString::to_string);
+    let text =
+        format!("no untracked file counts ({files} here) until a tracked one changes: {setting}");
+    let cure = "git config status.showUntrackedFiles normal".to_owned();
+    (text, Some(cure))
+}
+
+fn one_setting(setting: &Setting) -> (String, Option<String>) {
+    let text = format!(
+        "{setting}: without it the hash is another, as it is for teammates who do not have it"
+    );
+    let scope = setting.scope.as_str();
+    let is_unset = matches!(scope, "global" | "local" | "system" | "worktree");
+    let cure = is_unset.then(|| {
+        let key = &setting.key;
+        format!("git config --{scope} --unset-all {key}, or the same setting for all")
+    });
+    (text, cure)
 }
 
 fn uncounted(what: Uncounted, names: &str) -> (String, &'static str) {

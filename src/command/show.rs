@@ -167,85 +167,77 @@ impl Facts {
     }
 
     fn text(&self, version: &Version) -> String {
-        let mut lines = Vec::new();
-        let mut line =
-            |name: &str, value: &str| lines.push(printable(&format!("{name:<11}{value}")));
-        line("version", version.name(self.row.as_ref()));
-        if let Some(model) = version.model() {
-            line("model id", model.as_str());
-        }
-        if let Some(link) = &self.link {
-            line("page", link);
-        }
-        if let Some(content) = version.content(self.row.as_ref()) {
-            line("content", content);
-        }
-        if let Some(at) = version.at_ms(self.row.as_ref()) {
-            line("when", &when(at));
-        }
-        let subject = self
-            .subject
-            .as_deref()
-            .map_or_else(String::new, |subject| format!(" {subject}"));
-        if let Some(head) = version.head() {
-            let branch = version
-                .branch()
-                .map_or_else(String::new, |branch| format!(" on {branch}"));
-            line("commit", &format!("{head}{branch}{subject}"));
-        }
+        let rows = self.identity(version).into_iter();
+        let rows = rows.chain(self.use_of_it()).chain(self.restorable(version));
+        let inside = version.record.iter().flat_map(|record| &record.inside);
+        let inside = inside.map(|inside| {
+            let head = inside.head.as_deref().unwrap_or("without a commit");
+            ("inside", format!("{} {head}", inside.path))
+        });
+        let line = |(name, value): (&str, String)| printable(&format!("{name:<11}{value}")) + "\n";
+        rows.chain(inside).map(line).collect()
+    }
+
+    /// What it is, and where it comes from.
+    fn identity(&self, version: &Version) -> Vec<(&'static str, String)> {
+        let row = self.row.as_ref();
+        let mut rows = vec![("version", version.name(row).to_owned())];
+        rows.extend(version.model().map(|model| ("model id", model.to_string())));
+        rows.extend(self.link.clone().map(|link| ("page", link)));
+        rows.extend(
+            version
+                .content(row)
+                .map(|content| ("content", content.to_owned())),
+        );
+        rows.extend(version.at_ms(row).map(|at| ("when", when(at))));
+        rows.extend(version.head().map(|head| {
+            let branch = version.branch().map(|branch| format!(" on {branch}"));
+            let subject = self.subject.as_ref().map(|subject| format!(" {subject}"));
+            let (branch, subject) = (branch.unwrap_or_default(), subject.unwrap_or_default());
+            ("commit", format!("{head}{branch}{subject}"))
+        }));
         for (place, file) in self.dirty_files.iter().enumerate() {
-            line(if place == 0 { "changed" } else { "" }, file);
+            rows.push((if place == 0 { "changed" } else { "" }, file.clone()));
         }
-        for other in &self.also {
-            line("also", other);
-        }
-        for (key, value) in self.row.iter().flat_map(|row| &row.params) {
-            line("param", &format!("{key} = {value}"));
-        }
-        match (self.traces, self.runs) {
-            (Some(traces), Some(runs)) => line("used by", &format!("{traces} traces, {runs} runs")),
-            (Some(traces), None) => {
-                let runs = "its runs were not counted in time";
-                line("used by", &format!("{traces} traces; {runs}"));
-            }
-            _ => {}
-        }
+        rows.extend(self.also.iter().map(|other| ("also", other.clone())));
+        rows
+    }
+
+    fn use_of_it(&self) -> Vec<(&'static str, String)> {
+        let params = self.row.iter().flat_map(|row| &row.params);
+        let mut rows: Vec<_> = params
+            .map(|(key, value)| ("param", format!("{key} = {value}")))
+            .collect();
+        let runs = self.runs.map(|runs| format!(", {runs} runs"));
+        let runs = runs.unwrap_or_else(|| "; its runs were not counted in time".to_owned());
+        rows.extend(
+            self.traces
+                .map(|traces| ("used by", format!("{traces} traces{runs}"))),
+        );
+        rows
+    }
+
+    fn restorable(&self, version: &Version) -> Vec<(&'static str, String)> {
         let here = match version.committed {
             Some(_) => ", from the commits of this repository",
             None => "",
         };
-        let left_out = self.code.as_ref().map(|code| &code.left_out[..]);
-        match left_out {
-            None if self.is_lost => {
-                line(
-                    "restorable",
-                    "no: a pack of the snapshots that held some of it is gone or damaged",
-                );
-            }
-            None => line("restorable", "no: its code is not kept on this machine"),
-            Some([]) => line("restorable", &format!("yes, every file{here}")),
+        let said = |text: String| ("restorable", text);
+        let lost = "no: a pack of the snapshots that held some of it is gone or damaged";
+        match self.code.as_ref().map(|code| &code.left_out[..]) {
+            None if self.is_lost => vec![said(lost.to_owned())],
+            None => vec![said("no: its code is not kept on this machine".to_owned())],
+            Some([]) => vec![said(format!("yes, every file{here}"))],
             Some(files) => {
-                let without = format!("partly, without {} files{here}", files.len());
-                line("restorable", &without);
-                for file in files.iter().take(NAMED_MAX) {
-                    line("", &format!("{} ({})", file.path, file.why.as_str()));
-                }
-                if files.len() > NAMED_MAX {
-                    line("", &format!("and {} more", files.len() - NAMED_MAX));
-                }
+                let all = files.len();
+                let named = files.iter().take(NAMED_MAX);
+                let named =
+                    named.map(|file| ("", format!("{} ({})", file.path, file.why.as_str())));
+                let more = (all > NAMED_MAX).then(|| ("", format!("and {} more", all - NAMED_MAX)));
+                let first = said(format!("partly, without {all} files{here}"));
+                [first].into_iter().chain(named).chain(more).collect()
             }
         }
-        for inside in version.record.iter().flat_map(|record| &record.inside) {
-            line(
-                "inside",
-                &format!(
-                    "{} {}",
-                    inside.path,
-                    inside.head.as_deref().unwrap_or("without a commit")
-                ),
-            );
-        }
-        lines.join("\n") + "\n"
     }
 
     fn document(&self, version: &Version) -> serde_json::Value {

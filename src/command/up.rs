@@ -38,16 +38,10 @@ pub(super) fn run(context: &Context, arguments: &UpArgs) -> Result<(), Failure> 
     }
     refuse_everything(context, &worktree, arguments)?;
     check_owner(&worktree)?;
-    let registry = context.registry();
-    let old = written::moved_record(&registry, &worktree);
-    let mut record = match (registry.find(&worktree.common_dir)?, &old) {
-        (Some(record), _) => record,
-        (None, Some(old)) => old.clone().moved_to(&worktree)?,
-        (None, None) => Record::new(&worktree)?,
-    };
+    let old = written::moved_record(&context.registry(), &worktree);
+    let mut record = record_of(context, &worktree, old.as_ref())?;
     record.settings = over_kept(asked_for(arguments)?, record.settings);
     limit(&mut record, &worktree, arguments.only_this);
-
     if arguments.dry_run {
         return dry_run(context, &worktree, record, arguments);
     }
@@ -56,58 +50,101 @@ pub(super) fn run(context: &Context, arguments: &UpArgs) -> Result<(), Failure> 
     Written::begin(&context.paths)?;
     let ledger = Arc::new(Ledger::open(&context.paths.ledger())?);
     fixes::first_commit(&worktree, arguments.yes);
-    let open = |record: &Record| {
-        Session::open_named(
-            &worktree,
-            &record.settings,
-            arguments.store.as_deref(),
-            &context.paths,
-            Arc::clone(&ledger),
-        )
-    };
-    let mut session = open(&record)?;
-    if fixes::places_of_the_code(&session, &mut record, arguments.yes) {
-        session = open(&record)?;
-    }
-    fixes::tracked_database(&worktree, &session, arguments.yes);
-    refuse_tracked_store(&worktree, session.store_file())?;
-    mlflow_setup::offer(&session.uri, &worktree.root, None, arguments.yes);
-    check_store(&session)?;
+    let session = open_store(context, &worktree, arguments, &mut record, &ledger)?;
     steps.done("store", &session.uri.to_tracking_uri());
     note_credentials(context, &session, &mut record);
+    let hooks = write(context, &session, &mut record, old.as_ref(), &ledger)?;
+    steps.done("hooks", &format!("{hooks} written"));
+    begin(context, arguments, &session, steps)
+}
 
-    let plan = hooks::plan(&worktree, &super::this_program()?).map_err(hook_failure)?;
-    record.trusted = Some(trusted(&worktree, &plan)?);
-    let list = Written::of(&context.paths);
-    let mut entry = match &old {
-        Some(old) => list.entry(old).moved_to(&record),
-        None => list.entry(&record),
+/// What is kept of the repository: at its place, at the place where it lay before, or nothing yet.
+fn record_of(
+    context: &Context,
+    worktree: &Worktree,
+    old: Option<&Record>,
+) -> Result<Record, Failure> {
+    Ok(
+        match (context.registry().find(&worktree.common_dir)?, old) {
+            (Some(record), _) => record,
+            (None, Some(old)) => old.clone().moved_to(worktree)?,
+            (None, None) => Record::new(worktree)?,
+        },
+    )
+}
+
+/// Opens the store that the settings name, and offers to mend what would make it useless.
+fn open_store(
+    context: &Context,
+    worktree: &Worktree,
+    arguments: &UpArgs,
+    record: &mut Record,
+    ledger: &Arc<Ledger>,
+) -> Result<Session, Failure> {
+    let open = |record: &Record| {
+        let (named, ledger) = (arguments.store.as_deref(), Arc::clone(ledger));
+        Session::open_named(worktree, &record.settings, named, &context.paths, ledger)
+    };
+    let mut session = open(record)?;
+    if fixes::places_of_the_code(&session, record, arguments.yes) {
+        session = open(record)?;
+    }
+    fixes::tracked_database(worktree, &session, arguments.yes);
+    refuse_tracked_store(worktree, session.store_file())?;
+    mlflow_setup::offer(&session.uri, &worktree.root, None, arguments.yes);
+    check_store(&session)?;
+    Ok(session)
+}
+
+/// Writes everything, each thing after it is on the list; returns how many hooks.
+fn write(
+    context: &Context,
+    session: &Session,
+    record: &mut Record,
+    old: Option<&Record>,
+    ledger: &Ledger,
+) -> Result<usize, Failure> {
+    let worktree = &session.worktree;
+    let plan = hooks::plan(worktree, &super::this_program()?).map_err(hook_failure)?;
+    record.trusted = Some(trusted(worktree, &plan)?);
+    let (registry, list) = (context.registry(), Written::of(&context.paths));
+    let mut entry = match old {
+        Some(old) => list.entry(old).moved_to(record),
+        None => list.entry(record),
     };
     note(&list, &mut entry, &plan)?;
-    keep_out(context, &worktree, &session, &mut record)?;
+    keep_out(context, worktree, session, record)?;
     create_private_dir(&worktree.private_dir())?;
     entry.carry(&context.paths)?;
-    registry.write(&record)?;
-    if let Some(old) = &old {
-        carry_over(&ledger, old, &worktree)?;
+    registry.write(record)?;
+    if let Some(old) = old {
+        carry_over(ledger, old, worktree)?;
         forget(context, &registry, &list, old)?;
     }
     let hooks = plan.writes.len() + usize::from(!plan.settings.is_empty());
     install_hooks(plan)?;
-    steps.done("hooks", &format!("{hooks} written"));
+    Ok(hooks)
+}
+
+/// Has the daemon track it, and shows the first version.
+fn begin(
+    context: &Context,
+    arguments: &UpArgs,
+    session: &Session,
+    steps: Steps,
+) -> Result<(), Failure> {
+    let worktree = &session.worktree;
     daemon::replace_outdated(context)?;
     let client = daemon::ensure(context, arguments.store.as_deref())?;
     client
         .track(&worktree.root)
         .map_err(|error| client_failure(&error))?;
-    steps.done(
-        "daemon",
-        &format!("answers on {}", client.socket().display()),
-    );
+    let place = format!("answers on {}", client.socket().display());
+    steps.done("daemon", &place);
     steps.done("code", "is read, and its version found or made …");
     let active = ask_client(&client, &worktree.root, FIRST_VERSION)?;
-    answer(&summary(&worktree, &session, &active))?;
-    notice(context, &worktree, &session, active.model_id.as_deref())?;
+    answer(&summary(worktree, session, &active))?;
+    notice(context, worktree, session, active.model_id.as_deref())?;
     verdict(&active)
 }
 
