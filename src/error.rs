@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 
 use crate::daemon::StartError;
-use crate::fs_util::{PathError, printable};
+use crate::fs_util::{PathError, printable, shell_quoted};
 use crate::git::GitError;
 use crate::ledger::LedgerError;
 use crate::mlflow::{AccessError, RetriesError, StoreError, StoreUriError};
@@ -158,6 +158,11 @@ impl From<LedgerError> for Failure {
     fn from(error: LedgerError) -> Self {
         match error {
             LedgerError::Path(error) => error.into(),
+            LedgerError::Opening { ref path, .. } => {
+                let dir = path.parent().unwrap_or(path).to_string_lossy();
+                let cure = format!("df -h {0}; ls -ld {0}", shell_quoted(&dir));
+                Self::new(FailureKind::Configuration, &chain(&error)).hint(&cure)
+            }
             LedgerError::Sqlite(_) => {
                 Self::new(FailureKind::Configuration, &chain(&error)).hint("tracemark status")
             }

@@ -154,6 +154,14 @@ pub fn remove_if_exists(path: &Path) -> Result<bool, PathError> {
     }
 }
 
+/// Returns whether what lies, or would lie, at `path` lies below `dir`, whatever links there are on the way; false for a link.
+pub fn lies_inside(dir: &Path, path: &Path) -> bool {
+    let there = path.ancestors().skip(1).find(|above| above.exists());
+    let real = there.and_then(|above| above.canonicalize().ok());
+    let inside = real.zip(dir.canonicalize().ok());
+    !path.is_symlink() && inside.is_some_and(|(real, dir)| real.starts_with(dir))
+}
+
 /// Returns `text` with everything escaped that could move a terminal's cursor or hide what follows: control characters
 /// (C0, C1, DEL), bidirectional marks and zero-width characters.
 pub fn printable(text: &str) -> String {

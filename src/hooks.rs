@@ -233,12 +233,11 @@ fn without_blocks(common_dir: &Path, dirs: &BTreeSet<PathBuf>) -> Result<Vec<Wri
     Ok(found)
 }
 
-/// False for a link that leads out of the git directory, where nothing of ours is.
+/// False for what a link leads to out of the git directory, where nothing of ours is, and for what is not there.
 fn is_inside(common_dir: &Path, file: &Path) -> bool {
-    !file.is_symlink()
-        || file
-            .canonicalize()
-            .is_ok_and(|target| target.starts_with(common_dir))
+    let real = |path: &Path| path.canonicalize().ok();
+    let inside = real(file).zip(real(common_dir));
+    inside.is_some_and(|(file, dir)| file.starts_with(dir))
 }
 
 /// Returns the hooks with a block whose end somebody took: what of it is ours cannot be told.

@@ -79,6 +79,14 @@ pub enum LedgerError {
     /// SQLite refused.
     #[error("the ledger: {0}")]
     Sqlite(#[from] rusqlite::Error),
+    /// SQLite cannot open the file: there is no room, or it may not be written.
+    #[error("the ledger {} cannot be opened: {source}", path.display())]
+    Opening {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
     /// The state directory cannot be written.
     #[error(transparent)]
     Path(#[from] crate::fs_util::PathError),
@@ -167,8 +175,23 @@ impl Ledger {
         // One that is only in memory has none.
         let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
         let _turn = dir.map(turn_in).transpose()?;
-        let connection = connect(path).or_else(|error| {
-            if !error.is_unusable_file() {
+        let connection = Self::connected(path).map_err(|error| match error {
+            LedgerError::Sqlite(source) => LedgerError::Opening {
+                path: path.to_owned(),
+                source,
+            },
+            other => other,
+        })?;
+        Ok(Self {
+            connection: Mutex::new(connection),
+            aside: Mutex::new(None),
+            path: path.to_owned(),
+        })
+    }
+
+    fn connected(path: &Path) -> Result<Connection, LedgerError> {
+        connect(path).or_else(|error| {
+            if !(error.is_unusable_file() || path.is_dir()) {
                 return Err(error);
             }
             let aside = aside::put(path)?;
@@ -176,11 +199,6 @@ impl Ledger {
             let kept = aside::carry_over(&aside, &connection, &TABLES);
             tracing::warn!(%error, aside = %aside.display(), kept, "the ledger is unusable and set aside");
             Ok(connection)
-        })?;
-        Ok(Self {
-            connection: Mutex::new(connection),
-            aside: Mutex::new(None),
-            path: path.to_owned(),
         })
     }
 

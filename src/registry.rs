@@ -174,7 +174,27 @@ impl Registry {
         self.records().unwrap_or_default()
     }
 
+    /// Returns why records cannot be used, each naming its file: their repositories are not watched.
+    pub fn unusable(&self) -> Vec<RegistryError> {
+        let files = self.files().unwrap_or_default().into_iter();
+        files.filter_map(|file| read_record(&file).err()).collect()
+    }
+
     fn records(&self) -> Result<Vec<Record>, RegistryError> {
+        let files = self.files()?;
+        Ok(files
+            .iter()
+            .filter_map(|file| match read_record(file) {
+                Ok(record) => record,
+                Err(error) => {
+                    tracing::warn!(%error, "a record is left out");
+                    None
+                }
+            })
+            .collect())
+    }
+
+    fn files(&self) -> Result<Vec<PathBuf>, RegistryError> {
         let entries = match std::fs::read_dir(&self.dir) {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -189,16 +209,7 @@ impl Registry {
             })
             .collect();
         files.sort();
-        Ok(files
-            .iter()
-            .filter_map(|file| match read_record(file) {
-                Ok(record) => record,
-                Err(error) => {
-                    tracing::warn!(%error, "a record is left out");
-                    None
-                }
-            })
-            .collect())
+        Ok(files)
     }
 
     /// Writes a record, on the disk before it returns.

@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::fs_util::{
-    PathError, create_private_dir, read_if_exists, remove_if_exists, replace, replace_durably,
+    PathError, create_private_dir, lies_inside, read_if_exists, remove_if_exists, replace,
+    replace_durably,
 };
 use crate::identity::git_hash::hex;
 use crate::paths::{Paths, REPOSITORIES};
@@ -151,7 +152,8 @@ impl Entry {
 
     /// Returns the directories that hooks were written into, in the repository as it lies at `common_dir`.
     pub fn hook_dirs(&self, common_dir: &Path) -> BTreeSet<PathBuf> {
-        self.hooks.iter().map(|dir| common_dir.join(dir)).collect()
+        let dirs = self.hooks.iter().map(|dir| common_dir.join(dir));
+        dirs.filter(|dir| lies_inside(common_dir, dir)).collect()
     }
 
     /// Notes how a file below the git directory is, before it is written for the first time.
@@ -192,11 +194,20 @@ impl Entry {
     /// # Errors
     /// [`PathError`] when a file cannot be written.
     pub fn settle(&mut self, common_dir: &Path) -> Result<(), PathError> {
+        // An entry that a repository carries may speak of what a link in it leads to.
+        let inside = |name: &Path| {
+            let path = common_dir.join(name);
+            lies_inside(common_dir, &path).then_some(path)
+        };
         for (name, found) in std::mem::take(&mut self.found) {
-            found.settle(&common_dir.join(name))?;
+            if let Some(file) = inside(&name) {
+                found.settle(&file)?;
+            }
         }
-        for name in std::mem::take(&mut self.made).iter().rev() {
-            remove_empty(&common_dir.join(name));
+        for dir in std::mem::take(&mut self.made).iter().rev() {
+            if let Some(dir) = inside(dir) {
+                remove_empty(&dir);
+            }
         }
         Ok(())
     }

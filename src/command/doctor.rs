@@ -77,6 +77,7 @@ fn examine(context: &Context) -> Result<Vec<Finding>, Failure> {
     let tracked = context.registry().all()?;
     let mut findings: Vec<Finding> = machine::old_git().into_iter().collect();
     findings.extend(machine::daemons(context, !tracked.is_empty()));
+    findings.extend(machine::records(context));
     findings.extend(machine::socket(&context.paths));
     findings.extend(machine::credentials(&context.paths));
     if service::is_installed(&context.paths)
@@ -91,8 +92,10 @@ fn examine(context: &Context) -> Result<Vec<Finding>, Failure> {
     findings.extend(around::others(worktrees, here.as_ref().ok()));
     match here {
         Ok(worktree) => {
-            let known = context.registry().find(&worktree.common_dir)?;
-            findings.extend(repository(context, &worktree, known, heard.as_deref())?);
+            // Of a record that cannot be used enough is said.
+            if let Ok(known) = context.registry().find(&worktree.common_dir) {
+                findings.extend(repository(context, &worktree, known, heard.as_deref())?);
+            }
         }
         Err(failure) if failure.message.starts_with("not a git repository") => {}
         Err(failure) => findings.push(of_failure("repository", failure)),

@@ -1,9 +1,9 @@
 //! `tracemark status`: daemon, store, every worktree, what is wrong and the next command to type.
 
 use super::look::{Paint, Tone, ago};
-use super::{Context, answer, daemon, json};
+use super::{Context, answer, checks, daemon, json, warn};
 use crate::cli::JsonArgs;
-use crate::client::{Client, ClientError};
+use crate::client::ClientError;
 use crate::config::ConnectionLayer;
 use crate::error::Failure;
 use crate::fs_util::printable;
@@ -12,12 +12,16 @@ use crate::protocol::{API, DaemonInfo, OwedTo, Status, WorktreeStatus};
 use crate::registry::Record;
 
 pub(super) fn run(context: &Context, arguments: &JsonArgs) -> Result<(), Failure> {
-    let status = match ask(context) {
+    let mut why = None;
+    let status = match ask(context, &mut why) {
         Ok(status) => status,
         Err(error) if error.is_silence() => return Err(daemon::refused(context, &error)),
-        Err(ClientError::Unreachable { .. }) => without_daemon(context)?,
+        Err(ClientError::Unreachable { .. }) => without_daemon(context, why.as_ref())?,
         Err(error) => return Err(super::client_failure(&error)),
     };
+    for finding in checks::machine::records(context) {
+        warn(&finding.problem, &finding.cure);
+    }
     if arguments.json {
         answer(&json(&status)?)
     } else {
@@ -25,23 +29,25 @@ pub(super) fn run(context: &Context, arguments: &JsonArgs) -> Result<(), Failure
     }
 }
 
-/// In a tracked repository the daemon is started where it does not run.
-fn ask(context: &Context) -> Result<Status, ClientError> {
+/// In a tracked repository the daemon is started where it does not run; `why` tells why it could not be.
+fn ask(context: &Context, why: &mut Option<Failure>) -> Result<Status, ClientError> {
     match context.client().status() {
-        Err(error) if error.is_over() => match start(context) {
-            Some(client) => client.status(),
-            None => Err(error),
-        },
+        Err(error) if error.is_over() && context.tracked().is_ok() => {
+            match daemon::ensure_soon(context) {
+                Ok(client) => client.status(),
+                Err(failure) => {
+                    *why = Some(failure);
+                    Err(error)
+                }
+            }
+        }
         answer => answer,
     }
 }
 
-fn start(context: &Context) -> Option<Client> {
-    context.tracked().ok()?;
-    daemon::ensure_soon(context).ok()
-}
-
-fn without_daemon(context: &Context) -> Result<Status, Failure> {
+fn without_daemon(context: &Context, why: Option<&Failure>) -> Result<Status, Failure> {
+    let reason = why.map_or("no daemon is running", |failure| &failure.message);
+    let hint = why.and_then(|failure| failure.hint.as_deref());
     let tracked = context.registry().all()?;
     let file = context.paths.ledger();
     let ledger = file.exists().then(|| Ledger::open(&file).ok()).flatten();
@@ -78,8 +84,8 @@ fn without_daemon(context: &Context) -> Result<Status, Failure> {
         env_problem: None,
         mode: "none".to_owned(),
         mode_reason: None,
-        reason: Some("no daemon is running".to_owned()),
-        hint: Some("tracemark up".to_owned()),
+        reason: Some(reason.to_owned()),
+        hint: Some(hint.unwrap_or("tracemark up").to_owned()),
         note: None,
         cause: None,
         cause_ms: None,

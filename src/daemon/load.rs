@@ -1,6 +1,7 @@
 //! From records to worktrees that can be tracked: blocking work at the start and when something new is asked about.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::env_file;
@@ -10,6 +11,7 @@ use crate::paths::Paths;
 use crate::registry::{Record, Registry};
 use crate::repository::Worktree;
 use crate::session::{Session, SessionError};
+use crate::written::{self, Entry, Written};
 
 /// A worktree under a record, with its session or in one line why there is none.
 pub(super) struct Loaded {
@@ -99,48 +101,23 @@ pub(super) fn sweep(worktree: &Worktree) {
     }
 }
 
-/// Leaves no env file of any record with an id. Asks git nothing, so that it works for a repository that git refuses.
-pub(super) fn empty_all_env(registry: &Registry) {
-    let records = registry.all().unwrap_or_else(|error| {
-        tracing::error!(%error, "no record of tracked repositories can be read");
-        Vec::new()
-    });
-    for place in records.iter().map(places) {
-        for dir in &place.private_dirs {
-            tell(env_file::empty(dir));
+/// Leaves no env file with an id where a daemon of this instance may have written one, also of repositories whose record
+/// cannot be used. Asks git nothing, so that it works for a repository that git refuses.
+pub(super) fn empty_all_env(registry: &Registry, paths: &Paths) {
+    let entries = Written::of(paths).entries(registry).into_iter();
+    let is_ours = |entry: &Entry| {
+        let carried = Entry::carried(&entry.common_dir);
+        carried.is_none_or(|carried| carried.other_instance(paths).is_none())
+    };
+    let ours = entries.filter(|entry| entry.is_at(&entry.common_dir));
+    for entry in ours.filter(is_ours) {
+        for dir in written::private_dirs(&entry.common_dir) {
+            tell(env_file::empty(&dir));
         }
-        for root in &place.roots {
+        let roots = written::roots_on_disk(&entry.common_dir);
+        for root in entry.roots.iter().chain(&roots).collect::<BTreeSet<_>>() {
             tell(env_file::empty_copy(root));
         }
-    }
-}
-
-/// Where a daemon may have written env files under a record.
-struct Places {
-    private_dirs: Vec<PathBuf>,
-    roots: Vec<PathBuf>,
-}
-
-/// In the layout of gitrepository-layout(5).
-fn places(record: &Record) -> Places {
-    let mut roots = vec![record.root.clone()];
-    let mut private_dirs = vec![record.common_dir.join("tracemark")];
-    let linked = std::fs::read_dir(record.common_dir.join("worktrees"));
-    for git_dir in linked.into_iter().flatten().flatten() {
-        private_dirs.push(git_dir.path().join("tracemark"));
-        // `gitdir` names the `.git` file of the worktree.
-        let dot_git = std::fs::read_to_string(git_dir.path().join("gitdir"));
-        roots.extend(dot_git.ok().and_then(|path| {
-            let root = Path::new(path.trim_end_matches('\n')).parent()?;
-            root.is_absolute().then(|| root.to_owned())
-        }));
-    }
-    if record.common_dir.ends_with(".git") {
-        roots.extend(record.common_dir.parent().map(Path::to_owned));
-    }
-    Places {
-        private_dirs,
-        roots,
     }
 }
 

@@ -126,7 +126,7 @@ async fn begin(
 fn open(paths: &Paths) -> Result<Begun, StartError> {
     let lock = Lock::take(paths)?;
     let registry = Registry::new(paths.repositories());
-    empty_all_env(&registry);
+    empty_all_env(&registry, paths);
     let catalog = Arc::new(Catalog {
         paths: paths.clone(),
         ledger: Arc::new(Ledger::open(&paths.ledger())?),
@@ -191,7 +191,7 @@ pub fn empty_env_files(paths: &Paths) -> Result<(), StartError> {
         return Ok(());
     }
     match Lock::take_for_a_moment(paths) {
-        Ok(_lock) => empty_all_env(&Registry::new(paths.repositories())),
+        Ok(_lock) => empty_all_env(&Registry::new(paths.repositories()), paths),
         Err(StartError::AlreadyRunning) => {}
         Err(error) => return Err(error),
     }

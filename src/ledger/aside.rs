@@ -51,6 +51,9 @@ pub(super) fn put(path: &Path) -> Result<PathBuf, LedgerError> {
             path.push(end);
             PathBuf::from(path)
         });
+        if from.is_dir() {
+            remove(&to).map_err(PathError::of("remove", &to))?;
+        }
         match std::fs::rename(&from, &to) {
             // What belonged to a file that was put there before.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -60,6 +63,19 @@ pub(super) fn put(path: &Path) -> Result<PathBuf, LedgerError> {
         }
     }
     Ok(aside)
+}
+
+/// A directory takes no file's place.
+fn remove(path: &Path) -> std::io::Result<()> {
+    let removed = if path.is_dir() {
+        std::fs::remove_dir_all(path)
+    } else {
+        std::fs::remove_file(path)
+    };
+    match removed {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
 }
 
 /// Only who is alone with a file can leave WAL, which puts all of it into the one file (<https://sqlite.org/wal.html>, section 3.3).

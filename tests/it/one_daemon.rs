@@ -1048,3 +1048,86 @@ fn tracemark_log_says_how_much_the_daemon_says() {
         assert_eq!(log.contains("published"), says, "{level}: {log}");
     }
 }
+
+#[test]
+fn a_record_that_cannot_be_used_leaves_no_id_behind_and_is_named() {
+    let world = tracked();
+    world.env_id();
+    let records = world.state_dir().join("repositories");
+    let file = std::fs::read_dir(&records)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    world.kill_daemon();
+    std::fs::write(&file, "{").unwrap();
+    world.write("app.py", "print('changed')\n");
+    let other = world.base().join("other");
+    world.git(&["clone", "-q", ".", other.to_str().unwrap()]);
+    let mut up = world.command(env!("CARGO_BIN_EXE_tracemark"));
+    up.args(["up", "--store", &sqlite_store(world.base())]);
+    Said::of(&up.current_dir(&other).output().unwrap()).ok();
+    assert_eq!(world.env_file()["MLFLOW_ACTIVE_MODEL_ID"], "");
+    let status = world.tracemark(&["status"]);
+    let named = file.to_str().unwrap();
+    assert!(
+        status.stderr.contains(named) && status.stderr.contains("is not watched"),
+        "{status:?}"
+    );
+    let doctor = world.tracemark(&["doctor"]);
+    assert!(doctor.stdout.contains(named), "{doctor:?}");
+    std::fs::remove_file(&file).unwrap();
+    world.tracemark(&["up"]).ok();
+    world.env_id();
+}
+
+#[test]
+fn a_directory_in_the_place_of_the_ledger_is_set_aside() {
+    let world = tracked();
+    let id = world.env_id();
+    world.kill_daemon();
+    let ledger = world.state_dir().join("ledger.sqlite");
+    for end in ["", "-wal", "-shm"] {
+        drop(std::fs::remove_file(
+            world.state_dir().join(format!("ledger.sqlite{end}")),
+        ));
+    }
+    std::fs::create_dir_all(ledger.join("in it")).unwrap();
+    assert_eq!(world.tracemark(&["active"]).ok().trim(), id);
+    assert!(world.state_dir().join("ledger.unusable/in it").exists());
+    world.tracemark(&["down", "--purge"]).ok();
+    assert!(!world.state_dir().exists());
+}
+
+#[test]
+fn nothing_is_written_through_links_in_the_place_of_the_files_of_the_state() {
+    let world = tracked();
+    world.kill_daemon();
+    let victim = world.base().join("victim");
+    for name in [
+        "daemon.json",
+        "daemon.lock",
+        "daemon.log",
+        "daemon.log.old",
+        "ledger.sqlite",
+        "ledger.sqlite-wal",
+        "written/machine.json",
+    ] {
+        std::fs::write(&victim, "precious").unwrap();
+        let file = world.state_dir().join(name);
+        drop(std::fs::remove_file(&file));
+        std::os::unix::fs::symlink(&victim, &file).unwrap();
+        world.write("app.py", format!("print({name:?})\n"));
+        world.tracemark(&["active"]);
+        world.tracemark(&["status"]);
+        world.kill_daemon();
+        assert_eq!(
+            std::fs::read_to_string(&victim).unwrap(),
+            "precious",
+            "{name}"
+        );
+        drop(std::fs::remove_file(&file));
+    }
+    world.tracemark(&["active"]).ok();
+}

@@ -243,6 +243,47 @@ fn down_and_purge_leave_alone_what_another_home_tracks() {
     from_there(&["down"]).failed(4, "is not tracked");
 }
 
+/// A list that a repository brings along, about files behind a link in its git directory.
+fn with_a_list_of_others(world: &World, outside: &Path) {
+    use std::os::unix::fs::MetadataExt as _;
+    let git_dir = world.repo().join(".git");
+    std::os::unix::fs::symlink(outside, git_dir.join("lnk")).unwrap();
+    std::fs::create_dir(git_dir.join("tracemark")).unwrap();
+    let metadata = git_dir.metadata().unwrap();
+    let time = serde_json::json!({"secs_since_epoch": 1, "nanos_since_epoch": 0});
+    let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let list = serde_json::json!({
+        "schema": 1, "common_dir": git_dir, "identity": [metadata.dev(), metadata.ino()], "roots": [],
+        "made": ["lnk/empty"], "hooks": ["lnk"],
+        "found": {
+            "lnk/key": {"sha256": empty, "mode": 0o666, "modified": time},
+            "lnk/new": {"sha256": empty, "mode": 0o777, "modified": time},
+        },
+    });
+    std::fs::write(git_dir.join("tracemark/written.json"), list.to_string()).unwrap();
+}
+
+#[test]
+fn a_list_that_a_repository_brings_along_leads_to_nothing_outside_of_it() {
+    for arguments in [&["down"][..], &["down", "--purge"]] {
+        let world = World::with_commit();
+        let outside = world.base().join("private");
+        std::fs::create_dir_all(outside.join("empty")).unwrap();
+        std::fs::write(outside.join("key"), "").unwrap();
+        let hook = "#!/bin/sh\n# >>> tracemark >>>\n# <<< tracemark <<<\n";
+        std::fs::write(outside.join("post-commit"), hook).unwrap();
+        with_a_list_of_others(&world, &outside);
+        let mut before = machine(&world);
+        world.tracemark(arguments);
+        let mut after = machine(&world);
+        for things in [&mut before, &mut after] {
+            things.retain(|path, _| path.starts_with(&outside));
+        }
+        assert!(before.len() > 3, "{before:?}");
+        assert_same(&before, &after);
+    }
+}
+
 #[test]
 fn purge_knows_the_runtime_directories_of_other_shells() {
     let (mut world, _) = world_with_store();

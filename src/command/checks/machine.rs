@@ -142,6 +142,18 @@ fn is_open_to_others(path: &Path) -> bool {
     found.is_ok_and(|found| found.mode() & 0o077 != 0 || found.uid() != us)
 }
 
+/// Records that cannot be used: nobody watches what they are about.
+pub(in crate::command) fn records(context: &Context) -> Vec<Finding> {
+    let unusable = context.registry().unusable().into_iter();
+    unusable
+        .map(|error| {
+            let problem = format!("{error}: the repository that it is about is not watched");
+            let cure = "remove that file, then tracemark up in the repository";
+            Finding::new("record", &problem, cure)
+        })
+        .collect()
+}
+
 /// Files of passwords and tokens that others can read.
 pub(in crate::command) fn credentials(paths: &Paths) -> Vec<Finding> {
     let named = |variable: &str| std::env::var_os(variable).map(PathBuf::from);

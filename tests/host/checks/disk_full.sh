@@ -19,7 +19,7 @@ honest() {
   "$tm" status >/dev/null || [ $? = 1 ] || { echo "$1: no status"; exit 1; }
 }
 well() { [ "$("$tm" active --json --timeout 5 2>/dev/null | python3 -c "import json,sys; print(json.load(sys.stdin)[\"content\"])" 2>/dev/null)" = "$("$tm" hash --naming tree)" ] && [ "$(value MLFLOW_ACTIVE_MODEL_ID)" = "$("$tm" active)" ]; }
-fill() { dd if=/dev/zero of="$1/filler" bs=64k 2>/dev/null || true; for n in $(seq 64); do echo x >"$1/filler.$n" 2>/dev/null || true; done; }
+fill() { dd if=/dev/zero of="$1/filler-$SECONDS$RANDOM" bs=4k 2>/dev/null || true; for n in $(seq 64); do echo x >"$1/filler.$n" 2>/dev/null || true; done; }
 free() { rm -f "$1"/filler*; }
 end() { kill "$(python3 -c "import json,os; print(json.load(open(os.environ[\"HOME\"] + \"/.local/state/tracemark/daemon.json\"))[\"pid\"])")"; sleep 0.5; }
 edit() { printf "print(%s)\n" "$1" 1<>app.py; }
@@ -30,8 +30,12 @@ cp -a "$state" "$world/state"; mount -t tmpfs -o size=2m,mode=700 tmpfs "$state"
 fill "$state"
 for n in 1 2 3 4; do edit "$n"; honest "a full state directory"; done
 git commit -qam "while the state is full"; honest "a commit with a full state directory"
+commit=$(git rev-parse HEAD)
+end; fill "$state"; "$tm" status 2>&1 | grep -qiE "no space|cannot be opened: disk" || { echo "status does not say why no daemon can be had"; "$tm" status; exit 1; }
+honest "no daemon can be had"
 free "$state"; edit 5; await well
-git log -1 --format=%H HEAD | xargs "$tm" show >/dev/null || { echo "the commit has no version"; exit 1; }
+in_log() { "$tm" log --json | grep -q "$commit"; }
+await in_log
 echo "state: ok"
 
 mkdir "$world/small"; mount -t tmpfs -o size=6m,mode=755 tmpfs "$world/small"
@@ -55,7 +59,8 @@ echo "database: ok"
 
 end; cd "$repo"
 mount --bind "$HOME" "$HOME"; mount -o remount,ro,bind "$HOME"
-edit 3; honest "a home that may only be read"; cat "$world/said"
+edit 3; honest "a home that may only be read"
+"$tm" status 2>&1 | grep -qiE "read-only|cannot be opened|cannot write" || { echo "status does not say that the home may only be read"; "$tm" status; exit 1; }
 mount -o remount,rw,bind "$HOME"; await well
 end; cd /; for place in "$HOME" "$world/db" "$world/small" "$state"; do umount -l "$place"; done
 echo "home: ok"
