@@ -24,6 +24,9 @@ VARIABLE = "MLFLOW_ACTIVE_MODEL_ID"
 PATIENCE_VARIABLE = "TRACEMARK_PATIENCE"
 # Set for the interpreters below one that waited in vain.
 IN_VAIN_VARIABLE = "TRACEMARK_IN_VAIN"
+# Beside the socket, left for the interpreters that start after one that waited in vain: for so many seconds they wait no longer.
+SLOW_END = ".slow"
+SLOW_S = 60.0
 
 
 def refresh() -> None:
@@ -32,13 +35,36 @@ def refresh() -> None:
     began, patience = time.monotonic(), PATIENCE_S
     try:
         patience = _patience()
-        os.environ[VARIABLE] = _asked(SHORT_PATIENCE_S if IN_VAIN_VARIABLE in os.environ else patience)
+        os.environ[VARIABLE] = _asked(SHORT_PATIENCE_S if _is_slow() else patience)
     except Exception:  # noqa: BLE001: see above
         pass
     if os.environ[VARIABLE]:
         os.environ.pop(IN_VAIN_VARIABLE, None)
     elif time.monotonic() - began > patience / 4:
         os.environ[IN_VAIN_VARIABLE] = "1"
+        _note_slow()
+
+
+def _is_slow() -> bool:
+    """Returns whether another interpreter waited in vain: one above this one, or any of the last minute."""
+    if IN_VAIN_VARIABLE in os.environ:
+        return True
+    try:
+        noted = os.stat(os.environ["TRACEMARK_SOCKET"] + SLOW_END, follow_symlinks=False)
+    except OSError:
+        return False
+    return noted.st_uid == os.geteuid() and 0 <= time.time() - noted.st_mtime < SLOW_S
+
+
+def _note_slow() -> None:
+    path = os.environ["TRACEMARK_SOCKET"] + SLOW_END
+    try:
+        if os.stat(os.path.dirname(path)).st_uid == os.geteuid():
+            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            os.utime(file)
+            os.close(file)
+    except OSError:
+        pass
 
 
 def _patience() -> float:

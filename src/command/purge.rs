@@ -65,7 +65,9 @@ pub(super) fn run(context: &Context) -> Result<(), Failure> {
         .filter(|dir| dir.ends_with("tracemark"))
         .cloned();
     for dir in runtime_dirs(paths).chain(noted) {
-        remove(&dir.join("api.sock"))?;
+        for name in ["api.sock", "api.sock.slow"] {
+            remove(&dir.join(name))?;
+        }
         remove_empty(&dir);
     }
     own_dirs(paths, made.contains(&paths.state), &mut report)?;

@@ -265,6 +265,8 @@ impl Socket {
                 .map_err(PathError::of("protect", dir))?;
         }
         remove_stale(&path)?;
+        // What interpreters left who waited for the daemon before in vain (python/tracemark/_start.py).
+        fs_util::remove_if_exists(&path.with_extension("sock.slow"))?;
         let listener = UnixListener::bind(&path).map_err(PathError::of("listen on", &path))?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
             .map_err(PathError::of("protect", &path))?;

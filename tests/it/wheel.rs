@@ -185,6 +185,35 @@ for _ in range(4): subprocess.run([sys.executable, '-c', sys.argv[1]], check=Tru
 }
 
 #[test]
+fn interpreters_that_start_one_after_another_wait_once_for_a_daemon_that_hangs() {
+    let world = with_package();
+    let silent = world.base().join("silent.sock");
+    let listener = UnixListener::bind(&silent).unwrap();
+    let waits = std::thread::spawn(move || waits_at(&listener, 4));
+    let script =
+        "export TRACEMARK_SOCKET=\"$2\"; for n in 1 2 3 4; do \"$PYTHON\" -c \"$1\" 2>&1; done";
+    let said = below_exec(&world, script, &[SHOW, silent.to_str().unwrap()]);
+    assert_eq!(said.ok(), "[]\n".repeat(4));
+    let waits = waits.join().unwrap();
+    let (first, others) = waits.split_first().unwrap();
+    assert!(*first > Duration::from_millis(1800), "{waits:?}");
+    assert!(others.iter().sum::<Duration>() < *first / 2, "{waits:?}");
+}
+
+#[test]
+fn what_is_left_of_a_daemon_that_hung_goes_with_the_next_one_and_with_a_purge() {
+    let world = with_package();
+    let slow = world.socket().with_extension("sock.slow");
+    std::fs::write(&slow, "").unwrap();
+    world.kill_daemon();
+    world.tracemark(&["active"]).ok();
+    assert!(!slow.exists());
+    std::fs::write(&slow, "").unwrap();
+    world.tracemark(&["down", "--purge"]).ok();
+    assert!(!slow.exists());
+}
+
+#[test]
 fn an_interpreter_finds_a_daemon_that_listens_elsewhere_than_exec_said() {
     let world = with_package();
     let id = world.tracemark(&["active"]).ok();
