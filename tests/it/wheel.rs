@@ -23,8 +23,9 @@ fn with_package() -> World {
     }
     let custom = world.base().join("custom");
     std::fs::create_dir(&custom).unwrap();
+    // Twice, as a virtual environment may read the same directory under two names.
     let text = format!(
-        "import site; site.addsitedir({:?})\n",
+        "import site\nfor _ in range(2): site.addsitedir({:?})\n",
         site.to_str().unwrap()
     );
     std::fs::write(custom.join("sitecustomize.py"), text).unwrap();
