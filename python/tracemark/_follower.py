@@ -58,12 +58,6 @@ class Follower:
             return cls._one
 
     @classmethod
-    def running(cls) -> Optional["Follower"]:
-        """Returns the follower of this process, if there is one."""
-        one = cls._one
-        return one if one is not None and one._pid == os.getpid() else None
-
-    @classmethod
     def end(cls) -> None:
         """Ends the follower of this process and waits for it."""
         with cls._lock:

@@ -114,6 +114,9 @@ def _follow_fork_server() -> None:
     """A fork server of multiprocessing, Linux's usual way since Python 3.14, is as old as its first child; its children load code."""
     import sys
 
+    # What a child forks itself keeps the code that the child has loaded.
+    if os.getppid() != _started_as:
+        return
     server = next((word for word in _command_line() if "multiprocessing.forkserver import main" in word), None)
     if server is None:
         return
@@ -134,5 +137,6 @@ def _after_fork() -> None:
             pass
 
 
+_started_as = os.getpid()
 refresh()
 os.register_at_fork(after_in_child=_after_fork)

@@ -107,6 +107,16 @@ fn a_child_of_multiprocessing_that_loads_code_has_the_id_of_that() {
 }
 
 #[test]
+fn what_a_child_of_a_fork_server_forks_keeps_the_id_of_the_code_that_it_loaded() {
+    let mut world = with_package();
+    world.set("FORKS_AGAIN", "1");
+    for (_, id, of_its_parent) in children(&world, &["forkserver"]) {
+        assert!(id.starts_with("m-"), "{id}");
+        assert_eq!(id, of_its_parent);
+    }
+}
+
+#[test]
 fn a_child_of_a_fork_server_that_loaded_code_before_has_no_id_of_other_code() {
     let world = with_package();
     let rows = children(&world, &["forkserver", "answers"]);
