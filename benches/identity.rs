@@ -19,7 +19,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use support::{
-    Bed, FILES_IN_DIR, helper_calls, installed, median, ms, next_second, path_of, run, timed,
+    Bed, FILES_IN_DIR, helper_calls, installed, median, ms, next_second, path_of, run, sizes, timed,
 };
 use tracemark::identity::reader::WorktreeReader;
 use tracemark::touched::Touched;
@@ -123,14 +123,7 @@ fn report(files: usize, scenario: &str, times: &Times) {
 }
 
 fn main() {
-    let wanted: Vec<usize> = std::env::args()
-        .filter_map(|word| word.parse().ok())
-        .collect();
-    let sizes = if wanted.is_empty() {
-        SIZES.to_vec()
-    } else {
-        wanted
-    };
+    let sizes = sizes(&SIZES);
     let installation = tempfile::tempdir().unwrap();
     let program = installed(installation.path());
     println!(

@@ -26,7 +26,9 @@ use std::time::{Duration, Instant};
 use floor::Floor;
 use home::{Home, wait_until};
 use process::{Idle, Use};
-use support::{Bed, FILES_IN_DIR, helper_calls, median, ms, path_of, percentile, run, timed};
+use support::{
+    Bed, FILES_IN_DIR, helper_calls, median, ms, path_of, percentile, run, sizes, timed,
+};
 
 const SIZES: [usize; 3] = [1_000, 10_000, 100_000];
 /// Saves that are timed for each naming.
@@ -526,14 +528,7 @@ fn peers() {
 }
 
 fn main() {
-    let wanted: Vec<usize> = std::env::args()
-        .filter_map(|word| word.parse().ok())
-        .collect();
-    let sizes = if wanted.is_empty() {
-        SIZES.to_vec()
-    } else {
-        wanted
-    };
+    let sizes = sizes(&SIZES);
     let home = Home::new();
     let stories: Vec<Story> = sizes.iter().map(|files| tell(&home, *files)).collect();
     print(&stories);

@@ -128,3 +128,15 @@ pub(crate) fn percentile(times: &[f64], of_hundred: usize) -> f64 {
 pub(crate) fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
+
+/// Returns the numbers of files that the command line names, the usual ones where it names none.
+pub(crate) fn sizes(usual: &[usize]) -> Vec<usize> {
+    let wanted: Vec<usize> = std::env::args()
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    if wanted.is_empty() {
+        usual.to_vec()
+    } else {
+        wanted
+    }
+}
