@@ -6,8 +6,13 @@ pub mod held_dir;
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
+
+/// The bits of a mode by which group and others may write.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 /// A file operation that failed, with the path that it was about.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +117,28 @@ pub fn create_private_dir(path: &Path) -> Result<(), PathError> {
         .mode(0o700)
         .create(path)
         .map_err(PathError::of("create", path))
+}
+
+/// As [`create_private_dir`], for a directory whose files are believed: one that others could write to is closed to
+/// them.
+///
+/// # Errors
+/// [`PathError`] when it cannot be made or taken from the others, or belongs to another user.
+pub fn claim_private_dir(path: &Path) -> Result<(), PathError> {
+    create_private_dir(path)?;
+    let found = path.metadata().map_err(PathError::of("use", path))?;
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        let refused = io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "it belongs to another user",
+        );
+        return Err(PathError::of("use", path)(refused));
+    }
+    if found.mode() & WRITABLE_BY_OTHERS == 0 {
+        return Ok(());
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+        .map_err(PathError::of("protect", path))
 }
 
 /// Makes one directory for this user alone where it is missing, and none around it: what was moved away is not made anew, and

@@ -40,8 +40,9 @@ pub const LOCAL_ENV_VARS: [&str; 15] = [
     "GIT_COMMON_DIR",
 ];
 
-/// Variables of a user's shell that change what git prints, unset for answers that must not depend on a shell.
-pub const SHELL_VARS: [&str; 8] = [
+/// Variables of a user's shell that change what git prints, or where it traces what it does (git(1), api-trace2), unset for answers
+/// that must not depend on a shell.
+pub const SHELL_VARS: [&str; 21] = [
     "GIT_EXTERNAL_DIFF",
     "GIT_DIFF_OPTS",
     "GIT_LITERAL_PATHSPECS",
@@ -49,6 +50,19 @@ pub const SHELL_VARS: [&str; 8] = [
     "GIT_NOGLOB_PATHSPECS",
     "GIT_ICASE_PATHSPECS",
     "GIT_TRACE",
+    "GIT_TRACE_CURL",
+    "GIT_TRACE_CURL_NO_DATA",
+    "GIT_TRACE_FSMONITOR",
+    "GIT_TRACE_PACK_ACCESS",
+    "GIT_TRACE_PACKET",
+    "GIT_TRACE_PACKFILE",
+    "GIT_TRACE_PERFORMANCE",
+    "GIT_TRACE_REFS",
+    "GIT_TRACE_SETUP",
+    "GIT_TRACE_SHALLOW",
+    "GIT_TRACE2",
+    "GIT_TRACE2_EVENT",
+    "GIT_TRACE2_PERF",
     "GIT_CEILING_DIRECTORIES",
 ];
 

@@ -111,9 +111,11 @@ impl Record {
         })
     }
 
-    /// False when the repository was moved, or replaced by another one.
+    /// False when the repository was moved, also where a link leads to its new place, or replaced by another one.
     pub fn is_about_what_is_there(&self) -> bool {
-        identity(&self.common_dir).is_ok_and(|identity| identity == self.identity)
+        let real = self.common_dir.canonicalize();
+        real.is_ok_and(|real| real == self.common_dir)
+            && identity(&self.common_dir).is_ok_and(|identity| identity == self.identity)
     }
 
     /// True when this worktree is tracked under the record.
@@ -219,6 +221,7 @@ impl Registry {
     pub fn write(&self, record: &Record) -> Result<(), RegistryError> {
         let text = serde_json::to_vec_pretty(record)
             .map_err(|_| RegistryError::NotUtf8(record.common_dir.clone()))?;
+        fs_util::claim_private_dir(self.dir.parent().unwrap_or(&self.dir))?;
         fs_util::create_private_dir(&self.dir)?;
         fs_util::replace_durably(&self.file(&record.common_dir), &text, 0o600)?;
         Ok(())

@@ -389,6 +389,18 @@ pub fn moved_record(registry: &Registry, worktree: &Worktree) -> Option<Record> 
     })
 }
 
+/// Returns the record of a repository whose git directory was made anew in its place, as from a backup: it carries what we wrote
+/// for the one that lay there.
+pub fn restored_record(registry: &Registry, worktree: &Worktree) -> Option<Record> {
+    let carried = Entry::carried(&worktree.common_dir)?;
+    let mut records = registry.every().into_iter();
+    records.find(|record| {
+        record.common_dir == worktree.common_dir
+            && (&carried.common_dir, carried.identity) == (&record.common_dir, record.identity)
+            && !record.is_about_what_is_there()
+    })
+}
+
 /// Removes a directory that is empty; any other stays.
 pub fn remove_empty(dir: &Path) {
     if let Err(error) = std::fs::remove_dir(dir) {

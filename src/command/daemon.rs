@@ -12,7 +12,7 @@ use crate::cli::DaemonArgs;
 use crate::client::{Client, ClientError, recorded};
 use crate::daemon::StartError;
 use crate::error::{Failure, FailureKind, chain};
-use crate::fs_util::{create_private_dir, printable, read_if_exists};
+use crate::fs_util::{claim_private_dir, printable, read_if_exists};
 use crate::mlflow::SECRET_VARIABLES;
 use crate::protocol::DaemonInfo;
 use crate::written::Written;
@@ -277,7 +277,7 @@ fn start(context: &Context, named: Option<&str>, patience: Duration) -> Result<(
     };
     let program = std::env::current_exe().map_err(|error| system("find this program", error))?;
     Written::begin(&context.paths)?;
-    create_private_dir(&context.paths.state)?;
+    claim_private_dir(&context.paths.state)?;
     let log = crate::log_file::open(&context.paths.log())?;
     let mut command = Command::new(program);
     limit_credentials(&mut command, named);

@@ -58,7 +58,8 @@ pub(super) fn run(context: &Context, arguments: &UpArgs) -> Result<(), Failure> 
     begin(context, arguments, &session, steps)
 }
 
-/// What is kept of the repository: at its place, at the place where it lay before, or nothing yet.
+/// What is kept of the repository: at its place, at the place where it lay before, of the one that it was restored from, or
+/// nothing yet.
 fn record_of(
     context: &Context,
     worktree: &Worktree,
@@ -68,7 +69,10 @@ fn record_of(
         match (context.registry().find(&worktree.common_dir)?, old) {
             (Some(record), _) => record,
             (None, Some(old)) => old.clone().moved_to(worktree)?,
-            (None, None) => Record::new(worktree)?,
+            (None, None) => match written::restored_record(&context.registry(), worktree) {
+                Some(restored) => restored.moved_to(worktree)?,
+                None => Record::new(worktree)?,
+            },
         },
     )
 }

@@ -104,7 +104,7 @@ impl Lock {
     }
 
     fn try_take(paths: &Paths) -> Result<Self, StartError> {
-        fs_util::create_private_dir(&paths.state)?;
+        fs_util::claim_private_dir(&paths.state)?;
         let path = paths.lock();
         loop {
             let file = File::options()

@@ -180,13 +180,26 @@ fn foreign(request: &hyper::Request<Incoming>) -> Option<Answer> {
     if request.headers().contains_key(ORIGIN) {
         return Some(refuse("requests with an Origin header are refused"));
     }
-    let host = request
-        .headers()
-        .get(HOST)
-        .and_then(|host| host.to_str().ok())
-        .unwrap_or_default();
-    let name = host.split(':').next().unwrap_or_default();
-    (name != "localhost").then(|| refuse("the Host header must be localhost"))
+    if request.uri().authority().is_some() {
+        return Some(refuse(
+            "requests that name a server in their path are refused",
+        ));
+    }
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let is_local = match (hosts.next(), hosts.next()) {
+        (Some(host), None) => is_localhost(host.as_bytes()),
+        _ => false,
+    };
+    (!is_local).then(|| refuse("the Host header must be localhost, once"))
+}
+
+/// `localhost`, also with a port.
+fn is_localhost(host: &[u8]) -> bool {
+    let Some(rest) = host.strip_prefix(b"localhost") else {
+        return false;
+    };
+    let port = rest.strip_prefix(b":");
+    rest.is_empty() || port.is_some_and(|port| port.iter().all(u8::is_ascii_digit))
 }
 
 async fn active(query: &HashMap<String, String>, requests: &mpsc::Sender<Request>) -> Answer {

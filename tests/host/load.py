@@ -47,9 +47,11 @@ def build(files, over):
         for place in ("build", "out"):
             part = Path(place, f"part{files.value // 5000 % 3}")
             part.mkdir(parents=True, exist_ok=True)
+            text = f"{files.value}\n".encode()
             for number in range(BATCH // 2):
-                with open(part / f"unit{number}.o", "w", encoding="ascii") as unit:
-                    unit.write(f"{files.value}\n")
+                unit = os.open(f"{part}/unit{number}.o", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+                os.write(unit, text)
+                os.close(unit)
             files.value += BATCH // 2
         if files.value % 50_000 == 0:
             shutil.rmtree("out")

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use serde_json::Value;
 
@@ -213,7 +214,18 @@ fn the_socket_refuses_browsers_and_nonsense() {
         status("GET", &target, "Origin: http://evil.example\r\n"),
         403
     );
-    assert_eq!(status("GET", &target, "Host: evil.example\r\n"), 403);
+    for hosts in [
+        "Host: evil.example\r\n",
+        "Host: localhost\r\nHost: evil.example\r\n",
+        "Host: localhost.evil.example\r\n",
+        "Host: localhost:80@evil.example\r\n",
+        "Host:\r\n",
+    ] {
+        assert_eq!(status("GET", &target, hosts), 403, "{hosts}");
+    }
+    assert_eq!(status("GET", &target, "Host: localhost:80\r\n"), 200);
+    let elsewhere = format!("http://evil.example{target}");
+    assert_eq!(status("GET", &elsewhere, ""), 403);
     assert_eq!(status("GET", "/v1/active", ""), 400);
     assert_eq!(status("GET", "/v1/active?worktree=relative", ""), 400);
     assert_eq!(status("GET", &active_target(&world, "&wait=soon"), ""), 400);
@@ -747,6 +759,95 @@ fn the_daemon_holds_nothing_of_the_shell_that_started_it() {
             .into_iter()
             .any(|path| path.ends_with("held-by-the-shell"))
     );
+}
+
+/// Runs a script that leaves a file, instead of what was asked for.
+fn canary(world: &World) -> (PathBuf, String) {
+    let (sung, script) = (world.base().join("sung"), world.base().join("canary"));
+    std::fs::write(
+        &script,
+        format!("#!/bin/sh\necho \"$0\" \"$@\" >>{}\n", sung.display()),
+    )
+    .unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o700)).unwrap();
+    (sung, script.display().to_string())
+}
+
+#[test]
+fn a_daemon_of_a_shell_with_hostile_variables_runs_none_of_them_and_tells_the_same() {
+    let world = tracked();
+    world.kill_daemon();
+    let (sung, canary) = canary(&world);
+    let elsewhere = world.base().join("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    let elsewhere = elsewhere.display().to_string();
+    let with = |program: &str, arguments: &[&str]| {
+        let mut command = world.command(program);
+        for name in [
+            "GIT_EXTERNAL_DIFF",
+            "GIT_SSH_COMMAND",
+            "GIT_PAGER",
+            "PAGER",
+            "GIT_EDITOR",
+            "GIT_ASKPASS",
+            "GIT_CONFIG_VALUE_0",
+        ] {
+            command.env(name, &canary);
+        }
+        command
+            .env("GIT_CONFIG_COUNT", "1")
+            .env("GIT_CONFIG_KEY_0", "core.fsmonitor")
+            .args(arguments);
+        command
+    };
+    drop(with("git", &["diff"]).output().unwrap());
+    assert!(sung.exists(), "the canary does not sing");
+    std::fs::remove_file(&sung).unwrap();
+    let mut daemon = with(env!("CARGO_BIN_EXE_tracemark"), &["daemon"]);
+    for (name, value) in [
+        ("GIT_CONFIG_PARAMETERS", "'core.fsmonitor'='false'"),
+        ("GIT_DIR", elsewhere.as_str()),
+        ("GIT_WORK_TREE", &elsewhere),
+        ("GIT_INDEX_FILE", &elsewhere),
+        ("GIT_OBJECT_DIRECTORY", &elsewhere),
+        ("GIT_NAMESPACE", "other"),
+        ("GIT_LITERAL_PATHSPECS", "1"),
+        ("GIT_DIFF_OPTS", "--unified=9"),
+        ("GIT_TRACE", canary.as_str()),
+        ("GIT_TRACE2_EVENT", &canary),
+        ("GIT_DEFAULT_HASH", "none"),
+        ("BASH_ENV", &canary),
+        ("ENV", &canary),
+        ("IFS", "/"),
+        ("CDPATH", "/"),
+        ("LC_ALL", "xx_YY.none"),
+        ("MLFLOW_ACTIVE_MODEL_ID", "m-$(touch sung)"),
+    ] {
+        daemon.env(name, value);
+    }
+    let before = std::fs::read(&canary).unwrap();
+    let mut daemon = daemon
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let id = wait_until("an id", || Some(world.env_id()).filter(|id| !id.is_empty()));
+    world.write("app.py", "print('saved beside a hostile shell')\n");
+    let id = world.new_env_id(&id);
+    assert_eq!(
+        world.env_file()["TRACEMARK_NAME"],
+        world.tracemark(&["hash"]).ok().trim()
+    );
+    assert_eq!(world.tracemark(&["active"]).ok().trim(), id);
+    assert!(
+        !sung.exists(),
+        "{}",
+        std::fs::read_to_string(&sung).unwrap()
+    );
+    let traces = std::fs::read(&canary).unwrap().len() - before.len();
+    assert_eq!(traces, 0, "bytes of git's traces");
+    world.signal_daemon(rustix::process::Signal::TERM);
+    daemon.wait().unwrap();
 }
 
 #[test]

@@ -1131,3 +1131,25 @@ fn nothing_is_written_through_links_in_the_place_of_the_files_of_the_state() {
     }
     world.tracemark(&["active"]).ok();
 }
+
+#[test]
+fn a_state_directory_that_others_could_write_to_is_closed_to_them() {
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    std::fs::create_dir_all(world.state_dir()).unwrap();
+    let set = |mode| {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(world.state_dir(), mode).unwrap();
+    };
+    let mode = || {
+        let found = world.state_dir().metadata().unwrap();
+        found.permissions().mode() & 0o777
+    };
+    set(0o777);
+    world.tracemark(&["up", "--store", &store]).ok();
+    assert_eq!(mode(), 0o700, "after up");
+    world.kill_daemon();
+    set(0o773);
+    world.tracemark(&["active"]).ok();
+    assert_eq!(mode(), 0o700, "after the start of a daemon");
+}

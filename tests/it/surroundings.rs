@@ -183,6 +183,24 @@ fn another_repository_in_the_old_place_is_not_tracked_until_up_is_run_there() {
 }
 
 #[test]
+fn a_git_directory_that_comes_back_from_a_backup_keeps_its_settings_with_the_next_up() {
+    let dir = store_dir();
+    let store = sqlite_store(dir.path());
+    let world = tracked_in(&store);
+    let id = world.env_id();
+    let backup = world.base().join("backup");
+    let git_dir = world.repo().join(".git");
+    let mut copy = world.command("cp");
+    let copied = copy.arg("-a").args([&git_dir, &backup]).status();
+    assert!(copied.unwrap().success());
+    std::fs::remove_dir_all(&git_dir).unwrap();
+    std::fs::rename(&backup, &git_dir).unwrap();
+    world.tracemark(&["active"]).failed(4, "is not tracked");
+    world.tracemark(&["up"]).ok();
+    assert_eq!(world.env_id(), id);
+}
+
+#[test]
 fn files_of_ones_own_in_the_copys_directory_stay() {
     let dir = store_dir();
     let world = World::with_commit();

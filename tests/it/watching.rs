@@ -381,3 +381,56 @@ fn an_env_file_that_was_removed_or_overwritten_comes_back_when_somebody_asks() {
     asked(&world, &[]);
     wait_until("it is right", || (world.env_id() == id).then_some(()));
 }
+
+#[test]
+fn a_directory_deeper_than_any_path_and_links_in_a_circle_keep_nothing_from_being_tracked() {
+    let store = tempfile::tempdir().unwrap();
+    let world = tracked(store.path());
+    let make = "import os\n\
+        for link, target in [('loop', '.'), ('root', '/'), ('there', 'back'), ('back', 'there')]:\n\
+        \x20   os.symlink(target, link)\n\
+        for level in range(60):\n\
+        \x20   os.mkdir('d' * 100)\n\
+        \x20   os.chdir('d' * 100)\n\
+        open('app.py', 'w').write('deep')\n";
+    let made = world.command("python3").args(["-c", make]).status();
+    assert!(made.unwrap().success());
+    world.write("app.py", "print('beside them')\n");
+    let answer = asked(&world, &[]);
+    assert_eq!(answer["name"], name_on_disk(&world).as_str());
+    assert_eq!(answer["fresh"], true);
+    let id = world.env_id();
+    world.write("app.py", "print('beside them, later')\n");
+    world.new_env_id(&id);
+    assert!(watches(&world) < 100, "{}", watches(&world));
+}
+
+#[test]
+fn where_the_git_directory_becomes_a_file_or_a_link_no_id_stays_behind_and_up_goes_on() {
+    let store = tempfile::tempdir().unwrap();
+    for by in ["file", "link"] {
+        let world = tracked(store.path());
+        let id = world.env_id();
+        let (git_dir, away) = (world.repo().join(".git"), world.base().join("away"));
+        if by == "file" {
+            let away = away.to_str().unwrap();
+            world.git(&["init", "-q", "--separate-git-dir", away]);
+        } else {
+            std::fs::rename(&git_dir, &away).unwrap();
+            std::os::unix::fs::symlink(&away, &git_dir).unwrap();
+        }
+        world.write("app.py", format!("print({by:?})\n"));
+        let env = away.join("tracemark/env");
+        wait_until("the id is gone", || {
+            let text = std::fs::read_to_string(&env).unwrap();
+            (!text.contains(&id)).then_some(())
+        });
+        world.tracemark(&["up"]).ok();
+        let answer = asked(&world, &[]);
+        assert_eq!(answer["name"], name_on_disk(&world).as_str(), "{by}");
+        let id = answer["model_id"].as_str().unwrap();
+        world.write("app.py", "print('once more')\n");
+        let renewed = world.new_env_id(id);
+        assert_eq!(asked(&world, &[])["model_id"], renewed.as_str(), "{by}");
+    }
+}

@@ -41,6 +41,14 @@ answer=$(setpriv --reuid 4243 --clear-groups curl -s --max-time 10 --unix-socket
 expect "$answer" "" "what another user is told"
 chmod 700 $state "$(dirname "$socket")"
 
+step "a state directory of another user is not used"
+end_daemon
+chown 4243 $state
+as_dev tracemark up >/tmp/said 2>&1 && die "up uses it"
+says 'belongs to another user'
+chown 4242 $state
+expect "$(as_dev tracemark active)" "$id" "active, once it is ours again"
+
 step "a full disk below the state directory: questions are answered, up names it, and it ends when there is room"
 end_daemon
 mount -t tmpfs -o size=600k,mode=700,uid=4242,gid=4242 tmpfs $state
