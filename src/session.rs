@@ -117,6 +117,15 @@ struct SeenCode {
     held: Arc<Held>,
 }
 
+impl SeenCode {
+    fn stored(self) -> Self {
+        Self {
+            held: Arc::new(self.held.stored()),
+            ..self
+        }
+    }
+}
+
 /// How the code of a version is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
@@ -460,16 +469,18 @@ impl Session {
         seen.drain(..too_many);
     }
 
-    /// The newest stays: what comes next is compared with it.
-    fn forget_seen(&self, code: &SeenCode) {
+    /// The newest stays, without the bytes that are stored: what comes next is compared with it. Where it is heavy, those before it
+    /// go: whoever keeps one of them began before, with it in hand.
+    fn forget_seen(&self, code: &SeenCode, is_stored: bool) {
         let mut seen = self.seen();
-        let newest = seen.back().map(|newest| Arc::clone(&newest.held));
-        seen.retain(|one| {
-            let is_newest = newest
-                .as_ref()
-                .is_some_and(|held| Arc::ptr_eq(held, &one.held));
-            is_newest || !Arc::ptr_eq(&one.held, &code.held)
-        });
+        let is_it = |one: &SeenCode| Arc::ptr_eq(&one.held, &code.held);
+        let is_newest = seen.back().is_some_and(is_it);
+        let newest = is_newest.then(|| seen.pop_back()).flatten();
+        seen.retain(|one| !(is_it(one) || is_newest && one.held.is_heavy()));
+        let rest = |newest: SeenCode| {
+            if is_stored { newest.stored() } else { newest }
+        };
+        seen.extend(newest.map(rest));
     }
 
     /// Keeps the code of an observation, if it is the one that was seen last or was kept before. Makes its caller wait for
@@ -604,10 +615,7 @@ impl Session {
             record => record?,
         };
         let kept = Kept::of(version, &record, occasion.at_ms);
-        if kept.is_new {
-            code.held.is_stored();
-        }
-        self.forget_seen(&code);
+        self.forget_seen(&code, kept.is_new);
         Ok(kept)
     }
 

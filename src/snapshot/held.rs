@@ -32,6 +32,8 @@ const AT_ONCE: usize = 8192;
 const IN_MEMORY: u64 = 8 << 20;
 /// Files of more bytes than this are not held in memory.
 const SMALL: u64 = 1 << 20;
+/// A code of more files than this is heavy, some ten megabytes where it shares none with another.
+const HEAVY: usize = 20_000;
 /// So many bytes of files are held for one reading; what is over is read again when it is packed.
 const HELD_MAX: u64 = 1 << 30;
 
@@ -114,9 +116,21 @@ impl Held {
         }
     }
 
-    /// Says that all of it is in the store.
-    pub fn is_stored(&self) {
+    /// Returns the same once all of it is in the store: without the bytes.
+    #[must_use]
+    pub fn stored(&self) -> Self {
         self.stored.store(true, Ordering::Relaxed);
+        Self {
+            whole: self.whole.clone(),
+            files: BTreeMap::new(),
+            converted: Vec::new(),
+            stored: AtomicBool::new(true),
+        }
+    }
+
+    /// Returns whether it takes so much memory that no more of its kind are held than are needed.
+    pub fn is_heavy(&self) -> bool {
+        self.whole.map.count() > HEAVY || self.files.len() > HEAVY
     }
 
     /// Returns whether any file lies on the disk in other bytes than in `before`, or in another repository.

@@ -12,7 +12,7 @@ use crate::identity::files::Files;
 use crate::identity::object::Format;
 
 /// All files, those of repositories inside included, as one map.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Whole {
     pub(super) map: FileMap,
     pub(super) format: Format,
@@ -22,7 +22,7 @@ pub(super) struct Whole {
 }
 
 /// A repository whose files are kept, the outermost among them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Repository {
     pub(super) path: Vec<u8>,
     pub(super) root: PathBuf,

@@ -140,7 +140,7 @@ impl Keeper {
     }
 
     /// Packs what is held, whatever the files are by now.
-    fn pack(&mut self, name: &str, taken: Taken) -> Record {
+    fn pack(&mut self, name: &str, taken: &Taken) -> Record {
         let occasion = Occasion {
             root: &root(&self.world),
             name,
@@ -155,8 +155,7 @@ impl Keeper {
             .snapshots
             .keep_held(&occasion, &taken.held, &LIMITS)
             .unwrap();
-        taken.held.is_stored();
-        self.last = Some(taken.held);
+        self.last = Some(Arc::new(taken.held.stored()));
         let told = "nothing is written beside the user's objects";
         assert_eq!(self.objects(), taken.objects, "{told}");
         record
@@ -164,7 +163,7 @@ impl Keeper {
 
     fn keep(&mut self, name: &str) -> Record {
         let taken = self.take(&Touched::Everything);
-        self.pack(name, taken)
+        self.pack(name, &taken)
     }
 
     /// What is not committed, as git tells it where nothing is staged.
@@ -431,7 +430,7 @@ fn walk(seed: u64, steps: u64, inside: bool) {
         let taken = keeper.take(&Touched::Everything);
         let (lay, changes) = (lying(&keeper.world.repo()), keeper.changes());
         edit(&keeper.world, &mut dice, inside);
-        let record = keeper.pack(&format!("{step}"), taken);
+        let record = keeper.pack(&format!("{step}"), &taken);
         if record.head.is_some() {
             let (back, told) = keeper.linked(&record);
             assert_eq!(back, lay, "{step}: {record:?}");
@@ -1062,7 +1061,7 @@ fn an_edited_line_among_ten_thousand_files_takes_less_than_five_kilobytes() {
         let taken = keeper.take(&Touched::Paths(BTreeSet::from([
             root(&keeper.world).join(&path)
         ])));
-        assert!(keeper.pack(&step.to_string(), taken).is_whole());
+        assert!(keeper.pack(&step.to_string(), &taken).is_whole());
     }
     let all = bytes_below(&keeper.world.repo().join(".git/tracemark/snapshots"));
     let each = (all - base) / 100;
