@@ -122,7 +122,7 @@ pub struct DaemonInfo {
 }
 
 /// One worktree in the status.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorktreeStatus {
     /// The top of the worktree.
     pub path: String,

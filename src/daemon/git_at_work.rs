@@ -10,6 +10,8 @@ use crate::worktree_state::Series;
 const SHORT: Duration = Duration::from_millis(100);
 /// How often the lock is looked for meanwhile.
 const GLANCE: Duration = Duration::from_millis(2);
+/// After one that took longer git still moves HEAD, which would spoil a reading of many files.
+const AFTERWARDS: Duration = Duration::from_millis(20);
 /// One that takes longer is waited for by looking again, this long in all.
 const LONG: Duration = Duration::from_secs(5);
 
@@ -44,7 +46,9 @@ impl Patience {
     pub(super) fn is_due(&mut self, git_dir: &Path) -> bool {
         let lock = git_dir.join("index.lock");
         let Some(held) = held_after(&lock, SHORT, self.outlived.as_ref()) else {
-            self.since = None;
+            if self.since.take().is_some() {
+                std::thread::sleep(AFTERWARDS);
+            }
             return false;
         };
         let since = *self.since.get_or_insert_with(Instant::now);

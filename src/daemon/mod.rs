@@ -3,6 +3,7 @@
 mod beside;
 mod churn;
 mod clients;
+mod entry;
 mod env_writer;
 mod event_loop;
 mod eyes;

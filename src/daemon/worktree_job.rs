@@ -99,43 +99,29 @@ fn look_unguarded(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Look
         return gone(eyes);
     }
     let is_synced = depth == Depth::Synced && eyes.is_synced();
-    let (mut touched, mut sight) = eyes.take_touched();
-    if depth == Depth::Touched {
-        (touched, sight) = after_removal(eyes, &session.worktree, touched, sight);
-        if !eyes.are_on(&session.worktree) {
-            eyes.unread = std::mem::take(&mut eyes.unread).with(touched);
-            return Look {
-                sight,
-                ..gone(eyes)
-            };
-        }
+    let (touched, sight) = eyes.take_touched();
+    let (touched, sight) = match depth {
+        Depth::Touched => after_removal(eyes, &session.worktree, touched, sight),
+        _ => (touched, sight),
+    };
+    if depth == Depth::Touched && !eyes.are_on(&session.worktree) {
+        eyes.unread = std::mem::take(&mut eyes.unread).with(touched);
+        return Look {
+            sight,
+            ..gone(eyes)
+        };
     }
     let is_there = session.worktree.root.join(".git").exists();
     let settings = session.has_current_settings();
     let settings_changed = is_there && matches!(settings, Ok(false));
-    let outcome = if settings_changed {
-        Err(PassFailure::Torn)
-    } else {
-        let what = if depth == Depth::Touched || is_synced {
-            &touched
-        } else {
-            &Touched::Everything
-        };
-        read(eyes, session, depth, what)
+    let outcome = match settings_changed {
+        true => Err(PassFailure::Torn),
+        false if depth == Depth::Touched || is_synced => read(eyes, session, depth, &touched),
+        false => read(eyes, session, depth, &Touched::Everything),
     };
     let touched = std::mem::take(&mut eyes.unread).with(touched);
-    let found = match &outcome {
-        Ok(Seen::Observed(observation, ..)) => {
-            let is_blind = depth == Depth::Everything && touched.is_empty() && sight.is_none();
-            compare(eyes, session, &observation.reading, is_blind)
-        }
-        Ok(Seen::Same) => Found::default(),
-        Err(_) => {
-            tracing::debug!(worktree = %session.worktree.root.display(), ?touched, "what was read does not hold");
-            eyes.unread = touched.clone();
-            Found::default()
-        }
-    };
+    let is_blind = depth == Depth::Everything && touched.is_empty() && sight.is_none();
+    let found = found(eyes, session, &outcome, &touched, is_blind);
     let Worktree {
         root,
         git_dir,
@@ -233,6 +219,27 @@ struct Found {
     /// What moved HEAD, in git's own word.
     head_moved_by: Option<String>,
     missed: bool,
+}
+
+/// Compares an outcome with the last one; what was touched before one that does not hold is read again.
+fn found(
+    eyes: &mut Eyes,
+    session: &Session,
+    outcome: &Result<Seen, PassFailure>,
+    touched: &Touched,
+    is_blind: bool,
+) -> Found {
+    match outcome {
+        Ok(Seen::Observed(observation, ..)) => {
+            compare(eyes, session, &observation.reading, is_blind)
+        }
+        Ok(Seen::Same) => Found::default(),
+        Err(_) => {
+            tracing::debug!(worktree = %session.worktree.root.display(), ?touched, "what was read does not hold");
+            eyes.unread = touched.clone();
+            Found::default()
+        }
+    }
 }
 
 /// `is_blind` says that no event told of any change.
