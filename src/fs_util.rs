@@ -141,6 +141,17 @@ pub fn claim_private_dir(path: &Path) -> Result<(), PathError> {
         .map_err(PathError::of("protect", path))
 }
 
+/// Removes a link, a pipe or a device in the place of a file of our own; what is a file or a directory stays, and nothing is opened.
+///
+/// # Errors
+/// [`PathError`] when it cannot be removed.
+pub fn remove_what_is_no_file(path: &Path) -> Result<(), PathError> {
+    match path.symlink_metadata() {
+        Ok(found) if !found.is_file() && !found.is_dir() => remove_if_exists(path).map(drop),
+        _ => Ok(()),
+    }
+}
+
 /// Makes one directory for this user alone where it is missing, and none around it: what was moved away is not made anew, and
 /// no link is followed.
 ///
@@ -194,9 +205,7 @@ pub fn lies_inside(dir: &Path, path: &Path) -> bool {
 pub fn printable(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
-            let hidden = c.is_control()
-                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-            let escaped: Vec<char> = if hidden {
+            let escaped: Vec<char> = if is_hidden(c) {
                 c.escape_unicode().collect()
             } else {
                 vec![c]
@@ -205,6 +214,25 @@ pub fn printable(text: &str) -> String {
         })
         .collect()
 }
+/// Returns a JSON text in which such characters are written as JSON can write them; the same document.
+pub fn json_plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c != '\n' && is_hidden(c) {
+            plain.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            plain.push(c);
+        }
+    }
+    plain
+}
+
+/// Returns whether a character moves the cursor, hides others or changes their order.
+pub fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
 /// Returns a path or pattern as a shell reads it back: plain where it can be.
 pub fn shell_quoted(path: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "._/@%+,=-".contains(c);

@@ -58,9 +58,11 @@ macro_rules! text_id {
 
 text_id! {
     /// The id of a LoggedModel: `m-` and 32 hexadecimal digits on an MLflow server; anything of 1 to 64
-    /// characters out of `[A-Za-z0-9_-]` is accepted, so that no value can become shell code in the env file.
+    /// characters out of `[A-Za-z0-9_-]` is accepted that begins with no hyphen, so that no value can become shell code in the env file.
     ModelId, "model id", |text| {
-        (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+        (1..=64).contains(&text.len())
+            && !text.starts_with('-')
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
     }
 }
 

@@ -175,6 +175,7 @@ impl Ledger {
         // One that is only in memory has none.
         let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
         let _turn = dir.map(turn_in).transpose()?;
+        aside::remove_what_is_no_file(path)?;
         let connection = Self::connected(path).map_err(|error| match error {
             LedgerError::Sqlite(source) => LedgerError::Opening {
                 path: path.to_owned(),
@@ -694,7 +695,7 @@ fn chapter(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Chapter>> {
 }
 
 fn turn_in(dir: &Path) -> Result<File, LedgerError> {
-    crate::fs_util::create_private_dir(dir)?;
+    crate::fs_util::claim_private_dir(dir)?;
     Ok(aside::turn(dir)?)
 }
 
@@ -713,6 +714,11 @@ fn connect(path: &Path) -> Result<Connection, LedgerError> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     let _mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    // A page that is damaged is met only when somebody needs it.
+    let sound: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if sound != "ok" {
+        return Err(rusqlite::Error::InvalidQuery.into());
+    }
     let transaction =
         connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let schema: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
@@ -733,6 +739,72 @@ fn connect(path: &Path) -> Result<Connection, LedgerError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_that_is_damaged_in_the_middle_is_set_aside_before_anything_is_owed_to_it() {
+        use std::os::unix::fs::FileExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.sqlite");
+        let version = |name: String| VersionKey {
+            name,
+            key: "c".into(),
+        };
+        let (experiment, model) = ("0".parse().unwrap(), "m-1".parse().unwrap());
+        let ledger = Ledger::open(&path).unwrap();
+        for n in 0..500 {
+            let version = version(format!("n{n}"));
+            ledger.remember("s", &experiment, &version, &model).unwrap();
+        }
+        drop(ledger);
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        for page in 1..file.metadata().unwrap().len() / 4096 {
+            file.write_all_at(&[0xa5; 2000], page * 4096).unwrap();
+        }
+        let ledger = Ledger::open(&path).unwrap();
+        assert!(dir.path().join("ledger.unusable").exists());
+        let new = version("new".into());
+        ledger.remember("s", &experiment, &new, &model).unwrap();
+        assert_eq!(
+            ledger.model_of("s", &experiment, &new).unwrap(),
+            Some(model)
+        );
+    }
+
+    #[test]
+    fn what_is_no_file_in_its_place_is_neither_opened_nor_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, victim) = (dir.path().join("ledger.sqlite"), dir.path().join("victim"));
+        rusqlite::Connection::open(&victim)
+            .unwrap()
+            .execute_batch("CREATE TABLE precious (x)")
+            .unwrap();
+        let before = std::fs::read(&victim).unwrap();
+        let absent = dir.path().join("absent");
+        for end in ["", "-wal", "-shm", "-journal"] {
+            let place = dir.path().join(format!("ledger.sqlite{end}"));
+            for target in [&victim, &absent] {
+                std::os::unix::fs::symlink(target, &place).unwrap();
+                drop(Ledger::open(&path).unwrap());
+                assert!(
+                    place.symlink_metadata().is_err() || !place.is_symlink(),
+                    "{end}"
+                );
+                drop(std::fs::remove_file(&place));
+            }
+            let made = std::process::Command::new("mkfifo").arg(&place).status();
+            assert!(made.unwrap().success());
+            drop(Ledger::open(&path).unwrap());
+            drop(std::fs::remove_file(&place));
+            std::fs::create_dir(&place).unwrap();
+            std::fs::write(place.join("x"), "x").unwrap();
+            drop(Ledger::open(&path).unwrap());
+            drop(std::fs::remove_file(&place));
+        }
+        assert_eq!(std::fs::read(&victim).unwrap(), before);
+        assert!(!absent.exists());
+        std::fs::write(&path, "no ledger, after a directory was set aside").unwrap();
+        drop(Ledger::open(&path).unwrap());
+    }
 
     #[test]
     fn a_version_is_known_again_after_the_ledger_was_closed() {

@@ -150,6 +150,7 @@ impl Registry {
     /// # Errors
     /// [`RegistryError`] when there is one that cannot be used.
     pub fn find(&self, common_dir: &Path) -> Result<Option<Record>, RegistryError> {
+        self.refuse_link()?;
         let found = read_record(&self.file(common_dir))?;
         Ok(found
             .filter(|record| record.common_dir == common_dir && record.is_about_what_is_there()))
@@ -196,7 +197,19 @@ impl Registry {
             .collect())
     }
 
+    /// Records are believed: none is that lies behind a link.
+    fn refuse_link(&self) -> Result<(), PathError> {
+        match self.dir.symlink_metadata() {
+            Ok(found) if !found.is_dir() => {
+                let refused = std::io::Error::other("something that is no directory lies there");
+                Err(PathError::of("use", &self.dir)(refused))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn files(&self) -> Result<Vec<PathBuf>, RegistryError> {
+        self.refuse_link()?;
         let entries = match std::fs::read_dir(&self.dir) {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -222,7 +235,7 @@ impl Registry {
         let text = serde_json::to_vec_pretty(record)
             .map_err(|_| RegistryError::NotUtf8(record.common_dir.clone()))?;
         fs_util::claim_private_dir(self.dir.parent().unwrap_or(&self.dir))?;
-        fs_util::create_private_dir(&self.dir)?;
+        fs_util::create_one_private_dir(&self.dir)?;
         fs_util::replace_durably(&self.file(&record.common_dir), &text, 0o600)?;
         Ok(())
     }

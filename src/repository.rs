@@ -264,6 +264,9 @@ fn without_credentials(url: &str) -> Option<String> {
     Some(parsed.to_string())
 }
 
+/// The mode of a submodule in an index (gitformat-index(5)).
+const GITLINK: u32 = 0o160_000;
+
 /// Returns those of `paths`, relative to the root, that git itself ignores and does not track; none when git cannot say.
 ///
 /// libgit2 reads other configuration files than git does (it knows neither `GIT_CONFIG_GLOBAL` nor
@@ -300,11 +303,39 @@ fn ignored_in(git: &Git, paths: &BTreeSet<&Path>) -> BTreeSet<PathBuf> {
     let listed = git
         .clone()
         .distrusting()
+        // It reads the index, and a monitor with it.
+        .with_config(&["core.fsmonitor=false"])
         .run_with_input(&["check-ignore", "-z", "--stdin"], Some(input))
         .unwrap_or_default();
     records(&listed.stdout)
         .map(|path| PathBuf::from(OsString::from_vec(path.to_vec())))
         .collect()
+}
+
+/// Returns where submodules lie that the index of the repository around `root` names, relative to it; those of `.gitmodules` are
+/// named there only once they were added.
+///
+/// # Errors
+/// [`GitError`] when nobody can read the index.
+pub fn gitlinks(root: &Path) -> Result<Vec<PathBuf>, GitError> {
+    let index = git2::Repository::open(root).and_then(|repository| repository.index());
+    if let Ok(index) = index {
+        let links = index.iter().filter(|entry| entry.mode == GITLINK);
+        return Ok(links
+            .map(|entry| PathBuf::from(OsString::from_vec(entry.path)))
+            .collect());
+    }
+    let git = Git::at(root)
+        .distrusting()
+        .with_config(&["core.fsmonitor=false"]);
+    let listed = git.run(&["ls-files", "-s", "-z"])?.stdout;
+    let links = records(&listed).filter_map(|entry| {
+        let path = entry.strip_prefix(b"160000 ")?;
+        path.splitn(2, |byte| *byte == b'\t').nth(1)
+    });
+    Ok(links
+        .map(|path| PathBuf::from(OsString::from_vec(path.to_vec())))
+        .collect())
 }
 
 /// True when git tracks the file at `path`, relative to the root.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::git::{GIT_LFS, Git, GitError, records};
 use crate::registry::Registry;
-use crate::repository::Worktree;
+use crate::repository::{Worktree, gitlinks};
 
 /// Values of `core.fsmonitor` that name git's own monitor, or none (git-config(1)).
 const NO_PROGRAM: [&str; 9] = ["", "true", "false", "yes", "no", "on", "off", "1", "0"];
@@ -24,38 +24,79 @@ const SUBMODULES_MAX: usize = 10_000;
 /// [`GitError`] when git cannot read the configuration.
 pub fn programs(worktree: &Worktree) -> Result<BTreeMap<String, Vec<String>>, GitError> {
     let mut programs = own_programs(worktree)?;
-    for (name, file) in submodule_configs(worktree) {
+    for (name, file) in submodule_configs(worktree)? {
         programs.extend(programs_in(&name, &file)?);
     }
     Ok(programs)
 }
 
 /// Git enters submodules, and heeds their configuration there: a path of each, and the file.
-fn submodule_configs(worktree: &Worktree) -> Vec<(String, PathBuf)> {
-    let of_worktree = worktree.git_dir.join("modules");
-    let mut tops = BTreeSet::from([worktree.common_dir.join("modules"), of_worktree]);
-    let mut dirs = Vec::new();
-    while let Some(top) = tops.pop_first().filter(|_| dirs.len() < SUBMODULES_MAX) {
-        for dir in subdirs(&top) {
-            if dir.join("HEAD").is_file() {
-                tops.insert(dir.join("modules"));
-                dirs.push(dir);
-            } else {
-                tops.insert(dir);
-            }
-        }
-    }
-    let inside = paths_in_gitmodules(worktree).into_iter();
-    dirs.extend(inside.map(|path| worktree.root.join(path).join(".git")));
-    dirs.iter()
+fn submodule_configs(worktree: &Worktree) -> Result<Vec<(String, PathBuf)>, GitError> {
+    let mut dirs = dirs_of_modules(worktree);
+    dirs.extend(dirs_in_worktree(&worktree.root)?);
+    let configs = dirs
+        .iter()
         .flat_map(|dir| ["config", "config.worktree"].map(|name| dir.join(name)))
         .filter(|file| file.is_file())
         .map(|file| {
             let name = file.strip_prefix(&worktree.common_dir);
             let name = name.or_else(|_| file.strip_prefix(&worktree.root));
             (name.unwrap_or(&file).to_string_lossy().into_owned(), file)
-        })
-        .collect()
+        });
+    Ok(configs.collect())
+}
+
+/// The git directories that lie where git puts those of submodules.
+fn dirs_of_modules(worktree: &Worktree) -> BTreeSet<PathBuf> {
+    let of_worktree = worktree.git_dir.join("modules");
+    let mut tops = BTreeSet::from([worktree.common_dir.join("modules"), of_worktree]);
+    let mut dirs = BTreeSet::new();
+    while let Some(top) = tops.pop_first().filter(|_| dirs.len() < SUBMODULES_MAX) {
+        for dir in subdirs(&top) {
+            if dir.join("HEAD").is_file() {
+                tops.insert(dir.join("modules"));
+                dirs.insert(dir);
+            } else {
+                tops.insert(dir);
+            }
+        }
+    }
+    dirs
+}
+
+/// The git directories of submodules, and of theirs, as the worktree has them: `.gitmodules` or the index names them.
+fn dirs_in_worktree(root: &Path) -> Result<BTreeSet<PathBuf>, GitError> {
+    let mut tops = BTreeSet::from([root.to_owned()]);
+    let mut dirs = BTreeSet::new();
+    while let Some(top) = tops.pop_first().filter(|_| dirs.len() < SUBMODULES_MAX) {
+        let named = paths_in_gitmodules(&top).into_iter().map(PathBuf::from);
+        for path in named.chain(gitlinks(&top)?) {
+            let inside = top.join(path);
+            if let Some(dir) = git_dir_of(&inside)
+                && dirs.insert(dir.clone())
+            {
+                dirs.extend(common_dir_of(&dir));
+                tops.insert(inside);
+            }
+        }
+    }
+    Ok(dirs)
+}
+
+/// What `.git` is, or leads to where it is a file (gitrepository-layout(5)).
+fn git_dir_of(root: &Path) -> Option<PathBuf> {
+    let path = root.join(".git");
+    if path.is_dir() {
+        return Some(path);
+    }
+    let text = std::fs::read_to_string(path).ok()?;
+    Some(root.join(text.strip_prefix("gitdir:")?.trim()))
+}
+
+/// Where the configuration of a linked worktree lies (gitrepository-layout(5), commondir).
+fn common_dir_of(git_dir: &Path) -> Option<PathBuf> {
+    let text = std::fs::read_to_string(git_dir.join("commondir")).ok()?;
+    Some(git_dir.join(text.trim()))
 }
 
 fn subdirs(dir: &Path) -> Vec<PathBuf> {
@@ -66,16 +107,14 @@ fn subdirs(dir: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Submodules whose git directory lies in their own worktree.
-fn paths_in_gitmodules(worktree: &Worktree) -> Vec<String> {
-    let file = worktree.root.join(".gitmodules");
+fn paths_in_gitmodules(root: &Path) -> Vec<String> {
+    let file = root.join(".gitmodules");
     if !file.is_file() {
         return Vec::new();
     }
     let name = file.to_string_lossy();
     let paths = r"^submodule\..*\.path$";
-    let listed =
-        Git::at(&worktree.root).run(&["config", "-z", "--file", &name, "--get-regexp", paths]);
+    let listed = Git::at(root).run(&["config", "-z", "--file", &name, "--get-regexp", paths]);
     let listed = listed.map(|output| output.stdout).unwrap_or_default();
     records(&listed)
         .filter_map(|setting| {

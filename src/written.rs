@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::fs_util::{
-    PathError, create_private_dir, lies_inside, read_if_exists, remove_if_exists, replace,
-    replace_durably,
+    PathError, claim_private_dir, create_one_private_dir, create_private_dir, lies_inside,
+    read_if_exists, remove_if_exists, replace, replace_durably,
 };
 use crate::identity::git_hash::hex;
 use crate::paths::{Paths, REPOSITORIES};
@@ -331,6 +331,9 @@ impl Written {
     /// # Errors
     /// [`PathError`] when it cannot be made.
     pub fn begin(paths: &Paths) -> Result<(), PathError> {
+        if paths.state.exists() {
+            claim_private_dir(&paths.state)?;
+        }
         Self::of(paths).note_dir(&paths.state)
     }
 
@@ -476,7 +479,9 @@ fn write<T: Serialize>(file: &Path, value: &T) -> Result<(), PathError> {
         path: file.to_owned(),
         source: std::io::Error::other(error),
     })?;
-    create_private_dir(file.parent().unwrap_or(file))?;
+    let dir = file.parent().unwrap_or(file);
+    create_private_dir(dir.parent().unwrap_or(dir))?;
+    create_one_private_dir(dir)?;
     replace_durably(file, &text, 0o600)
 }
 

@@ -196,7 +196,7 @@ fn warn(message: &str, hint: &str) {
 
 fn json<T: serde::Serialize>(value: &T) -> Result<String, Failure> {
     serde_json::to_string_pretty(value)
-        .map(|text| text + "\n")
+        .map(|text| crate::fs_util::json_plain(&text) + "\n")
         .map_err(|error| Failure::new(FailureKind::Bug, &error.to_string()))
 }
 

@@ -380,15 +380,13 @@ impl EventLoop {
         let lies_otherwise = |session: &Arc<Session>| session.take_lies_otherwise();
         let lies_otherwise = entry.session.as_ref().is_ok_and(lies_otherwise);
         let before = entry.state.publication().observation;
+        let mut read = None;
         if let Ok(Seen::Observed(observation, memory, _)) = &look.outcome
             && (lies_otherwise || before.as_ref() != Some(observation.as_ref()))
         {
             entry.note_read(before.as_ref(), observation, &look.touched, look.cause);
-            self.keep_read(id, observation, memory);
+            read = Some((observation.clone(), memory.clone()));
         }
-        let Some(entry) = self.entries.get(&id) else {
-            return;
-        };
         if let Ok(Seen::Observed(observation, ..)) = &look.outcome
             && let Ok(session) = &entry.session
             && look.head_moved
@@ -406,19 +404,20 @@ impl EventLoop {
             self.input(id, Input::StoreMayBeBack);
         }
         self.input(id, Input::Read(look.outcome));
+        if let Some((observation, memory)) = read {
+            self.keep_read(id, observation, memory);
+        }
         if reload {
             self.reload(id);
         }
     }
 
     /// The code of a version that has its LoggedModel already, or that was committed, is kept.
-    fn keep_read(&mut self, id: WorktreeId, observation: &Observation, memory: &Memory) {
+    fn keep_read(&mut self, id: WorktreeId, observation: Box<Observation>, memory: Memory) {
         let Some(session) = self.session(id) else {
             return;
         };
-        let observation = Box::new(observation.clone());
         if let Memory::Model(model) = memory {
-            let model = model.clone();
             let keep = async move {
                 session.keep_code_of(observation, model).await;
                 Event::Finished

@@ -106,6 +106,7 @@ impl Lock {
     fn try_take(paths: &Paths) -> Result<Self, StartError> {
         fs_util::claim_private_dir(&paths.state)?;
         let path = paths.lock();
+        fs_util::remove_what_is_no_file(&path)?;
         loop {
             let file = File::options()
                 .create(true)

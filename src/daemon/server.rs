@@ -37,6 +37,8 @@ const BODY_MAX: usize = 16 * 1024;
 /// The longest time that a question may wait.
 const WAIT_MAX: Duration = Duration::from_mins(5);
 
+/// How often it is told that other users try to connect.
+const TOLD_EVERY: Duration = Duration::from_mins(1);
 /// How many clients may follow a worktree at a time, fewer than are served: whoever follows holds a connection for as long as it likes.
 const FOLLOWERS_MAX: usize = 256;
 
@@ -58,6 +60,7 @@ pub(super) async fn serve(listener: UnixListener, requests: mpsc::Sender<Request
         followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
     };
     let mut connections = JoinSet::new();
+    let mut strangers = Strangers::default();
     loop {
         while connections.try_join_next().is_some() {}
         let client = clients.room().await;
@@ -70,7 +73,7 @@ pub(super) async fn serve(listener: UnixListener, requests: mpsc::Sender<Request
                 let served = client.served_by();
                 served(connections.spawn(converse(stream, inside.clone(), client)));
             }
-            Ok(_) => tracing::warn!("a connection of another user is refused"),
+            Ok(_) => strangers.refuse(),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -79,6 +82,21 @@ pub(super) async fn serve(listener: UnixListener, requests: mpsc::Sender<Request
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
+}
+
+/// Connections of other users, told once a minute.
+#[derive(Default)]
+struct Strangers {
+    told: Option<Instant>,
+}
+
+impl Strangers {
+    fn refuse(&mut self) {
+        if self.told.is_none_or(|at| at.elapsed() > TOLD_EVERY) {
+            self.told = Some(Instant::now());
+            tracing::warn!("connections of another user are refused");
+        }
+    }
 }
 
 /// This user or root; the directory's mode keeps others out where the system honours it.
@@ -392,9 +410,8 @@ fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {
 }
 
 fn line_of<T: Serialize>(value: &T) -> Bytes {
-    let mut text = serde_json::to_vec(value).unwrap_or_default();
-    text.push(b'\n');
-    Bytes::from(text)
+    let text = serde_json::to_string(value).unwrap_or_default();
+    Bytes::from(crate::fs_util::json_plain(&text) + "\n")
 }
 
 fn body_answer(status: StatusCode, kind: &'static str, body: BoxBody<Bytes, Infallible>) -> Answer {

@@ -68,6 +68,8 @@ pub(crate) struct Dir {
     nodes: BTreeMap<Box<[u8]>, Node>,
     /// Empty after a change.
     id: OnceLock<RawId>,
+    /// Whether a file below lies on the disk in other bytes than git takes in; empty after a change.
+    is_converted: OnceLock<bool>,
 }
 
 #[derive(Debug, Clone)]
@@ -86,7 +88,7 @@ impl FileMap {
             if !same {
                 dir.nodes.insert(name.into(), Node::Dir(Arc::default()));
             }
-            dir.id = OnceLock::new();
+            dir.forget();
             let Some(Node::Dir(next)) = dir.nodes.get_mut(name) else {
                 return;
             };
@@ -181,9 +183,20 @@ impl FileMap {
         &self.root
     }
 
+    /// Hands every path to `look` that lies on the disk in other bytes than git takes in, in the order of git's trees.
+    pub(crate) fn each_converted<'a>(&'a self, mut look: impl FnMut(&[u8], &'a Entry)) {
+        let mut look = |path: &[u8], entry: &'a Entry| {
+            if entry.raw != entry.id {
+                look(path, entry);
+            }
+        };
+        let wanted = |dir: &Dir| dir.is_converted();
+        self.root.each(&mut Vec::new(), &wanted, &mut look);
+    }
+
     /// Hands every path and what it holds to `look`, in the order of git's trees.
     pub(crate) fn each<'a>(&'a self, mut look: impl FnMut(&[u8], &'a Entry)) {
-        self.root.each(&mut Vec::new(), &mut look);
+        self.root.each(&mut Vec::new(), &|_| true, &mut look);
     }
 }
 
@@ -201,13 +214,14 @@ impl Dir {
     /// Returns whether there was nothing of that name.
     fn put(&mut self, name: &[u8], entry: Entry) -> bool {
         if let Some(Node::File(known)) = self.nodes.get_mut(name) {
-            if (known.mode, known.id) != (entry.mode, entry.id) {
-                self.id = OnceLock::new();
-            }
+            let is_same = (known.mode, known.id, known.raw) == (entry.mode, entry.id, entry.raw);
             *known = entry;
+            if !is_same {
+                self.forget();
+            }
             return false;
         }
-        self.id = OnceLock::new();
+        self.forget();
         self.nodes.insert(name.into(), Node::File(entry)).is_none()
     }
 
@@ -240,18 +254,39 @@ impl Dir {
             },
         };
         if removed {
-            self.id = OnceLock::new();
+            self.forget();
         }
         removed
     }
 
-    fn each<'a>(&'a self, prefix: &mut Vec<u8>, look: &mut impl FnMut(&[u8], &'a Entry)) {
+    fn forget(&mut self) {
+        (self.id, self.is_converted) = (OnceLock::new(), OnceLock::new());
+    }
+
+    fn is_converted(&self) -> bool {
+        *self.is_converted.get_or_init(|| {
+            self.nodes.values().any(|node| match node {
+                Node::File(entry) => entry.raw != entry.id,
+                Node::Dir(dir) => dir.is_converted(),
+            })
+        })
+    }
+
+    fn each<'a>(
+        &'a self,
+        prefix: &mut Vec<u8>,
+        wanted: &impl Fn(&Self) -> bool,
+        look: &mut impl FnMut(&[u8], &'a Entry),
+    ) {
+        if !wanted(self) {
+            return;
+        }
         let length = prefix.len();
         for (name, node) in &self.nodes {
             prefix.extend_from_slice(name);
             match node {
                 Node::File(entry) => look(prefix, entry),
-                Node::Dir(dir) => dir.each(prefix, look),
+                Node::Dir(dir) => dir.each(prefix, wanted, look),
             }
             prefix.truncate(length);
         }
@@ -412,6 +447,50 @@ mod tests {
         assert_eq!(seen.len(), PATHS.len());
         assert!(seen.contains(&"a/b/c".to_owned()) && !seen.contains(&"a/new".to_owned()));
         assert_eq!(copy.tree_id(Format::Sha1), before);
+    }
+
+    #[test]
+    fn what_git_converts_is_found_after_every_change_and_nothing_else() {
+        let (_dir, git) = repository("sha1");
+        let mut map = map_of(&git);
+        let found = |map: &FileMap| {
+            let (mut found, mut expected) = (Vec::new(), Vec::new());
+            map.each_converted(|path, entry| found.push((path.to_vec(), *entry)));
+            map.each(|path, entry| {
+                if entry.raw != entry.id {
+                    expected.push((path.to_vec(), *entry));
+                }
+            });
+            assert_eq!(found, expected);
+            found.len()
+        };
+        assert_eq!(found(&map), 0);
+        let other = map.get(b"run.sh").unwrap().id;
+        for (number, path) in PATHS.iter().enumerate() {
+            let entry = *map.get(path.as_bytes()).unwrap();
+            let copy = map.clone();
+            map.insert(
+                path.as_bytes(),
+                Entry {
+                    raw: other,
+                    ..entry
+                },
+            );
+            assert_eq!(found(&copy), number.min(PATHS.len() - 1));
+            let is_other = usize::from(entry.id != other);
+            assert_eq!(found(&map), number + is_other, "{path}");
+        }
+        map.remove(b"a/b/c");
+        assert_eq!(found(&map), PATHS.len() - 2);
+        let entry = *map.get(b"a0").unwrap();
+        map.insert(
+            b"a0",
+            Entry {
+                raw: entry.id,
+                ..entry
+            },
+        );
+        assert_eq!(found(&map), PATHS.len() - 3);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, params};
 
 use super::LedgerError;
-use crate::fs_util::PathError;
+use crate::fs_util::{self, PathError};
 
 /// What SQLite keeps beside a file (<https://sqlite.org/walformat.html>).
 const WITH_FILE: [&str; 3] = ["", "-wal", "-shm"];
@@ -37,6 +37,30 @@ pub(super) fn turn(dir: &Path) -> Result<File, PathError> {
     }
 }
 
+/// Removes links, pipes and devices in the place of a ledger and of what SQLite keeps beside one, which it would follow or open; a
+/// directory in the place of the latter is put away.
+///
+/// # Errors
+/// [`PathError`] when one cannot be removed.
+pub(super) fn remove_what_is_no_file(path: &Path) -> Result<(), PathError> {
+    for end in WITH_FILE.into_iter().chain(["-journal"]) {
+        let place = with_end(path, end);
+        fs_util::remove_what_is_no_file(&place)?;
+        if !end.is_empty() && place.is_dir() {
+            let aside = with_end(&path.with_extension("unusable"), end);
+            remove(&aside).map_err(PathError::of("remove", &aside))?;
+            std::fs::rename(&place, &aside).map_err(PathError::of("set aside", &place))?;
+        }
+    }
+    Ok(())
+}
+
+fn with_end(path: &Path, end: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(end);
+    PathBuf::from(path)
+}
+
 /// Renames the file to `*.unusable`, with what belongs to it, and returns where it is.
 ///
 /// # Errors
@@ -46,18 +70,14 @@ pub(super) fn put(path: &Path) -> Result<PathBuf, LedgerError> {
     close_for_others(path)?;
     let aside = path.with_extension("unusable");
     for end in WITH_FILE {
-        let [from, to] = [path, &aside].map(|path| {
-            let mut path = path.as_os_str().to_owned();
-            path.push(end);
-            PathBuf::from(path)
-        });
-        if from.is_dir() {
+        let [from, to] = [path, &aside].map(|path| with_end(path, end));
+        if from.is_dir() || to.is_dir() {
             remove(&to).map_err(PathError::of("remove", &to))?;
         }
         match std::fs::rename(&from, &to) {
             // What belonged to a file that was put there before.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                crate::fs_util::remove_if_exists(&to)?;
+                fs_util::remove_if_exists(&to)?;
             }
             done => done.map_err(PathError::of("set aside", &from))?,
         }

@@ -265,10 +265,9 @@ impl StoreError {
                 "the server's owner starts it with `mlflow server --allowed-hosts '{host}'`, or sets MLFLOW_SERVER_ALLOWED_HOSTS='{host}' there"
             ),
             Self::Rejected { .. } => "read the server's text above; tracemark status".into(),
-            Self::Server { retry_after: Some(pause), .. } => {
-                format!("wait: the server asks for a pause of {} s and is tried again then", pause.as_secs())
+            Self::Server { status: 429, .. } | Self::Server { retry_after: Some(_), .. } => {
+                "wait: the server asks for a pause, and is tried again".into()
             }
-            Self::Server { status: 429, .. } => "wait: the server has too many requests and is tried again".into(),
             Self::Server { .. } => "look at the log of the MLflow server; it is tried again".into(),
             Self::Unsuitable { .. } => {
                 "point MLFLOW_TRACKING_URI to an MLflow server or database of version 3.1 or newer, with its path prefix if it has one".into()

@@ -352,13 +352,19 @@ impl Capture<'_> {
     fn keep_files(&mut self) -> Result<Missing, SnapshotError> {
         let mut missing = Missing::default();
         self.look_into(self.whole.map.root(), &mut Vec::new(), &mut missing);
-        self.whole.map.each(|path, entry| {
-            let absent = |id| self.absent.blobs.contains_key(id);
-            let as_on_disk = entry.raw != entry.id && !self.has(&entry.raw);
-            if as_on_disk || absent(&entry.id) || absent(&entry.raw) {
+        self.whole.map.each_converted(|path, entry| {
+            if !self.has(&entry.raw) {
                 missing.blobs.insert(path.to_vec(), *entry);
             }
         });
+        let absent = &self.absent.blobs;
+        if !absent.is_empty() {
+            self.whole.map.each(|path, entry| {
+                if absent.contains_key(&entry.id) || absent.contains_key(&entry.raw) {
+                    missing.blobs.insert(path.to_vec(), *entry);
+                }
+            });
+        }
         let mut by_git = BTreeMap::new();
         for (path, entry) in &missing.blobs {
             if entry.mode != Mode::Gitlink {

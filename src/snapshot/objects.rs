@@ -86,8 +86,7 @@ impl Objects {
             dir: dir.to_owned(),
             format,
         };
-        objects.set_damaged_aside()?;
-        objects.known = Known::read(&objects.packs(), format)?;
+        objects.read_tables()?;
         objects.note_losses()?;
         let scratch = objects.scratch();
         match fs::remove_dir_all(&scratch) {
@@ -114,15 +113,14 @@ impl Objects {
     }
 
     /// A pack that was cut off, or whose table of contents was, gives nothing any more: what is kept from now on is kept without it.
-    fn set_damaged_aside(&self) -> Result<(), SnapshotError> {
-        let is_damaged = |table: &PathBuf| {
-            let read = Table::read(table, self.format);
-            matches!(read, Err(SnapshotError::Damaged(_)))
-        };
-        let damaged: Vec<_> = tables(&self.packs())?
-            .into_iter()
-            .filter(is_damaged)
-            .collect();
+    fn read_tables(&mut self) -> Result<(), SnapshotError> {
+        let mut damaged = Vec::new();
+        for table in tables(&self.packs())? {
+            match self.known.add(&table, self.format) {
+                Err(SnapshotError::Damaged(_)) => damaged.push(table),
+                read => read?,
+            }
+        }
         self.set_aside(&damaged)
     }
 

@@ -92,14 +92,12 @@ impl Whole {
     /// Returns the same with the bytes of the disk.
     pub(super) fn on_disk(&self) -> FileMap {
         let mut disk = self.map.clone();
-        self.map.each(|path, entry| {
-            if entry.raw != entry.id {
-                let entry = Entry {
-                    id: entry.raw,
-                    ..*entry
-                };
-                disk.insert(path, entry);
-            }
+        self.map.each_converted(|path, entry| {
+            let entry = Entry {
+                id: entry.raw,
+                ..*entry
+            };
+            disk.insert(path, entry);
         });
         disk
     }

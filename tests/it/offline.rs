@@ -351,7 +351,7 @@ fn a_server_that_asks_to_wait_is_left_alone_for_so_long_by_the_daemon() {
     world.write("app.py", "print('wait')\n");
     world.is_refused("HTTP 429");
     let hint = world.status()["hint"].clone();
-    let told = "wait: the server asks for a pause of 4 s and is tried again then";
+    let told = "wait: the server asks for a pause, and is tried again";
     assert_eq!(hint, told);
     let refused = || {
         let mut exchanges = proxy.exchanges();

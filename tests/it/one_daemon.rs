@@ -1153,3 +1153,23 @@ fn a_state_directory_that_others_could_write_to_is_closed_to_them() {
     world.tracemark(&["active"]).ok();
     assert_eq!(mode(), 0o700, "after the start of a daemon");
 }
+
+#[test]
+fn directories_of_the_state_that_are_links_are_refused() {
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    let victim = world.base().join("victim");
+    std::fs::create_dir(&victim).unwrap();
+    std::fs::create_dir_all(world.state_dir()).unwrap();
+    for name in ["written", "repositories"] {
+        let link = world.state_dir().join(name);
+        drop(std::fs::remove_dir_all(&link));
+        std::os::unix::fs::symlink(&victim, &link).unwrap();
+        let said = world.tracemark(&["up", "--store", &store]);
+        assert!(said.stderr.contains("no directory lies there"), "{said:?}");
+        assert_ne!(said.code, Some(0));
+        assert_eq!(std::fs::read_dir(&victim).unwrap().count(), 0, "{name}");
+        std::fs::remove_file(&link).unwrap();
+    }
+    world.tracemark(&["up", "--store", &store]).ok();
+}

@@ -66,8 +66,13 @@ fn no_name_of_a_directory_branch_file_or_commit_reaches_a_terminal_or_a_log_unes
     assert!(up.contains("\\u{1b}]0;x"), "what is escaped is said: {up}");
     let id = said(&world, &repo, &["active"]).ok();
     let id = id.trim();
-    let commands: [&[&str]; 18] = [
+    let commands: [&[&str]; 23] = [
         &["status"],
+        &["status", "--json"],
+        &["active", "--json"],
+        &["log", "--json"],
+        &["show", "--json", id],
+        &["doctor", "--json"],
         &["doctor"],
         &["log"],
         &["show", id],
@@ -89,6 +94,9 @@ fn no_name_of_a_directory_branch_file_or_commit_reaches_a_terminal_or_a_log_unes
     for arguments in commands {
         said(&world, &repo, arguments);
     }
+    let (_, body) = world.http("GET", "/v1/status", "");
+    assert!(body.contains("\\u009b31m"), "{body}");
+    assert_harmless(body.as_bytes(), &["the socket"]);
     said(&world, &repo, &["restore", id, "../then"]).ok();
     let log = std::fs::read(world.state_dir().join("daemon.log")).unwrap();
     assert_harmless(&log, &["the daemon's log"]);

@@ -310,3 +310,96 @@ fn a_program_that_a_repository_inside_names_is_not_run() {
     world.git(&["-C", "nest", "add", "-A"]);
     assert!(evil.exists());
 }
+
+/// A repository inside that runs a program where git looks at its files.
+fn nested_with_monitor(world: &World, path: &str) -> std::path::PathBuf {
+    let canary = world.base().join("canary");
+    world.git(&["init", "-q", path]);
+    world.write(&format!("{path}/x.py"), "x = 1\n");
+    world.git(&["-C", path, "add", "x.py"]);
+    world.git(&["-C", path, "commit", "-qm", "x"]);
+    let run = format!("touch {}", canary.display());
+    world.git(&["-C", path, "config", "core.fsmonitor", &run]);
+    canary
+}
+
+fn ask_everything(world: &World) {
+    for arguments in [
+        &["active", "--full"][..],
+        &["status"],
+        &["doctor"],
+        &["env"],
+        &["exec", "--", "true"],
+        &["active", "--once"],
+    ] {
+        world.tracemark(arguments);
+    }
+}
+
+#[test]
+fn a_monitor_that_a_repository_inside_names_is_not_run_to_learn_what_it_ignores() {
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    let canary = nested_with_monitor(&world, "nested");
+    world.write("nested/.gitignore", "ignored/\n");
+    world.write("nested/ignored/y.py", "y = 1\n");
+    ask_everything(&world);
+    world.write("nested/ignored/y.py", "y = 2\n");
+    ask_everything(&world);
+    assert!(!canary.exists());
+    world.git(&["-C", "nested", "status"]);
+    assert!(
+        canary.exists(),
+        "git itself runs it, or this test could not fail"
+    );
+}
+
+#[test]
+fn a_monitor_that_came_after_up_is_not_run_to_learn_what_is_ignored() {
+    let world = World::with_commit();
+    world.write(".gitignore", "ignored/\n");
+    world.commit("ignore");
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    let canary = world.base().join("canary");
+    let run = format!("touch {}", canary.display());
+    world.git(&["config", "core.fsmonitor", &run]);
+    world.write("ignored/y.py", "y = 1\n");
+    ask_everything(&world);
+    world.kill_daemon();
+    ask_everything(&world);
+    assert!(!canary.exists());
+}
+
+#[test]
+fn a_program_of_a_submodule_that_the_index_alone_names_is_not_run_until_up_saw_it() {
+    for (path, around) in [("nested", "."), ("deep/nested", "deep")] {
+        let world = World::with_commit();
+        let store = sqlite_store(world.base());
+        world.tracemark(&["up", "--store", &store]).ok();
+        if around != "." {
+            world.git(&["init", "-q", around]);
+        }
+        let canary = nested_with_monitor(&world, path);
+        for (outer, inner) in [(around, "nested"), (".", "deep")] {
+            if world.repo().join(outer).join(inner).exists() {
+                // What comes while a reading is under way is no part of its question.
+                world.tracemark(&["active", "--full"]);
+                let head = world.git(&["-C", path, "rev-parse", "HEAD"]);
+                let entry = format!("160000,{head},{inner}");
+                world.git(&["-C", outer, "update-index", "--add", "--cacheinfo", &entry]);
+            }
+        }
+        drop(std::fs::remove_file(&canary));
+        ask_everything(&world);
+        let note = world.status()["note"].to_string();
+        assert!(!canary.exists(), "{path}");
+        assert!(
+            note.contains("nested") && note.contains("core.fsmonitor"),
+            "{note}"
+        );
+        world.git(&["status"]);
+        assert!(canary.exists(), "git runs it, or this test could not fail");
+    }
+}

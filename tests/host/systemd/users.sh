@@ -43,10 +43,10 @@ chmod 700 $state "$(dirname "$socket")"
 
 step "a state directory of another user is not used"
 end_daemon
-chown 4243 $state
+chown 4243 $state; chmod 777 $state
 as_dev tracemark up >/tmp/said 2>&1 && die "up uses it"
 says 'belongs to another user'
-chown 4242 $state
+chown 4242 $state; chmod 700 $state
 expect "$(as_dev tracemark active)" "$id" "active, once it is ours again"
 
 step "a full disk below the state directory: questions are answered, up names it, and it ends when there is room"
