@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
 use crate::ids::{ExperimentId, ModelId};
 
@@ -201,6 +201,21 @@ impl Ledger {
             tracing::warn!(%error, aside = %aside.display(), kept, "the ledger is unusable and set aside");
             Ok(connection)
         })
+    }
+
+    /// Returns what is damaged of the ledger at `path`, which is only read; `None` where it is sound, or is not there.
+    pub fn damage(path: &Path) -> Option<String> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).ok()?;
+        connection.busy_timeout(BUSY_TIMEOUT).ok()?;
+        let found: Result<String, LedgerError> = connection
+            .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+            .map_err(LedgerError::from);
+        match found {
+            Ok(sound) if sound == "ok" => None,
+            Ok(damage) => Some(damage.replace('\n', " ")),
+            Err(error) => error.is_unusable_file().then(|| error.to_string()),
+        }
     }
 
     /// A mutex because rusqlite's connection is not `Sync`; held for one statement.

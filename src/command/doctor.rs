@@ -78,6 +78,7 @@ fn examine(context: &Context) -> Result<Vec<Finding>, Failure> {
     let mut findings: Vec<Finding> = machine::old_git().into_iter().collect();
     findings.extend(machine::daemons(context, !tracked.is_empty()));
     findings.extend(machine::records(context));
+    findings.extend(machine::ledger(&context.paths));
     findings.extend(machine::socket(&context.paths));
     findings.extend(machine::credentials(&context.paths));
     if service::is_installed(&context.paths)

@@ -624,3 +624,31 @@ fn doctor_shows_no_password() {
         "{said}"
     );
 }
+
+#[test]
+fn doctor_tells_of_a_ledger_that_was_damaged_while_the_daemon_runs_and_its_cure_helps() {
+    use std::os::unix::fs::FileExt as _;
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    let id = world.tracemark(&["active"]).ok();
+    let path = world.state_dir().join("ledger.sqlite");
+    let checkpoint = "import sqlite3, sys\n\
+        sqlite3.connect(sys.argv[1]).execute('PRAGMA wal_checkpoint(TRUNCATE)').fetchall()";
+    let mut python = world.command("python3");
+    let done = python.args(["-c", checkpoint]).arg(&path).status();
+    assert!(done.unwrap().success());
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    let length = file.metadata().unwrap().len();
+    for page in 1..length / 4096 {
+        file.write_all_at(&[0xa5; 4096], page * 4096).unwrap();
+    }
+    let said = world.tracemark(&["doctor"]).stdout;
+    assert!(said.contains("ledger.sqlite is damaged"), "{said}");
+    let pid = world.daemon_pid().unwrap().to_string();
+    assert!(said.contains(&format!("kill {pid}")), "{said}");
+    world.signal_daemon(rustix::process::Signal::TERM);
+    assert_eq!(world.tracemark(&["active"]).ok(), id);
+    let said = world.tracemark(&["doctor"]).stdout;
+    assert!(!said.contains("ledger"), "{said}");
+}

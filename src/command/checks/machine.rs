@@ -10,6 +10,7 @@ use crate::command::look::length;
 use crate::command::{Context, daemon, service};
 use crate::fs_util::shell_quoted;
 use crate::git::Git;
+use crate::ledger::Ledger;
 use crate::paths::Paths;
 use crate::protocol::{Status, WorktreeStatus};
 
@@ -152,6 +153,21 @@ pub(in crate::command) fn records(context: &Context) -> Vec<Finding> {
             Finding::new("record", &problem, cure)
         })
         .collect()
+}
+
+/// A ledger that is damaged: what is owed to it from now on is not written down.
+pub(in crate::command) fn ledger(paths: &Paths) -> Option<Finding> {
+    let file = paths.ledger();
+    let damage = Ledger::damage(&file)?;
+    let problem = format!("{} is damaged: {damage}", file.display());
+    let cure = match recorded(paths) {
+        Some(daemon) => format!(
+            "kill {}, then tracemark active, which sets it aside",
+            daemon.pid
+        ),
+        None => "tracemark active, which sets it aside".to_owned(),
+    };
+    Some(Finding::new("ledger", &problem, &cure))
 }
 
 /// Files of passwords and tokens that others can read.
