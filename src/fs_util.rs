@@ -214,7 +214,14 @@ pub fn printable(text: &str) -> String {
         })
         .collect()
 }
-/// Returns a JSON text in which such characters are written as JSON can write them; the same document.
+
+/// Returns whether a character moves the cursor, hides others or changes their order.
+pub fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Returns a JSON text in which such characters ([`is_hidden`]) are written as JSON can write them; the same document.
 pub fn json_plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {
@@ -225,12 +232,6 @@ pub fn json_plain(text: &str) -> String {
         }
     }
     plain
-}
-
-/// Returns whether a character moves the cursor, hides others or changes their order.
-pub fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 /// Returns a path or pattern as a shell reads it back: plain where it can be.

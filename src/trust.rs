@@ -3,8 +3,11 @@
 //! Trust is given by `up`, for what the configuration named at that moment. A change is not run before `up` saw it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::fs_util::read_if_exists;
 use crate::git::{GIT_LFS, Git, GitError, records};
 use crate::registry::Registry;
 use crate::repository::{Worktree, gitlinks};
@@ -75,7 +78,7 @@ fn dirs_in_worktree(root: &Path) -> Result<BTreeSet<PathBuf>, GitError> {
             if let Some(dir) = git_dir_of(&inside)
                 && dirs.insert(dir.clone())
             {
-                dirs.extend(common_dir_of(&dir));
+                dirs.extend(named_by(&dir.join("commondir"), b"", &dir));
                 tops.insert(inside);
             }
         }
@@ -87,16 +90,16 @@ fn dirs_in_worktree(root: &Path) -> Result<BTreeSet<PathBuf>, GitError> {
 fn git_dir_of(root: &Path) -> Option<PathBuf> {
     let path = root.join(".git");
     if path.is_dir() {
-        return Some(path);
+        return path.canonicalize().ok();
     }
-    let text = std::fs::read_to_string(path).ok()?;
-    Some(root.join(text.strip_prefix("gitdir:")?.trim()))
+    named_by(&path, b"gitdir:", root)
 }
 
-/// Where the configuration of a linked worktree lies (gitrepository-layout(5), commondir).
-fn common_dir_of(git_dir: &Path) -> Option<PathBuf> {
-    let text = std::fs::read_to_string(git_dir.join("commondir")).ok()?;
-    Some(git_dir.join(text.trim()))
+/// The directory that a file of git's names behind `before`, seen from `dir`; of several names of one always the same.
+fn named_by(file: &Path, before: &[u8], dir: &Path) -> Option<PathBuf> {
+    let text = read_if_exists(file).ok()??;
+    let name = text.strip_prefix(before)?.trim_ascii();
+    dir.join(OsStr::from_bytes(name)).canonicalize().ok()
 }
 
 fn subdirs(dir: &Path) -> Vec<PathBuf> {
@@ -244,6 +247,24 @@ fn names_a_program(key: &str, value: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_git_leads_to_is_found_by_one_name_whatever_its_bytes_and_a_pipe_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let target = root.join(OsStr::from_bytes(b"else\xffwhere"));
+        let inside = root.join("inside");
+        std::fs::create_dir_all(&inside).unwrap();
+        std::fs::create_dir(&target).unwrap();
+        std::fs::write(inside.join(".git"), b"gitdir: ../else\xffwhere\n").unwrap();
+        assert_eq!(git_dir_of(&inside), Some(target));
+        std::fs::remove_file(inside.join(".git")).unwrap();
+        let made = std::process::Command::new("mkfifo")
+            .arg(inside.join(".git"))
+            .status();
+        assert!(made.unwrap().success());
+        assert_eq!(git_dir_of(&inside), None);
+    }
 
     #[test]
     fn programs_are_told_from_other_settings_and_git_lfs_is_none() {

@@ -54,7 +54,7 @@ const MAY_USE: [(&str, &[&str]); 35] = [
             "repository",
         ],
     ),
-    ("trust", &["git", "registry", "repository"]),
+    ("trust", &["fs_util", "git", "registry", "repository"]),
     ("hook_settings", &["fs_util", "git", "marked_block"]),
     (
         "hooks",
