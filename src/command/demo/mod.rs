@@ -198,9 +198,7 @@ impl Tour {
     /// Waits until a version of its own is published for the code on disk, and runs the app under it.
     fn visit(&mut self, what: &str, since: Instant) -> Result<(), Failure> {
         let before = self.versions.last().map_or("", |one| &one.model_id);
-        let env = self
-            .sandbox
-            .env_after(what, "MLFLOW_ACTIVE_MODEL_ID", before)?;
+        let env = self.env_of_now(what, "MLFLOW_ACTIVE_MODEL_ID", before)?;
         let elapsed = since.elapsed().as_secs_f32();
         let name = value(&env, "TRACEMARK_NAME");
         let model_id = value(&env, "MLFLOW_ACTIVE_MODEL_ID");
@@ -225,11 +223,25 @@ impl Tour {
 
     /// Waits until the env file carries another name, and returns the seconds that have passed.
     fn follow(&mut self, what: &str, since: Instant) -> Result<f32, Failure> {
-        let env = self.sandbox.env_after(what, "TRACEMARK_NAME", &self.name)?;
+        let env = self.env_of_now(what, "TRACEMARK_NAME", &self.name)?;
         let elapsed = since.elapsed().as_secs_f32();
         value(&env, "TRACEMARK_NAME").clone_into(&mut self.name);
         self.check(what, &self.name, "hash")?;
         Ok(elapsed)
+    }
+
+    /// Waits until the env file says something else than `before`, and of the code that is there: between two commands of git it may
+    /// have said what lay between them.
+    fn env_of_now(&self, what: &str, variable: &str, before: &str) -> Result<String, Failure> {
+        let mut before = before.to_owned();
+        loop {
+            let env = self.sandbox.env_after(what, variable, &before)?;
+            let now = self.sandbox.tracemark(&["hash"], QUICK_LIMIT)?;
+            if now.stdout.trim() == value(&env, "TRACEMARK_NAME") {
+                return Ok(env);
+            }
+            value(&env, variable).clone_into(&mut before);
+        }
     }
 
     /// What the env file says must be what a command of tracemark says.
