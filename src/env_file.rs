@@ -130,10 +130,11 @@ pub fn publish_where(
     let held = HeldDir::open(dir)?;
     held.must_be_ours()?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    if held.read(&name, SIZE_MAX)? == Content::Absent && !may_create() {
+    let before = held.read(&name, SIZE_MAX)?;
+    if before == Content::Absent && !may_create() {
         return Ok(None);
     }
-    publish_in(&held, &name, text, mode, dates)?;
+    publish_over(&held, (&name, before), text, mode, dates)?;
     Ok(Some(held))
 }
 
@@ -144,7 +145,19 @@ fn publish_in(
     mode: u32,
     dates: &mut Dates,
 ) -> Result<bool, PathError> {
-    let modified = match dir.read(name, SIZE_MAX)? {
+    let before = dir.read(name, SIZE_MAX)?;
+    publish_over(dir, (name, before), text, mode, dates)
+}
+
+/// The same, given what lies under the name.
+fn publish_over(
+    dir: &HeldDir,
+    (name, before): (&str, Content),
+    text: &str,
+    mode: u32,
+    dates: &mut Dates,
+) -> Result<bool, PathError> {
+    let modified = match before {
         Content::File(before, _) if before == text.as_bytes() => return Ok(false),
         Content::File(_, modified) => modified,
         Content::Absent | Content::Other => None,

@@ -11,13 +11,14 @@ use super::followers::Followers;
 use super::surprises::Spot;
 use super::uses::Uses;
 use crate::identity::reader::Passes;
+use crate::ids::ModelId;
 use crate::mlflow::Connection;
 use crate::protocol::{API, Active, OwedTo, WorktreeStatus};
 use crate::repository::Worktree;
 use crate::session::{Session, choice_text};
 use crate::touched::Touched;
 use crate::version::{ActiveModel, Observation};
-use crate::worktree_state::{Pending, Policy, Publication, State, WorktreeState};
+use crate::worktree_state::{Memory, Pending, Policy, Publication, State, WorktreeState};
 
 /// One tracked worktree.
 pub(super) struct Entry {
@@ -51,6 +52,16 @@ pub(super) struct Entry {
     /// Given up; stays until nothing writes there any more.
     pub(super) leaving: bool,
     pub(super) uses: Uses,
+    pub(super) afterwards: Afterwards,
+}
+
+/// What waits until the env file says what was read, as that is what everybody waits for.
+#[derive(Default)]
+pub(super) struct Afterwards {
+    /// Code that was read, to be kept, and what is known of it.
+    pub(super) to_keep: Vec<(Box<Observation>, Memory)>,
+    /// LoggedModels whose use is to be written down.
+    pub(super) used: Vec<ModelId>,
 }
 
 /// A state in words.

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use super::beside;
 use super::churn::{Advice, Churn};
-use super::entry::{Entry, policy};
+use super::entry::{Afterwards, Entry, policy};
 use super::env_writer::{EnvOutcome, EnvPlace, EnvWriter};
 use super::eyes::{Eyes, Sight, explain};
 use super::followers::Followers;
@@ -349,6 +349,7 @@ impl EventLoop {
                 }
                 self.write_env(id);
                 self.give_written_answers(id);
+                self.begin_afterwards(id);
             }
             Ok(Event::Loaded(loaded, request)) => {
                 self.take_in(loaded);
@@ -366,7 +367,6 @@ impl EventLoop {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
-        self.doubts.notify_one();
         entry.wrong_settings = look.wrong_settings;
         entry.passes += 1;
         entry.watches = eyes.watches();
@@ -380,12 +380,12 @@ impl EventLoop {
         let lies_otherwise = |session: &Arc<Session>| session.take_lies_otherwise();
         let lies_otherwise = entry.session.as_ref().is_ok_and(lies_otherwise);
         let before = entry.state.publication().observation;
-        let mut read = None;
         if let Ok(Seen::Observed(observation, memory, _)) = &look.outcome
             && (lies_otherwise || before.as_ref() != Some(observation.as_ref()))
         {
             entry.note_read(before.as_ref(), observation, &look.touched, look.cause);
-            read = Some((observation.clone(), memory.clone()));
+            let read = (observation.clone(), memory.clone());
+            entry.afterwards.to_keep.push(read);
         }
         if let Ok(Seen::Observed(observation, ..)) = &look.outcome
             && let Ok(session) = &entry.session
@@ -404,11 +404,27 @@ impl EventLoop {
             self.input(id, Input::StoreMayBeBack);
         }
         self.input(id, Input::Read(look.outcome));
-        if let Some((observation, memory)) = read {
-            self.keep_read(id, observation, memory);
-        }
+        self.begin_afterwards(id);
         if reload {
             self.reload(id);
+        }
+    }
+
+    /// Begins what nobody waits for, once the env file says what was read.
+    fn begin_afterwards(&mut self, id: WorktreeId) {
+        let Some(entry) = self.entries.get_mut(&id).filter(|it| !it.writer.busy) else {
+            return;
+        };
+        let Afterwards { to_keep, used } = std::mem::take(&mut entry.afterwards);
+        self.doubts.notify_one();
+        if let (Some(session), false) = (self.session(id), used.is_empty()) {
+            self.work.spawn_blocking(move || {
+                session.note_uses(&used);
+                Event::Finished
+            });
+        }
+        for (observation, memory) in to_keep {
+            self.keep_read(id, observation, memory);
         }
     }
 
@@ -631,6 +647,7 @@ impl EventLoop {
             entry.advice = None;
         }
         let active = entry.describe(publication);
+        self.queue_env(id);
         tracing::info!(
             worktree = active.worktree,
             state = active.state,
@@ -639,9 +656,10 @@ impl EventLoop {
             reason = active.reason,
             "published"
         );
-        entry.followers.tell(&active);
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.followers.tell(&active);
+        }
         self.note_use(id);
-        self.queue_env(id);
         self.report();
     }
 
@@ -655,13 +673,8 @@ impl EventLoop {
             State::Pending(_) | State::Broken(_) => None,
         };
         let due = entry.uses.note(active.as_ref(), Instant::now());
-        if let (Ok(session), false) = (&entry.session, due.is_empty()) {
-            let session = Arc::clone(session);
-            self.work.spawn_blocking(move || {
-                session.note_uses(&due);
-                Event::Finished
-            });
-        }
+        entry.afterwards.used.extend(due);
+        self.begin_afterwards(id);
     }
 
     /// Has the env file say what is published; one that was removed comes back.
@@ -938,6 +951,7 @@ impl EventLoop {
             awaits_settings: false,
             leaving: false,
             uses: Uses::default(),
+            afterwards: Afterwards::default(),
         }
     }
 
@@ -1037,7 +1051,8 @@ impl EventLoop {
             .collect();
         for entry in self.entries.values_mut() {
             entry.followers.say_goodbye();
-            let due = entry.uses.note(None, Instant::now());
+            let mut due = std::mem::take(&mut entry.afterwards.used);
+            due.extend(entry.uses.note(None, Instant::now()));
             if let Ok(session) = &entry.session {
                 session.note_uses(&due);
             }

@@ -14,6 +14,9 @@ use rustix::io::Errno;
 
 use super::PathError;
 
+/// So many bytes are read at once, more than an env file has.
+const READ_AT_ONCE: usize = 4096;
+
 /// What lies under a name.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Content {
@@ -117,7 +120,7 @@ impl HeldDir {
             Err(error) => return Err(failed()(error.into())),
         };
         let modified = file.metadata().and_then(|found| found.modified()).ok();
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(READ_AT_ONCE);
         let read = file.take(max + 1).read_to_end(&mut bytes);
         read.map_err(failed())?;
         if bytes.len() as u64 > max {

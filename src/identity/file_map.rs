@@ -62,20 +62,23 @@ pub(crate) struct FileMap {
     linked: Arc<BTreeSet<Vec<u8>>>,
 }
 
-/// Names end with a slash where they are directories: so their order is that of git's trees.
+/// A copy of one copies the files in it; of the directories in it, which may be many, it copies no more than references.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Dir {
-    nodes: BTreeMap<Box<[u8]>, Node>,
+    files: BTreeMap<Box<[u8]>, Entry>,
+    /// By their names with a slash at the end: so the order of both is that of git's trees.
+    dirs: BTreeMap<Arc<[u8]>, Arc<Self>>,
     /// Empty after a change.
     id: OnceLock<RawId>,
     /// Whether a file below lies on the disk in other bytes than git takes in; empty after a change.
     is_converted: OnceLock<bool>,
 }
 
-#[derive(Debug, Clone)]
-pub(crate) enum Node {
-    Dir(Arc<Dir>),
-    File(Entry),
+/// What lies in a directory.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Node<'a> {
+    Dir(&'a Arc<Dir>),
+    File(&'a Entry),
 }
 
 impl FileMap {
@@ -84,15 +87,8 @@ impl FileMap {
         let mut dir = Arc::make_mut(&mut self.root);
         let mut rest = path;
         while let Some((name, after)) = first_dir(rest) {
-            let same = matches!(dir.nodes.get(name), Some(Node::Dir(_)));
-            if !same {
-                dir.nodes.insert(name.into(), Node::Dir(Arc::default()));
-            }
             dir.forget();
-            let Some(Node::Dir(next)) = dir.nodes.get_mut(name) else {
-                return;
-            };
-            dir = Arc::make_mut(next);
+            dir = dir.dir_mut(name);
             rest = after;
         }
         if dir.put(rest, entry) {
@@ -148,10 +144,7 @@ impl FileMap {
     /// Returns what `path` holds.
     pub(crate) fn get(&self, path: &[u8]) -> Option<&Entry> {
         let (dir, name) = self.dir_of(path)?;
-        match dir.nodes.get(name)? {
-            Node::File(entry) => Some(entry),
-            Node::Dir(_) => None,
-        }
+        dir.files.get(name)
     }
 
     /// Returns whether any file lies below the directory `path`, given without a slash at its end.
@@ -159,16 +152,13 @@ impl FileMap {
         let Some((dir, name)) = self.dir_of(path) else {
             return false;
         };
-        dir.nodes.contains_key([name, b"/"].concat().as_slice())
+        dir.dirs.contains_key([name, b"/"].concat().as_slice())
     }
 
     fn dir_of<'a, 'p>(&'a self, path: &'p [u8]) -> Option<(&'a Dir, &'p [u8])> {
         let (mut dir, mut rest): (&Dir, _) = (&self.root, path);
         while let Some((name, after)) = first_dir(rest) {
-            let Some(Node::Dir(next)) = dir.nodes.get(name) else {
-                return None;
-            };
-            (dir, rest) = (next, after);
+            (dir, rest) = (dir.dirs.get(name)?, after);
         }
         Some((dir, rest))
     }
@@ -202,18 +192,22 @@ impl FileMap {
 
 impl Dir {
     fn pack(&mut self) {
-        for node in self.nodes.values_mut() {
-            if let Node::Dir(dir) = node {
-                Arc::make_mut(dir).pack();
-            }
+        for dir in self.dirs.values_mut() {
+            Arc::make_mut(dir).pack();
         }
         // A map that is built out of what is sorted has full nodes.
-        self.nodes = std::mem::take(&mut self.nodes).into_iter().collect();
+        self.files = std::mem::take(&mut self.files).into_iter().collect();
+        self.dirs = std::mem::take(&mut self.dirs).into_iter().collect();
+    }
+
+    /// Returns the directory of that name, which ends with a slash, made where there is none.
+    fn dir_mut(&mut self, name: &[u8]) -> &mut Self {
+        Arc::make_mut(self.dirs.entry(name.into()).or_default())
     }
 
     /// Returns whether there was nothing of that name.
     fn put(&mut self, name: &[u8], entry: Entry) -> bool {
-        if let Some(Node::File(known)) = self.nodes.get_mut(name) {
+        if let Some(known) = self.files.get_mut(name) {
             let is_same = (known.mode, known.id, known.raw) == (entry.mode, entry.id, entry.raw);
             *known = entry;
             if !is_same {
@@ -222,12 +216,12 @@ impl Dir {
             return false;
         }
         self.forget();
-        self.nodes.insert(name.into(), Node::File(entry)).is_none()
+        self.files.insert(name.into(), entry).is_none()
     }
 
     fn paths(&self, prefix: &mut Vec<u8>, found: &mut Vec<Vec<u8>>) {
         let length = prefix.len();
-        for (name, node) in &self.nodes {
+        for (name, node) in self.nodes() {
             prefix.extend_from_slice(name);
             match node {
                 Node::File(_) => found.push(prefix.clone()),
@@ -240,18 +234,15 @@ impl Dir {
     /// Returns whether something was taken out.
     fn remove(&mut self, path: &[u8]) -> bool {
         let removed = match first_dir(path) {
-            None => self.nodes.remove(path).is_some(),
-            Some((name, rest)) => match self.nodes.get_mut(name) {
-                Some(Node::Dir(dir)) => {
-                    let dir = Arc::make_mut(dir);
-                    let removed = dir.remove(rest);
-                    if dir.nodes.is_empty() {
-                        self.nodes.remove(name);
-                    }
-                    removed
+            None => self.files.remove(path).is_some(),
+            Some((name, rest)) => {
+                let dir = self.dirs.get_mut(name).map(Arc::make_mut);
+                let left = dir.map(|dir| (dir.remove(rest), dir.is_empty()));
+                if matches!(left, Some((_, true))) {
+                    self.dirs.remove(name);
                 }
-                _ => false,
-            },
+                matches!(left, Some((true, _)))
+            }
         };
         if removed {
             self.forget();
@@ -265,11 +256,14 @@ impl Dir {
 
     fn is_converted(&self) -> bool {
         *self.is_converted.get_or_init(|| {
-            self.nodes.values().any(|node| match node {
-                Node::File(entry) => entry.raw != entry.id,
-                Node::Dir(dir) => dir.is_converted(),
-            })
+            let mut files = self.files.values();
+            files.any(|entry| entry.raw != entry.id)
+                || self.dirs.values().any(|dir| dir.is_converted())
         })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.dirs.is_empty()
     }
 
     fn each<'a>(
@@ -282,7 +276,7 @@ impl Dir {
             return;
         }
         let length = prefix.len();
-        for (name, node) in &self.nodes {
+        for (name, node) in self.nodes() {
             prefix.extend_from_slice(name);
             match node {
                 Node::File(entry) => look(prefix, entry),
@@ -292,14 +286,27 @@ impl Dir {
         }
     }
 
-    /// Returns its names, which end with a slash where they are directories, and what they hold.
-    pub(crate) fn nodes(&self) -> impl Iterator<Item = (&[u8], &Node)> {
-        self.nodes.iter().map(|(name, node)| (&**name, node))
+    /// Returns its names, which end with a slash where they are directories, and what they hold, in the order of git's trees.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = (&[u8], Node<'_>)> {
+        let mut files = self.files.iter().peekable();
+        let mut dirs = self.dirs.iter().peekable();
+        std::iter::from_fn(move || {
+            let file = files.peek().map(|(name, _)| &***name);
+            let dir = dirs.peek().map(|(name, _)| &***name);
+            if dir.is_none_or(|dir| file.is_some_and(|file| file < dir)) {
+                let (name, entry) = files.next()?;
+                Some((&**name, Node::File(entry)))
+            } else {
+                let (name, dir) = dirs.next()?;
+                Some((&**name, Node::Dir(dir)))
+            }
+        })
     }
 
     /// Returns what a name holds, which ends with a slash where it is a directory.
-    pub(crate) fn node(&self, name: &[u8]) -> Option<&Node> {
-        self.nodes.get(name)
+    pub(crate) fn node(&self, name: &[u8]) -> Option<Node<'_>> {
+        let file = self.files.get(name).map(Node::File);
+        file.or_else(|| self.dirs.get(name).map(Node::Dir))
     }
 
     /// Returns the id of its tree.
@@ -314,7 +321,7 @@ impl Dir {
     /// Returns its tree as git writes it.
     pub(crate) fn tree_body(&self, format: Format) -> Option<Vec<u8>> {
         let mut body = Vec::new();
-        for (name, node) in &self.nodes {
+        for (name, node) in self.nodes() {
             let (mode, id) = match node {
                 Node::File(entry) => (entry.mode.digits(), entry.id),
                 Node::Dir(dir) => (&b"40000"[..], dir.tree_id(format)?),
@@ -407,7 +414,7 @@ mod tests {
                     "{path}"
                 );
             }
-            assert!(map.root.nodes.is_empty());
+            assert!(map.root.is_empty());
         }
     }
 
