@@ -6,6 +6,7 @@ use std::ffi::OsString;
 
 use super::digest::{Digest, Part, TextDecoder};
 use super::git_hash::GitHashError;
+use super::known_diffs::NewSides;
 use crate::git::{Git, Running};
 
 /// What changes the meaning of pathspecs (git(1)).
@@ -77,25 +78,63 @@ pub(super) struct RunningDiff {
 }
 
 impl RunningDiff {
-    fn add_to(self, part: &mut Part<'_>) -> Result<(), GitHashError> {
+    fn add_to(self, part: &mut Part<'_>) -> Result<NewSides, GitHashError> {
         let command = self.command;
         let mut decoder = TextDecoder::default();
+        let mut headers = Headers::default();
         let mut is_text = true;
         let said = self.git.finish(|bytes| {
             let text = decoder.decode(bytes);
             is_text = text.is_some();
-            text.map(|text| part.add(&text)).is_some()
+            let taken = text.map(|text| {
+                headers.read(&text);
+                part.add(&text);
+            });
+            taken.is_some()
         });
         if !is_text {
             return Err(GitHashError::NotUtf8 { command });
         }
         let stderr = said?;
         if decoder.is_whole() && std::str::from_utf8(&stderr).is_ok() {
-            Ok(())
+            Ok(headers.sides)
         } else {
             Err(GitHashError::NotUtf8 { command })
         }
     }
+}
+
+/// Finds the lines `index OLD..NEW` in a diff, in any pieces. No other line begins so: those of files have a space, a plus or a
+/// minus before them (git-diff(1), `diff-format.txt`).
+#[derive(Default)]
+struct Headers {
+    sides: NewSides,
+    /// The beginning of a line.
+    line: Vec<u8>,
+}
+
+/// Lines of files may be long; those that name blobs are not.
+const HEADER_MAX: usize = 200;
+
+impl Headers {
+    fn read(&mut self, text: &[u8]) {
+        for piece in text.split_inclusive(|byte| *byte == b'\n') {
+            let room = HEADER_MAX.saturating_sub(self.line.len()).min(piece.len());
+            self.line
+                .extend_from_slice(piece.get(..room).unwrap_or(piece));
+            if piece.ends_with(b"\n") {
+                self.sides.extend(new_side(&self.line));
+                self.line.clear();
+            }
+        }
+    }
+}
+
+fn new_side(line: &[u8]) -> Option<String> {
+    let ids = line.strip_prefix(b"index ")?.trim_ascii_end();
+    let ids = ids.split(|byte| *byte == b' ').next()?;
+    let (_, new) = std::str::from_utf8(ids).ok()?.split_once("..")?;
+    Some(new.to_owned())
 }
 
 /// Adds the staged part.
@@ -107,17 +146,17 @@ pub(super) fn add_staged(
     diff: Option<RunningDiff>,
 ) -> Result<(), GitHashError> {
     let mut part = digest.part("STAGED:\n");
-    diff.map_or(Ok(()), |diff| diff.add_to(&mut part))
+    diff.map_or(Ok(()), |diff| diff.add_to(&mut part).map(drop))
 }
 
-/// Adds the unstaged part.
+/// Adds the unstaged part. Returns which blobs git named as the new sides.
 ///
 /// # Errors
 /// As [`add_staged`].
 pub(super) fn add_unstaged(
     digest: &mut Digest,
     diff: Option<RunningDiff>,
-) -> Result<(), GitHashError> {
+) -> Result<NewSides, GitHashError> {
     let mut part = digest.part("UNSTAGED:\n");
-    diff.map_or(Ok(()), |diff| diff.add_to(&mut part))
+    diff.map_or(Ok(NewSides::new()), |diff| diff.add_to(&mut part))
 }

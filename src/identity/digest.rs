@@ -30,6 +30,16 @@ impl Digest {
         }
     }
 
+    /// Returns what tells this state from every other.
+    pub(super) fn state(&self) -> [u8; 32] {
+        let has_parts = [u8::from(self.has_parts)];
+        self.hasher
+            .clone()
+            .chain_update(has_parts)
+            .finalize()
+            .into()
+    }
+
     /// Returns the first eight hexadecimal digits.
     pub(super) fn finish(mut self) -> String {
         if !self.has_parts {

@@ -124,6 +124,18 @@ impl Ground {
             .all(|stamp| moment.settles(stamp))
     }
 
+    /// Returns whether the other is the same, whatever became of this one file.
+    pub(super) fn is_as_but_for(&self, other: &Self, file: &Path) -> bool {
+        let rest = |ground: &Self| -> Vec<_> {
+            let stamps = ground.stamps.iter();
+            stamps
+                .filter(|(path, _)| path.as_path() != file)
+                .map(|(path, stamp)| (path.clone(), *stamp))
+                .collect()
+        };
+        self.places == other.places && rest(self) == rest(other)
+    }
+
     /// Returns the stamp of a file that counts.
     pub(super) fn stamp(&self, path: &Path) -> Option<Stamp> {
         self.stamps.get(path).copied().flatten()

@@ -13,6 +13,7 @@ use super::file_map::FileMap;
 use super::git_config::GitConfig;
 use super::ground::Ground;
 use super::index_file::IndexFile;
+use super::known_diffs::KnownDiffs;
 use super::loose::LooseObjects;
 use super::object::Format;
 use super::stamp::Stamp;
@@ -25,6 +26,7 @@ pub(super) struct Cache {
     pub(super) hashes: FileHashes,
     /// How files were converted, and for which index: git looks at its entry for a file's line ends.
     pub(super) made_under: Option<(Conversion, Arc<IndexFile>)>,
+    pub(super) known_diffs: KnownDiffs,
     /// The user's index of that stamp was copied to the private directory, where git may refresh it.
     pub(super) copied_index: Option<Stamp>,
 }

@@ -10,7 +10,7 @@ use super::stamp::{Moment, Stamp};
 const FANS: u16 = 256;
 
 /// When an object was last added or removed, for each of these directories.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct LooseObjects(Vec<Option<Stamp>>);
 
 impl LooseObjects {

@@ -23,6 +23,7 @@ mod ground;
 mod ignores;
 mod index_file;
 mod kept;
+mod known_diffs;
 mod listing;
 mod loose;
 mod mirror;

@@ -15,6 +15,7 @@ use super::git_hash::{self, GitHash, python_strip};
 use super::ground::{Ground, Places};
 use super::index_file::IndexFile;
 use super::kept::{Cache, Head, Kept, Quoting};
+use super::known_diffs::Key;
 use super::object::{Format, RawId};
 use super::pass_verify::{differing, look_at};
 use super::reader::{NOT_WANTED, Stop};
@@ -34,6 +35,8 @@ pub(super) struct Pass<'a> {
     pub(super) bench: Bench,
     /// Where the files are that were held still, below the scratch directory.
     pub(super) held_in: Option<PathBuf>,
+    /// What git compared in this pass, where it read the same files: known from now on, if they held still.
+    pub(super) compared: Option<Key>,
     /// Whether git makes the diffs that the git-hash of changed code needs.
     pub(super) wants_git_hash: bool,
 }
@@ -144,11 +147,14 @@ impl Pass<'_> {
             moved = self.moved_uncommitted(&kept, &BTreeSet::new())?;
             moved.retain(|path| !held.contains(path));
         }
-        if Ground::of(self.places, &kept.config) == kept.ground {
-            Ok((kept, reading))
-        } else {
-            Err(Stop::Torn)
+        if Ground::of(self.places, &kept.config) != kept.ground {
+            return Err(Stop::Torn);
         }
+        if let (Some(key), true) = (self.compared, held.is_empty()) {
+            let index = self.places.git_dir.join("index");
+            self.cache.known_diffs.learn(key, &kept, &index);
+        }
+        Ok((kept, reading))
     }
 
     pub(super) fn at(&self, path: &[u8]) -> PathBuf {

@@ -4,6 +4,7 @@ use super::diffs::{self, RunningDiff};
 use super::digest::Digest;
 use super::git_hash::{self, GitHashError};
 use super::kept::Kept;
+use super::known_diffs::{Key, NewSides, are_sides_of};
 use super::loose::LooseObjects;
 use super::pass::Pass;
 use super::reader::Stop;
@@ -12,7 +13,7 @@ use crate::git::Git;
 impl Pass<'_> {
     /// Makes the unstaged part anew where files changed that it may be about, and both parts where their abbreviations may have
     /// other lengths now.
-    pub(super) fn renew_diffs(&self, kept: &mut Kept, has_changed: bool) -> Result<(), Stop> {
+    pub(super) fn renew_diffs(&mut self, kept: &mut Kept, has_changed: bool) -> Result<(), Stop> {
         if !self.wants_git_hash {
             return Ok(());
         }
@@ -34,7 +35,7 @@ impl Pass<'_> {
 
     /// Makes both parts anew, beside these loose objects.
     pub(super) fn add_diffs(
-        &self,
+        &mut self,
         kept: &mut Kept,
         loose: Option<LooseObjects>,
     ) -> Result<(), Stop> {
@@ -42,34 +43,40 @@ impl Pass<'_> {
             return Ok(());
         }
         kept.loose = loose;
-        let staged = kept
-            .status
-            .has_staged()
-            .then(|| {
-                let scratch = self.bench.path();
-                let index = self.places.git_dir.join("index");
-                let changes = &kept.status.tracked;
-                let call = git_hash::staged_call(self.git, &index, changes, &kept.index, scratch);
-                call?.start()
-            })
-            .transpose()?;
+        if !kept.status.has_staged() {
+            kept.after_staged = Digest::new(&kept.head.commit);
+            return self.add_unstaged(kept, self.git);
+        }
+        let scratch = self.bench.path();
+        let index = self.places.git_dir.join("index");
+        let changes = &kept.status.tracked;
+        let call = git_hash::staged_call(self.git, &index, changes, &kept.index, scratch);
+        let staged = call?.start()?;
         let unstaged = self.start_unstaged(kept, self.git)?;
         let mut digest = Digest::new(&kept.head.commit);
-        let added = diffs::add_staged(&mut digest, staged).and_then(|()| {
+        let added = diffs::add_staged(&mut digest, Some(staged)).and_then(|()| {
             let after_staged = digest.clone();
-            diffs::add_unstaged(&mut digest, unstaged).map(|()| after_staged)
+            diffs::add_unstaged(&mut digest, unstaged).map(|sides| (after_staged, sides))
         });
         kept.unreadable_diff = unreadable(&added);
         if kept.unreadable_diff.is_none() {
-            kept.after_staged = added?;
-            kept.after_unstaged = digest;
+            let (after_staged, sides) = added?;
+            kept.after_staged = after_staged;
+            self.take_unstaged(kept, digest, &sides);
         }
         Ok(())
     }
 
-    /// Makes the unstaged part anew; `git` says where the files are.
-    pub(super) fn add_unstaged(&self, kept: &mut Kept, git: &Git) -> Result<(), Stop> {
+    /// Makes the unstaged part anew where it is not known; `git` says where the files are.
+    pub(super) fn add_unstaged(&mut self, kept: &mut Kept, git: &Git) -> Result<(), Stop> {
         if !self.wants_git_hash {
+            return Ok(());
+        }
+        let index = self.places.git_dir.join("index");
+        let key = Key::of(kept, &self.cache.files);
+        if let Some(digest) = self.cache.known_diffs.find(&key, kept, &index) {
+            kept.after_unstaged = digest;
+            kept.unreadable_diff = None;
             return Ok(());
         }
         let mut digest = kept.after_staged.clone();
@@ -77,10 +84,15 @@ impl Pass<'_> {
         let added = diffs::add_unstaged(&mut digest, unstaged);
         kept.unreadable_diff = unreadable(&added);
         if kept.unreadable_diff.is_none() {
-            added?;
-            kept.after_unstaged = digest;
+            self.take_unstaged(kept, digest, &added?);
         }
         Ok(())
+    }
+
+    fn take_unstaged(&mut self, kept: &mut Kept, after: Digest, sides: &NewSides) {
+        let are_same = are_sides_of(kept, &self.cache.files, sides);
+        self.compared = are_same.then(|| Key::of(kept, &self.cache.files));
+        kept.after_unstaged = after;
     }
 
     fn start_unstaged(&self, kept: &Kept, git: &Git) -> Result<Option<RunningDiff>, GitHashError> {

@@ -35,6 +35,8 @@ pub struct Passes {
     pub narrow: u64,
     /// Passes that were given up as files changed meanwhile.
     pub torn: u64,
+    /// Diffs that git did not make again, as the same had been made before.
+    pub recalled: u64,
 }
 
 /// Reads one worktree again and again.
@@ -123,7 +125,10 @@ impl WorktreeReader {
 
     /// Returns how often the worktree was read, and how.
     pub fn passes(&self) -> Passes {
-        self.passes
+        Passes {
+            recalled: self.cache.known_diffs.recalled,
+            ..self.passes
+        }
     }
 
     /// Returns whether the files that the helper opens lie as they did when they were last read, also those that are ignored or
@@ -278,6 +283,7 @@ impl WorktreeReader {
             moment,
             bench,
             held_in: None,
+            compared: None,
             wants_git_hash: self.wants_git_hash,
         })
     }
@@ -440,6 +446,34 @@ mod tests {
         }
         let passes = reader.passes();
         assert_eq!((passes.full, passes.narrow), (1, 20));
+    }
+
+    #[test]
+    fn who_comes_back_to_a_state_waits_for_no_diff_until_something_changes_how_git_prints_it() {
+        let bed = Bed::new();
+        let mut reader = bed.reader();
+        reader.read(&Touched::Everything).unwrap();
+        let recalled_after = |reader: &mut WorktreeReader, text: &str| {
+            let touched = bed.write("file3.py", text);
+            let reading = reader.read(&touched).unwrap();
+            assert_eq!(reading, bed.scratch_reading(), "{text}");
+            let recalled = reader.passes().recalled;
+            bed.let_settle();
+            recalled
+        };
+        for text in ["one", "two"] {
+            assert_eq!(recalled_after(&mut reader, text), 0, "{text} is new");
+        }
+        assert_eq!(recalled_after(&mut reader, "one"), 1);
+        assert_eq!(recalled_after(&mut reader, "two"), 2);
+        bed.git(&["config", "diff.context", "7"]);
+        bed.let_settle();
+        reader.read(&Touched::Everything).unwrap();
+        assert_eq!(recalled_after(&mut reader, "one"), 2, "printed otherwise");
+        bed.git(&["add", "file3.py"]);
+        bed.let_settle();
+        reader.read(&Touched::Everything).unwrap();
+        assert_eq!(recalled_after(&mut reader, "two"), 2, "beside another blob");
     }
 
     #[test]
