@@ -21,6 +21,7 @@ use super::eyes::{Eyes, Sight, explain};
 use super::followers::Followers;
 use super::lifecycle::{Program, Signal, notify_systemd, watchdog_interval};
 use super::load::{Catalog, Loaded, empty_env};
+use super::remembered_files;
 use super::request::{Refusal, Reply, Request};
 use super::surprises::{Sleep, Spot, displaced, spot};
 use super::uses::Uses;
@@ -416,6 +417,14 @@ impl EventLoop {
             return;
         };
         let Afterwards { to_keep, used } = std::mem::take(&mut entry.afterwards);
+        let eyes = entry.eyes.as_mut();
+        if let Some(record) = eyes.and_then(|eyes| eyes.reader.record(false)) {
+            let private_dir = entry.worktree.private_dir();
+            self.work.spawn_blocking(move || {
+                remembered_files::write(&private_dir, &record);
+                Event::Finished
+            });
+        }
         self.doubts.notify_one();
         if let (Some(session), false) = (self.session(id), used.is_empty()) {
             self.work.spawn_blocking(move || {
@@ -1070,6 +1079,12 @@ impl EventLoop {
         // What was being written meanwhile.
         for worktree in &worktrees {
             empty_env(worktree);
+        }
+        for entry in self.entries.values_mut().filter(|it| !it.leaving) {
+            let eyes = entry.eyes.as_mut();
+            if let Some(record) = eyes.and_then(|eyes| eyes.reader.record(true)) {
+                remembered_files::write(&entry.worktree.private_dir(), &record);
+            }
         }
     }
 }

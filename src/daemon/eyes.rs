@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::git_at_work::Patience;
 use super::mounts::Mounts;
+use super::remembered_files;
 use super::worktree_job::FileStamp;
 use crate::identity::Reading;
 use crate::identity::reader::WorktreeReader;
@@ -41,6 +42,8 @@ pub(super) struct Eyes {
     watch: Option<Watch>,
     /// False before the first look, which watches everything.
     open: bool,
+    /// False before the first look, which learns what the last daemon read.
+    has_recalled: bool,
     /// What is mounted in the worktree.
     mounts: Mounts,
     /// When events were last tried for in vain.
@@ -79,6 +82,7 @@ impl Eyes {
             registry,
             watch,
             open: false,
+            has_recalled: false,
             reader,
             last: None,
             unread: Touched::default(),
@@ -108,6 +112,13 @@ impl Eyes {
     /// Watches everything anew at the next look.
     pub(super) fn look_around(&mut self) {
         self.open = false;
+    }
+
+    /// Lets the reader know what the last daemon read, once.
+    pub(super) fn recall(&mut self, worktree: &Worktree) {
+        if !std::mem::replace(&mut self.has_recalled, true) {
+            remembered_files::recall(&mut self.reader, &worktree.private_dir());
+        }
     }
 
     /// Waits until every event of what was done before has come; false where that cannot be known.

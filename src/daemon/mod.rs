@@ -15,6 +15,7 @@ mod lifecycle;
 mod load;
 mod mounts;
 mod place;
+mod remembered_files;
 mod request;
 mod server;
 mod surprises;

@@ -203,6 +203,7 @@ fn read(
         return Ok(Seen::Same);
     }
     let series = git_at_work::series(&session.worktree.git_dir);
+    eyes.recall(&session.worktree);
     let wanted = session.settings.naming == Naming::GitHash;
     eyes.reader.want_git_hash(wanted);
     let outcome = observe(&mut eyes.reader, session, what, series);

@@ -10,6 +10,8 @@ pub(super) struct Directory<'a, 'b> {
     pub(super) path: &'a [u8],
     /// Of all files below it.
     pub(super) entries: &'b [IndexEntry<'a>],
+    /// Which of all entries the first of these is, counted from nought.
+    pub(super) at: usize,
 }
 
 /// What is tracked in a directory.
@@ -18,6 +20,8 @@ pub(super) struct Child<'a, 'b> {
     pub(super) name: &'a [u8],
     /// Of the file, or of all files below the directory.
     pub(super) entries: &'b [IndexEntry<'a>],
+    /// Which of all entries the first of these is.
+    pub(super) at: usize,
     /// Whether it is a directory.
     pub(super) is_directory: bool,
     /// Whether it was met elsewhere.
@@ -34,7 +38,11 @@ impl<'a> Child<'a, '_> {
 impl<'a, 'b> Directory<'a, 'b> {
     /// Returns the root and every directory below it, given all entries of an index in their order.
     pub(super) fn all(entries: &'b [IndexEntry<'a>]) -> Option<Vec<Self>> {
-        let mut found = vec![Self { path: b"", entries }];
+        let mut found = vec![Self {
+            path: b"",
+            entries,
+            at: 0,
+        }];
         let mut at = 0;
         while let Some(directory) = found.get(at) {
             let children = directory.children()?;
@@ -54,21 +62,22 @@ impl<'a, 'b> Directory<'a, 'b> {
         Some(Self {
             path: child.entries.first()?.path().get(..length)?,
             entries: child.entries,
+            at: child.at,
         })
     }
 
     /// Returns what is tracked in it, in the order of the index, where files below one directory follow each other.
     pub(super) fn children(&self) -> Option<Vec<Child<'a, 'b>>> {
         let mut children = Vec::new();
-        let mut rest = self.entries;
+        let (mut rest, mut at) = (self.entries, self.at);
         while let Some(first) = rest.first() {
             let below = first.path().get(self.path.len()..)?;
             let slash = below.iter().position(|byte| *byte == b'/');
             let name = below.get(..slash.unwrap_or(below.len()))?;
             let count = match slash {
                 None => 1,
-                Some(at) => {
-                    let prefix = first.path().get(..=self.path.len() + at)?;
+                Some(slash) => {
+                    let prefix = first.path().get(..=self.path.len() + slash)?;
                     rest.partition_point(|entry| entry.path().starts_with(prefix))
                 }
             };
@@ -76,10 +85,12 @@ impl<'a, 'b> Directory<'a, 'b> {
             children.push(Child {
                 name,
                 entries,
+                at,
                 is_directory: slash.is_some(),
                 is_found: false,
             });
             rest = after;
+            at += count;
         }
         Some(children)
     }

@@ -4,6 +4,7 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::git_config::{SYSTEM_ATTRIBUTES, xdg_dir};
 use super::index_file::{IndexEntry, IndexFile};
@@ -12,7 +13,7 @@ use super::plain_config;
 use super::staged;
 use super::status_text::{Change, Changes, Status};
 use super::untracked;
-use super::worktree_walk::Looker;
+use super::worktree_walk::{self, Looker, Unsure};
 
 /// The longest name that file systems take, in bytes (`NAME_MAX` in limits.h(0p)); longer paths are left to git.
 const NAME_MAX: usize = 255;
@@ -37,7 +38,7 @@ impl<'a> Usual<'a> {
 /// What the repository says, before any file is looked at.
 pub(super) struct Glance {
     /// The index.
-    pub(super) index: IndexFile,
+    pub(super) index: Arc<IndexFile>,
     /// The second in which it was written.
     written: i64,
     /// What is staged, which is no rename.
@@ -56,14 +57,19 @@ pub(super) struct Seen {
 impl Glance {
     /// Compares the index with the commit; `None` where git must be asked: something is renamed, or odd.
     pub(super) fn at(usual: &Usual<'_>) -> Option<Self> {
-        let nearby = usual.nearby;
-        let path = nearby.index();
-        // With no time nothing is compared again, and one before 1970 is a late one (`is_racy_timestamp` in read-cache.c, git 2.47).
+        let path = usual.nearby.index();
         let written = path.metadata().ok()?.mtime();
+        let index = IndexFile::read(std::fs::read(&path).ok()?, 20)?;
+        Self::with(usual, Arc::new(index), written)
+    }
+
+    /// Does the same with an index that was read already, and was written in that second.
+    pub(super) fn with(usual: &Usual<'_>, index: Arc<IndexFile>, written: i64) -> Option<Self> {
+        let nearby = usual.nearby;
+        // With no time nothing is compared again, and one before 1970 is a late one (`is_racy_timestamp` in read-cache.c, git 2.47).
         if written <= 0 {
             return None;
         }
-        let index = IndexFile::read(std::fs::read(&path).ok()?, 20)?;
         let repository = &nearby.repository;
         if !index.is_plain() || is_replaced(repository) {
             return None;
@@ -86,7 +92,25 @@ impl Glance {
     /// Looks at every file; `None` where git must be asked: something is converted when it is read.
     pub(super) fn look(&self, nearby: &Nearby) -> Option<Seen> {
         let entries: Vec<_> = self.index.entries().collect();
-        let mut status = self.unstaged(nearby, &entries)?;
+        let converts = has_name(&entries, b".gitattributes") || has_outer_attributes(nearby);
+        let root = Path::new(&nearby.root);
+        let seen = self.walk(root, &entries, Unsure::Read { converts })?;
+        self.told(nearby, seen)
+    }
+
+    /// Looks at every file but reads none: names those of which content decides, and how each lies.
+    pub(super) fn look_without_reading(&self, root: &Path) -> Option<worktree_walk::Seen> {
+        let entries: Vec<_> = self.index.entries().collect();
+        self.walk(root, &entries, Unsure::Named)
+    }
+
+    /// Returns what git's status says of what was seen, once it is known what became of every file.
+    pub(super) fn told(&self, nearby: &Nearby, seen: worktree_walk::Seen) -> Option<Seen> {
+        let untracked = untracked::list(nearby, seen.strays, &seen.with_rules, &self.rules_of_user);
+        let mut status = Status {
+            tracked: seen.changes,
+            untracked: untracked?,
+        };
         for (path, change) in &self.staged {
             let listed = status.tracked.entry(path.clone()).or_insert(Change::NONE);
             listed.staged = change.staged;
@@ -97,26 +121,29 @@ impl Glance {
         })
     }
 
-    /// Returns what is not as the index says.
-    fn unstaged(&self, nearby: &Nearby, entries: &[IndexEntry<'_>]) -> Option<Status> {
-        let has_name = |name: &[u8]| entries.iter().any(|entry| entry.path().ends_with(name));
+    /// Looks for everything that the index knows, and for what lies beside it.
+    fn walk(
+        &self,
+        root: &Path,
+        entries: &[IndexEntry<'_>],
+        unsure: Unsure,
+    ) -> Option<worktree_walk::Seen> {
         // Submodules may be left out of the status by what this file says. Of a name that no disk takes nothing is known.
         let is_long = |entry: &IndexEntry<'_>| entry.path().len() > NAME_MAX;
-        if has_name(b".gitmodules") || entries.iter().any(is_long) {
+        if has_name(entries, b".gitmodules") || entries.iter().any(is_long) {
             return None;
         }
         let looker = Looker {
-            root: Path::new(&nearby.root),
+            root,
             written: self.written,
-            converts: has_name(b".gitattributes") || has_outer_attributes(nearby),
+            unsure,
         };
-        let seen = looker.see(entries)?;
-        let untracked = untracked::list(nearby, seen.strays, &seen.with_rules, &self.rules_of_user);
-        Some(Status {
-            tracked: seen.changes,
-            untracked: untracked?,
-        })
+        looker.see(entries)
     }
+}
+
+fn has_name(entries: &[IndexEntry<'_>], name: &[u8]) -> bool {
+    entries.iter().any(|entry| entry.path().ends_with(name))
 }
 
 /// Objects may stand for others (git-replace(1)), which git2 does not know.

@@ -45,7 +45,7 @@ const FILES: [u32; 3] = [0o100_644, 0o100_755, LINK];
 pub(super) const LINK: u32 = 0o120_000;
 
 /// An index that could be read.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct IndexFile {
     bytes: Vec<u8>,
     entries: Vec<Place>,

@@ -27,11 +27,19 @@ pub(super) struct Cache {
     /// How files were converted, and for which index: git looks at its entry for a file's line ends.
     pub(super) made_under: Option<(Conversion, Arc<IndexFile>)>,
     pub(super) known_diffs: KnownDiffs,
+    /// How many files were read since what was read was written down.
+    pub(super) read: usize,
     /// The user's index of that stamp was copied to the private directory, where git may refresh it.
     pub(super) copied_index: Option<Stamp>,
 }
 
 impl Cache {
+    /// Takes over what was read where nothing was converted.
+    pub(super) fn recall(&mut self, files: FileMap) {
+        self.files = files;
+        self.made_under = Some((Conversion::default(), Arc::default()));
+    }
+
     /// Returns the directories that had attribute files, relative to `root`.
     pub(super) fn attribute_dirs(&self, root: &Path) -> Vec<Vec<u8>> {
         let files = self

@@ -14,6 +14,7 @@ pub(crate) mod file_content;
 mod file_hashes;
 pub(crate) mod file_map;
 pub mod files;
+pub mod files_record;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod git_config;
@@ -32,6 +33,7 @@ pub(crate) mod object;
 mod pass;
 mod pass_diffs;
 mod pass_files;
+mod pass_look;
 mod pass_touched;
 mod pass_verify;
 mod plain_config;

@@ -14,14 +14,15 @@ use super::git_config::GitConfig;
 use super::git_hash::{self, GitHash, python_strip};
 use super::ground::{Ground, Places};
 use super::index_file::IndexFile;
-use super::kept::{Cache, Head, Kept, Quoting};
+use super::kept::{Cache, Head, Kept};
 use super::known_diffs::Key;
 use super::object::{Format, RawId};
-use super::pass_verify::{differing, look_at};
+use super::pass_look::Basis;
+use super::pass_verify::differing;
 use super::reader::{NOT_WANTED, Stop};
 use super::split_index;
 use super::stamp::Moment;
-use super::status_text::{PathBytes, Status};
+use super::status_text::PathBytes;
 use crate::git::Git;
 use crate::ids::ObjectId;
 
@@ -59,46 +60,38 @@ impl Pass<'_> {
         if !index.is_plain() || misses_rules(&self.places.root, &index) {
             return Err(Stop::NotPlain);
         }
-        let status_git = self.git_with_own_index(&index, &ground)?;
-        let (text, tracked) = std::thread::scope(|scope| {
-            let status = scope.spawn(|| git_hash::status_text(&status_git));
-            let tracked = self.look_at_tracked(&config, &index, head.format);
-            (status.join(), tracked)
-        });
-        let text = text.map_err(|_| Stop::NotPlain)??;
-        let status = Status::parse(&text).ok_or(Stop::NotPlain)?;
-        let quoting = Quoting::of(&status, &text).ok_or(Stop::NotPlain)?;
-        let is_odd = |path: &PathBytes| path.ends_with(b"/") || may_be_refused(path);
-        if status.untracked.iter().any(is_odd) {
-            return Err(Stop::NotPlain);
-        }
-        let tracked = tracked?;
-        let conversion = self.look_at_untracked(&config, &index, head.format, &tracked, &status)?;
-
+        let basis = Basis {
+            config: &config,
+            ground: &ground,
+            index: &index,
+            head: &head,
+        };
+        let looked = self.look_at_all(&basis)?;
+        let (stamps, mut moved, once_more) = (looked.stamps, looked.moved, looked.again);
         let mut kept = Kept {
             after_staged: Digest::new(&head.commit),
             after_unstaged: Digest::new(&head.commit),
             unreadable_diff: None,
             loose: None,
-            is_settled: ground.is_settled(&self.moment) && conversion.is_settled(&self.moment),
+            is_settled: ground.is_settled(&self.moment)
+                && looked.conversion.is_settled(&self.moment),
             ground,
             config,
             head,
             index,
-            conversion,
-            status,
-            quoting,
+            conversion: looked.conversion,
+            status: looked.status,
+            quoting: looked.quoting,
         };
-        let mut moved = self.contradicting(&kept, &tracked.codes)?;
         let again = std::thread::scope(|scope| {
             let (root, index) = (&self.places.root, Arc::clone(&kept.index));
-            let again = scope.spawn(move || look_at(root, &index));
+            let again = scope.spawn(move || once_more.look(root, &index));
             let loose = self.loose_objects(&kept);
             self.add_diffs(&mut kept, loose)?;
             again.join().map_err(|_| Stop::NotPlain)?
         })?;
         let reading = self.reading(&mut kept)?;
-        moved.extend(differing(&kept.index, &tracked.stamps, &again));
+        moved.extend(differing(&kept.index, &stamps, &again));
         moved.extend(self.moved_uncommitted(&kept, &BTreeSet::new())?);
         self.settle(kept, reading, &moved)
     }
@@ -187,7 +180,11 @@ impl Pass<'_> {
 
     /// A git that works on a private copy of the index and may refresh it, so that files which were only touched are
     /// compared once and not in every pass.
-    fn git_with_own_index(&mut self, index: &IndexFile, ground: &Ground) -> Result<Git, Stop> {
+    pub(super) fn git_with_own_index(
+        &mut self,
+        index: &IndexFile,
+        ground: &Ground,
+    ) -> Result<Git, Stop> {
         let copy = self.private.join("status-index");
         let path = self.places.git_dir.join("index");
         let stamp = ground.stamp(&path);

@@ -10,12 +10,11 @@ use super::candidates::parents;
 use super::conversion::{Conversion, converted};
 use super::file_content::{self, Content};
 use super::file_map::{Entry, Mode};
-use super::git_config::GitConfig;
 use super::index_file::IndexFile;
 use super::kept::Distrust;
 use super::object::Format;
 use super::pass::Pass;
-use super::pass_verify::look_at;
+use super::pass_look::Basis;
 use super::reader::Stop;
 use super::stamp::Stamp;
 use super::status_text::{PathBytes, Status};
@@ -25,22 +24,19 @@ use crate::git::Git;
 pub(super) struct Tracked {
     /// How each lies that is there, in the order of the index.
     pub(super) stamps: Vec<Option<Stamp>>,
-    /// What a status by content alone would say of those that differ from the index.
-    pub(super) codes: BTreeMap<PathBytes, u8>,
+    pub(super) conversion: Conversion,
     dirs: BTreeSet<Vec<u8>>,
-    conversion: Conversion,
     distrust: Distrust,
 }
 
 impl Pass<'_> {
-    /// Looks at every tracked file and reads those that do not lie as they did when they were read.
-    pub(super) fn look_at_tracked(
+    /// Reads the tracked files that do not lie as they did when they were read, given how each lies, in the order of the index.
+    pub(super) fn take_tracked(
         &mut self,
-        config: &GitConfig,
-        index: &IndexFile,
-        format: Format,
+        basis: &Basis<'_>,
+        stamps: Vec<Option<Stamp>>,
     ) -> Result<Tracked, Stop> {
-        let stamps = look_at(&self.places.root, index)?;
+        let index = basis.index;
         for (entry, stamp) in index.entries().zip(&stamps) {
             if stamp.is_none() {
                 self.cache.files.remove(entry.path());
@@ -48,34 +44,36 @@ impl Pass<'_> {
         }
         let mut dirs = dirs_of(present(index, &stamps).map(|(path, _)| path));
         dirs.extend(self.cache.attribute_dirs(&self.places.root));
-        let conversion = Conversion::of(self.places, config, &dirs);
+        let conversion = Conversion::of(self.places, basis.config, &dirs);
         let distrust = self.cache.distrusted(&conversion, index);
         self.cache.trust_nothing_unless(&distrust);
         let files = present(index, &stamps);
-        self.renew(files, &distrust, index, &conversion, format)?;
+        self.renew(files, &distrust, index, &conversion, basis.head.format)?;
+        Ok(Tracked {
+            stamps,
+            conversion,
+            dirs,
+            distrust,
+        })
+    }
+
+    /// Returns what a status by content alone would say of the files that differ from the index.
+    pub(super) fn codes_by_content(&self, index: &IndexFile) -> BTreeMap<PathBytes, u8> {
         let codes = index.entries().filter_map(|entry| {
             let code = self.code_by_content(&entry)?;
             (code != b' ').then(|| (entry.path().to_vec(), code))
         });
-        let codes = codes.collect();
-        Ok(Tracked {
-            stamps,
-            codes,
-            dirs,
-            conversion,
-            distrust,
-        })
+        codes.collect()
     }
 
     /// Does the same for untracked files, and forgets those that are no longer there. Returns how files are converted.
     pub(super) fn look_at_untracked(
         &mut self,
-        config: &GitConfig,
-        index: &Arc<IndexFile>,
-        format: Format,
+        basis: &Basis<'_>,
         tracked: &Tracked,
         status: &Status,
     ) -> Result<Conversion, Stop> {
+        let (index, format) = (basis.index, basis.head.format);
         let mut files = Vec::new();
         for path in &status.untracked {
             let stamp = Stamp::of(&self.at(path)).ok_or(Stop::Torn)?;
@@ -83,7 +81,7 @@ impl Pass<'_> {
         }
         let mut dirs = dirs_of(files.iter().map(|(path, _)| path.as_slice()));
         dirs.extend(tracked.dirs.iter().cloned());
-        let conversion = Conversion::of(self.places, config, &dirs);
+        let conversion = Conversion::of(self.places, basis.config, &dirs);
         if !conversion.is_as(&tracked.conversion) {
             // An attribute file beside untracked files alone: nothing was read with it in mind.
             self.cache.made_under = None;
@@ -154,6 +152,7 @@ impl Pass<'_> {
         format: Format,
     ) -> Result<(), Stop> {
         let contents = read_side_by_side(&self.places.root, paths, format)?;
+        self.cache.read += contents.len();
         let mut by_git = BTreeSet::new();
         for (path, content) in &contents {
             if may_be_opened(index, path, content) {
@@ -265,7 +264,13 @@ const READ_TOGETHER_MIN: usize = 64;
 
 fn dirs_of<'a>(paths: impl Iterator<Item = &'a [u8]>) -> BTreeSet<Vec<u8>> {
     let mut dirs = BTreeSet::from([Vec::new()]);
+    let mut last: &[u8] = b"";
     for path in paths {
+        // Most lie beside the one before.
+        let nearest = parents(path).next().unwrap_or_default();
+        if std::mem::replace(&mut last, nearest) == nearest {
+            continue;
+        }
         for dir in parents(path) {
             if dirs.contains(dir) {
                 break;

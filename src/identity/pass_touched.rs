@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::candidates::{Candidates, RealDirs, parents};
 use super::file_map::Mode;
 use super::git_hash;
-use super::index_file::{IndexEntry, is_other_size};
+use super::index_file::{IndexEntry, IndexFile, is_other_size};
 use super::kept::Kept;
 use super::pass::{Pass, may_be_refused};
 use super::reader::Stop;
@@ -157,7 +157,7 @@ impl Pass<'_> {
             }
         }
         if !doubtful.is_empty() {
-            for (path, code) in self.codes_by_git(kept, &doubtful, git)? {
+            for (path, code) in self.codes_by_git(&kept.index, &doubtful, git)? {
                 set_unstaged(&mut kept.status, &path, code);
             }
         }
@@ -201,16 +201,17 @@ impl Pass<'_> {
         })
     }
 
+    /// Returns what git's own status says of tracked files against the index.
     pub(super) fn codes_by_git(
         &self,
-        kept: &Kept,
+        index: &IndexFile,
         paths: &BTreeSet<PathBytes>,
         git: &Git,
     ) -> Result<Vec<(PathBytes, u8)>, Stop> {
-        let small = kept.index.with_only(paths);
-        let index = self.places.git_dir.join("index");
+        let small = index.with_only(paths);
+        let whole = self.places.git_dir.join("index");
         let copy = self.bench.path().join("codes-index");
-        git_hash::write_with_time_of(&index, &copy, &small.bytes)?;
+        git_hash::write_with_time_of(&whole, &copy, &small.bytes)?;
         let git = git_hash::on_own_index(git, &copy).with_config(&["core.fsmonitor=false"]);
         let arguments = ["status", "--porcelain", "-z", "-uno", "--no-renames", "--"];
         let pathspecs = paths.iter().map(|path| top_literal(path));

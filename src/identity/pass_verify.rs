@@ -12,29 +12,29 @@ use super::mirror::Mirror;
 use super::pass::Pass;
 use super::reader::Stop;
 use super::stamp::Stamp;
-use super::status_text::PathBytes;
+use super::status_text::{PathBytes, Status};
 
 /// Larger files are not read a second time only because they were written a moment ago.
 const READ_TWICE_MAX: u64 = 1 << 20;
 /// When more files than this move during a pass, it is worth nothing.
 const HELD_FILES_MAX: usize = 64;
 /// When git thinks otherwise of more files than this, it is left to git.
-const ODD_FILES_MAX: usize = 1024;
+pub(super) const ODD_FILES_MAX: usize = 1024;
 
 impl Pass<'_> {
     /// Returns the tracked files of which git's status says something else than `codes`, which go by content: they changed
     /// in between.
     pub(super) fn contradicting(
         &self,
-        kept: &Kept,
+        index: &IndexFile,
+        status: &Status,
         codes: &BTreeMap<PathBytes, u8>,
     ) -> Result<BTreeSet<PathBytes>, Stop> {
         let listed = |path: &[u8]| {
-            let change = kept.status.tracked.get(path);
+            let change = status.tracked.get(path);
             change.map_or(b' ', |change| change.unstaged)
         };
-        let odd: BTreeSet<_> = kept
-            .status
+        let odd: BTreeSet<_> = status
             .tracked
             .keys()
             .chain(codes.keys())
@@ -48,7 +48,7 @@ impl Pass<'_> {
             return Err(Stop::NotPlain);
         }
         // Git goes by more than content: what it remembers of a file, and its size before any conversion.
-        let codes = self.codes_by_git(kept, &odd, self.git)?;
+        let codes = self.codes_by_git(index, &odd, self.git)?;
         let changed = codes
             .into_iter()
             .filter(|(path, code)| *code != listed(path));

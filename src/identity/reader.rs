@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::bench::Bench;
 use super::file_content::ContentError;
 use super::files::{Copies, Files};
+use super::files_record::{self, FilesRecord};
 use super::git_hash::GitHashError;
 use super::ground::Places;
 use super::kept::{Cache, Kept};
@@ -137,6 +138,26 @@ impl WorktreeReader {
     pub fn opened_files_lie_still(&self) -> bool {
         let links_lie_still = || self.cache.moved_links(&self.places.root).is_empty();
         self.kept.is_none() || self.cache.hashes.lie_as_opened() && links_lie_still()
+    }
+
+    /// Learns what another process read here, of which [`FilesRecord`] made bytes. A file counts as read as long as its stamp is the
+    /// same. Anything else is passed over.
+    pub fn recall(&mut self, record: &[u8]) {
+        if let Some(files) = files_record::read(record) {
+            self.cache.recall(files);
+        }
+    }
+
+    /// Returns what was read where it is time to write that down, or, at the end, where anything was read since: many files, none
+    /// of which git converts.
+    pub fn record(&mut self, is_last: bool) -> Option<FilesRecord> {
+        let kept = self.kept.as_ref()?;
+        if kept.conversion.is_possible() {
+            return None;
+        }
+        let record = FilesRecord::of(&self.cache.files, self.cache.read, is_last)?;
+        self.cache.read = 0;
+        Some(record)
     }
 
     /// Returns every file of the last reading; `None` where they are to be read by [`Files::read`].
@@ -632,6 +653,8 @@ mod tests {
     #[test]
     fn files_that_were_only_touched_are_compared_once() {
         let bed = Bed::new();
+        // What only git reads: it looks for what changed, too.
+        bed.git(&["config", "status.showUntrackedFiles", "all"]);
         let mut reader = bed.reader();
         let before = reader.read(&Touched::Everything).unwrap();
         let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_hours(1);

@@ -27,6 +27,7 @@ pub(super) fn list(
     let root = Directory {
         path: b"",
         entries: &entries,
+        at: 0,
     };
     let tree = RawId::new(committed.id().as_bytes())?;
     comparison.directory(&root, tree)?;
@@ -67,6 +68,7 @@ impl Comparison<'_> {
                     let gone = Directory {
                         path: &[&path, &b"/"[..]].concat(),
                         entries: &[],
+                        at: 0,
                     };
                     self.directory(&gone, RawId::new(committed.id().as_bytes())?)?;
                 }

@@ -7,12 +7,17 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustix::fs::Stat;
+
 /// Seconds and nanoseconds since 1970.
 type Time = (i64, i64);
 
 /// How far apart two writes are sure to get two times, where times have fractions of a second (a tick of the kernel is at
 /// most 10 ms), and where they have whole seconds or two (FAT).
 const TICK: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(2500));
+
+/// How many bytes a stamp is as bytes.
+pub(super) const STAMP_BYTES: usize = 56;
 
 /// Device, inode, mode, size, and the times of the last write and the last change in nanoseconds. The last cannot be set
 /// by a program (utimensat(2)), so equal stamps mean that nothing was written in between, ticks of the clock aside.
@@ -45,6 +50,49 @@ impl Stamp {
         self.place
     }
 
+    /// Returns all of it as bytes.
+    pub(super) fn to_bytes(self) -> [u8; STAMP_BYTES] {
+        let longs = [self.place.0, self.place.1, self.size].map(u64::to_le_bytes);
+        let seconds = self.seconds.map(i64::to_le_bytes);
+        let [written, changed] = self.nanoseconds;
+        let shorts = [self.mode.get(), written, changed, self.names].map(u32::to_le_bytes);
+        let mut bytes = [0; STAMP_BYTES];
+        let parts = longs.iter().chain(&seconds).flatten();
+        let parts = parts.chain(shorts.iter().flatten());
+        bytes
+            .iter_mut()
+            .zip(parts)
+            .for_each(|(to, from)| *to = *from);
+        bytes
+    }
+
+    /// Returns what [`Self::to_bytes`] made bytes of.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (longs, rest) = bytes.as_chunks::<8>();
+        let [device, inode, size, written, changed, ..] = longs else {
+            return None;
+        };
+        let shorts = bytes.get(40..)?;
+        let (shorts, _) = shorts.as_chunks::<4>();
+        let [mode, written_ns, changed_ns, names] = shorts else {
+            return None;
+        };
+        rest.is_empty().then_some(())?;
+        Some(Self {
+            place: (u64::from_le_bytes(*device), u64::from_le_bytes(*inode)),
+            mode: NonZeroU32::new(u32::from_le_bytes(*mode))?,
+            size: u64::from_le_bytes(*size),
+            seconds: [written, changed].map(|bytes| i64::from_le_bytes(*bytes)),
+            nanoseconds: [written_ns, changed_ns].map(|bytes| u32::from_le_bytes(*bytes)),
+            names: u32::from_le_bytes(*names),
+        })
+    }
+
+    /// Returns the second of the last write, since 1970.
+    pub(super) fn written(&self) -> i64 {
+        self.seconds[0]
+    }
+
     /// Returns the seconds of the last write and the size, both cut to 32 bits as in git's index.
     #[allow(
         clippy::cast_possible_truncation,
@@ -69,6 +117,28 @@ impl Stamp {
     fn times(&self) -> [Time; 2] {
         let ([written, changed], [written_ns, changed_ns]) = (self.seconds, self.nanoseconds);
         [(written, written_ns.into()), (changed, changed_ns.into())]
+    }
+}
+
+impl From<&Stat> for Stamp {
+    #[allow(
+        clippy::cast_sign_loss,
+        clippy::cast_lossless,
+        clippy::unnecessary_cast,
+        trivial_numeric_casts,
+        reason = "the types differ by system, as in the standard library's own metadata"
+    )]
+    fn from(found: &Stat) -> Self {
+        let nanoseconds = [found.st_mtime_nsec as u64, found.st_ctime_nsec as u64];
+        Self {
+            place: (found.st_dev as u64, found.st_ino as u64),
+            mode: NonZeroU32::new(found.st_mode as u32).unwrap_or(NonZeroU32::MIN),
+            size: found.st_size as u64,
+            seconds: [found.st_mtime as i64, found.st_ctime as i64],
+            nanoseconds: nanoseconds
+                .map(|nanoseconds| u32::try_from(nanoseconds).unwrap_or(u32::MAX)),
+            names: u32::try_from(found.st_nlink as u64).unwrap_or(u32::MAX),
+        }
     }
 }
 
@@ -155,6 +225,19 @@ mod tests {
             ..stamp
         };
         assert!(Moment::now(&probe).unwrap().settles(&old));
+    }
+
+    #[test]
+    fn it_is_the_same_whichever_way_the_system_is_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        std::fs::write(&file, "x").unwrap();
+        std::os::unix::fs::symlink("file", dir.path().join("link")).unwrap();
+        for name in ["file", "link"] {
+            let path = dir.path().join(name);
+            let found = rustix::fs::lstat(&path).unwrap();
+            assert_eq!(Stamp::of(&path), Some(Stamp::from(&found)), "{name}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::directories::{Child, Directory};
 use super::index_file::{Described, IndexEntry, LINK, found_size, is_other_size, mode_of};
 use super::listing::{Found, Listing};
 use super::object::{Format, object_id};
+use super::stamp::Stamp;
 use super::status_text::{Change, Changes};
 use super::untracked::Stray;
 
@@ -30,6 +31,22 @@ pub(super) struct Seen {
     pub(super) strays: Vec<Stray>,
     /// Directories with a `.gitignore`: empty for the root, else with a slash at the end.
     pub(super) with_rules: BTreeSet<Vec<u8>>,
+    /// How files lie, by the number of their entry, where that is asked for.
+    pub(super) stamps: Vec<(usize, Stamp)>,
+    /// The numbers of the entries of which content decides, where that is not looked at.
+    pub(super) unsure: Vec<usize>,
+}
+
+/// What is done about files that may differ though git noted nothing of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unsure {
+    /// They are read, unless git may convert what it reads.
+    Read {
+        /// Whether it may.
+        converts: bool,
+    },
+    /// They are named, and how every file lies.
+    Named,
 }
 
 /// How a worktree is looked at.
@@ -39,8 +56,7 @@ pub(super) struct Looker<'a> {
     pub(super) root: &'a Path,
     /// The second in which the index was written.
     pub(super) written: i64,
-    /// Whether git may convert what it reads.
-    pub(super) converts: bool,
+    pub(super) unsure: Unsure,
 }
 
 impl Looker<'_> {
@@ -83,7 +99,8 @@ impl Looker<'_> {
     fn differs(self, entry: &IndexEntry<'_>) -> Option<bool> {
         let path = self.path(entry.path());
         let metadata = path.symlink_metadata().ok()?;
-        if self.converts || !metadata.is_file() || metadata.len() > READ_MAX {
+        let converts = self.unsure != Unsure::Read { converts: false };
+        if converts || !metadata.is_file() || metadata.len() > READ_MAX {
             return None;
         }
         let bytes = std::fs::read(path).ok()?;
@@ -91,7 +108,8 @@ impl Looker<'_> {
     }
 }
 
-fn unstaged(entry: &IndexEntry<'_>, code: u8) -> (Vec<u8>, Change) {
+/// Returns what a status lists of an entry whose file differs from it.
+pub(super) fn unstaged(entry: &IndexEntry<'_>, code: u8) -> (Vec<u8>, Change) {
     let change = Change {
         unstaged: code,
         ..Change::NONE
@@ -104,6 +122,8 @@ impl Seen {
         self.changes.extend(other.changes);
         self.strays.extend(other.strays);
         self.with_rules.extend(other.with_rules);
+        self.stamps.extend(other.stamps);
+        self.unsure.extend(other.unsure);
         self
     }
 
@@ -159,6 +179,10 @@ impl Seen {
             return found.kind().ok()?.is_dir().then_some(());
         };
         let metadata = found.metadata().ok()?;
+        let is_named = looker.unsure == Unsure::Named;
+        if is_named {
+            self.stamps.push((child.at, Stamp::from(&metadata)));
+        }
         let (seconds, size) = entry.written_and_size()?;
         let found_mode = mode_of(&metadata)?;
         let mode = entry.mode()?;
@@ -177,7 +201,9 @@ impl Seen {
         }
         let described = entry.describes(&metadata);
         if i64::from(seconds) >= looker.written || described == Described::No {
-            if looker.differs(entry)? {
+            if is_named {
+                self.unsure.push(child.at);
+            } else if looker.differs(entry)? {
                 self.changes.extend([unstaged(entry, b'M')]);
             }
         } else if described == Described::ToTheSecond {

@@ -1,0 +1,189 @@
+//! The part of a full pass that looks at everything: without a process of git where what its status says is certain, else with it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::conversion::Conversion;
+use super::file_map::Mode;
+use super::git_config::GitConfig;
+use super::git_hash;
+use super::glance::{Glance, Usual};
+use super::ground::Ground;
+use super::index_file::IndexFile;
+use super::kept::{Head, Quoting};
+use super::nearby::Nearby;
+use super::pass::{Pass, may_be_refused};
+use super::pass_files::Tracked;
+use super::pass_verify::{ODD_FILES_MAX, look_at};
+use super::reader::Stop;
+use super::stamp::Stamp;
+use super::status_text::{PathBytes, Status};
+use super::worktree_walk::{Seen, unstaged};
+
+/// What every reading of a full pass begins with.
+pub(super) struct Basis<'a> {
+    pub(super) config: &'a GitConfig,
+    pub(super) ground: &'a Ground,
+    pub(super) index: &'a Arc<IndexFile>,
+    pub(super) head: &'a Head,
+}
+
+/// What a look at everything found.
+pub(super) struct Looked {
+    pub(super) stamps: Vec<Option<Stamp>>,
+    pub(super) status: Status,
+    pub(super) quoting: Quoting,
+    pub(super) conversion: Conversion,
+    /// What changed while it was looked at.
+    pub(super) moved: BTreeSet<PathBytes>,
+    pub(super) again: Again,
+}
+
+/// How to look once more.
+pub(super) enum Again {
+    /// Directory by directory, side by side.
+    Glance(Glance),
+    /// File by file.
+    EachFile,
+}
+
+impl Again {
+    /// Returns how the files of the index lie now.
+    pub(super) fn look(&self, root: &Path, index: &IndexFile) -> Result<Vec<Option<Stamp>>, Stop> {
+        let glanced = match self {
+            Self::Glance(glance) => glance.look_without_reading(root),
+            Self::EachFile => None,
+        };
+        glanced.map_or_else(|| look_at(root, index), |seen| Ok(in_order(index, &seen)))
+    }
+}
+
+fn in_order(index: &IndexFile, seen: &Seen) -> Vec<Option<Stamp>> {
+    let mut stamps = vec![None; index.entries().count()];
+    for (at, stamp) in &seen.stamps {
+        if let Some(place) = stamps.get_mut(*at) {
+            *place = Some(*stamp);
+        }
+    }
+    stamps
+}
+
+impl Pass<'_> {
+    /// Looks at everything and reads what does not lie as it did when it was read.
+    pub(super) fn look_at_all(&mut self, basis: &Basis<'_>) -> Result<Looked, Stop> {
+        match self.look_without_git(basis)? {
+            Some(looked) => Ok(looked),
+            None => self.look_with_git(basis),
+        }
+    }
+
+    /// `None` where git must be asked.
+    fn look_without_git(&mut self, basis: &Basis<'_>) -> Result<Option<Looked>, Stop> {
+        let Some((nearby, glance)) = self.glance(basis) else {
+            return Ok(None);
+        };
+        let Some(mut seen) = glance.look_without_reading(&self.places.root) else {
+            return Ok(None);
+        };
+        let stamps = in_order(basis.index, &seen);
+        let tracked = self.take_tracked(basis, stamps)?;
+        if !self.decide_unsure(basis, &tracked, &mut seen)? {
+            return Ok(None);
+        }
+        let Some(told) = glance.told(&nearby, seen) else {
+            return Ok(None);
+        };
+        refuse_odd(&told.status)?;
+        let quoting = Quoting::of(&told.status, &told.text).ok_or(Stop::NotPlain)?;
+        let conversion = self.look_at_untracked(basis, &tracked, &told.status)?;
+        Ok(Some(Looked {
+            stamps: tracked.stamps,
+            status: told.status,
+            quoting,
+            conversion,
+            moved: BTreeSet::new(),
+            again: Again::Glance(glance),
+        }))
+    }
+
+    fn glance(&self, basis: &Basis<'_>) -> Option<(Nearby, Glance)> {
+        let nearby = Nearby::find(self.git)?;
+        let root = &self.places.root;
+        let is_this = Path::new(&nearby.root) == root
+            && self.places.git_dir == root.join(".git")
+            && nearby.head.to_string() == basis.head.commit;
+        if !is_this {
+            return None;
+        }
+        let stamp = basis.ground.stamp(&self.places.git_dir.join("index"))?;
+        let usual = Usual::of(&nearby)?;
+        let glance = Glance::with(&usual, Arc::clone(basis.index), stamp.written())?;
+        Some((nearby, glance))
+    }
+
+    /// Compares the files of which content decides; false where that is better left to git.
+    fn decide_unsure(
+        &self,
+        basis: &Basis<'_>,
+        tracked: &Tracked,
+        seen: &mut Seen,
+    ) -> Result<bool, Stop> {
+        let entries: Vec<_> = basis.index.entries().collect();
+        let mut by_git = BTreeSet::new();
+        for entry in seen.unsure.iter().filter_map(|at| entries.get(*at)) {
+            let file = self.cache.files.get(entry.path()).ok_or(Stop::Torn)?;
+            if tracked.conversion.is_possible() && file.mode != Mode::Link {
+                by_git.insert(entry.path().to_vec());
+            } else if Some(file.id) != entry.id() {
+                seen.changes.extend([unstaged(entry, b'M')]);
+            }
+        }
+        if by_git.len() > ODD_FILES_MAX {
+            return Ok(false);
+        }
+        if !by_git.is_empty() {
+            let codes = self.codes_by_git(basis.index, &by_git, self.git)?;
+            let changed = codes.iter().filter(|(_, code)| *code != b' ');
+            let entries = changed.filter_map(|(path, code)| Some((basis.index.find(path)?, *code)));
+            seen.changes
+                .extend(entries.map(|(entry, code)| unstaged(&entry, code)));
+        }
+        Ok(true)
+    }
+
+    fn look_with_git(&mut self, basis: &Basis<'_>) -> Result<Looked, Stop> {
+        let status_git = self.git_with_own_index(basis.index, basis.ground)?;
+        let (text, tracked) = std::thread::scope(|scope| {
+            let status = scope.spawn(|| git_hash::status_text(&status_git));
+            let stamps = look_at(&self.places.root, basis.index);
+            let tracked = stamps.and_then(|stamps| self.take_tracked(basis, stamps));
+            (status.join(), tracked)
+        });
+        let text = text.map_err(|_| Stop::NotPlain)??;
+        let status = Status::parse(&text).ok_or(Stop::NotPlain)?;
+        let quoting = Quoting::of(&status, &text).ok_or(Stop::NotPlain)?;
+        refuse_odd(&status)?;
+        let tracked = tracked?;
+        let codes = self.codes_by_content(basis.index);
+        let conversion = self.look_at_untracked(basis, &tracked, &status)?;
+        let moved = self.contradicting(basis.index, &status, &codes)?;
+        Ok(Looked {
+            stamps: tracked.stamps,
+            status,
+            quoting,
+            conversion,
+            moved,
+            again: Again::EachFile,
+        })
+    }
+}
+
+/// Directories among untracked files are repositories, and some names git takes in nowhere.
+fn refuse_odd(status: &Status) -> Result<(), Stop> {
+    let is_odd = |path: &PathBytes| path.ends_with(b"/") || may_be_refused(path);
+    if status.untracked.iter().any(is_odd) {
+        return Err(Stop::NotPlain);
+    }
+    Ok(())
+}
