@@ -38,7 +38,10 @@ impl FilesRecord {
 fn written(files: &FileMap) -> Vec<u8> {
     let mut body = Vec::new();
     files.each(|path, entry| {
-        if let Some(stamp) = entry.stamp.filter(|_| entry.settled && entry.raw == entry.id) {
+        if let Some(stamp) = entry
+            .stamp
+            .filter(|_| entry.settled && entry.raw == entry.id)
+        {
             add(&mut body, path);
             body.extend_from_slice(entry.mode.digits());
             add(&mut body, entry.id.as_bytes());

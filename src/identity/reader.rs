@@ -498,6 +498,41 @@ mod tests {
     }
 
     #[test]
+    fn what_another_process_read_is_read_again_only_where_it_lies_otherwise_or_is_converted_now() {
+        let bed = Bed::new();
+        fs::create_dir(bed.root().join("many")).unwrap();
+        for n in 0..1000 {
+            bed.write(&format!("many/{n}.py"), "x");
+        }
+        bed.git(&["add", "."]);
+        bed.let_settle();
+        let mut before = bed.reader();
+        before.read(&Touched::Everything).unwrap();
+        let record = before.record(true).unwrap().bytes();
+        assert!(before.record(true).is_none(), "nothing was read since");
+
+        let path = bed.root().join("many/7.py");
+        let written = path.metadata().unwrap().modified().unwrap();
+        bed.write("many/7.py", "y");
+        let file = fs::File::options().write(true).open(path).unwrap();
+        file.set_modified(written).unwrap();
+        let mut reader = bed.reader();
+        reader.recall(&record);
+        let reading = reader.read(&Touched::Everything).unwrap();
+        assert_eq!(reading, bed.scratch_reading());
+        assert_eq!(reader.cache.read, 1);
+
+        bed.write(".gitattributes", "*.py ident\n");
+        bed.write("many/8.py", "$Id: 1 $\n");
+        let mut reader = bed.reader();
+        reader.recall(&record);
+        let reading = reader.read(&Touched::Everything).unwrap();
+        assert_eq!(reading, bed.scratch_reading());
+        assert!(reader.cache.read > 1000, "all may be converted");
+        assert!(reader.record(true).is_none());
+    }
+
+    #[test]
     fn a_file_that_shrinks_and_grows_while_git_reads_it_makes_passes_torn_and_breaks_nothing() {
         let bed = Bed::new();
         bed.write(".gitattributes", "*.dat text\n");
