@@ -49,7 +49,7 @@ pub(super) type NewSides = Vec<String>;
 impl KnownDiffs {
     /// Returns the hash after the unstaged part where that is known.
     pub(super) fn find(&mut self, key: &Key, kept: &Kept, index: &Path) -> Option<Digest> {
-        let under = self.under.as_ref()?;
+        let under = self.under.as_ref().filter(|_| is_sure(kept))?;
         let known = self.digests.get(key);
         let found = known.filter(|_| under.is_that_of(kept, index))?;
         self.recalled += 1;
@@ -58,7 +58,7 @@ impl KnownDiffs {
 
     /// Takes note of the hash of a state whose files held still.
     pub(super) fn learn(&mut self, key: Key, kept: &Kept, index: &Path) {
-        let Some(loose) = &kept.loose else {
+        let Some(loose) = kept.loose.as_ref().filter(|_| is_sure(kept)) else {
             return;
         };
         let is_as_before = self
@@ -95,6 +95,15 @@ impl Under {
             && self.conversion == kept.conversion
             && self.ground.is_as_but_for(&kept.ground, index)
     }
+}
+
+/// Returns whether all is known that decides how git prints the diff. Attributes from a tree, and the order of the files, may be
+/// anywhere; those beside a file that is gone were not looked for; and what changed a moment ago may change again unseen.
+fn is_sure(kept: &Kept) -> bool {
+    let elsewhere = ["attr.tree", "diff.orderfile"];
+    kept.is_settled
+        && elsewhere.iter().all(|key| kept.config.get(key).is_none())
+        && changed(kept).all(|(_, code)| code == b'M')
 }
 
 /// The files that differ from the index, by their paths.
@@ -143,9 +152,6 @@ pub(super) fn are_sides_of(kept: &Kept, files: &FileMap, sides: &NewSides) -> bo
             // Only its mode changed, of which no blob is named.
             (b'M', Some(file)) if Some(file.id) == noted => true,
             (b'M', Some(file)) => named.next().is_some_and(|side| is_start(side, file.id)),
-            (b'D', None) => named
-                .next()
-                .is_some_and(|side| side.bytes().all(|digit| digit == b'0')),
             _ => false,
         }
     });

@@ -498,6 +498,47 @@ mod tests {
     }
 
     #[test]
+    fn no_diff_is_recalled_where_rules_that_were_not_looked_at_decide_how_it_is_printed() {
+        let bed = Bed::new();
+        let commit = ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm"];
+        let both_ways = |reader: &mut WorktreeReader, change: &dyn Fn()| {
+            for _ in 0..2 {
+                bed.let_settle();
+                reader.read(&Touched::Everything).unwrap();
+            }
+            change();
+            bed.let_settle();
+            let reading = reader.read(&Touched::Everything).unwrap();
+            assert_eq!(reading, bed.scratch_reading());
+        };
+        fs::create_dir(bed.root().join("dir")).unwrap();
+        bed.write("dir/gone.py", "a\nb\n");
+        bed.write(".git/info/exclude", ".gitattributes\n");
+        bed.git(&["add", "."]);
+        bed.git(&[&commit[..], &["gone"]].concat());
+        fs::remove_file(bed.root().join("dir/gone.py")).unwrap();
+        let mut reader = bed.reader();
+        both_ways(&mut reader, &|| {
+            bed.write("dir/.gitattributes", "gone.py -diff\n");
+        });
+        fs::remove_dir_all(bed.root().join("dir")).unwrap();
+        bed.git(&[&commit[..], &["gone", "-a"]].concat());
+
+        bed.git(&["config", "attr.tree", "rules"]);
+        bed.git(&["branch", "rules"]);
+        bed.write("file3.py", "changed");
+        bed.git(&["checkout", "-q", "-b", "others"]);
+        bed.write(".gitattributes", "file3.py -diff\n");
+        bed.git(&["add", "-f", ".gitattributes"]);
+        bed.git(&[&commit[..], &["rules"]].concat());
+        bed.git(&["checkout", "-q", "-"]);
+        let mut reader = bed.reader();
+        both_ways(&mut reader, &|| {
+            bed.git(&["branch", "-f", "rules", "others"]);
+        });
+    }
+
+    #[test]
     fn what_another_process_read_is_read_again_only_where_it_lies_otherwise_or_is_converted_now() {
         let bed = Bed::new();
         fs::create_dir(bed.root().join("many")).unwrap();
