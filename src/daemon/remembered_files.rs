@@ -21,11 +21,16 @@ pub(super) fn recall(reader: &mut WorktreeReader, private_dir: &Path) {
     }
 }
 
-/// Writes down what was read, for the next daemon.
+/// Writes down what was read, for the next daemon. In place: a kill midway leaves what is not believed, and no file of millions of
+/// bytes under another name.
 pub(super) fn write(private_dir: &Path, record: &FilesRecord) {
     let written = HeldDir::open(private_dir).and_then(|dir| {
         dir.must_be_ours()?;
-        dir.replace(NAME, &record.bytes(), 0o600, None)
+        let bytes = record.bytes();
+        if dir.create(NAME, &bytes, 0o600)? {
+            return Ok(());
+        }
+        dir.write_in_place(NAME, &bytes, None)
     });
     if let Err(error) = written {
         tracing::debug!(%error, "what was read is not written down");

@@ -19,6 +19,10 @@ use super::status_text::PathBytes;
 
 /// How many states are known at most, the last ones: some hundred bytes each.
 const KNOWN_MAX: usize = 1024;
+/// The shortest abbreviation that git makes by itself (`FALLBACK_DEFAULT_ABBREV` in object-name.h, git 2.47).
+const ABBREVIATION_MIN: usize = 7;
+/// Settings that have git read what lies anywhere: attributes from a tree, the order of the files (git-config(1)).
+const ELSEWHERE: [&str; 2] = ["attr.tree", "diff.orderfile"];
 
 /// The hashes of one worktree.
 #[derive(Debug, Default)]
@@ -97,12 +101,11 @@ impl Under {
     }
 }
 
-/// Returns whether all is known that decides how git prints the diff. Attributes from a tree, and the order of the files, may be
-/// anywhere; those beside a file that is gone were not looked for; and what changed a moment ago may change again unseen.
+/// Returns whether all is known that decides how git prints the diff. Attributes beside a file that is gone were not looked
+/// for, and what changed a moment ago may change again unseen.
 fn is_sure(kept: &Kept) -> bool {
-    let elsewhere = ["attr.tree", "diff.orderfile"];
     kept.is_settled
-        && elsewhere.iter().all(|key| kept.config.get(key).is_none())
+        && ELSEWHERE.iter().all(|key| kept.config.get(key).is_none())
         && changed(kept).all(|(_, code)| code == b'M')
 }
 
@@ -161,6 +164,3 @@ pub(super) fn are_sides_of(kept: &Kept, files: &FileMap, sides: &NewSides) -> bo
 fn is_start(side: &str, id: RawId) -> bool {
     side.len() >= ABBREVIATION_MIN && id.to_hex().starts_with(side)
 }
-
-/// The shortest abbreviation that git makes by itself (`FALLBACK_DEFAULT_ABBREV` in object-name.h, git 2.47).
-const ABBREVIATION_MIN: usize = 7;

@@ -62,7 +62,8 @@ impl Pass<'_> {
         if kept.unreadable_diff.is_none() {
             let (after_staged, sides) = added?;
             kept.after_staged = after_staged;
-            self.take_unstaged(kept, digest, &sides);
+            let key = Key::of(kept, &self.cache.files);
+            self.take_unstaged(kept, key, digest, &sides);
         }
         Ok(())
     }
@@ -84,14 +85,14 @@ impl Pass<'_> {
         let added = diffs::add_unstaged(&mut digest, unstaged);
         kept.unreadable_diff = unreadable(&added);
         if kept.unreadable_diff.is_none() {
-            self.take_unstaged(kept, digest, &added?);
+            self.take_unstaged(kept, key, digest, &added?);
         }
         Ok(())
     }
 
-    fn take_unstaged(&mut self, kept: &mut Kept, after: Digest, sides: &NewSides) {
+    fn take_unstaged(&mut self, kept: &mut Kept, key: Key, after: Digest, sides: &NewSides) {
         let are_same = are_sides_of(kept, &self.cache.files, sides);
-        self.compared = are_same.then(|| Key::of(kept, &self.cache.files));
+        self.compared = are_same.then_some(key);
         kept.after_unstaged = after;
     }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::freshness::{times, tracked};
 use crate::identity::oracle;
 use crate::python::{look, sqlite_store};
-use crate::world::{Said, World, wait_until};
+use crate::world::{Said, World, is_alive, wait_until};
 
 /// `TRACEMARK_TEST_CASES=10` makes it 500.
 const COMMITS: usize = 50;
@@ -403,6 +403,47 @@ fn a_directory_deeper_than_any_path_and_links_in_a_circle_keep_nothing_from_bein
     world.write("app.py", "print('beside them, later')\n");
     world.new_env_id(&id);
     assert!(watches(&world) < 100, "{}", watches(&world));
+}
+
+#[test]
+fn what_changed_while_no_daemon_ran_is_seen_by_the_next_whatever_the_last_one_wrote_down() {
+    let store = tempfile::tempdir().unwrap();
+    let world = World::with_commit();
+    for n in 0..1100 {
+        world.write(&format!("many/{n}.py"), "x = 1\n");
+    }
+    world.commit("many");
+    world
+        .tracemark(&["up", "--store", &sqlite_store(store.path())])
+        .ok();
+    let record = world.repo().join(".git/tracemark/files");
+    let changed = world.repo().join("many/7.py");
+    let time = changed.metadata().unwrap().modified().unwrap();
+    let damages: [&dyn Fn(); 4] = [
+        &|| {},
+        &|| std::fs::write(&record, "tracemark files 1\nnothing").unwrap(),
+        &|| std::fs::remove_file(&record).unwrap(),
+        &|| {
+            std::fs::remove_file(&record).unwrap();
+            std::os::unix::fs::symlink("/etc/passwd", &record).unwrap();
+        },
+    ];
+    for (value, damage) in damages.iter().enumerate() {
+        let (_, daemon) = (asked(&world, &[]), world.daemon_pid().unwrap());
+        world.signal_daemon(rustix::process::Signal::TERM);
+        wait_until("the daemon is gone", || (!is_alive(daemon)).then_some(()));
+        assert!(
+            record.symlink_metadata().is_ok(),
+            "it wrote down what it read"
+        );
+        damage();
+        std::fs::write(&changed, format!("x = {}\n", value + 2)).unwrap();
+        let file = std::fs::File::options().write(true).open(&changed);
+        file.unwrap().set_modified(time).unwrap();
+        assert_eq!(asked(&world, &[])["name"], name_on_disk(&world), "{value}");
+    }
+    world.tracemark(&["down"]).ok();
+    assert!(record.symlink_metadata().is_err(), "down takes it along");
 }
 
 #[test]
