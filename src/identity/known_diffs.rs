@@ -101,12 +101,9 @@ impl Under {
     }
 }
 
-/// Returns whether all is known that decides how git prints the diff. Attributes beside a file that is gone were not looked
-/// for, and what changed a moment ago may change again unseen.
+/// Returns whether all is known that decides how git prints a diff; what changed a moment ago may change again unseen.
 fn is_sure(kept: &Kept) -> bool {
-    kept.is_settled
-        && ELSEWHERE.iter().all(|key| kept.config.get(key).is_none())
-        && changed(kept).all(|(_, code)| code == b'M')
+    kept.is_settled && ELSEWHERE.iter().all(|key| kept.config.get(key).is_none())
 }
 
 /// The files that differ from the index, by their paths.
@@ -146,7 +143,8 @@ impl Key {
     }
 }
 
-/// Returns whether git compared the very files that were read. False too where that cannot be told.
+/// Returns whether git compared the very files that were read. False too where that cannot be told, and where a file is gone or of
+/// another kind: the attributes beside it were not looked for.
 pub(super) fn are_sides_of(kept: &Kept, files: &FileMap, sides: &NewSides) -> bool {
     let mut named = sides.iter();
     let all_named = changed(kept).all(|(path, code)| {
