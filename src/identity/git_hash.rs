@@ -526,12 +526,14 @@ impl GitHash {
 }
 
 /// Gives git an index of our own, which it may write: without the hook that it runs then (`post-index-change`, githooks(5)),
-/// and never in parts that lie in the user's git directory.
+/// never in parts that lie in the user's git directory, and without what the user's git noted of untracked files, which it takes
+/// for right in an index that was written in a later second (`match_stat_data_racy` in read-cache.c, git 2.47).
 pub(super) fn on_own_index(git: &Git, index: &Path) -> Git {
     git.clone()
         .with_config(&[
             "core.hooksPath=/dev/null",
             "core.splitIndex=false",
+            "core.untrackedCache=false",
             "index.sparse=false",
         ])
         .with_var("GIT_INDEX_FILE", index)

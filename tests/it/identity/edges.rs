@@ -78,7 +78,20 @@ fn what_permissions_forbid_to_read_is_as_unreadable_as_for_the_helper() {
 }
 
 /// States that look clean, or like one plain edit, to who looks at files and index alone.
-const DECEPTIVE: [State; 39] = [
+const DECEPTIVE: [State; 41] = [
+    (
+        "a file came after git noted what is untracked",
+        note_directories_before_a_file_comes,
+    ),
+    (
+        "a file came after git noted what is untracked, in a conflict",
+        |ground| {
+            let blob = ground.git(&["rev-parse", "HEAD:a.py"]);
+            let stages = (1..=3).map(|stage| format!("100644 {} {stage}\tc.py\n", blob.trim()));
+            write_index(ground, &stages.collect::<String>());
+            note_directories_before_a_file_comes(ground);
+        },
+    ),
     (
         "a file was written as it is committed, after what converted it is gone",
         |ground| {
@@ -462,8 +475,26 @@ fn rules(ground: &Ground, before: &str, after: &str) {
 }
 
 fn set_time(path: &Path, time: std::time::SystemTime) {
-    let file = std::fs::File::options().write(true).open(path).unwrap();
-    file.set_modified(time).unwrap();
+    File::open(path).unwrap().set_modified(time).unwrap();
+}
+
+/// Git compares seconds: where the index is as old as a directory, it looks into that again.
+fn note_directories_before_a_file_comes(ground: &Ground) {
+    for (key, value) in [
+        ("core.untrackedCache", "true"),
+        ("core.trustctime", "false"),
+        ("status.showUntrackedFiles", "all"),
+    ] {
+        ground.git(&["config", key, value]);
+    }
+    let then = SystemTime::now() - Duration::from_hours(1);
+    set_time(ground.root(), then);
+    for _ in 0..2 {
+        ground.git(&["status"]);
+    }
+    ground.write("new/c.py", "new\n");
+    set_time(ground.root(), then);
+    set_time(&ground.at(".git/index"), then);
 }
 
 fn submodule(ground: &Ground) {
