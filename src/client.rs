@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const CONNECT_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a daemon that is followed may say nothing until it is asked whether it lives.
 const QUIET: Duration = Duration::from_secs(5);
+/// The same for one that was asked and may take its time.
+const QUIET_WHILE_ASKED: Duration = Duration::from_secs(1);
 /// The largest answer that is read.
 const ANSWER_MAX: usize = 16 * 1024 * 1024;
 /// Bytes that are read at once.
@@ -88,8 +90,7 @@ pub struct Client {
 impl ClientError {
     /// True when somebody listens and says nothing in time: another daemon would not help.
     pub fn is_silence(&self) -> bool {
-        matches!(self, Self::Unreachable { source, .. }
-            if matches!(source.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut))
+        matches!(self, Self::Unreachable { source, .. } if is_timeout(source))
     }
 
     /// True when the daemon answers and is about to end: the next one will know.
@@ -168,7 +169,7 @@ impl Client {
         &self.socket
     }
 
-    /// Asks for the model of the code on disk.
+    /// Asks for the model of the code on disk. A daemon that says nothing for a while is asked besides whether it lives.
     ///
     /// # Errors
     /// [`ClientError`] when there is no answer.
@@ -269,12 +270,7 @@ impl Client {
                 Ok(0) => return Ok(None),
                 Ok(_) => return Ok(Some(String::from_utf8_lossy(&line).into_owned())),
                 // What came so far is kept.
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
-                    ) =>
-                {
+                Err(error) if is_timeout(&error) => {
                     let _alive = self.status()?;
                 }
                 Err(source) => {
@@ -353,7 +349,6 @@ impl Client {
         if local_socket::listener_uid(&stream).is_some_and(is_foreign) {
             return Err(ClientError::Foreign(self.socket.clone()));
         }
-        let deadline = Instant::now() + patience;
         stream
             .set_write_timeout(Some(patience))
             .map_err(unreachable)?;
@@ -364,9 +359,48 @@ impl Client {
         .into_bytes();
         request.extend_from_slice(body);
         stream.write_all(&request).map_err(unreachable)?;
-        let answer = read_until(&mut stream, deadline).map_err(unreachable)?;
+        let answer = self.read_all(&mut stream, patience)?;
         if answer.is_empty() {
             return Err(unreachable(std::io::ErrorKind::ConnectionReset.into()));
+        }
+        Ok(answer)
+    }
+
+    /// Reads to the end, which has to come in time. While nothing comes of what may take long, the daemon is asked now and then
+    /// whether it lives.
+    fn read_all(
+        &self,
+        stream: &mut UnixStream,
+        patience: Duration,
+    ) -> Result<Vec<u8>, ClientError> {
+        let deadline = Instant::now() + patience;
+        let may_take_long = patience > PATIENCE;
+        let unreachable = |source| ClientError::Unreachable {
+            socket: self.socket.clone(),
+            source,
+        };
+        let mut answer = Vec::new();
+        let mut buffer = vec![0; PIECE];
+        while answer.len() < ANSWER_MAX {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(unreachable(std::io::ErrorKind::TimedOut.into()));
+            }
+            let pause = if may_take_long {
+                left.min(QUIET_WHILE_ASKED)
+            } else {
+                left
+            };
+            stream.set_read_timeout(Some(pause)).map_err(unreachable)?;
+            match stream.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => answer.extend_from_slice(buffer.get(..count).unwrap_or_default()),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) if may_take_long && is_timeout(&error) => {
+                    let _alive = self.status()?;
+                }
+                Err(error) => return Err(unreachable(error)),
+            }
         }
         Ok(answer)
     }
@@ -402,24 +436,11 @@ impl Client {
     }
 }
 
-/// Reads to the end, which has to come before the deadline.
-fn read_until(stream: &mut UnixStream, deadline: Instant) -> std::io::Result<Vec<u8>> {
-    let mut answer = Vec::new();
-    let mut buffer = vec![0; PIECE];
-    while answer.len() < ANSWER_MAX {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(std::io::ErrorKind::TimedOut.into());
-        }
-        stream.set_read_timeout(Some(left))?;
-        match stream.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => answer.extend_from_slice(buffer.get(..count).unwrap_or_default()),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(answer)
+fn is_timeout(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+    )
 }
 
 /// A daemon that is stopped or overwhelmed is somebody; a socket file that was left over is nobody, and so is another user,

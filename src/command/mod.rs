@@ -218,12 +218,23 @@ fn ask_saying_whom(
     record: &Record,
     question: Question,
 ) -> Result<(Active, Option<Client>), Failure> {
-    let why = match daemon::ensure_soon(context) {
-        Ok(client) => match client.active(&worktree.root, question) {
-            Ok(active) => return Ok((about(active, &worktree.root)?, Some(client))),
-            Err(error) if error.is_over() || error.is_silence() => chain(&error),
-            Err(error) => return Err(client_failure(&error)),
-        },
+    let client = context.client();
+    let outcome = client.active(&worktree.root, question);
+    let is_missing = matches!(&outcome, Err(error) if error.is_over());
+    let asked = if is_missing && context.socket.is_none() {
+        daemon::ensure_soon(context).map(|client| {
+            let outcome = client.active(&worktree.root, question);
+            (client, outcome)
+        })
+    } else {
+        Ok((client, outcome))
+    };
+    let why = match asked {
+        Ok((client, Ok(active))) => return Ok((about(active, &worktree.root)?, Some(client))),
+        Ok((_, Err(error @ ClientError::Refused(_)))) if !error.is_stopping() => {
+            return Err(client_failure(&error));
+        }
+        Ok((_, Err(error))) => daemon::refused(context, &error).message,
         Err(failure) => failure.message,
     };
     tracing::warn!(why, "no daemon can be had; answering in this process");

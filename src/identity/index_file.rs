@@ -61,15 +61,39 @@ pub(super) struct IndexFile {
 #[derive(Debug)]
 struct Place {
     /// Stat data, object id and flags.
-    head: Range<usize>,
+    head: Span,
     path: Path,
+}
+
+/// A part of a file of less than 4 GiB, in half the memory of a range: there are two for each entry.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    fn new(start: usize, end: usize) -> Option<Self> {
+        Some(Self {
+            start: start.try_into().ok()?,
+            end: end.try_into().ok()?,
+        })
+    }
+
+    fn start(self) -> Option<usize> {
+        self.start.try_into().ok()
+    }
+
+    fn of(self, file: &[u8]) -> Option<&[u8]> {
+        file.get(self.start()?..self.end.try_into().ok()?)
+    }
 }
 
 /// The path of an entry.
 #[derive(Debug)]
 enum Path {
     /// In the file.
-    At(Range<usize>),
+    At(Span),
     /// Put together from compressed ones.
     Own(Box<[u8]>),
 }
@@ -77,7 +101,7 @@ enum Path {
 impl Path {
     fn of<'a>(&'a self, file: &'a [u8]) -> &'a [u8] {
         match self {
-            Self::At(range) => file.get(range.clone()).unwrap_or_default(),
+            Self::At(span) => span.of(file).unwrap_or_default(),
             Self::Own(path) => path,
         }
     }
@@ -314,7 +338,7 @@ impl IndexFile {
 
     fn entry<'a>(&'a self, place: &'a Place) -> Option<IndexEntry<'a>> {
         Some(IndexEntry {
-            head: self.bytes.get(place.head.clone())?,
+            head: place.head.of(&self.bytes)?,
             path: self.path_of(place),
             id_length: self.id_length,
         })
@@ -399,7 +423,7 @@ impl IndexFile {
         let entries: Vec<_> = chosen.filter_map(|place| self.entry(place)).collect();
         let mut small = written(&entries, self.id_length);
         let (places, _) = places(&small, self.id_length).unwrap_or_default();
-        let heads: Vec<_> = places.into_iter().map(|place| place.head.start).collect();
+        let heads: Vec<_> = places.iter().filter_map(|it| it.head.start()).collect();
         for start in heads {
             for part in [0..MODE.start, MODE.end..STAT] {
                 if let Some(stat) = small.get_mut(start + part.start..start + part.end) {
@@ -528,7 +552,7 @@ fn read_entry(
     let flags_at = STAT + id_length;
     let flags = u16::from_be_bytes(bytes.get(flags_at..flags_at + 2)?.try_into().ok()?);
     let head_length = flags_at + if flags & EXTENDED == 0 { 2 } else { 4 };
-    let head = at..at + head_length;
+    let head = Span::new(at, at + head_length)?;
     let rest = bytes.get(head_length..)?;
     if compressed {
         let (path, after) = read_compressed_path(rest, previous)?;
@@ -537,7 +561,7 @@ fn read_entry(
     }
     let length = rest.iter().position(|byte| *byte == 0)?;
     let start = at + head_length;
-    let path = Path::At(start..start + length);
+    let path = Path::At(Span::new(start, start + length)?);
     let padded = (head_length + length + 8) & !7;
     (padded <= bytes.len()).then_some((Place { head, path }, padded))
 }
