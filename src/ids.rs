@@ -1,6 +1,6 @@
 //! Identifiers as types: what was checked once is not checked again.
 //!
-//! Knows nothing of disk, network or time.
+//! Pure: knows no disk, no network and no clock.
 
 use std::fmt;
 use std::str::FromStr;

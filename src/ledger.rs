@@ -5,8 +5,9 @@
 //! a row lives. What it says of debts is the only record of them.
 
 mod aside;
+mod debts;
+mod history;
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,6 +16,8 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
 use crate::ids::{ExperimentId, ModelId};
+pub use debts::{Account, Owed};
+pub use history::Chapter;
 
 /// What brings a file from one version of its layout, kept in `user_version`, to the next; the first makes it.
 const MIGRATIONS: [&str; 5] = [
@@ -113,46 +116,6 @@ pub struct VersionKey {
     pub name: String,
     /// The content id, or `commit:` and the full HEAD under the naming `commit`.
     pub key: String,
-}
-
-/// Who owes versions to whom: a worktree to an experiment of a store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Account {
-    /// The top of the worktree.
-    pub worktree: String,
-    /// The tracking URI.
-    pub store: String,
-    /// The experiment as it was chosen.
-    pub choice: String,
-}
-
-/// A version that got its LoggedModel: what a person wants to know of it afterwards.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Chapter {
-    /// The common git directory.
-    pub repository: String,
-    /// The top of the worktree.
-    pub worktree: String,
-    /// The store, as the ledger knows it.
-    pub store: String,
-    /// The experiment.
-    pub experiment: ExperimentId,
-    /// The LoggedModel.
-    pub model: ModelId,
-    /// The version.
-    pub version: VersionKey,
-    /// The content id.
-    pub content: String,
-    /// The full HEAD.
-    pub head: Option<String>,
-    /// The branch that was checked out.
-    pub branch: Option<String>,
-    /// False when it was exactly what HEAD holds.
-    pub dirty: bool,
-    /// When, in Unix milliseconds.
-    pub at_ms: u64,
-    /// What a row carries that was made here for it.
-    pub nonce: String,
 }
 
 /// An open ledger.
@@ -292,225 +255,6 @@ impl Ledger {
         remember(&self.lock(), store, experiment, version, model)
     }
 
-    /// Writes down that a version is owed its LoggedModel, on the disk before it returns, and returns the debt that
-    /// counts: the one that was written first.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when SQLite refuses.
-    pub fn owe(
-        &self,
-        account: &Account,
-        version: &VersionKey,
-        debt: &str,
-    ) -> Result<String, LedgerError> {
-        let connection = self.lock();
-        connection.execute(
-            "INSERT OR IGNORE INTO owed (worktree, store, choice, name, key, debt) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            params![account.worktree, account.store, account.choice, version.name, version.key, debt],
-        )?;
-        Ok(connection.query_row(
-            "SELECT debt FROM owed WHERE worktree = ?1 AND store = ?2 AND choice = ?3 AND name = ?4 AND key = ?5",
-            params![account.worktree, account.store, account.choice, version.name, version.key],
-            |row| row.get(0),
-        )?)
-    }
-
-    /// Returns what is owed for a version.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when SQLite refuses.
-    pub fn debt_for(
-        &self,
-        account: &Account,
-        version: &VersionKey,
-    ) -> Result<Option<String>, LedgerError> {
-        Ok(self
-            .lock()
-            .query_row(
-                "SELECT debt FROM owed WHERE worktree = ?1 AND store = ?2 AND choice = ?3 AND name = ?4 AND key = ?5",
-                params![account.worktree, account.store, account.choice, version.name, version.key],
-                |row| row.get(0),
-            )
-            .optional()?)
-    }
-
-    /// Returns the versions that are owed, the oldest first, at most `limit`.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when SQLite refuses.
-    pub fn owed(&self, account: &Account, limit: usize) -> Result<Vec<Owed>, LedgerError> {
-        let connection = self.lock();
-        let mut statement = connection.prepare(
-            "SELECT name, key, debt FROM owed WHERE worktree = ?1 AND store = ?2 AND choice = ?3 ORDER BY id LIMIT ?4",
-        )?;
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = statement.query_map(
-            params![account.worktree, account.store, account.choice, limit],
-            |row| {
-                Ok(Owed {
-                    version: VersionKey {
-                        name: row.get(0)?,
-                        key: row.get(1)?,
-                    },
-                    debt: row.get(2)?,
-                })
-            },
-        )?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
-    /// Returns how many versions a worktree owes to each experiment of each store, the one that waits longest first.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when SQLite refuses.
-    pub fn count_owed(&self, worktree: &str) -> Result<Vec<(Account, u64)>, LedgerError> {
-        let connection = self.lock();
-        let mut statement = connection.prepare(
-            "SELECT store, choice, count(*) FROM owed WHERE worktree = ?1 GROUP BY store, choice ORDER BY min(id)",
-        )?;
-        let rows = statement.query_map([worktree], |row| {
-            let account = Account {
-                worktree: worktree.to_owned(),
-                store: row.get(0)?,
-                choice: row.get(1)?,
-            };
-            let count: i64 = row.get(2)?;
-            Ok((account, u64::try_from(count).unwrap_or(0)))
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
-    /// Remembers the LoggedModel of a version, which is then owed no longer: both or neither.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when SQLite refuses.
-    pub fn settle(
-        &self,
-        account: &Account,
-        experiment: &ExperimentId,
-        version: &VersionKey,
-        model: &ModelId,
-    ) -> Result<(), LedgerError> {
-        let mut connection = self.lock();
-        let transaction =
-            connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        remember(&transaction, &account.store, experiment, version, model)?;
-        transaction.execute(
-            "DELETE FROM owed WHERE worktree = ?1 AND store = ?2 AND choice = ?3 AND name = ?4 AND key = ?5",
-            params![account.worktree, account.store, account.choice, version.name, version.key],
-        )?;
-        Ok(transaction.commit()?)
-    }
-
-    /// Writes down that a version of a repository has its LoggedModel; the first time counts. The nonce is the first that this machine
-    /// asked for it by, in whichever repository.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when SQLite refuses.
-    pub fn chronicle(&self, chapter: &Chapter) -> Result<(), LedgerError> {
-        self.lock().execute(
-            "INSERT OR IGNORE INTO history (repository, worktree, store, experiment_id, model_id, name, key, content, \
-             head, branch, dirty, at_ms, nonce) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, \
-             coalesce((SELECT nonce FROM history WHERE store = ?3 AND model_id = ?5 ORDER BY id LIMIT 1), ?13))",
-            params![
-                chapter.repository,
-                chapter.worktree,
-                chapter.store,
-                chapter.experiment.as_str(),
-                chapter.model.as_str(),
-                chapter.version.name,
-                chapter.version.key,
-                chapter.content,
-                chapter.head,
-                chapter.branch,
-                chapter.dirty,
-                i64::try_from(chapter.at_ms).unwrap_or(i64::MAX),
-                chapter.nonce,
-            ],
-        )?;
-        Ok(())
-    }
-
-    /// Returns the versions of a repository that got their LoggedModels, the oldest first.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when SQLite refuses.
-    pub fn history(&self, repository: &str) -> Result<Vec<Chapter>, LedgerError> {
-        let connection = self.lock();
-        let mut statement = connection.prepare(
-            "SELECT repository, worktree, store, experiment_id, model_id, name, key, content, head, branch, dirty, \
-             at_ms, nonce FROM history WHERE repository = ?1 ORDER BY id",
-        )?;
-        let rows = statement.query_map([repository], |row| Ok(chapter(row)))?;
-        let mut history = Vec::new();
-        for row in rows {
-            history.extend(row??);
-        }
-        Ok(history)
-    }
-
-    /// Returns the repositories on this machine in which a LoggedModel stands for a version, by their common git directories.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when SQLite refuses.
-    pub fn repositories_of(
-        &self,
-        store: &str,
-        model: &ModelId,
-    ) -> Result<BTreeSet<String>, LedgerError> {
-        let connection = self.lock();
-        let mut statement = connection
-            .prepare_cached("SELECT repository FROM history WHERE store = ?1 AND model_id = ?2")?;
-        let rows = statement.query_map([store, model.as_str()], |row| row.get(0))?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
-    /// Writes down that a LoggedModel was handed out again.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when SQLite refuses.
-    pub fn used(&self, store: &str, model: &ModelId, at_ms: i64) -> Result<(), LedgerError> {
-        let query = "UPDATE history SET used_ms = ?3 WHERE store = ?1 AND model_id = ?2";
-        let mut aside = self.aside.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_in_memory = self
-            .path
-            .parent()
-            .is_none_or(|dir| dir.as_os_str().is_empty());
-        if aside.is_none() && !is_in_memory {
-            *aside = Some(connect_aside(&self.path)?);
-        }
-        let values = params![store, model.as_str(), at_ms];
-        match aside.as_ref() {
-            Some(connection) => connection.execute(query, values)?,
-            None => self.lock().execute(query, values)?,
-        };
-        Ok(())
-    }
-
-    /// Returns when a LoggedModel was handed out last on this machine, in Unix milliseconds; 0 where that is not known.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when SQLite refuses.
-    pub fn last_used(&self, store: &str, model: &ModelId) -> Result<u64, LedgerError> {
-        let query = "SELECT coalesce(max(max(at_ms, used_ms)), 0) FROM history WHERE store = ?1 AND model_id = ?2";
-        let connection = self.lock();
-        let mut statement = connection.prepare_cached(query)?;
-        let at_ms: i64 = statement.query_row([store, model.as_str()], |row| row.get(0))?;
-        Ok(u64::try_from(at_ms).unwrap_or(0))
-    }
-
-    /// Returns the nonces of the LoggedModels of a name that this machine asked a store for.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when SQLite refuses.
-    pub fn nonces(&self, store: &str, name: &str) -> Result<BTreeSet<String>, LedgerError> {
-        let connection = self.lock();
-        let mut statement =
-            connection.prepare("SELECT nonce FROM history WHERE store = ?1 AND name = ?2")?;
-        let rows = statement.query_map([store, name], |row| row.get(0))?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
     /// Forgets LoggedModels that were removed, and that there ever were any.
     ///
     /// # Errors
@@ -537,42 +281,6 @@ impl Ledger {
             transaction.execute(query, params![store, model.as_str()])?;
         }
         Ok(transaction.commit()?)
-    }
-
-    /// Lets go of everything that a worktree owes, and of how far its HEAD was followed: it is no longer tracked.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when SQLite refuses.
-    pub fn forgive(&self, worktree: &str) -> Result<(), LedgerError> {
-        let connection = self.lock();
-        connection.execute("DELETE FROM owed WHERE worktree = ?1", [worktree])?;
-        connection.execute("DELETE FROM heads WHERE worktree = ?1", [worktree])?;
-        Ok(())
-    }
-
-    /// Returns how far the moves of a worktree's HEAD were followed, as [`Ledger::follow`] was told.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when SQLite refuses.
-    pub fn followed(&self, worktree: &str) -> Result<Option<String>, LedgerError> {
-        let query = "SELECT mark FROM heads WHERE worktree = ?1";
-        let connection = self.lock();
-        Ok(connection
-            .query_row(query, [worktree], |row| row.get(0))
-            .optional()?)
-    }
-
-    /// Writes down how far the moves of a worktree's HEAD were followed: every commit up to there that is owed its
-    /// LoggedModel is written down as such, or has it.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when SQLite refuses.
-    pub fn follow(&self, worktree: &str, mark: &str) -> Result<(), LedgerError> {
-        self.lock().execute(
-            "INSERT OR REPLACE INTO heads (worktree, mark) VALUES (?1, ?2)",
-            params![worktree, mark],
-        )?;
-        Ok(())
     }
 
     /// Writes down that a worktree lies somewhere else now, with what it owes, its history and stores inside.
@@ -660,15 +368,6 @@ impl Ledger {
     }
 }
 
-/// A version that is owed its LoggedModel.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Owed {
-    /// The version.
-    pub version: VersionKey,
-    /// What is needed to create it, as it was handed to [`Ledger::owe`].
-    pub debt: String,
-}
-
 fn remember(
     connection: &Connection,
     store: &str,
@@ -681,32 +380,6 @@ fn remember(
         params![store, experiment.as_str(), version.name, version.key, model.as_str()],
     )?;
     Ok(())
-}
-
-/// `None` for ids that this program never writes.
-fn chapter(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Chapter>> {
-    let (experiment, model): (String, String) = (row.get(3)?, row.get(4)?);
-    let (Ok(experiment), Ok(model)) = (experiment.parse(), model.parse()) else {
-        return Ok(None);
-    };
-    let at_ms: i64 = row.get(11)?;
-    Ok(Some(Chapter {
-        repository: row.get(0)?,
-        worktree: row.get(1)?,
-        store: row.get(2)?,
-        experiment,
-        model,
-        version: VersionKey {
-            name: row.get(5)?,
-            key: row.get(6)?,
-        },
-        content: row.get(7)?,
-        head: row.get(8)?,
-        branch: row.get(9)?,
-        dirty: row.get(10)?,
-        at_ms: u64::try_from(at_ms).unwrap_or(0),
-        nonce: row.get(12)?,
-    }))
 }
 
 fn turn_in(dir: &Path) -> Result<File, LedgerError> {

@@ -1,6 +1,8 @@
 //! MLflow's tracking server over REST, and Databricks, which speaks the same. Never blocks, never repeats a create.
 
 mod past;
+mod race;
+mod rows;
 #[cfg(any(test, fuzzing))]
 pub(super) use past::read as read_past;
 
@@ -16,28 +18,22 @@ use super::connection::{Access, AccessError, is_loopback};
 use super::error::clean;
 use super::http::{Answer, Http};
 use super::mlmodel::{self, Place};
-use super::patience::{Patience, UNDECIDED_PAUSE};
-use super::wire::{self, Pair};
+use super::wire;
 use super::{
     Claim, Experiment, ExperimentChoice, Found, ModelFile, Row, Standing, StoreError, StoreUri,
     TAG_DUPLICATE_OF, TAG_NONCE, Wanted, shared_tag,
 };
-use crate::ids::{ExperimentId, ModelId};
+use crate::ids::ModelId;
+use race::{Race, by_server_clock, unix_ms};
+use rows::{experiment_id, found, is_of, map, pairs, row, tag_pairs, version};
 
 const PAGE_SIZE: u32 = 100;
 const PAGE_LIMIT: usize = 20;
 /// What MLflow's client sends in one request (3.17.2, `_MLFLOW_CREATE_LOGGED_MODEL_PARAMS_BATCH_SIZE`).
 const PARAMS_PER_REQUEST: usize = 100;
-/// The longest value of a tag in characters that every store takes (Databricks' documented limit for tags of runs).
-const TAG_VALUE_MAX: usize = 5000;
-const SECOND_LOOK: Duration = Duration::from_millis(500);
-/// The second look comes later where the server is slow: what it was told before may still be on its way.
-const SECOND_LOOK_MAX: Duration = Duration::from_secs(5);
 /// How long after the request to create it a lost row may be deleted. Well below [`super::patience::UNDECIDED_PATIENCE`], after which
 /// others hand its id out.
 const DELETE_WITHIN: Duration = Duration::from_secs(5);
-/// Clocks that differ by no more count as one: the server's is told in whole seconds, and on the way for a while.
-const CLOCK_TOLERANCE_MS: i64 = 5_000;
 /// How often, and for how long, the removal of a lost row is tried.
 const RETIRE_TRIES: u32 = 8;
 const RETIRE_PATIENCE: Duration = Duration::from_secs(10);
@@ -660,176 +656,10 @@ struct Rows {
     seen_ms: Option<i64>,
 }
 
-/// How far one search for the one row of a version is.
-struct Race {
-    /// The row that was created here, while it has not lost.
-    own: Option<Row>,
-    /// When the request to create it was sent.
-    created_at: Instant,
-    /// Rows that were created here and lost.
-    lost: BTreeSet<ModelId>,
-    /// Rows that an earlier try, which failed half-way, created and did not publish.
-    left_behind: BTreeSet<ModelId>,
-    /// When the rows were last looked at, by the server's clock.
-    seen_ms: Option<i64>,
-    looks_left: u32,
-    /// With the row of another maker that may still lose.
-    patience: Patience,
-    /// The longest that a step has taken.
-    slowest: Duration,
-}
-
-impl Race {
-    fn new(look_twice: bool) -> Self {
-        let now = Instant::now();
-        Self {
-            own: None,
-            created_at: now,
-            lost: BTreeSet::new(),
-            left_behind: BTreeSet::new(),
-            seen_ms: None,
-            looks_left: if look_twice { 2 } else { 1 },
-            patience: Patience::default(),
-            slowest: Duration::ZERO,
-        }
-    }
-
-    /// A nonce is kept until its version is settled: rows that carry it were made by earlier tries.
-    fn recognise(&mut self, rows: &[Row], wanted: &Wanted) {
-        let nonce = wanted.tags.get(TAG_NONCE);
-        let own = self.own.as_ref().map(|own| &own.id);
-        let made_before = rows
-            .iter()
-            .filter(|row| nonce.is_some() && row.tags.get(TAG_NONCE) == nonce)
-            .filter(|row| !row.tags.contains_key(TAG_DUPLICATE_OF))
-            .map(|row| &row.id)
-            .filter(|id| Some(*id) != own && !self.lost.contains(*id));
-        self.left_behind = made_before.cloned().collect();
-    }
-
-    /// How long to wait before the next look, `None` when the winner can be handed out.
-    fn pause_before(&mut self, winner: &Row) -> Option<Duration> {
-        let is_own = self.own.is_some() || self.left_behind.contains(&winner.id);
-        if !is_own && self.patience.is_with(winner, self.seen_ms) {
-            return Some(UNDECIDED_PAUSE);
-        }
-        self.looks_left = self.looks_left.saturating_sub(1);
-        (self.looks_left > 0).then(|| (self.slowest * 2).clamp(SECOND_LOOK, SECOND_LOOK_MAX))
-    }
-}
-
-/// When a content was first seen here was told by the clock of this machine, when a row was made by the server's.
-fn by_server_clock(wanted: &Wanted, seen_ms: Option<i64>) -> Wanted {
-    let ahead = seen_ms.map_or(0, |seen| seen.saturating_sub(unix_ms(SystemTime::now())));
-    let ahead = if ahead.abs() > CLOCK_TOLERANCE_MS {
-        ahead
-    } else {
-        0
-    };
-    Wanted {
-        first_seen_ms: wanted.first_seen_ms.saturating_add(ahead),
-        ..wanted.clone()
-    }
-}
-
-fn unix_ms(time: SystemTime) -> i64 {
-    let since = time
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
 const EARLIEST_FIRST: wire::OrderBy<'static> = wire::OrderBy {
     field_name: "creation_time",
     ascending: true,
 };
-
-/// A version as MLflow answers it: at most 40 characters of digits, letters, dots and signs.
-fn version(body: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(body).ok()?.trim();
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b".+-".contains(&b);
-    let is_version = text.len() <= 40
-        && text.starts_with(|c: char| c.is_ascii_digit())
-        && text.bytes().all(plain);
-    is_version.then(|| text.to_owned())
-}
-
-/// Tags as they are sent: a value that is too long is cut, with a mark at its end. Ours that decide are short.
-fn tag_pairs(map: &BTreeMap<String, String>) -> Vec<Pair> {
-    let mut pairs = pairs(map);
-    for pair in &mut pairs {
-        if let Some((cut, _)) = pair.value.char_indices().nth(TAG_VALUE_MAX) {
-            let keep = pair.value.get(..cut).map_or(cut, |kept| {
-                kept.char_indices().next_back().map_or(0, |(last, _)| last)
-            });
-            pair.value.truncate(keep);
-            pair.value.push('…');
-        }
-    }
-    pairs
-}
-
-fn pairs(map: &BTreeMap<String, String>) -> Vec<Pair> {
-    map.iter()
-        .map(|(key, value)| Pair {
-            key: key.clone(),
-            value: value.clone(),
-        })
-        .collect()
-}
-
-fn map(pairs: Vec<Pair>) -> BTreeMap<String, String> {
-    pairs
-        .into_iter()
-        .map(|pair| (pair.key, pair.value))
-        .collect()
-}
-
-fn experiment_id(text: &str) -> Result<ExperimentId, StoreError> {
-    text.parse()
-        .map_err(|_| StoreError::InvalidAnswer("an experiment id that is none".to_owned()))
-}
-
-fn is_of(model: &wire::Model, experiment: &Experiment, name: &str) -> bool {
-    model.info.name == name && model.info.experiment_id == experiment.id.as_str()
-}
-
-fn row(model: wire::Model) -> Result<Row, StoreError> {
-    let info = model.info;
-    // Not shown: a server may put there what the request was signed with.
-    let id: ModelId = info
-        .model_id
-        .parse()
-        .map_err(|_| StoreError::InvalidAnswer("a model id that is none".to_owned()))?;
-    let created_ms = wire::int64(&info.creation_timestamp_ms).ok_or_else(|| {
-        StoreError::InvalidAnswer(format!("LoggedModel {id} has no creation time"))
-    })?;
-    Ok(Row {
-        id,
-        created_ms,
-        ready: wire::is_ready(&info.status),
-        artifact_location: info.artifact_uri.filter(|uri| !uri.is_empty()),
-        tags: map(info.tags),
-        params: map(model.data.params),
-    })
-}
-
-/// Only a row that this program made is finalized: one without a nonce belongs to whoever made it.
-fn found(row: Row, wanted: &Wanted, created: bool) -> Found {
-    let missing_params = wanted.missing_params(&row);
-    let finalize = !row.ready && row.tags.contains_key(TAG_NONCE);
-    let unmarked = !created && wanted.is_to_mark(&row);
-    Found {
-        needs_finish: finalize || unmarked || !missing_params.is_empty(),
-        unmarked,
-        model_id: row.id,
-        created,
-        artifact_location: row.artifact_location,
-        finalize,
-        missing_params,
-        params: row.params,
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -175,6 +175,44 @@ fn each_outside_library_has_one_door() {
     }
 }
 
+/// What no file holds that says of itself to be pure, nor one below it.
+const OUTSIDE: [&str; 8] = [
+    "std::fs",
+    "std::env",
+    "std::net",
+    "std::process",
+    "rustix::",
+    "::now()",
+    ".elapsed()",
+    "symlink_metadata",
+];
+
+#[test]
+fn what_is_said_to_be_pure_knows_no_clock_no_disk_and_no_network() {
+    let mut files = Vec::new();
+    collect(&src(), &mut files);
+    let text = |file: &Path| std::fs::read_to_string(file).unwrap();
+    let is_pure = |file: &Path| {
+        let mut lines = text(file);
+        lines.truncate(lines.find("\nuse ").unwrap_or(lines.len()));
+        lines.contains("\n//! Pure.") || lines.contains("\n//! Pure: ")
+    };
+    let (pure, others): (Vec<_>, Vec<_>) = files.iter().partition(|file| is_pure(file));
+    let is_below = |file: &Path| {
+        pure.iter()
+            .any(|top| file.starts_with(top.with_extension("")))
+    };
+    let below = others.into_iter().filter(|file| is_below(file));
+    let all: Vec<_> = pure.iter().copied().chain(below).collect();
+    assert!(all.len() > 20, "{all:?}");
+    for file in all {
+        let text = text(file);
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        let found = OUTSIDE.iter().find(|word| code.contains(**word));
+        assert_eq!(found, None, "{}", file.display());
+    }
+}
+
 #[test]
 fn every_module_says_what_it_is_for() {
     let mut files = Vec::new();

@@ -7,7 +7,9 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::super::StoreError;
 use super::super::past::{ModelRow, References, TraceLink, models_in};
-use super::{Sqlite, Trouble, check_shape, has_table, now_ms, read_pairs, read_tags};
+use super::models::{now_ms, read_pairs, read_tags};
+use super::shape::{check_shape, has_table};
+use super::{Sqlite, Trouble};
 use crate::ids::ModelId;
 
 const ROW: &str = "SELECT experiment_id, name, creation_timestamp_ms, source_run_id FROM logged_models \
