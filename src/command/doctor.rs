@@ -68,6 +68,7 @@ fn notes(context: &Context) -> Vec<Finding> {
     let mut notes: Vec<Finding> = machine::linger(&context.paths).into_iter().collect();
     if let Ok(worktree) = here() {
         notes.extend(around::hooks_left_alone(&worktree));
+        notes.extend(around::unfinished_restores(&worktree));
         notes.extend(app::dotenv_without_override(&worktree));
     }
     notes

@@ -33,7 +33,7 @@ pub use index::{Change, Changes, Inside, LeftOut, Record, Why};
 pub use path_text::{path_bytes, path_text};
 pub use prune::{Pruned, Reason};
 pub use read::blob_of;
-pub use restore::{RestoreError, Restored};
+pub use restore::{RestoreError, Restored, unfinished};
 
 use objects::Objects;
 

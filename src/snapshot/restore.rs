@@ -298,6 +298,23 @@ fn link(git: &Git, head: &str, dir: &Path) -> Result<(), GitError> {
     Ok(())
 }
 
+/// Returns the worktrees that git says are being made by a restore: one is under way there, or was cut short.
+///
+/// # Errors
+/// [`GitError`] when git does not list the worktrees.
+pub fn unfinished(git: &Git) -> Result<Vec<PathBuf>, GitError> {
+    let listed = git.run(&["worktree", "list", "--porcelain", "-z"])?.stdout;
+    let (mut found, mut dir) = (Vec::new(), None);
+    for line in listed.split(|byte| *byte == 0) {
+        if let Some(path) = line.strip_prefix(b"worktree ") {
+            dir = Some(PathBuf::from(OsStr::from_bytes(path)));
+        } else if line.strip_prefix(b"locked ") == Some(BEING_MADE.as_bytes()) {
+            found.extend(dir.take());
+        }
+    }
+    Ok(found)
+}
+
 fn take_back(git: &Git, dir: &Path, linked: bool) {
     let removed = if linked {
         // Twice, as it is locked while it is being made.

@@ -374,6 +374,33 @@ fn doctor_notes_a_hook_of_our_own_that_is_switched_off() {
 }
 
 #[test]
+fn doctor_notes_a_restore_that_was_cut_short_and_its_cure_removes_what_it_left() {
+    let world = tracked();
+    let left = world.base().join("left behind");
+    let reason = "initializing (tracemark restore)";
+    let add = ["worktree", "add", "-q", "--detach", "--no-checkout"];
+    let lock = ["--lock", "--reason", reason, left.to_str().unwrap()];
+    world.git(&[&add[..], &lock].concat());
+    let said = world.tracemark(&["doctor"]).ok();
+    let cure = said
+        .lines()
+        .find_map(|line| line.split_once("try: git worktree "));
+    let cure = cure.unwrap_or_else(|| panic!("{said}")).1;
+    let cure = cure.strip_suffix(", if none runs").unwrap();
+    let run = format!("git -C {} worktree {cure}", world.repo().display());
+    assert!(
+        world
+            .command("sh")
+            .args(["-c", &run])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert!(!left.exists());
+    assert!(!world.tracemark(&["doctor"]).ok().contains("a restore into"));
+}
+
+#[test]
 fn doctor_names_every_variable_of_an_env_file_that_is_against_it() {
     let world = tracked();
     world.write(

@@ -12,7 +12,7 @@ use crate::git::{Git, records};
 use crate::hooks::{self, EVENTS, Installed};
 use crate::protocol::WorktreeStatus;
 use crate::repository::Worktree;
-use crate::snapshot::Snapshots;
+use crate::snapshot::{self, Snapshots};
 
 /// The event that matters most, and the others after which the code or HEAD may be another.
 const FIRST: &str = "post-commit";
@@ -48,6 +48,24 @@ pub(in crate::command) fn no_commit(worktree: &Worktree) -> Option<Finding> {
             "git commit --allow-empty -m 'first commit'",
         )
     })
+}
+
+/// What a restore that was killed leaves, which git takes for a worktree that somebody works in.
+pub(in crate::command) fn unfinished_restores(worktree: &Worktree) -> Vec<Finding> {
+    let dirs = snapshot::unfinished(&Git::at(&worktree.root)).unwrap_or_else(|error| {
+        tracing::debug!(%error, "worktrees are not looked at");
+        Vec::new()
+    });
+    let note = |dir: PathBuf| {
+        let problem = format!(
+            "a restore into {} is under way, or was cut short",
+            dir.display()
+        );
+        let remove = shell_quoted(&dir.to_string_lossy());
+        let cure = format!("git worktree remove --force --force {remove}, if none runs");
+        Finding::new("unfinished_restore", &problem, &cure)
+    };
+    dirs.into_iter().map(note).collect()
 }
 
 /// Packs of the snapshots that were damaged on the disk: what is kept next is kept whole once they are gone.
