@@ -233,8 +233,7 @@ impl Client {
             .finish();
         let mut stream =
             local_socket::connect(&self.socket, CONNECT_PATIENCE).map_err(unreachable)?;
-        let me = rustix::process::geteuid().as_raw();
-        if local_socket::listener_uid(&stream).is_some_and(|owner| owner != me && owner != 0) {
+        if local_socket::listener_uid(&stream).is_some_and(is_foreign) {
             return Err(ClientError::Foreign(self.socket.clone()));
         }
         stream
@@ -484,7 +483,7 @@ fn is_same_dir(one: &Path, other: &Path) -> bool {
     real(one) == real(other)
 }
 
-/// Returns what the running daemon wrote about itself.
+/// Returns what the daemon wrote about itself when it began, also when it was killed since.
 pub fn recorded(paths: &Paths) -> Option<DaemonInfo> {
     let bytes = read_if_exists(&paths.daemon_record()).ok()??;
     serde_json::from_slice(&bytes).ok()

@@ -3,13 +3,15 @@
 use std::io::ErrorKind;
 
 use crate::daemon::StartError;
-use crate::fs_util::{PathError, printable, shell_quoted};
+use crate::fs_util::PathError;
 use crate::git::GitError;
 use crate::ledger::LedgerError;
 use crate::mlflow::{AccessError, RetriesError, StoreError, StoreUriError};
 use crate::registry::RegistryError;
 use crate::repository::OpenError;
 use crate::session::SessionError;
+use crate::snapshot::SnapshotError;
+use crate::text::{printable, shell_quoted};
 
 /// What a failure means, and so the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +100,30 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+impl From<SnapshotError> for Failure {
+    fn from(error: SnapshotError) -> Self {
+        let message = error.to_string();
+        match error {
+            SnapshotError::Git(error) => Self::from(error).hint("tracemark doctor"),
+            SnapshotError::Path(error) => error.into(),
+            SnapshotError::Full { .. } => {
+                Self::new(FailureKind::Negative, &message).hint("tracemark gc")
+            }
+            SnapshotError::Changed(_) | SnapshotError::Unread(_) | SnapshotError::Unknown => {
+                Self::new(FailureKind::Negative, &message).hint("tracemark log")
+            }
+            SnapshotError::Damaged(_) => {
+                Self::new(FailureKind::Negative, &message).hint("tracemark doctor")
+            }
+            SnapshotError::Interrupted => Self::new(
+                FailureKind::Negative,
+                "interrupted; what was written so far is removed",
+            )
+            .hint("the same command again"),
+        }
+    }
 }
 
 impl From<OpenError> for Failure {

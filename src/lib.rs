@@ -2,7 +2,7 @@
 //!
 //! A daemon watches the working tree of a git repository, recomputes the repository hash on every change and commit,
 //! finds or creates the matching LoggedModel in MLflow, and publishes its id in an env file and on a local socket.
-//! Modules in reading order, each knowing only those above it and its siblings' results.
+//! What each module may use stands in `tests/it/layers.rs`: only what lies below it.
 
 // Pure: no disk, no network, no clock.
 pub mod debt;
@@ -11,7 +11,9 @@ pub mod marked_block;
 pub mod protocol;
 pub mod retention;
 pub mod sightings;
+pub mod text;
 pub mod touched;
+pub mod unix_time;
 pub mod version;
 pub mod worktree_state;
 

@@ -8,7 +8,8 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::fs_util::{PathError, printable};
+use crate::fs_util::PathError;
+use crate::text::printable;
 
 /// A log larger than this is set aside as `daemon.log.old`, in the place of the one before: two of these are kept.
 pub const LOG_MAX: u64 = 2 * 1024 * 1024;

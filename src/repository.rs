@@ -8,8 +8,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::fs_util::shell_quoted;
 use crate::git::{Git, GitError, plain_root_above, records};
+use crate::text::shell_quoted;
 
 /// Why a directory is not a worktree that can be tracked.
 #[derive(Debug, thiserror::Error)]

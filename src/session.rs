@@ -11,7 +11,7 @@ mod resolution;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use crate::config::{ConfigError, Layer, Settings};
 use crate::identity::reader::WorktreeReader;
@@ -25,6 +25,7 @@ use crate::mlflow::{
 use crate::paths::Paths;
 use crate::repository::Worktree;
 use crate::sightings::Sightings;
+use crate::unix_time;
 use crate::version::{ActiveModel, Observation};
 use code::Code;
 pub use code::{Kept, Restorable};
@@ -356,9 +357,5 @@ pub fn choice_text(choice: &ExperimentChoice) -> String {
 }
 
 fn now_ms() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .ok()
-        .and_then(|since| i64::try_from(since.as_millis()).ok())
-        .unwrap_or(0)
+    unix_time::ms(SystemTime::now())
 }

@@ -7,10 +7,10 @@ use super::{Context, answer, ask, here, json, once, pending_failure, say};
 use crate::cli::ActiveArgs;
 use crate::client::Question;
 use crate::error::Failure;
-use crate::fs_util::printable;
 use crate::protocol::Active;
 use crate::registry::Record;
 use crate::repository::Worktree;
+use crate::text::printable;
 
 /// The pause before a store that failed is asked about again.
 const RETRY: Duration = Duration::from_millis(500);

@@ -10,8 +10,8 @@ use super::{Context, answer, here, json, warn};
 use crate::cli::{ConfigAction, ConfigArgs, ConfigShowArgs};
 use crate::config::{ConfigWarning, DEFAULT_FILE, Layer, Origin, Origins, Setting, Settings};
 use crate::error::{Failure, FailureKind};
-use crate::fs_util::printable;
 use crate::repository::Worktree;
+use crate::text::printable;
 
 pub(super) fn run(context: &Context, arguments: &ConfigArgs) -> Result<(), Failure> {
     match &arguments.action {

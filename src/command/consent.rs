@@ -8,7 +8,7 @@ pub(super) fn given(question: &str) -> bool {
         return false;
     }
     let mut stderr = std::io::stderr().lock();
-    let asked = write!(stderr, "{} [Y/n] ", crate::fs_util::printable(question));
+    let asked = write!(stderr, "{} [Y/n] ", crate::text::printable(question));
     if asked.and_then(|()| stderr.flush()).is_err() {
         return false;
     }

@@ -12,9 +12,10 @@ use crate::cli::DaemonArgs;
 use crate::client::{Client, ClientError, recorded};
 use crate::daemon::StartError;
 use crate::error::{Failure, FailureKind, chain};
-use crate::fs_util::{claim_private_dir, printable, read_if_exists};
+use crate::fs_util::{claim_private_dir, read_if_exists};
 use crate::mlflow::SECRET_VARIABLES;
 use crate::protocol::DaemonInfo;
+use crate::text::printable;
 use crate::written::Written;
 
 /// How long a new daemon may take until it answers.

@@ -8,8 +8,8 @@ use super::versions::{Code, Versions};
 use super::{Context, warn};
 use crate::cli::DiffArgs;
 use crate::error::Failure;
-use crate::fs_util::printable;
 use crate::snapshot::{path_bytes, path_text};
+use crate::text::printable;
 
 pub(super) fn run(context: &Context, arguments: &DiffArgs) -> Result<(), Failure> {
     let versions = Versions::here(context)?;

@@ -9,11 +9,11 @@ use super::{Context, answer, config, here, json, once, service, up_plan};
 use crate::cli::JsonArgs;
 use crate::client::Client;
 use crate::error::{Failure, FailureKind};
-use crate::fs_util::printable;
 use crate::protocol::WorktreeStatus;
 use crate::registry::Record;
 use crate::repository::Worktree;
 use crate::session::Session;
+use crate::text::printable;
 use crate::trust;
 
 #[derive(Debug, Serialize)]

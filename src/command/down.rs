@@ -218,7 +218,7 @@ fn tell(root: &Path) -> Result<(), Failure> {
 }
 
 fn tell_of(root: &Path, others: usize) -> Result<(), Failure> {
-    let root = crate::fs_util::printable(&root.to_string_lossy());
+    let root = crate::text::printable(&root.to_string_lossy());
     let who = match others {
         0 => format!("{root} is"),
         1 => format!("{root} and the other worktree of its repository are"),

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::app_variables::non_empty;
 use crate::config::{ConnectionLayer, Layer};
 use crate::error::{Failure, FailureKind};
 use crate::mlflow::truth;
@@ -23,7 +24,7 @@ pub(super) fn variable(key: &str) -> Option<&'static str> {
 
 /// Returns the settings that this shell's environment makes, but for the way to the server.
 pub(super) fn layer() -> Layer {
-    let of = |key: &str| variable(key).and_then(var);
+    let of = |key: &str| variable(key).and_then(non_empty);
     let mut layer = Layer {
         naming: of("naming"),
         app: of("app"),
@@ -98,12 +99,8 @@ pub(super) fn laid_over(upper: Layer, mut lower: Layer) -> Layer {
     }
 }
 
-fn var(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
 fn path(name: &str) -> Option<PathBuf> {
-    let path = PathBuf::from(var(name)?);
+    let path = PathBuf::from(non_empty(name)?);
     Some(std::path::absolute(&path).unwrap_or(path))
 }
 
@@ -113,23 +110,23 @@ fn connection(uri: &str) -> Result<ConnectionLayer, Failure> {
     let is_server = uri.starts_with("http://") || uri.starts_with("https://");
     let mut layer = ConnectionLayer::default();
     if is_databricks {
-        layer.databricks_host = var("DATABRICKS_HOST");
-        layer.databricks_profile = var("DATABRICKS_CONFIG_PROFILE");
+        layer.databricks_host = non_empty("DATABRICKS_HOST");
+        layer.databricks_profile = non_empty("DATABRICKS_CONFIG_PROFILE");
         layer.databricks_config_file = path("DATABRICKS_CONFIG_FILE");
-        layer.databricks_auth_type = var("DATABRICKS_AUTH_TYPE");
-        layer.databricks_cli_path = var("DATABRICKS_CLI_PATH").map(PathBuf::from);
+        layer.databricks_auth_type = non_empty("DATABRICKS_AUTH_TYPE");
+        layer.databricks_cli_path = non_empty("DATABRICKS_CLI_PATH").map(PathBuf::from);
     }
     if is_server {
         let insecure = "MLFLOW_TRACKING_INSECURE_TLS";
-        layer.insecure_tls = truth(insecure, var(insecure))?;
+        layer.insecure_tls = truth(insecure, non_empty(insecure))?;
         layer.server_cert = path("MLFLOW_TRACKING_SERVER_CERT_PATH");
         layer.client_cert = path("MLFLOW_TRACKING_CLIENT_CERT_PATH");
-        layer.workspace = var("MLFLOW_WORKSPACE").map(|name| name.trim().to_owned());
+        layer.workspace = non_empty("MLFLOW_WORKSPACE").map(|name| name.trim().to_owned());
     }
     if is_databricks || is_server {
         layer.timeout = timeout()?;
         layer.proxy = proxy(uri);
-        layer.no_proxy = var("no_proxy").or_else(|| var("NO_PROXY"));
+        layer.no_proxy = non_empty("no_proxy").or_else(|| non_empty("NO_PROXY"));
         if layer.insecure_tls != Some(true) {
             // The `requests` library, which MLflow and the Databricks SDK use, reads these.
             let bundle = || path("REQUESTS_CA_BUNDLE").or_else(|| path("CURL_CA_BUNDLE"));
@@ -141,7 +138,7 @@ fn connection(uri: &str) -> Result<ConnectionLayer, Failure> {
 
 fn timeout() -> Result<Option<u64>, Failure> {
     let name = "MLFLOW_HTTP_REQUEST_TIMEOUT";
-    let Some(text) = var(name) else {
+    let Some(text) = non_empty(name) else {
         return Ok(None);
     };
     match text.trim().parse() {
@@ -162,6 +159,6 @@ fn proxy(uri: &str) -> Option<String> {
         ["https_proxy", "HTTPS_PROXY"]
     };
     let names = scheme.into_iter().chain(["all_proxy", "ALL_PROXY"]);
-    let address = names.into_iter().find_map(var)?;
+    let address = names.into_iter().find_map(non_empty)?;
     (!address.contains('@')).then_some(address)
 }

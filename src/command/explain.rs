@@ -6,13 +6,13 @@ use super::hash::{app, captured, hash_failure, head, tree_failure};
 use super::{Context, answer};
 use crate::cli::{HashArgs, NamingArg};
 use crate::error::{Failure, FailureKind};
-use crate::fs_util::printable;
 use crate::git::Git;
 use crate::identity::explain::{
     Content, Explanation, FileLine, NoExplanation, Part, Parts, Setting, Trap, TreeExplanation,
     Uncounted, Unreadable,
 };
 use crate::identity::{commit_name, explain, tree_name};
+use crate::text::printable;
 
 /// How many lines are shown of a list.
 const LINES_MAX: usize = 50;

@@ -91,7 +91,7 @@ fn tell(done: Result<(), GitError>, what: &str) {
         Ok(()) => say(what),
         Err(error) => say(&format!(
             "That failed: {}",
-            crate::fs_util::printable(&Failure::from(error).message)
+            crate::text::printable(&Failure::from(error).message)
         )),
     }
 }

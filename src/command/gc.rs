@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::versions::{Store, Versions, when};
 use super::{Context, answer, client_failure, daemon, load_settings, warn};
 use crate::cli::GcArgs;
 use crate::error::{Failure, FailureKind};
-use crate::fs_util::printable;
 use crate::ids::ModelId;
 use crate::ledger::{Chapter, Ledger};
 use crate::mlflow::{ModelRow, References, StoreError};
@@ -16,6 +15,8 @@ use crate::protocol::WorktreeStatus;
 use crate::retention::{Retention, age};
 use crate::session::Restorable;
 use crate::snapshot::{Pruned, Reason, Record, SnapshotError, committed_trees};
+use crate::text::printable;
+use crate::unix_time;
 
 pub(super) fn run(context: &Context, arguments: &GcArgs) -> Result<(), Failure> {
     let (worktree, record) = context.tracked()?;
@@ -33,7 +34,7 @@ pub(super) fn run(context: &Context, arguments: &GcArgs) -> Result<(), Failure> 
         ledger: Ledger::open(&context.paths.ledger())?,
         versions,
         retention,
-        now_ms: now_ms(),
+        now_ms: unix_time::unsigned_ms(SystemTime::now()),
     };
     let (models, references, mut trouble) = match sweep.models() {
         Ok((models, references)) => (models, references, None),
@@ -302,11 +303,4 @@ fn list(models: &[ModelRow], snapshots: &[Pruned], yes: bool) -> String {
         lines.push("nothing to remove".to_owned());
     }
     lines.iter().map(|line| printable(line) + "\n").collect()
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

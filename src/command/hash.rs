@@ -5,13 +5,13 @@ use super::{Context, answer, explain, say};
 use crate::cli::{HashArgs, NamingArg};
 use crate::config::Settings;
 use crate::error::{Failure, FailureKind, chain};
-use crate::fs_util::printable;
 use crate::git::{Git, GitError};
 use crate::identity::git_hash::{self, GitHashError};
 use crate::identity::tree::{CapturedTree, TreeError};
 use crate::identity::{commit_name, sanitize_app, tree_name};
 use crate::ids::ObjectId;
 use crate::repository::Worktree;
+use crate::text::printable;
 use crate::trust;
 
 const SCRATCH_HINT: &str = "export TMPDIR=/tmp, or another directory that you can write";

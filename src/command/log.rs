@@ -6,10 +6,10 @@ use super::versions::{Version, Versions, when};
 use super::{Context, answer, json};
 use crate::cli::LogArgs;
 use crate::error::Failure;
-use crate::fs_util::printable;
 use crate::ids::ModelId;
 use crate::mlflow::TraceCounts;
 use crate::snapshot::Changes;
+use crate::text::printable;
 
 /// So many paths of a change are named.
 const NAMED_MAX: usize = 3;

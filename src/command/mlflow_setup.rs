@@ -68,7 +68,7 @@ pub(super) fn offer(uri: &StoreUri, root: &Path, command: Option<&OsStr>, yes: b
             let last = words.lines().last().unwrap_or("no message");
             say(&format!(
                 "That failed: {}. The app's first run makes it.",
-                crate::fs_util::printable(last)
+                crate::text::printable(last)
             ));
             false
         }

@@ -187,16 +187,13 @@ fn say(text: &str) {
 }
 
 fn warn(message: &str, hint: &str) {
-    say(&format!(
-        "tracemark: {}",
-        crate::fs_util::printable(message)
-    ));
-    say(&format!("  try: {}", crate::fs_util::printable(hint)));
+    say(&format!("tracemark: {}", crate::text::printable(message)));
+    say(&format!("  try: {}", crate::text::printable(hint)));
 }
 
 fn json<T: serde::Serialize>(value: &T) -> Result<String, Failure> {
     serde_json::to_string_pretty(value)
-        .map(|text| crate::fs_util::json_plain(&text) + "\n")
+        .map(|text| crate::text::json_plain(&text) + "\n")
         .map_err(|error| Failure::new(FailureKind::Bug, &error.to_string()))
 }
 

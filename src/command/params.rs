@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Context, answer, ask, json, once, pending_failure, tell_daemon, warn};
+use super::{Context, answer, ask, json, load_settings, once, pending_failure, tell_daemon, warn};
 use crate::cli::{ParamsAction, ParamsArgs};
 use crate::client::Question;
 use crate::config::{Layer, Settings};
 use crate::error::{Failure, FailureKind};
-use crate::fs_util::{printable, shell_quoted};
 use crate::identity::git_hash::hex;
 use crate::ledger::Ledger;
 use crate::registry::Record;
 use crate::repository::Worktree;
 use crate::session::{Review, Session};
+use crate::text::{printable, shell_quoted};
 use crate::version::ActiveModel;
 
 /// How long the version of now may take.
@@ -44,7 +44,7 @@ pub(super) fn run(context: &Context, arguments: &ParamsArgs) -> Result<(), Failu
         }
     }
     if arguments.action.wants_new_version() {
-        let settings = load(context, &worktree, &record)?;
+        let settings = load_settings(context, &worktree, &record)?;
         record.settings.variant = variant_of(&settings.params);
     }
     context.registry().write(&record)?;
@@ -91,13 +91,6 @@ fn unset(
     })
 }
 
-fn load(context: &Context, worktree: &Worktree, record: &Record) -> Result<Settings, Failure> {
-    let user = context.paths.user_config();
-    Settings::load(&record.settings, &worktree.root, &user).map_err(|error| {
-        Failure::new(FailureKind::Configuration, &error.to_string()).hint("correct it there")
-    })
-}
-
 /// The same params give the same variant, on every machine; none give none.
 fn variant_of(params: &BTreeMap<String, String>) -> Option<String> {
     if params.is_empty() {
@@ -118,7 +111,7 @@ fn show(
     record: &Record,
     as_json: bool,
 ) -> Result<(), Failure> {
-    let settings = load(context, worktree, record)?;
+    let settings = load_settings(context, worktree, record)?;
     let found = complete(context, worktree, record);
     let present = found.as_ref().ok().map(|(_, params)| params);
     if as_json {

@@ -6,10 +6,10 @@ use super::{Context, answer, ask, pending_failure, tell_daemon, warn};
 use crate::cli::PinArgs;
 use crate::client::Question;
 use crate::error::{Failure, FailureKind};
-use crate::fs_util::printable;
 use crate::mlflow::is_usable_name;
 use crate::registry::Record;
 use crate::repository::Worktree;
+use crate::text::printable;
 
 /// How long the version may take.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use super::take_back::{self, Snapshot, place_of, remove};
 use super::{Context, answer, daemon, here, service};
 use crate::error::{Failure, FailureKind};
-use crate::fs_util::printable;
 use crate::paths::Paths;
 use crate::repository::Worktree;
+use crate::text::printable;
 use crate::written::{Entry, Written, remove_empty};
 
 /// What lies in a state directory that somebody else made.

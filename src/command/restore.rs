@@ -8,9 +8,9 @@ use super::versions::Versions;
 use super::{Context, answer, warn};
 use crate::cli::RestoreArgs;
 use crate::error::{Failure, FailureKind};
-use crate::fs_util::{printable, shell_quoted};
 use crate::repository::Worktree;
 use crate::snapshot::{Record, RestoreError, Restored, Snapshots};
+use crate::text::{printable, shell_quoted};
 
 pub(super) fn run(context: &Context, arguments: &RestoreArgs) -> Result<(), Failure> {
     let dir = std::path::absolute(&arguments.dir).map_err(|error| {

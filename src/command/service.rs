@@ -10,8 +10,9 @@ use super::systemctl::{systemctl, user_manager_answers};
 use super::{Context, answer, daemon, json, say, unit_text};
 use crate::cli::{JsonArgs, ServiceAction, ServiceArgs};
 use crate::error::{Failure, FailureKind};
-use crate::fs_util::{self, PathError, printable, shell_quoted};
+use crate::fs_util::{self, PathError};
 use crate::paths::Paths;
+use crate::text::{printable, shell_quoted};
 use crate::written::Written;
 
 pub(super) const SERVICE: &str = "tracemark.service";

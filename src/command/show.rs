@@ -9,10 +9,10 @@ use super::versions::{Store, Version, Versions, when};
 use super::{Context, answer, json};
 use crate::cli::ShowArgs;
 use crate::error::{Failure, FailureKind};
-use crate::fs_util::printable;
 use crate::git::{Git, records};
 use crate::mlflow::ModelRow;
 use crate::snapshot::{Record, blob_of, commits_with, path_bytes, path_text};
+use crate::text::printable;
 
 /// So many paths are named.
 const NAMED_MAX: usize = 12;

@@ -8,7 +8,7 @@ use std::process::{Command, ExitStatus};
 use super::versions::Versions;
 use super::{Context, warn};
 use crate::error::{Failure, FailureKind};
-use crate::fs_util::printable;
+use crate::text::printable;
 use crate::trust;
 
 /// What a shell says of a program that SIGPIPE ended.

@@ -6,10 +6,10 @@ use crate::cli::JsonArgs;
 use crate::client::ClientError;
 use crate::config::ConnectionLayer;
 use crate::error::Failure;
-use crate::fs_util::printable;
 use crate::ledger::Ledger;
 use crate::protocol::{API, DaemonInfo, OwedTo, Status, WorktreeStatus};
 use crate::registry::Record;
+use crate::text::printable;
 
 pub(super) fn run(context: &Context, arguments: &JsonArgs) -> Result<(), Failure> {
     let mut why = None;

@@ -3,7 +3,7 @@
 use std::io::IsTerminal as _;
 
 use super::say;
-use crate::fs_util::printable;
+use crate::text::printable;
 
 /// Tells steps, or keeps them to itself where nobody watches.
 #[derive(Debug, Clone, Copy)]

@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use super::up::check_owner;
 use super::{Context, warn};
+use crate::env_file;
 use crate::error::{Failure, FailureKind};
+use crate::exclude;
 use crate::fs_util::PathError;
+use crate::hooks;
 use crate::registry::Record;
 use crate::repository::Worktree;
 use crate::snapshot::Snapshots;
 use crate::written::{self, Entry, Written};
-use crate::{env_file, exclude, hooks};
 
 /// How often a directory is removed into which somebody writes, and the pause between two tries.
 const TRIES_MAX: u32 = 50;

@@ -16,7 +16,7 @@ use crate::cli::UpArgs;
 use crate::config::{ConnectionLayer, Layer, StoreLayer};
 use crate::error::{Failure, FailureKind};
 use crate::exclude;
-use crate::fs_util::{PathError, create_private_dir, printable, shell_quoted};
+use crate::fs_util::{PathError, create_private_dir};
 use crate::hook_settings;
 use crate::hooks::{self, EVENTS, Installed, LeftAlone, Plan};
 use crate::identity::Naming;
@@ -25,6 +25,7 @@ use crate::protocol::Active;
 use crate::registry::{Record, Registry, RegistryError};
 use crate::repository::Worktree;
 use crate::session::{Session, choice_text};
+use crate::text::{printable, shell_quoted};
 use crate::trust;
 use crate::written::{self, Entry, Written};
 

@@ -11,7 +11,7 @@ use crate::client::Client;
 use crate::env_file::COPY_DIR;
 use crate::error::Failure;
 use crate::exclude;
-use crate::fs_util::{PathError, printable, read_if_exists};
+use crate::fs_util::{PathError, read_if_exists};
 use crate::hook_settings;
 use crate::hooks::{self, EVENTS, Installed, LeftAlone};
 use crate::ledger::Ledger;
@@ -19,6 +19,7 @@ use crate::mlflow::StoreUri;
 use crate::registry::Record;
 use crate::repository::Worktree;
 use crate::session::{Session, choice_text};
+use crate::text::printable;
 use crate::written::{Written, missing_dirs};
 
 /// What SQLite calls a database that is nowhere on the disk (sqlite.org/inmemorydb.html).

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::{Context, environment, here, once};
 use crate::error::{Failure, FailureKind};
-use crate::fs_util::printable;
 use crate::git::Git;
 use crate::identity::files::Files;
 use crate::ids::{ExperimentId, ModelId};
@@ -14,7 +13,8 @@ use crate::ledger::{Chapter, Ledger};
 use crate::mlflow::{ModelRow, References, StoreError, TraceCounts, TraceLink};
 use crate::repository::Worktree;
 use crate::session::Session;
-use crate::snapshot::{Committed, LeftOut, Limits, Record, SnapshotError, Snapshots};
+use crate::snapshot::{Committed, LeftOut, Limits, Record, Snapshots};
+use crate::text::printable;
 use crate::trust;
 
 /// Fewer digits than this are no abbreviation.
@@ -638,7 +638,7 @@ impl Store {
 /// Returns a time as people read it, in UTC.
 pub(super) fn when(ms: u64) -> String {
     let at = std::time::UNIX_EPOCH + Duration::from_millis(ms);
-    let text = crate::mlflow::utc(at);
+    let text = crate::unix_time::utc(at);
     format!("{}Z", text.get(..19).unwrap_or(&text))
 }
 
@@ -699,28 +699,4 @@ fn ambiguous(id: &str, several: &[Version]) -> Failure {
         ),
     )
     .hint("one of their model ids")
-}
-
-impl From<SnapshotError> for Failure {
-    fn from(error: SnapshotError) -> Self {
-        let message = error.to_string();
-        match error {
-            SnapshotError::Git(error) => Self::from(error).hint("tracemark doctor"),
-            SnapshotError::Path(error) => error.into(),
-            SnapshotError::Full { .. } => {
-                Self::new(FailureKind::Negative, &message).hint("tracemark gc")
-            }
-            SnapshotError::Changed(_) | SnapshotError::Unread(_) | SnapshotError::Unknown => {
-                Self::new(FailureKind::Negative, &message).hint("tracemark log")
-            }
-            SnapshotError::Damaged(_) => {
-                Self::new(FailureKind::Negative, &message).hint("tracemark doctor")
-            }
-            SnapshotError::Interrupted => Self::new(
-                FailureKind::Negative,
-                "interrupted; what was written so far is removed",
-            )
-            .hint("the same command again"),
-        }
-    }
 }

@@ -13,13 +13,13 @@ use super::{Context, answer, client_failure, daemon, json, once, up_plan};
 use crate::cli::WatchArgs;
 use crate::client::ClientError;
 use crate::error::{Failure, FailureKind};
-use crate::fs_util::{printable, shell_quoted};
 use crate::git::{Git, records};
 use crate::ids::{ExperimentId, ModelId};
 use crate::protocol::Active;
 use crate::registry::Registry;
 use crate::repository::Worktree;
 use crate::session::Session;
+use crate::text::{printable, shell_quoted};
 use crate::trust;
 
 /// How often the traces are counted, and the reader is looked for, while the code stays.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::exclude;
-use crate::fs_util::shell_quoted;
 use crate::repository::{Worktree, ignored_by_git};
+use crate::text::shell_quoted;
 use crate::touched::Touched;
 
 /// How many paths are counted at most.

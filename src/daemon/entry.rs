@@ -17,6 +17,7 @@ use crate::protocol::{API, Active, OwedTo, WorktreeStatus};
 use crate::repository::Worktree;
 use crate::session::{Session, choice_text};
 use crate::touched::Touched;
+use crate::unix_time;
 use crate::version::{ActiveModel, Observation};
 use crate::worktree_state::{Memory, Pending, Policy, Publication, State, WorktreeState};
 
@@ -332,7 +333,7 @@ impl Entry {
             mode: if watching { "watch" } else { "poll" }.to_owned(),
             mode_reason: self.mode_note.clone(),
             cause: cause.map(|(cause, _)| cause.clone()),
-            cause_ms: cause.and_then(|(_, at)| unix_ms(*at)),
+            cause_ms: cause.map(|(_, at)| unix_time::unsigned_ms(*at)),
             watches: self.watches,
             passes: self.passes,
             full_passes: self.counts.full,
@@ -369,7 +370,7 @@ impl Entry {
                 .duplicate()
                 .map(|(later, earlier)| format!("{later} is a later duplicate of {earlier}")),
             last_error: last_error.map(|(reason, _)| reason.clone()),
-            last_error_ms: last_error.and_then(|(_, at)| unix_ms(*at)),
+            last_error_ms: last_error.map(|(_, at)| unix_time::unsigned_ms(*at)),
             store_requests: session.map_or(0, |session| session.store_requests()),
             ..rest
         }
@@ -385,11 +386,6 @@ pub(super) fn policy(session: &Result<Arc<Session>, String>) -> Policy {
             seed: any_number(),
         },
     )
-}
-
-fn unix_ms(at: SystemTime) -> Option<u64> {
-    let since = at.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    u64::try_from(since.as_millis()).ok()
 }
 
 /// Another one in each process, each time.

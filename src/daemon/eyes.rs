@@ -204,7 +204,7 @@ pub(super) fn cause_of(touched: &Touched, root: &Path, git_dirs: [&Path; 2]) -> 
         let shortened = inside
             .filter_map(|dir| path.strip_prefix(dir).ok())
             .next_back();
-        crate::fs_util::printable(&shortened.unwrap_or(path).to_string_lossy())
+        crate::text::printable(&shortened.unwrap_or(path).to_string_lossy())
     };
     let kinds = [("saved", saved), ("git", of_git), ("saved", outside)];
     let Some((word, paths)) = kinds.into_iter().find(|(_, paths)| !paths.is_empty()) else {
@@ -230,7 +230,7 @@ pub(super) fn how_head_moved(git_dir: &Path) -> String {
     let word = last
         .split_once('\t')
         .and_then(|(_, message)| message.split(':').next());
-    word.map_or_else(unknown, crate::fs_util::printable)
+    word.map_or_else(unknown, crate::text::printable)
 }
 
 #[cfg(test)]

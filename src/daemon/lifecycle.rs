@@ -5,7 +5,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Pid, Signal as SystemSignal, kill_process, test_kill_process};
 use sd_notify::NotifyState;
@@ -15,6 +15,7 @@ use crate::fs_util::{self, PathError};
 use crate::local_socket::{self, PATH_MAX};
 use crate::paths::Paths;
 use crate::protocol::DaemonInfo;
+use crate::unix_time;
 use crate::written::Written;
 
 /// How long a socket's listener may take to show that it is alive.
@@ -75,7 +76,7 @@ impl Lock {
     /// that a command started, which is asked to go: its socket is the one that clients will be led to.
     pub(super) fn take(paths: &Paths) -> Result<Self, StartError> {
         let makes_room = is_run_by_systemd()
-            && crate::daemon::recorded(paths).is_some_and(|it| !it.by_systemd)
+            && crate::client::recorded(paths).is_some_and(|it| !it.by_systemd)
             && signal_holder(paths, SystemSignal::TERM);
         let mut lock = Self::wait_for(paths, makes_room)?;
         lock.sign()?;
@@ -344,11 +345,7 @@ pub(super) struct DaemonRecord {
 
 impl DaemonRecord {
     pub(super) fn write(paths: &Paths, socket: &Path) -> Result<Self, StartError> {
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .ok()
-            .and_then(|since| u64::try_from(since.as_millis()).ok())
-            .unwrap_or(0);
+        let since = unix_time::unsigned_ms(SystemTime::now());
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let info = DaemonInfo {
             pid: std::process::id(),

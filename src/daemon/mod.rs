@@ -32,10 +32,8 @@ use tokio::sync::mpsc;
 
 pub use lifecycle::StartError;
 
-use crate::fs_util::read_if_exists;
 use crate::ledger::Ledger;
 use crate::paths::Paths;
-use crate::protocol::DaemonInfo;
 use crate::registry::Registry;
 use event_loop::EventLoop;
 use lifecycle::{DaemonRecord, Lock, Signal, Socket, listen_for_signals, notify_systemd};
@@ -198,12 +196,6 @@ pub fn empty_env_files(paths: &Paths) -> Result<(), StartError> {
         Err(error) => return Err(error),
     }
     Ok(())
-}
-
-/// Returns what the daemon wrote about itself when it began, also when it was killed since.
-pub(crate) fn recorded(paths: &Paths) -> Option<DaemonInfo> {
-    let bytes = read_if_exists(&paths.daemon_record()).ok()??;
-    serde_json::from_slice(&bytes).ok()
 }
 
 /// Has the daemon that holds the lock see whether clients still find it, where there is one.

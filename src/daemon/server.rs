@@ -411,7 +411,7 @@ fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {
 
 fn line_of<T: Serialize>(value: &T) -> Bytes {
     let text = serde_json::to_string(value).unwrap_or_default();
-    Bytes::from(crate::fs_util::json_plain(&text) + "\n")
+    Bytes::from(crate::text::json_plain(&text) + "\n")
 }
 
 fn body_answer(status: StatusCode, kind: &'static str, body: BoxBody<Bytes, Infallible>) -> Answer {

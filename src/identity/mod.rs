@@ -1,6 +1,6 @@
 //! What the code is called: git-hash, tree id, content id, and the LoggedModel's name made of them.
 //!
-//! [`read`] is one pass over a worktree. Knows nothing of MLflow, of the daemon or of time.
+//! [`read`] is one pass over a worktree. Knows nothing of MLflow, of the daemon or of time but what a stamp needs (`stamp::Moment`).
 
 mod bench;
 mod cached_trees;

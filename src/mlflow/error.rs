@@ -3,6 +3,7 @@
 //! Display is the cause in one line, [`StoreError::hint`] what to do next. Text that a server sent is cut and its
 //! control characters are escaped here, before anyone can print it.
 
+use crate::text::is_hidden;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -388,7 +389,7 @@ pub(super) fn clean(text: &str) -> String {
     let text = text.trim();
     let mut cleaned = String::new();
     for c in text.chars().take(TEXT_LIMIT) {
-        if is_unprintable(c) {
+        if is_hidden(c) {
             // Writing to a String cannot fail.
             let _written = write!(cleaned, "{}", c.escape_default());
         } else {
@@ -399,12 +400,6 @@ pub(super) fn clean(text: &str) -> String {
         cleaned.push('…');
     }
     cleaned
-}
-
-/// Control characters, and those that reorder or hide text.
-fn is_unprintable(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[cfg(test)]

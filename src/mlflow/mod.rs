@@ -31,7 +31,6 @@ pub use connection::{Access, AccessError, Connection, DatabricksPlace};
 pub use credentials::{Keys, SECRET_VARIABLES};
 pub use databricks::workspace_address;
 pub use error::StoreError;
-pub use mlmodel::utc;
 pub use past::{ModelRow, References, TraceCounts, TraceLink};
 pub use retries::{Retries, RetriesError, truth};
 pub use secret::Secret;

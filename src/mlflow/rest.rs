@@ -24,7 +24,7 @@ use super::{
     TAG_DUPLICATE_OF, TAG_NONCE, Wanted, shared_tag,
 };
 use crate::ids::ModelId;
-use race::{Race, by_server_clock, unix_ms};
+use race::{Race, by_server_clock};
 use rows::{experiment_id, found, is_of, map, pairs, row, tag_pairs, version};
 
 const PAGE_SIZE: u32 = 100;
@@ -510,7 +510,7 @@ impl Rest {
             }
             token = page.next_page_token.filter(|token| !token.is_empty());
             if token.is_none() {
-                let seen_ms = date.map(unix_ms);
+                let seen_ms = date.map(crate::unix_time::ms);
                 return Ok(Rows { rows, seen_ms });
             }
         }
@@ -851,13 +851,13 @@ mod tests {
         let now = SystemTime::now();
         for (ahead, back) in [(600, false), (600, true), (0, false), (0, true)] {
             let theirs = now + Duration::from_secs(ahead);
-            let made = unix_ms(theirs) + if back { -300_000 } else { 1_000 };
+            let made = crate::unix_time::ms(theirs) + if back { -300_000 } else { 1_000 };
             let date = httpdate::fmt_http_date(theirs);
             let page = page(&[model("m-a", made, &[])]);
             let dated = page.replacen("\r\n", &format!("\r\ndate: {date}\r\n"), 1);
             let fake = Fake::answering([dated, json("{}")]).await;
             let wanted = Wanted {
-                first_seen_ms: unix_ms(now),
+                first_seen_ms: crate::unix_time::ms(now),
                 ..wanted("abc")
             };
             // What is asked next says it all; the answer to it is none.

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use super::super::mlflow_setup::{environments, installed_in};
 use super::calls::{Call, calls_in, files_with};
 use super::{Finding, small_text};
-use crate::fs_util::shell_quoted;
 use crate::mlflow::ExperimentChoice;
 use crate::repository::Worktree;
 use crate::session::Session;
+use crate::text::shell_quoted;
 
 /// The first MLflow whose clients read `MLFLOW_ACTIVE_MODEL_ID` (mlflow/mlflow#15974).
 const MLFLOW_MIN: (u32, u32) = (3, 1);

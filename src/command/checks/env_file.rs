@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::{Finding, small_text};
 use crate::env_file::is_mount_point;
-use crate::fs_util::shell_quoted;
 use crate::protocol::WorktreeStatus;
 use crate::repository::Worktree;
+use crate::text::shell_quoted;
 
 const CHECK: &str = "env_file";
 /// How often an env file that differs is looked at again, and the pause between.

@@ -7,12 +7,12 @@ use super::{Finding, small_text};
 use crate::command::take_back::hook_failure;
 use crate::command::this_program;
 use crate::error::Failure;
-use crate::fs_util::shell_quoted;
 use crate::git::{Git, records};
 use crate::hooks::{self, EVENTS, Installed};
 use crate::protocol::WorktreeStatus;
 use crate::repository::Worktree;
 use crate::snapshot::{self, Snapshots};
+use crate::text::shell_quoted;
 
 /// The event that matters most, and the others after which the code or HEAD may be another.
 const FIRST: &str = "post-commit";

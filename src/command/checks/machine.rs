@@ -8,11 +8,11 @@ use super::Finding;
 use crate::client::{Client, recorded};
 use crate::command::look::length;
 use crate::command::{Context, daemon, service};
-use crate::fs_util::shell_quoted;
 use crate::git::Git;
 use crate::ledger::Ledger;
 use crate::paths::Paths;
 use crate::protocol::{Status, WorktreeStatus};
+use crate::text::shell_quoted;
 
 /// The first git that knows `rev-parse --path-format=absolute` (RelNotes/2.31.0).
 const GIT_MIN: (u32, u32) = (2, 31);

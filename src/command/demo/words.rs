@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 
 use crate::command::answer;
 use crate::error::{Failure, FailureKind};
-use crate::fs_util::printable;
+use crate::text::printable;
 
 /// All of the tour is the answer: it goes to standard output.
 pub(super) fn line(text: &str) -> Result<(), Failure> {

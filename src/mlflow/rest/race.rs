@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::ids::ModelId;
 use crate::mlflow::patience::{Patience, UNDECIDED_PAUSE};
 use crate::mlflow::{Row, TAG_DUPLICATE_OF, TAG_NONCE, Wanted};
+use crate::unix_time;
 
 const SECOND_LOOK: Duration = Duration::from_millis(500);
 /// The second look comes later where the server is slow: what it was told before may still be on its way.
@@ -75,7 +76,9 @@ impl Race {
 
 /// When a content was first seen here was told by the clock of this machine, when a row was made by the server's.
 pub(super) fn by_server_clock(wanted: &Wanted, seen_ms: Option<i64>) -> Wanted {
-    let ahead = seen_ms.map_or(0, |seen| seen.saturating_sub(unix_ms(SystemTime::now())));
+    let ahead = seen_ms.map_or(0, |seen| {
+        seen.saturating_sub(unix_time::ms(SystemTime::now()))
+    });
     let ahead = if ahead.abs() > CLOCK_TOLERANCE_MS {
         ahead
     } else {
@@ -85,11 +88,4 @@ pub(super) fn by_server_clock(wanted: &Wanted, seen_ms: Option<i64>) -> Wanted {
         first_seen_ms: wanted.first_seen_ms.saturating_add(ahead),
         ..wanted.clone()
     }
-}
-
-pub(super) fn unix_ms(time: SystemTime) -> i64 {
-    let since = time
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use rusqlite::{Connection, Transaction, params};
 
@@ -13,6 +13,7 @@ use crate::mlflow::error::clean;
 use crate::mlflow::mlmodel::{self, Place};
 use crate::mlflow::patience::Patience;
 use crate::mlflow::{Claim, Experiment, Found, ModelFile, Row, StoreError, Wanted, shared_tag};
+use crate::unix_time;
 
 /// `LoggedModelStatus.READY` (MLflow 3.17.2, `mlflow/entities/logged_model_status.py`).
 pub(super) const READY: i64 = 2;
@@ -243,8 +244,5 @@ pub(super) fn insert_pairs(
 }
 
 pub(super) fn now_ms() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO);
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    unix_time::ms(SystemTime::now())
 }
