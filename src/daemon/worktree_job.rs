@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::eyes::{Eyes, Sight, cause_of, how_head_moved};
 use super::git_at_work;
 use crate::identity::reader::WorktreeReader;
-use crate::identity::{Naming, ReadError, Reading};
+use crate::identity::{Naming, ReadError, Reading, rules_others};
 use crate::repository::{Worktree, ignored_by_git, may_be_ignored};
 use crate::session::Session;
 use crate::touched::Touched;
@@ -334,7 +334,8 @@ fn is_of_database(path: &Path, database: &Path) -> bool {
         && rest.is_some_and(|rest| matches!(rest, b"" | b"-journal" | b"-wal" | b"-shm"))
 }
 
-/// True when nothing was touched that git would look at, such as a database beside the code.
+/// True when nothing was touched that git would look at, such as a database beside the code. Rules count also where they are
+/// ignored, as those that ignore all around them.
 fn only_ignored(reader: &WorktreeReader, session: &Arc<Session>, touched: &Touched) -> bool {
     let Touched::Paths(paths) = touched else {
         return false;
@@ -345,7 +346,7 @@ fn only_ignored(reader: &WorktreeReader, session: &Arc<Session>, touched: &Touch
     };
     if paths
         .iter()
-        .any(|path| reader.tracks(path) || has_other_names(path))
+        .any(|path| reader.tracks(path) || has_other_names(path) || rules_others(path))
     {
         return false;
     }

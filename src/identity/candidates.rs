@@ -16,6 +16,12 @@ const CANDIDATES_MAX: usize = 4096;
 /// Files that rule how others are read or listed: nothing that was read before counts when one moves.
 const RULES: [&str; 3] = [".gitattributes", ".gitignore", ".gitmodules"];
 
+/// Returns whether a file of that path decides how others are read or listed.
+pub fn rules_others(path: &Path) -> bool {
+    let name = path.file_name();
+    name.is_some_and(|name| RULES.iter().any(|rule| name == *rule))
+}
+
 /// Tells what lies at a path, as git sees it: nothing is there below a link or a file.
 pub(super) struct RealDirs<'a> {
     root: &'a Path,
@@ -219,9 +225,8 @@ fn place_of(inside: &Path) -> Place {
         Some(Component::Normal(name)) if name == ".git" => return Place::OwnGitDir,
         Some(_) => {}
     }
-    let is_rule = |name: &OsStr| RULES.iter().any(|rule| name == *rule);
     let in_other_repository = parts.any(|part| part.as_os_str() == ".git");
-    if in_other_repository || inside.file_name().is_some_and(is_rule) {
+    if in_other_repository || rules_others(inside) {
         Place::RulesOthers
     } else {
         Place::File

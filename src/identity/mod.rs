@@ -55,6 +55,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::git::{Git, GitError};
 use crate::ids::{ContentId, ObjectId};
+pub use candidates::rules_others;
 use files::Files;
 use git_config::GitConfig;
 use git_hash::{GitHash, GitHashError};

@@ -91,6 +91,27 @@ fn rules_of_what_is_ignored_that_lie_behind_a_link_are_watched() {
 }
 
 #[test]
+fn rules_in_files_that_git_ignores_are_seen_unasked_and_count() {
+    let store = tempfile::tempdir().unwrap();
+    let world = tracked(store.path());
+    world.write(".git/info/exclude", ".gitattributes\n");
+    world.write("app.py", "print('changed')\n");
+    world.write("inner/new.py", "new = 1\n");
+    asked(&world, &[]);
+    for (path, rules) in [
+        ("inner/.gitignore", "*\n"),
+        (".gitattributes", "app.py -diff\n"),
+    ] {
+        let before = world.env_id();
+        world.write(path, rules);
+        wait_until(&format!("{path} is seen unasked"), || {
+            (world.env_id() != before).then_some(())
+        });
+        assert_eq!(asked(&world, &[])["name"], name_on_disk(&world), "{path}");
+    }
+}
+
+#[test]
 fn what_git_ignores_costs_no_watch_unless_a_tracked_file_lies_in_it() {
     let store = tempfile::tempdir().unwrap();
     let world = tracked(store.path());
