@@ -104,8 +104,8 @@ fn portable(value: &str) -> String {
 ///
 /// # Errors
 /// [`PathError`] when the directory cannot be written, is a link, or belongs to another user.
-pub fn publish(path: &Path, text: &str, mode: u32) -> Result<(), PathError> {
-    publish_where(path, text, mode, &mut Dates::default(), &|| true).map(drop)
+pub fn publish(path: &Path, text: &str) -> Result<(), PathError> {
+    publish_where(path, text, &mut Dates::default(), &|| true).map(drop)
 }
 
 /// The same, but no second is used that `dates` knows, and nothing is made that was not there unless `may_create` says so at
@@ -116,7 +116,6 @@ pub fn publish(path: &Path, text: &str, mode: u32) -> Result<(), PathError> {
 pub fn publish_where(
     path: &Path,
     text: &str,
-    mode: u32,
     dates: &mut Dates,
     may_create: &dyn Fn() -> bool,
 ) -> Result<Option<HeldDir>, PathError> {
@@ -134,19 +133,13 @@ pub fn publish_where(
     if before == Content::Absent && !may_create() {
         return Ok(None);
     }
-    publish_over(&held, (&name, before), text, mode, dates)?;
+    publish_over(&held, (&name, before), text, dates)?;
     Ok(Some(held))
 }
 
-fn publish_in(
-    dir: &HeldDir,
-    name: &str,
-    text: &str,
-    mode: u32,
-    dates: &mut Dates,
-) -> Result<bool, PathError> {
-    let before = dir.read(name, SIZE_MAX)?;
-    publish_over(dir, (name, before), text, mode, dates)
+fn publish_in(dir: &HeldDir, text: &str, dates: &mut Dates) -> Result<bool, PathError> {
+    let before = dir.read(NAME, SIZE_MAX)?;
+    publish_over(dir, (NAME, before), text, dates)
 }
 
 /// The same, given what lies under the name.
@@ -154,7 +147,6 @@ fn publish_over(
     dir: &HeldDir,
     (name, before): (&str, Content),
     text: &str,
-    mode: u32,
     dates: &mut Dates,
 ) -> Result<bool, PathError> {
     let modified = match before {
@@ -163,7 +155,7 @@ fn publish_over(
         Content::Absent | Content::Other => None,
     };
     let date = dates.next(modified, SystemTime::now());
-    dir.replace(name, text.as_bytes(), mode, Some(date))?;
+    dir.replace(name, text.as_bytes(), 0o644, Some(date))?;
     Ok(true)
 }
 
@@ -199,7 +191,7 @@ pub fn publish_copy(root: &Path, text: &str, dates: &mut Dates) -> Result<bool, 
         return Err(PathError::of("write", &file)(problem));
     }
     dir.create(IGNORE_FILE, IGNORE_ALL, 0o644)?;
-    publish_in(&dir, NAME, text, 0o644, dates)
+    publish_in(&dir, text, dates)
 }
 
 /// True for nothing and for what begins as every env file of ours.
@@ -237,7 +229,7 @@ pub fn empty(private_dir: &Path) -> Result<(), PathError> {
         dir => dir?,
     };
     if dir.read(NAME, SIZE_MAX)? != Content::Absent {
-        publish_in(&dir, NAME, &nothing(), 0o644, &mut Dates::default())?;
+        publish_in(&dir, &nothing(), &mut Dates::default())?;
     }
     Ok(())
 }
@@ -251,7 +243,7 @@ pub fn empty_copy(root: &Path) -> Result<(), PathError> {
         return Ok(());
     };
     if is_ours(&dir) {
-        publish_in(&dir, NAME, &nothing(), 0o644, &mut Dates::default())?;
+        publish_in(&dir, &nothing(), &mut Dates::default())?;
     }
     Ok(())
 }
@@ -336,9 +328,9 @@ mod tests {
     fn equal_bytes_leave_the_file_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("tracemark/env");
-        publish(&path, "A=1\n", 0o644).unwrap();
+        publish(&path, "A=1\n").unwrap();
         let before = path.metadata().unwrap().modified().unwrap();
-        publish(&path, "A=1\n", 0o644).unwrap();
+        publish(&path, "A=1\n").unwrap();
         assert_eq!(path.metadata().unwrap().modified().unwrap(), before);
     }
 
@@ -348,7 +340,7 @@ mod tests {
         let path = dir.path().join("tracemark/env");
         for made in ["nothing", "its directory"] {
             assert!(
-                publish_where(&path, "A=1\n", 0o644, &mut Dates::default(), &|| false)
+                publish_where(&path, "A=1\n", &mut Dates::default(), &|| false)
                     .unwrap()
                     .is_none()
             );
@@ -357,7 +349,7 @@ mod tests {
         }
         std::fs::write(&path, "A=1\n").unwrap();
         assert!(
-            publish_where(&path, "A=2\n", 0o644, &mut Dates::default(), &|| false)
+            publish_where(&path, "A=2\n", &mut Dates::default(), &|| false)
                 .unwrap()
                 .is_some()
         );
@@ -368,9 +360,9 @@ mod tests {
     fn two_contents_are_a_whole_second_apart_for_direnv() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("env");
-        publish(&path, "A=1\n", 0o644).unwrap();
+        publish(&path, "A=1\n").unwrap();
         let first = path.metadata().unwrap().modified().unwrap();
-        publish(&path, "A=2\n", 0o644).unwrap();
+        publish(&path, "A=2\n").unwrap();
         let second = path.metadata().unwrap().modified().unwrap();
         assert!(second.duration_since(first).unwrap() >= Duration::from_secs(1));
     }
@@ -382,7 +374,7 @@ mod tests {
         std::fs::write(&victim, "precious").unwrap();
         let path = dir.path().join("env");
         std::os::unix::fs::symlink(&victim, &path).unwrap();
-        publish(&path, "A=1\n", 0o644).unwrap();
+        publish(&path, "A=1\n").unwrap();
         assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious");
     }
 }

@@ -95,12 +95,12 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), PathError> {
     Ok(())
 }
 
-/// As [`replace`], and on the disk before it returns: for records that must survive a power cut.
+/// As [`replace`] for this user alone, and on the disk before it returns: for records that must survive a power cut.
 ///
 /// # Errors
 /// As [`replace`].
-pub fn replace_durably(path: &Path, bytes: &[u8], mode: u32) -> Result<(), PathError> {
-    replace(path, bytes, mode)?;
+pub fn replace_durably(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
+    replace(path, bytes, 0o600)?;
     let sync = |path: &Path| File::open(path).and_then(|file| file.sync_all());
     sync(path)
         .and_then(|()| path.parent().map_or(Ok(()), sync))

@@ -1,6 +1,6 @@
 //! What travels over the local socket: JSON over HTTP/1.1, so that curl and any language can ask.
 //!
-//! Wire types only; the daemon and the client convert to and from their own.
+//! Pure: wire types only; the daemon and the client convert to and from their own.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +8,8 @@ use crate::env_file::EnvValues;
 
 /// The number that grows when a client of today would no longer understand an answer.
 pub const API: u32 = 1;
+/// The version of what `tracemark status --json` prints.
+pub const STATUS_SCHEMA: u32 = 1;
 /// The code of the problem that a daemon answers with when it is about to end.
 pub const STOPPING: &str = "stopping";
 
@@ -187,7 +189,7 @@ pub struct WorktreeStatus {
     /// Why the env file or its visible copy does not say this state, null where it does; it is tried again.
     #[serde(default)]
     pub env_problem: Option<String>,
-    /// `watch` or `poll`.
+    /// `watch`, `poll`, or `none` where no daemon runs.
     pub mode: String,
     /// Why it is `poll`, and what would help.
     #[serde(default)]

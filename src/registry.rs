@@ -236,7 +236,7 @@ impl Registry {
             .map_err(|_| RegistryError::NotUtf8(record.common_dir.clone()))?;
         fs_util::claim_private_dir(self.dir.parent().unwrap_or(&self.dir))?;
         fs_util::create_one_private_dir(&self.dir)?;
-        fs_util::replace_durably(&self.file(&record.common_dir), &text, 0o600)?;
+        fs_util::replace_durably(&self.file(&record.common_dir), &text)?;
         Ok(())
     }
 

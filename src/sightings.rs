@@ -1,4 +1,6 @@
 //! When each content was first seen on disk: knows no disk and no clock, and forgets the oldest beyond a bound.
+//!
+//! Pure.
 
 use std::collections::BTreeMap;
 

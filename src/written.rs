@@ -482,7 +482,7 @@ fn write<T: Serialize>(file: &Path, value: &T) -> Result<(), PathError> {
     let dir = file.parent().unwrap_or(file);
     create_private_dir(dir.parent().unwrap_or(dir))?;
     create_one_private_dir(dir)?;
-    replace_durably(file, &text, 0o600)
+    replace_durably(file, &text)
 }
 
 #[cfg(test)]

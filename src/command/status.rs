@@ -7,7 +7,7 @@ use crate::client::ClientError;
 use crate::config::ConnectionLayer;
 use crate::error::Failure;
 use crate::ledger::Ledger;
-use crate::protocol::{API, DaemonInfo, OwedTo, Status, WorktreeStatus};
+use crate::protocol::{API, DaemonInfo, OwedTo, STATUS_SCHEMA, Status, WorktreeStatus};
 use crate::registry::Record;
 use crate::text::printable;
 
@@ -51,54 +51,30 @@ fn without_daemon(context: &Context, why: Option<&Failure>) -> Result<Status, Fa
     let tracked = context.registry().all()?;
     let file = context.paths.ledger();
     let ledger = file.exists().then(|| Ledger::open(&file).ok()).flatten();
-    let worktrees = tracked.iter().map(|record| WorktreeStatus {
-        path: record.root.to_string_lossy().into_owned(),
-        state: "pending".to_owned(),
-        model_id: None,
-        name: None,
-        store: record.settings.store.uri.clone().unwrap_or_default(),
-        experiment: String::new(),
-        experiment_id: None,
-        experiment_url: None,
-        insecure_tls: uses_tls(record) && way(record).insecure_tls == Some(true),
-        allow_http_credentials: way(record).allow_http_credentials == Some(true),
-        server_cert: way(record)
-            .server_cert
-            .as_ref()
-            .filter(|_| uses_tls(record))
-            .map(|file| file.to_string_lossy().into_owned()),
-        pinned: record.settings.pin.is_some(),
-        restorable: None,
-        not_kept: None,
-        owed: owed_to(ledger.as_ref(), record)
-            .iter()
-            .map(|to| to.owed)
-            .sum(),
-        owed_to: owed_to(ledger.as_ref(), record),
-        refused: 0,
-        refusal: None,
-        duplicate: None,
-        last_error: None,
-        last_error_ms: None,
-        env_file: String::new(),
-        env_problem: None,
-        mode: "none".to_owned(),
-        mode_reason: None,
-        reason: Some(reason.to_owned()),
-        hint: Some(hint.unwrap_or("tracemark up").to_owned()),
-        note: None,
-        cause: None,
-        cause_ms: None,
-        watches: 0,
-        passes: 0,
-        full_passes: 0,
-        narrow_passes: 0,
-        torn_passes: 0,
-        missed_changes: 0,
-        store_requests: 0,
+    let worktrees = tracked.iter().map(|record| {
+        let owed_to = owed_to(ledger.as_ref(), record);
+        WorktreeStatus {
+            path: record.root.to_string_lossy().into_owned(),
+            state: "pending".to_owned(),
+            store: record.settings.store.uri.clone().unwrap_or_default(),
+            insecure_tls: uses_tls(record) && way(record).insecure_tls == Some(true),
+            allow_http_credentials: way(record).allow_http_credentials == Some(true),
+            server_cert: way(record)
+                .server_cert
+                .as_ref()
+                .filter(|_| uses_tls(record))
+                .map(|file| file.to_string_lossy().into_owned()),
+            pinned: record.settings.pin.is_some(),
+            owed: owed_to.iter().map(|to| to.owed).sum(),
+            owed_to,
+            mode: "none".to_owned(),
+            reason: Some(reason.to_owned()),
+            hint: Some(hint.unwrap_or("tracemark up").to_owned()),
+            ..WorktreeStatus::default()
+        }
     });
     Ok(Status {
-        schema: 1,
+        schema: STATUS_SCHEMA,
         api: API,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         daemon: None,

@@ -86,7 +86,7 @@ impl EnvPlace {
         }
         let file = self.worktree.env_file();
         let [mut dates, mut copy_dates] = self.dates;
-        let written = env_file::publish_where(&file, text, 0o644, &mut dates, &is_there);
+        let written = env_file::publish_where(&file, text, &mut dates, &is_there);
         let (dir, problem) = match written {
             Ok(Some(dir)) => (Some(dir), None),
             Ok(None) => return self.of_gone(before, text),

@@ -32,6 +32,7 @@ pub(super) struct KnownDiffs {
     /// The oldest first.
     order: VecDeque<Key>,
     /// How often one was found.
+    #[cfg(test)]
     pub(super) recalled: u64,
 }
 
@@ -56,7 +57,10 @@ impl KnownDiffs {
         let under = self.under.as_ref().filter(|_| is_sure(kept))?;
         let known = self.digests.get(key);
         let found = known.filter(|_| under.is_that_of(kept, index))?;
-        self.recalled += 1;
+        #[cfg(test)]
+        {
+            self.recalled += 1;
+        }
         Some(found.clone())
     }
 
@@ -76,6 +80,7 @@ impl KnownDiffs {
                     conversion: kept.conversion.clone(),
                     loose: loose.clone(),
                 }),
+                #[cfg(test)]
                 recalled: self.recalled,
                 ..Self::default()
             };

@@ -36,8 +36,6 @@ pub struct Passes {
     pub narrow: u64,
     /// Passes that were given up as files changed meanwhile.
     pub torn: u64,
-    /// Diffs that git did not make again, as the same had been made before.
-    pub recalled: u64,
 }
 
 /// Reads one worktree again and again.
@@ -126,10 +124,7 @@ impl WorktreeReader {
 
     /// Returns how often the worktree was read, and how.
     pub fn passes(&self) -> Passes {
-        Passes {
-            recalled: self.cache.known_diffs.recalled,
-            ..self.passes
-        }
+        self.passes
     }
 
     /// Returns whether the files that the helper opens lie as they did when they were last read, also those that are ignored or
@@ -478,7 +473,7 @@ mod tests {
             let touched = bed.write("file3.py", text);
             let reading = reader.read(&touched).unwrap();
             assert_eq!(reading, bed.scratch_reading(), "{text}");
-            let recalled = reader.passes().recalled;
+            let recalled = reader.cache.known_diffs.recalled;
             bed.let_settle();
             recalled
         };

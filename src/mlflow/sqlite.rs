@@ -633,18 +633,22 @@ mod tests {
             .execute_batch("UPDATE alembic_version SET version_num = 'a'")
             .unwrap();
         let path = world.dir.path().join("mlflow.db");
-        let next = std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(300));
-            Connection::open(path)
-                .unwrap()
-                .execute_batch("UPDATE alembic_version SET version_num = 'b'")
-                .unwrap();
+        let is_done = Arc::new(AtomicBool::new(false));
+        let is_over = Arc::clone(&is_done);
+        let steps = std::thread::spawn(move || {
+            let connection = Connection::open(path).unwrap();
+            let mut step = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                step += 1;
+                let next = "UPDATE alembic_version SET version_num = ?1";
+                connection.execute(next, [step.to_string()]).unwrap();
+                std::thread::sleep(SETTLING / 20);
+            }
         });
-        assert!(matches!(
-            world.store.experiment(&ExperimentChoice::Default).await,
-            Err(StoreError::Migrating { .. })
-        ));
-        next.join().unwrap();
+        let asked = world.store.experiment(&ExperimentChoice::Default).await;
+        is_done.store(true, Ordering::Relaxed);
+        steps.join().unwrap();
+        assert!(matches!(asked, Err(StoreError::Migrating { .. })));
     }
 
     #[tokio::test]

@@ -215,7 +215,7 @@ pub(super) fn write(path: &Path, records: &[Record]) -> Result<(), SnapshotError
         text.extend(serde_json::to_vec(record).unwrap_or_default());
         text.push(b'\n');
     }
-    Ok(replace_durably(path, &text, 0o600)?)
+    Ok(replace_durably(path, &text)?)
 }
 
 /// Blobs that trees of the store name and that are not in it, and why.
@@ -251,7 +251,7 @@ impl Absent {
             text.extend(serde_json::to_vec(&line).unwrap_or_default());
             text.push(b'\n');
         }
-        Ok(replace_durably(path, &text, 0o600)?)
+        Ok(replace_durably(path, &text)?)
     }
 }
 

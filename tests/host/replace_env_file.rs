@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             state: "active".to_owned(),
             ..EnvValues::default()
         };
-        publish(Path::new(file), &values.render(), 0o644)?;
+        publish(Path::new(file), &values.render())?;
         written += 1;
     }
     let rate = f64::from(written) / began.elapsed().as_secs_f64();

@@ -135,14 +135,14 @@ fn pipes_devices_and_links_in_the_place_of_an_env_file_are_replaced_unread() {
     let target = victim.join("env");
     for link in ["/dev/zero", "/dev/tty", target.to_str().unwrap(), "nowhere"] {
         symlink(link, &file).unwrap();
-        env_file::publish(&file, &text(1), 0o644).unwrap();
+        env_file::publish(&file, &text(1)).unwrap();
         assert_eq!(std::fs::read_to_string(&file).unwrap(), text(1), "{link}");
         assert!(file.symlink_metadata().unwrap().is_file(), "{link}");
         std::fs::remove_file(&file).unwrap();
     }
     let made = std::process::Command::new("mkfifo").arg(&file).status();
     assert!(made.unwrap().success());
-    env_file::publish(&file, &text(1), 0o644).unwrap();
+    env_file::publish(&file, &text(1)).unwrap();
     assert!(file.symlink_metadata().unwrap().is_file());
     std::fs::write(&file, "#".repeat(1 << 20)).unwrap();
     env_file::empty(&place).unwrap();
@@ -198,7 +198,7 @@ fn a_link_that_takes_the_place_of_a_directory_again_and_again_leads_nowhere() {
                 &text(n),
                 &mut Dates::default(),
             ));
-            drop(env_file::publish(&copy.join("env"), &text(n), 0o644));
+            drop(env_file::publish(&copy.join("env"), &text(n)));
             drop(env_file::empty_copy(dir.path()));
         }
         done.store(true, Ordering::SeqCst);

@@ -104,14 +104,14 @@ fn a_reader_gets_one_whole_version_while_the_file_is_replaced_a_hundred_times_a_
     let whole: BTreeSet<String> = (0..16)
         .map(|n| format!("{} {}", version(n).model_id, version(n).name))
         .collect();
-    env_file::publish(&file, &version(0).render(), 0o644).unwrap();
+    env_file::publish(&file, &version(0).render()).unwrap();
     let done = AtomicBool::new(false);
     let rate = std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
             let (began, mut replaced) = (Instant::now(), 0_u32);
             while !done.load(Ordering::SeqCst) {
                 let next = version(u8::try_from(replaced % 16).unwrap());
-                env_file::publish(&file, &next.render(), 0o644).unwrap();
+                env_file::publish(&file, &next.render()).unwrap();
                 replaced += 1;
             }
             f64::from(replaced) / began.elapsed().as_secs_f64()

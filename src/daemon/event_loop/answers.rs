@@ -11,7 +11,7 @@ use crate::daemon::entry::Entry;
 use crate::daemon::env_writer::EnvPlace;
 use crate::daemon::lifecycle::notify_systemd;
 use crate::daemon::request::{Refusal, Reply, Request};
-use crate::protocol::{API, Active, DaemonInfo, Status};
+use crate::protocol::{API, Active, DaemonInfo, STATUS_SCHEMA, Status};
 use crate::worktree_state::{Input, Pending, Publication, State, WaiterId};
 
 /// An answer, with the way back.
@@ -243,7 +243,7 @@ impl EventLoop {
 
     fn status(&self) -> Status {
         Status {
-            schema: 1,
+            schema: STATUS_SCHEMA,
             api: API,
             version: self.info.version.clone(),
             daemon: Some(DaemonInfo {

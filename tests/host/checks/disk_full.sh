@@ -21,7 +21,8 @@ honest() {
 well() { [ "$("$tm" active --json --timeout 5 2>/dev/null | python3 -c "import json,sys; print(json.load(sys.stdin)[\"content\"])" 2>/dev/null)" = "$("$tm" hash --naming tree)" ] && [ "$(value MLFLOW_ACTIVE_MODEL_ID)" = "$("$tm" active)" ]; }
 fill() { dd if=/dev/zero of="$1/filler-$SECONDS$RANDOM" bs=4k 2>/dev/null || true; for n in $(seq 64); do echo x >"$1/filler.$n" 2>/dev/null || true; done; }
 free() { rm -f "$1"/filler*; }
-end() { kill "$(python3 -c "import json,os; print(json.load(open(os.environ[\"HOME\"] + \"/.local/state/tracemark/daemon.json\"))[\"pid\"])")"; sleep 0.5; }
+end() { kill "$(python3 -c "import json,os; print(json.load(open(os.environ[\"HOME\"] + \"/.local/state/tracemark/daemon.json\"))[\"pid\"])")"; await no_daemon; }
+no_daemon() { ! kill -0 "$(python3 -c "import json,os; print(json.load(open(os.environ[\"HOME\"] + \"/.local/state/tracemark/daemon.json\"))[\"pid\"])" 2>/dev/null)" 2>/dev/null; }
 edit() { printf "print(%s)\n" "$1" 1<>app.py; }
 end
 state=$HOME/.local/state/tracemark
