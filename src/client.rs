@@ -23,6 +23,8 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(1);
 const QUIET: Duration = Duration::from_secs(5);
 /// The same for one that was asked and may take its time.
 const QUIET_WHILE_ASKED: Duration = Duration::from_secs(1);
+/// How long another may take to answer where the one that was asked ended.
+const SECOND_CHANCE: Duration = Duration::from_secs(2);
 /// The largest answer that is read.
 const ANSWER_MAX: usize = 16 * 1024 * 1024;
 /// Bytes that are read at once.
@@ -78,6 +80,16 @@ impl Question {
     /// Returns the usual question: what the file system told of counts.
     pub fn within(wait: Duration) -> Self {
         Self { wait, full: false }
+    }
+
+    /// Returns the question with what is left of its time since `began`, or two seconds where less is left: another answers it now.
+    #[must_use]
+    pub fn since(self, began: Instant) -> Self {
+        let left = self.wait.saturating_sub(began.elapsed());
+        Self {
+            wait: left.max(self.wait.min(SECOND_CHANCE)),
+            ..self
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -160,7 +161,9 @@ pub(super) fn refused(context: &Context, error: &ClientError) -> Failure {
     let hint = match error {
         ClientError::OtherProtocol { .. } => "tracemark up, which replaces the daemon".to_owned(),
         ClientError::Foreign(_) => "the same without --socket".to_owned(),
-        error if error.is_silence() => how_to_end(context),
+        ClientError::Unreachable { socket, .. } if error.is_silence() => {
+            how_to_end(context, socket)
+        }
         _ => "tracemark daemon".to_owned(),
     };
     let message = match error {
@@ -173,12 +176,15 @@ pub(super) fn refused(context: &Context, error: &ClientError) -> Failure {
     Failure::new(FailureKind::NoDaemon, &message).hint(&hint)
 }
 
-/// A daemon that hangs ends by no word of ours.
-fn how_to_end(context: &Context) -> String {
-    recorded(&context.paths).map_or_else(
-        || "tracemark status".to_owned(),
-        |daemon| format!("kill -9 {}, then the same again", daemon.pid),
-    )
+/// A daemon that hangs ends by no word of ours; a stranger on another socket is left alone.
+fn how_to_end(context: &Context, socket: &Path) -> String {
+    match recorded(&context.paths) {
+        Some(daemon) if Path::new(&daemon.socket) == socket => {
+            format!("kill -9 {}, then the same again", daemon.pid)
+        }
+        Some(_) => "the same without --socket, after: unset TRACEMARK_SOCKET".to_owned(),
+        None => "tracemark status".to_owned(),
+    }
 }
 
 /// Ends a daemon of another version, or one whose program was replaced, so that the next one is this program.

@@ -44,7 +44,7 @@ mod watch;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::cli::{Cli, Command};
 use crate::client::{Client, ClientError, Question};
@@ -215,12 +215,13 @@ fn ask_saying_whom(
     record: &Record,
     question: Question,
 ) -> Result<(Active, Option<Client>), Failure> {
+    let began = Instant::now();
     let client = context.client();
     let outcome = client.active(&worktree.root, question);
     let is_missing = matches!(&outcome, Err(error) if error.is_over());
     let asked = if is_missing && context.socket.is_none() {
         daemon::ensure_soon(context).map(|client| {
-            let outcome = client.active(&worktree.root, question);
+            let outcome = client.active(&worktree.root, question.since(began));
             (client, outcome)
         })
     } else {
@@ -235,7 +236,12 @@ fn ask_saying_whom(
         Err(failure) => failure.message,
     };
     tracing::warn!(why, "no daemon can be had; answering in this process");
-    let active = once::resolve(context, worktree, &record.settings, question.wait)?;
+    let active = once::resolve(
+        context,
+        worktree,
+        &record.settings,
+        question.since(began).wait,
+    )?;
     Ok((active, None))
 }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::git_config::{GitConfig, SYSTEM_ATTRIBUTES, home, xdg_dir};
 use super::stamp::{Moment, Stamp};
+use super::status_text::unquote;
 
 /// In the common git directory (gitrepository-layout(5)). Directories count for the names in them: packed objects decide
 /// how long git's abbreviations are.
@@ -171,7 +172,8 @@ fn alternates(objects: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Returns the object directory `objects` and every one that it borrows from, at most some thirty.
+/// Returns the object directory `objects` and every one that it borrows from, at most some thirty. A line in quotes is unquoted
+/// as far as they are whole (`parse_alt_odb_entry` in object-file.c, git 2.47).
 pub(super) fn object_dirs(objects: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut waiting = vec![objects.to_owned()];
@@ -179,7 +181,11 @@ pub(super) fn object_dirs(objects: &Path) -> Vec<PathBuf> {
         let text = std::fs::read(dir.join(ALTERNATES)).unwrap_or_default();
         let lines = text.split(|byte| *byte == b'\n');
         let named = lines.filter(|line| !line.is_empty() && !line.starts_with(b"#"));
-        waiting.extend(named.map(|line| dir.join(OsStr::from_bytes(line))));
+        waiting.extend(named.map(|line| {
+            let quoted = line.strip_prefix(b"\"").and_then(unquote);
+            let path = quoted.map_or_else(|| line.to_vec(), |(path, _)| path);
+            dir.join(OsStr::from_bytes(&path))
+        }));
         found.push(dir);
         if found.len() > ALTERNATES_MAX {
             break;
@@ -214,6 +220,25 @@ pub(super) fn outer_attributes(places: &Places, config: &GitConfig) -> Vec<PathB
 mod tests {
     use super::*;
     use crate::git::Git;
+
+    #[test]
+    fn objects_are_borrowed_from_where_git_says_whether_it_quotes_that_or_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let objects = dir.path().join("objects");
+        std::fs::create_dir_all(objects.join("info")).unwrap();
+        let lines = "# none\n../plain\n\"/in \\303\\251\\tquotes\"\n\"/half\n";
+        std::fs::write(objects.join(ALTERNATES), lines).unwrap();
+        let mut found = object_dirs(&objects);
+        found.sort();
+        let mut expected = vec![
+            objects.clone(),
+            objects.join("../plain"),
+            PathBuf::from("/in \u{e9}\tquotes"),
+            objects.join("\"/half"),
+        ];
+        expected.sort();
+        assert_eq!(found, expected);
+    }
 
     #[test]
     fn every_part_of_the_ground_moves_it_and_the_private_directory_does_not() {

@@ -180,7 +180,7 @@ fn read_path(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
 }
 
 /// Undoes git's C-style quoting (`core.quotePath` in git-config(1)) up to the closing quote.
-fn unquote(mut text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+pub(super) fn unquote(mut text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let mut path = Vec::new();
     loop {
         let (byte, rest) = text.split_first()?;

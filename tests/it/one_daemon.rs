@@ -328,6 +328,17 @@ fn two_homes_with_one_runtime_directory_have_a_daemon_each_and_are_never_mixed_u
 }
 
 #[test]
+fn a_stranger_that_says_nothing_on_the_socket_of_the_shell_costs_no_daemon_its_life() {
+    let mut world = tracked();
+    let elsewhere = world.base().join("stranger.sock");
+    let _stranger = std::os::unix::net::UnixListener::bind(&elsewhere).unwrap();
+    world.set("TRACEMARK_SOCKET", elsewhere.to_str().unwrap());
+    let said = world.tracemark(&["status"]);
+    assert!(!said.stderr.contains("kill"), "{said:?}");
+    said.failed(5, "says nothing in time");
+}
+
+#[test]
 fn a_daemon_that_hangs_is_named_by_status_with_what_to_type() {
     let world = tracked();
     world.signal_daemon(rustix::process::Signal::STOP).unwrap();
