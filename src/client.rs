@@ -1,4 +1,6 @@
 //! Talks to the daemon over its socket: blocking, with deadlines, without a runtime.
+//!
+//! Knows nothing of what the daemon does, and believes no socket that belongs to another user.
 
 use std::io::{BufReader, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;

@@ -296,6 +296,36 @@ pub fn is_mount_point(_path: &Path) -> bool {
     false
 }
 
+/// Has a file made of parts between NUL characters, whatever a server, a branch or a file is called, and looks whether it holds only
+/// the lines that every reader reads alike.
+///
+/// # Panics
+/// Where it does not.
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::panic, reason = "what is wrong is to be found")]
+pub fn fuzz(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let mut parts = text.split('\0').map(str::to_owned);
+    let mut next = || parts.next().unwrap_or_default();
+    let values = EnvValues {
+        model_id: next(),
+        name: next(),
+        content: next(),
+        state: next(),
+        socket: next(),
+        store: Some((next(), next())),
+    };
+    let file = values.render();
+    for line in file.lines().filter(|line| !line.starts_with('#')) {
+        let (name, value) = line.split_once('=').unwrap_or_default();
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._/:@%+,=-".contains(&byte);
+        let is_ours = name.starts_with("MLFLOW_") || name.starts_with("TRACEMARK_");
+        assert!(is_ours && !value.starts_with('~'), "{line}");
+        assert!(value.bytes().all(is_plain), "{line}");
+    }
+    assert!(file.ends_with('\n') && file.is_ascii());
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

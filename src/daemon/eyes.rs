@@ -1,4 +1,6 @@
 //! How the daemon comes to know that a worktree changed: by events, or, where none can be had, by looking at intervals.
+//!
+//! Owns the watches, the reader and what was touched and not read yet, moved into a look and back. Decides nothing.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -1,4 +1,6 @@
 //! What a pass leaves for the next: all that was found out of one state, and what was read of single files.
+//!
+//! Says nothing of the disk as it is now: whoever uses it looks whether the ground moved.
 
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;

@@ -30,6 +30,7 @@ mod loose;
 mod mirror;
 mod nearby;
 pub(crate) mod object;
+mod own_index;
 mod pass;
 mod pass_diffs;
 mod pass_files;

@@ -1,4 +1,6 @@
 //! One pass over a worktree that is plain enough: in full, or only where something was touched.
+//!
+//! Owns nothing: what it found is handed back in a [`Kept`], or not at all. Knows no event and no daemon.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -11,12 +13,13 @@ use super::bench::Bench;
 use super::candidates::{Candidates, RealDirs};
 use super::digest::Digest;
 use super::git_config::GitConfig;
-use super::git_hash::{self, GitHash, python_strip};
+use super::git_hash::{GitHash, python_strip};
 use super::ground::{Ground, Places};
 use super::index_file::IndexFile;
 use super::kept::{Cache, Head, Kept};
 use super::known_diffs::Key;
 use super::object::{Format, RawId};
+use super::own_index;
 use super::pass_look::Basis;
 use super::pass_verify::differing;
 use super::reader::{NOT_WANTED, Stop};
@@ -198,10 +201,10 @@ impl Pass<'_> {
                     _ => {}
                 }
             }
-            git_hash::write_with_time_of(&path, &copy, index.bytes())?;
+            own_index::write_with_time_of(&path, &copy, index.bytes())?;
             self.cache.copied_index = stamp;
         }
-        Ok(git_hash::on_own_index(self.git, &copy)
+        Ok(own_index::on_own_index(self.git, &copy)
             .with_config(&["core.fsmonitor=false"])
             .with_var("GIT_OPTIONAL_LOCKS", "1"))
     }

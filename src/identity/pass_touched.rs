@@ -7,9 +7,9 @@ use std::path::PathBuf;
 
 use super::candidates::{Candidates, RealDirs, parents};
 use super::file_map::Mode;
-use super::git_hash;
 use super::index_file::{IndexEntry, IndexFile, is_other_size};
 use super::kept::Kept;
+use super::own_index;
 use super::pass::{Pass, may_be_refused};
 use super::reader::Stop;
 use super::stamp::Stamp;
@@ -211,8 +211,8 @@ impl Pass<'_> {
         let small = index.with_only(paths);
         let whole = self.places.git_dir.join("index");
         let copy = self.bench.path().join("codes-index");
-        git_hash::write_with_time_of(&whole, &copy, &small.bytes)?;
-        let git = git_hash::on_own_index(git, &copy).with_config(&["core.fsmonitor=false"]);
+        own_index::write_with_time_of(&whole, &copy, &small.bytes)?;
+        let git = own_index::on_own_index(git, &copy).with_config(&["core.fsmonitor=false"]);
         let arguments = ["status", "--porcelain", "-z", "-uno", "--no-renames", "--"];
         let pathspecs = paths.iter().map(|path| top_literal(path));
         let arguments: Vec<PathBuf> = arguments

@@ -1,4 +1,6 @@
 //! What a store says of `LoggedModels` that exist: their rows, what refers to them, which one a trace belongs to.
+//!
+//! Changes nothing, but that `remove_unused` deletes what it was told to where nothing refers to it by then.
 
 use std::collections::{BTreeMap, BTreeSet};
 

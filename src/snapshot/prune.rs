@@ -1,4 +1,6 @@
 //! Which snapshots go, by age and by the room that they take; and letting them go.
+//!
+//! Holds the lock of the store while it works. Knows no LoggedModel: what must stay is told.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,4 +1,6 @@
 //! Reading back: what a tree holds, and the bytes of its files.
+//!
+//! Writes nothing, and takes no lock.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;

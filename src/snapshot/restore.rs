@@ -1,4 +1,6 @@
 //! Bringing code back into a directory of its own: raw bytes, no filter, no hook, and each file compared at the end.
+//!
+//! Owns what it wrote until it is complete, and nothing else: a directory that is there is never touched.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};

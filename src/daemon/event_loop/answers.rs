@@ -1,4 +1,6 @@
 //! What others hear of worktrees: env files, followers, whoever asked, systemd.
+//!
+//! Changes no state of a worktree: what is said was decided before.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;

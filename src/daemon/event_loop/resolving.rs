@@ -1,4 +1,6 @@
 //! What is asked of stores and ledger for the worktrees, in tasks whose outcome comes back as an event.
+//!
+//! Waits for nothing itself.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

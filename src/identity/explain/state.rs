@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::git::{Git, GitError, records};
 use crate::identity::diffs::PATHSPEC_VARS;
 use crate::identity::git_hash::{self, GitHashError};
+use crate::identity::own_index;
 use crate::identity::scratch::Scratch;
 
 /// A state to be explained.
@@ -37,7 +38,7 @@ impl State {
         let quiet = git_hash::Doubtful::read(git)
             .without_caches(git)
             .with_config(&["core.hooksPath=/dev/null"]);
-        let here = git_hash::with_own_index(&quiet, scratch.path())?;
+        let here = own_index::with_own_index(&quiet, scratch.path())?;
         let git_dir = git.path(&["rev-parse", "--absolute-git-dir"])?;
         let git = PATHSPEC_VARS
             .into_iter()
