@@ -502,3 +502,21 @@ pub fn recorded(paths: &Paths) -> Option<DaemonInfo> {
     let bytes = read_if_exists(&paths.daemon_record()).ok()??;
     serde_json::from_slice(&bytes).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_answers_in_the_place_of_another_has_what_is_left_of_the_time_and_two_seconds_at_least() {
+        let began = Instant::now().checked_sub(Duration::from_secs(9)).unwrap();
+        let left = |seconds| {
+            let asked = Question::within(Duration::from_secs(seconds));
+            asked.since(began).wait
+        };
+        assert!((50..=51).contains(&left(60).as_secs()), "{:?}", left(60));
+        assert_eq!(left(10), SECOND_CHANCE);
+        assert_eq!(left(1), Duration::from_secs(1));
+        assert_eq!(left(0), Duration::ZERO);
+    }
+}
