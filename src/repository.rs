@@ -4,11 +4,12 @@
 //! in process, and where it cannot open a repository the answer is "unknown", never a guess.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::git::{Git, GitError, plain_root_above, records};
+use crate::identity::index_names::IndexNames;
 use crate::text::shell_quoted;
 
 /// Why a directory is not a worktree that can be tracked.
@@ -264,9 +265,6 @@ fn without_credentials(url: &str) -> Option<String> {
     Some(parsed.to_string())
 }
 
-/// The mode of a submodule in an index (gitformat-index(5)).
-const GITLINK: u32 = 0o160_000;
-
 /// Returns those of `paths`, relative to the root, that git itself ignores and does not track; none when git cannot say.
 ///
 /// libgit2 reads other configuration files than git does (it knows neither `GIT_CONFIG_GLOBAL` nor
@@ -318,12 +316,9 @@ fn ignored_in(git: &Git, paths: &BTreeSet<&Path>) -> BTreeSet<PathBuf> {
 /// # Errors
 /// [`GitError`] when nobody can read the index.
 pub fn gitlinks(root: &Path) -> Result<Vec<PathBuf>, GitError> {
-    let index = git2::Repository::open(root).and_then(|repository| repository.index());
-    if let Ok(index) = index {
-        let links = index.iter().filter(|entry| entry.mode == GITLINK);
-        return Ok(links
-            .map(|entry| PathBuf::from(OsString::from_vec(entry.path)))
-            .collect());
+    let repository = git2::Repository::open(root).ok();
+    if let Some(names) = repository.and_then(|repository| IndexNames::read(repository.path())) {
+        return Ok(names.gitlinks());
     }
     let git = Git::at(root)
         .distrusting()
@@ -338,11 +333,12 @@ pub fn gitlinks(root: &Path) -> Result<Vec<PathBuf>, GitError> {
         .collect())
 }
 
-/// True when git tracks the file at `path`, relative to the root.
-pub fn is_tracked(worktree: &Worktree, path: &Path) -> bool {
-    let repository = git2::Repository::open(&worktree.root);
-    let index = repository.and_then(|repository| repository.index());
-    index.is_ok_and(|index| index.get_path(path, 0).is_some())
+/// Returns the first of the files at `paths`, relative to the root, that git tracks.
+pub fn first_tracked(worktree: &Worktree, paths: &[PathBuf]) -> Option<PathBuf> {
+    let repository = git2::Repository::open(&worktree.root).ok();
+    let names = repository.and_then(|repository| IndexNames::read(repository.path()));
+    let names = names?;
+    paths.iter().find(|path| names.has(path)).cloned()
 }
 
 /// Returns whether all files at `paths`, relative to the root, may be ignored: candidates for [`ignored_by_git`], which knows
@@ -358,6 +354,7 @@ pub fn may_be_ignored(worktree: &Worktree, paths: &BTreeSet<PathBuf>) -> bool {
 /// Answers quickly which paths of a worktree git would not look at: candidates for [`ignored_by_git`].
 pub struct IgnoreRules {
     repository: git2::Repository,
+    names: IndexNames,
     tracked_dirs: BTreeSet<PathBuf>,
 }
 
@@ -370,12 +367,11 @@ impl IgnoreRules {
     /// Reads the rules of the repository whose worktree lies at `root`; `None` likewise.
     pub fn of(root: &Path) -> Option<Self> {
         let repository = git2::Repository::open(root).ok()?;
-        let mut index = repository.index().ok()?;
-        index.read(false).ok()?;
-        let tracked_dirs = dirs_of(&index);
-        drop(index);
+        let names = IndexNames::read(repository.path())?;
+        let tracked_dirs = names.dirs();
         Some(Self {
             repository,
+            names,
             tracked_dirs,
         })
     }
@@ -387,8 +383,7 @@ impl IgnoreRules {
 
     /// True when git tracks the file at `path`, relative to the root.
     pub fn tracks(&self, path: &Path) -> bool {
-        let index = self.repository.index();
-        index.is_ok_and(|index| index.get_path(path, 0).is_some())
+        self.names.has(path)
     }
 
     /// True when the directory at `path`, relative to the root, is ignored and holds no tracked file.
@@ -399,26 +394,6 @@ impl IgnoreRules {
                 .is_path_ignored(path.join(""))
                 .unwrap_or(false)
     }
-}
-
-/// Returns the directories above the entries of an index, where files of one directory mostly follow each other.
-fn dirs_of(index: &git2::Index) -> BTreeSet<PathBuf> {
-    let mut dirs = BTreeSet::from([PathBuf::new()]);
-    let mut last = Vec::new();
-    for entry in index.iter() {
-        let length = entry.path.iter().rposition(|byte| *byte == b'/');
-        let dir = entry.path.get(..length.unwrap_or(0)).unwrap_or_default();
-        if dir == last {
-            continue;
-        }
-        last = dir.to_vec();
-        for dir in Path::new(OsStr::from_bytes(dir)).ancestors() {
-            if !dirs.insert(dir.to_owned()) {
-                break;
-            }
-        }
-    }
-    dirs
 }
 
 #[cfg(test)]

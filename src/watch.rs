@@ -3,6 +3,8 @@
 //! The only module that knows `notify`. Events are hints: they say that something should be looked at, never what it is.
 //! There is no queue that could overflow: touched paths go to a bounded set that collapses to "everything".
 
+mod leaf;
+mod one_cpu;
 mod rules;
 
 use std::collections::BTreeSet;
@@ -14,16 +16,25 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
+use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RemoveKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use crate::env_file::{self, COPY_DIR};
 use crate::fs_util::create_one_private_dir;
-use crate::git::Git;
+use crate::git::{Git, records};
 use crate::remote_fs::remote_kind;
 use crate::repository::{Worktree, ignored_by_git};
 use crate::touched::Touched;
+use leaf::Leaves;
+use one_cpu::Meeting;
 use rules::Rules;
+
+/// So many written files are remembered where there are too many to be counted.
+const WRITTEN_MAX: usize = 50_000;
+/// To watch more directories than this is worth to bring threads together.
+const DIRS_MANY: usize = 64;
+/// So long that is waited for.
+const MEETING_TIME: Duration = Duration::from_millis(20);
 
 /// Why directories cannot be watched.
 #[derive(Debug, thiserror::Error)]
@@ -77,8 +88,27 @@ struct Shared {
 #[derive(Default)]
 struct Noted {
     touched: Touched,
+    /// What of it may change which directories are to be watched.
+    around: Touched,
+    /// Files that were written since everything was touched, [`WRITTEN_MAX`] at most.
+    written: BTreeSet<PathBuf>,
     /// The last cookie whose event came.
     cookie: u64,
+}
+
+impl Noted {
+    fn add(&mut self, path: PathBuf, is_written: bool) {
+        if self.touched != Touched::Everything {
+            self.touched.add(path);
+        } else if is_written && self.written.len() < WRITTEN_MAX {
+            self.written.insert(path);
+        }
+    }
+
+    fn know_nothing(&mut self) {
+        self.touched = Touched::Everything;
+        self.around = Touched::Everything;
+    }
 }
 
 impl Shared {
@@ -97,6 +127,8 @@ pub struct Watch {
     outside: Outside,
     copy_is_code: CopyIsCode,
     cookies: AtomicU64,
+    /// Where this thread and notify's meet while many directories are watched.
+    meeting: Meeting,
 }
 
 /// Whether git tracks the visible copy's files, so that they are code like others. Atomic because the event thread reads what a
@@ -126,7 +158,10 @@ impl Watch {
         let copy_is_code = CopyIsCode::default();
         let filter = GitDirFilter::new(worktree, Arc::clone(&outside), Arc::clone(&copy_is_code));
         let seen = Arc::clone(&shared);
+        let meeting = Meeting::default();
+        let mut guest = meeting.guest();
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            guest.come();
             if note(&seen, &filter, event) {
                 wake();
             }
@@ -141,6 +176,7 @@ impl Watch {
             outside,
             copy_is_code,
             cookies: AtomicU64::new(0),
+            meeting,
         })
     }
 
@@ -177,14 +213,33 @@ impl Watch {
         came
     }
 
+    /// Takes the files that were written, of more than are counted: what may be worth to be read while others are still being
+    /// written. Says nothing of what was touched.
+    pub fn take_written(&self) -> BTreeSet<PathBuf> {
+        std::mem::take(&mut self.shared.lock().written)
+    }
+
+    /// Returns whether nothing was touched since [`Self::take`], where that is known within `time`.
+    pub fn is_undisturbed(&self, time: Duration) -> bool {
+        let is_still = || self.shared.lock().touched.is_empty();
+        is_still() && self.sync(time) && is_still()
+    }
+
     /// Takes what was touched and watches what is new. Called before a reading, so that whatever changes after the
     /// reading began is seen.
     ///
     /// # Errors
     /// [`WatchError`] when a directory cannot be watched; what was touched is everything then.
     pub fn take(&mut self) -> Result<Touched, WatchError> {
-        let touched = std::mem::take(&mut self.shared.lock().touched);
-        match &touched {
+        let (touched, around) = {
+            let mut noted = self.shared.lock();
+            noted.written = BTreeSet::new();
+            (
+                std::mem::take(&mut noted.touched),
+                std::mem::take(&mut noted.around),
+            )
+        };
+        match &around {
             Touched::Everything => self.watch_everything()?,
             Touched::Paths(paths)
                 if paths
@@ -288,13 +343,30 @@ impl Watch {
         for (dir, mode) in dirs {
             self.watch(&dir, mode)?;
         }
+
         let root = self.worktree.root.clone();
-        self.watch_below(&root, &mut rules)
+        let meeting = self.meeting.clone();
+        let are_many = rules
+            .own()
+            .is_some_and(|own| own.tracked_dirs().count() > DIRS_MANY);
+        let host = are_many.then(|| meeting.hold());
+        if host.is_some() {
+            // Its event brings notify's thread here.
+            self.sync(MEETING_TIME);
+        }
+
+        let watched = self.watch_below(&root, &mut rules);
+
+        drop(host);
+        watched
     }
 
     /// Watches `top` and what lies below it, without the directories that git ignores.
     fn watch_below(&mut self, top: &Path, rules: &mut Rules) -> Result<(), WatchError> {
         if !top.starts_with(&self.worktree.root) || self.is_inside_git(top) {
+            return Ok(());
+        }
+        if leads_elsewhere(top) {
             return Ok(());
         }
         let mut waiting = vec![top.to_owned()];
@@ -323,20 +395,17 @@ impl Watch {
         mut waiting: Vec<PathBuf>,
         rules: &mut Rules,
     ) -> Result<BTreeSet<PathBuf>, WatchError> {
+        let leaves = Leaves::below(&self.worktree.root);
         let mut skipped = BTreeSet::new();
         while let Some(dir) = waiting.pop() {
-            self.watch(&dir, RecursiveMode::NonRecursive)?;
+            self.watch_real(&dir, RecursiveMode::NonRecursive)?;
             if dir != self.worktree.root {
                 self.watch_nested_repository(&dir)?;
             }
-            let Ok(entries) = std::fs::read_dir(&dir) else {
+            if leaves.has(&dir) {
                 continue;
-            };
-            let dirs = entries
-                .flatten()
-                .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-                .map(|entry| entry.path());
-            for dir in dirs.filter(|dir| !dir.ends_with(".git")) {
+            }
+            for dir in dirs_in(&dir) {
                 match dir.strip_prefix(&self.worktree.root) {
                     Ok(relative) if rules.skips_dir(relative) => {
                         skipped.insert(relative.to_owned());
@@ -378,10 +447,15 @@ impl Watch {
 
     /// A link is not followed: the kernel would tell of its target under two names, and stop telling when one is gone.
     fn watch(&mut self, dir: &Path, mode: RecursiveMode) -> Result<(), WatchError> {
-        let inside = dir.starts_with(&self.worktree.root);
-        if inside && leads_elsewhere(dir) {
+        if dir.starts_with(&self.worktree.root) && leads_elsewhere(dir) {
             return Ok(());
         }
+        self.watch_real(dir, mode)
+    }
+
+    /// Watches what was no link a moment ago.
+    fn watch_real(&mut self, dir: &Path, mode: RecursiveMode) -> Result<(), WatchError> {
+        let inside = dir.starts_with(&self.worktree.root);
         match self.watcher.watch(dir, mode) {
             Ok(()) if inside && leads_elsewhere(dir) => Err(WatchError::Refused {
                 path: dir.to_owned(),
@@ -396,6 +470,16 @@ impl Watch {
             Err(error) => Err(WatchError::of(dir, &error)),
         }
     }
+}
+
+/// Returns the directories in `dir`, but for git's own.
+fn dirs_in(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .filter(|entry| entry.file_name() != ".git")
+        .map(|entry| entry.path())
+        .collect()
 }
 
 fn was_gone(error: &notify::Error) -> bool {
@@ -521,14 +605,14 @@ fn user_files(worktree: &Worktree) -> Vec<PathBuf> {
         files.extend(["config", "ignore", "attributes"].map(|name| git.join(name)));
         files.push(base.home_dir().join(".gitconfig"));
     }
-    for name in ["core.excludesFile", "core.attributesFile"] {
-        let value = Git::at(&worktree.root).line(&["config", "--path", "--get", name]);
-        files.extend(
-            value
-                .ok()
-                .map(|path| PathBuf::from(OsString::from_vec(path))),
-        );
-    }
+    let named = "^core\\.(excludesfile|attributesfile)$";
+    let named = Git::at(&worktree.root).run(&["config", "-z", "--path", "--get-regexp", named]);
+    let named = named.unwrap_or_default().stdout;
+    files.extend(records(&named).filter_map(|setting| {
+        let at = setting.iter().position(|byte| *byte == b'\n')?;
+        let path = setting.get(at + 1..)?;
+        Some(PathBuf::from(OsString::from_vec(path.to_vec())))
+    }));
     files.extend(configuration(worktree));
     // Written through a link, a file makes its events where it lies.
     let of_git = ["config", "info/exclude", "info/attributes"];
@@ -600,6 +684,12 @@ impl GitDirFilter {
         is_its_name && !self.copy_is_code.load(Ordering::Relaxed) && env_file::has_copy(&self.root)
     }
 
+    /// Returns whether a file at `path` may decide which directories are to be watched.
+    fn decides_what_is_watched(&self, path: &Path) -> bool {
+        let is_rule = path.file_name().is_some_and(|name| name == ".gitignore");
+        is_rule || !path.starts_with(&self.root) || self.is_gits(path)
+    }
+
     fn matters(&self, path: &Path) -> bool {
         let inside_git = self
             .git_dirs
@@ -654,20 +744,36 @@ fn matters_to_git(inside: &Path) -> bool {
     }
 }
 
+/// Of a file that was made, written or removed: never of a directory, nor of anything that took another name.
+fn tells_of_contents(kind: EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::Create(CreateKind::File)
+            | EventKind::Modify(ModifyKind::Data(_))
+            | EventKind::Access(_)
+            | EventKind::Remove(RemoveKind::File)
+    )
+}
+
+fn is_closing(kind: EventKind) -> bool {
+    kind == EventKind::Access(AccessKind::Close(AccessMode::Write))
+}
+
 fn is_mere_access(kind: EventKind) -> bool {
-    let written = AccessKind::Close(AccessMode::Write);
-    matches!(kind, EventKind::Access(access) if access != written)
+    matches!(kind, EventKind::Access(_)) && !is_closing(kind)
 }
 
 /// Returns whether anything was noted. The rescan flag comes without paths, so it is looked at first.
 fn note(shared: &Shared, filter: &GitDirFilter, event: notify::Result<notify::Event>) -> bool {
     let mut noted = shared.lock();
     match event {
-        Ok(event) if event.need_rescan() => noted.touched = Touched::Everything,
+        Ok(event) if event.need_rescan() => noted.know_nothing(),
         // A file that was mapped and written tells only when it is closed.
         Ok(event) if is_mere_access(event.kind) => return false,
         Ok(event) => {
             let mut matters = false;
+            let is_written = is_closing(event.kind);
+            let is_of_contents = tells_of_contents(event.kind);
             let is_metadata = matches!(event.kind, EventKind::Modify(ModifyKind::Metadata(_)));
             for path in event.paths {
                 if let Some(cookie) = filter.cookie(&path) {
@@ -677,7 +783,10 @@ fn note(shared: &Shared, filter: &GitDirFilter, event: notify::Result<notify::Ev
                 }
                 // Git freshens the time of objects that it finds; a mode in there means nothing.
                 if filter.matters(&path) && !(is_metadata && filter.is_gits(&path)) {
-                    noted.touched.add(path);
+                    if !is_of_contents || filter.decides_what_is_watched(&path) {
+                        noted.around.add(path.clone());
+                    }
+                    noted.add(path, is_written);
                     matters = true;
                 }
             }
@@ -685,7 +794,7 @@ fn note(shared: &Shared, filter: &GitDirFilter, event: notify::Result<notify::Ev
         }
         Err(error) => {
             tracing::warn!(%error, "the watcher reports an error; everything is read again");
-            noted.touched = Touched::Everything;
+            noted.know_nothing();
         }
     }
     true
@@ -694,6 +803,7 @@ fn note(shared: &Shared, filter: &GitDirFilter, event: notify::Result<notify::Ev
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::touched::TOUCHED_MAX;
 
     #[test]
     fn an_overflow_without_paths_means_everything() {
@@ -777,6 +887,66 @@ mod tests {
             matches!(&touched, Touched::Paths(paths) if paths.contains(&file)),
             "{touched:?}"
         );
+    }
+
+    #[test]
+    fn directories_that_are_made_among_more_changes_than_are_counted_are_watched() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        Git::at(&root).run(&["init", "-q"]).unwrap();
+        std::fs::create_dir(root.join("old")).unwrap();
+        let worktree = Worktree::discover(&root).unwrap();
+        std::fs::create_dir(worktree.private_dir()).unwrap();
+        let mut watch = Watch::new(&worktree, None, || ()).unwrap();
+        watch.watch_everything().unwrap();
+        let mut touched_by = |change: &dyn Fn()| {
+            change();
+            assert!(watch.sync(Duration::from_mins(1)));
+            assert!(!watch.is_undisturbed(Duration::from_mins(1)));
+            let touched = watch.take().unwrap();
+            assert!(watch.is_undisturbed(Duration::from_mins(1)));
+            touched
+        };
+        let touched = touched_by(&|| {
+            for n in 0..=TOUCHED_MAX {
+                std::fs::write(root.join(format!("{n}.py")), "x").unwrap();
+            }
+            std::fs::create_dir_all(root.join("new/inner")).unwrap();
+            std::fs::rename(root.join("old"), root.join("moved")).unwrap();
+            std::fs::create_dir(root.join("old")).unwrap();
+        });
+        assert_eq!(touched, Touched::Everything);
+        for path in ["new/inner/a.py", "moved/b.py", "old/c.py"] {
+            let path = root.join(path);
+            let touched = touched_by(&|| std::fs::write(&path, "x").unwrap());
+            assert_eq!(touched, Touched::Paths(BTreeSet::from([path])));
+        }
+    }
+
+    #[test]
+    fn many_directories_are_watched_as_few_are_and_threads_go_home() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let git = Git::at(&root);
+        git.run(&["init", "-q"]).unwrap();
+        let file = |n: usize| root.join(format!("d{n}/inner/a.py"));
+        for n in 0..=DIRS_MANY {
+            std::fs::create_dir_all(file(n).parent().unwrap()).unwrap();
+            std::fs::write(file(n), "x").unwrap();
+        }
+        git.run(&["add", "."]).unwrap();
+        let worktree = Worktree::discover(&root).unwrap();
+        std::fs::create_dir(worktree.private_dir()).unwrap();
+        let mut watch = Watch::new(&worktree, None, || ()).unwrap();
+        let before = one_cpu::allowed();
+        watch.watch_everything().unwrap();
+        assert_eq!(one_cpu::allowed(), before);
+        for n in 0..=DIRS_MANY {
+            std::fs::write(file(n), "y").unwrap();
+        }
+        assert!(watch.sync(Duration::from_mins(1)));
+        let all: BTreeSet<_> = (0..=DIRS_MANY).map(file).collect();
+        assert_eq!(watch.take().unwrap(), Touched::Paths(all));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::event_loop::Answer;
 use crate::env_file::{self, Dates};
 use crate::fs_util::held_dir::HeldDir;
 use crate::registry::Registry;
-use crate::repository::{Worktree, is_tracked};
+use crate::repository::{Worktree, first_tracked};
 
 /// The pause before the first write that is tried again, doubled each time.
 const RETRY: Duration = Duration::from_secs(1);
@@ -112,8 +112,7 @@ impl EnvPlace {
     /// A copy that git tracks would be code, which nothing but its author changes.
     fn write_copy(&self, text: &str, dates: &mut Dates) -> Result<(), String> {
         let root = &self.worktree.root;
-        let mut files = env_file::copy_files().into_iter();
-        let written = match files.find(|file| is_tracked(&self.worktree, file)) {
+        let written = match first_tracked(&self.worktree, &env_file::copy_files()) {
             Some(file) => {
                 let file = root.join(file);
                 Err(format!("cannot write {}: git tracks it", file.display()))

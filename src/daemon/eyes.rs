@@ -2,59 +2,34 @@
 //!
 //! Owns the watches, the reader and what was touched and not read yet, moved into a look and back. Decides nothing.
 
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
-use super::git_at_work::Patience;
-use super::mounts::Mounts;
+use super::git_at_work::{Patience, is_locked};
 use super::remembered_files;
+use super::watching::{Opener, Sight, Watching};
 use super::worktree_job::FileStamp;
-use crate::identity::Reading;
 use crate::identity::reader::WorktreeReader;
+use crate::identity::{ReadError, Reading};
 use crate::registry::Registry;
 use crate::repository::Worktree;
 use crate::touched::Touched;
-use crate::watch::{Watch, WatchError};
-
-/// Events that do not come in this time are not waited for: everything is read instead.
-const SYNC_TIME: Duration = Duration::from_millis(500);
-/// How long a file system is given to send the first event.
-const FIRST_SYNC_TIME: Duration = Duration::from_secs(2);
-/// After so long events are tried for again.
-const BLIND_TIME: Duration = Duration::from_mins(1);
-
-/// Makes the watches of one worktree.
-pub(super) type Opener = Box<dyn Fn() -> Result<Watch, WatchError> + Send>;
-
-/// Whether events come, where that changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Sight {
-    /// They do not come any more, and why.
-    Lost(String),
-    /// They come again.
-    Back,
-}
+use crate::watch::WatchError;
 
 /// What moves into the job and comes back with its outcome.
 pub(super) struct Eyes {
-    opener: Opener,
+    watching: Watching,
     /// Where it is written down which repository is tracked here.
     registry: Registry,
-    /// `None` while the worktree is read at intervals.
-    watch: Option<Watch>,
-    /// False before the first look, which watches everything.
-    open: bool,
     /// False before the first look, which learns what the last daemon read.
     has_recalled: bool,
-    /// What is mounted in the worktree.
-    mounts: Mounts,
-    /// When events were last tried for in vain.
-    blind_since: Option<Instant>,
     pub(super) reader: WorktreeReader,
     /// What was last read.
     pub(super) last: Option<Reading>,
     /// What was touched before looks that saw nothing, the last ones.
     pub(super) unread: Touched,
+    /// Files that git wrote, too many to be touched one by one, until they are read ahead.
+    written: BTreeSet<PathBuf>,
     /// The store's file as it was at the last look.
     pub(super) store: Option<FileStamp>,
     /// What made the last look necessary.
@@ -73,21 +48,15 @@ impl Eyes {
         reader: WorktreeReader,
         registry: Registry,
     ) -> (Self, Option<WatchError>) {
-        let (watch, error) = match opener() {
-            Ok(watch) => (Some(watch), None),
-            Err(error) => (None, Some(error)),
-        };
+        let (watching, error) = Watching::of(root, opener);
         let eyes = Self {
-            blind_since: error.is_some().then(Instant::now),
-            mounts: Mounts::below(root),
-            opener,
+            watching,
             registry,
-            watch,
-            open: false,
             has_recalled: false,
             reader,
             last: None,
             unread: Touched::default(),
+            written: BTreeSet::new(),
             store: None,
             last_cause: String::new(),
             patience: Patience::default(),
@@ -103,92 +72,52 @@ impl Eyes {
 
     /// Returns how many directories are watched.
     pub(super) fn watches(&self) -> usize {
-        self.watch.as_ref().map_or(0, Watch::count)
+        self.watching.count()
     }
 
     /// Lets go of every watch, as others take their place.
     pub(super) fn shut(&mut self) {
-        self.watch = None;
+        self.watching.shut();
     }
 
     /// Watches everything anew at the next look.
     pub(super) fn look_around(&mut self) {
-        self.open = false;
-    }
-
-    /// Lets the reader know what the last daemon read, once.
-    pub(super) fn recall(&mut self, worktree: &Worktree) {
-        if !std::mem::replace(&mut self.has_recalled, true) {
-            remembered_files::recall(&mut self.reader, &worktree.private_dir());
-        }
+        self.watching.look_around();
     }
 
     /// Waits until every event of what was done before has come; false where that cannot be known.
     pub(super) fn is_synced(&self) -> bool {
-        let watch = self.watch.as_ref().filter(|_| self.open);
-        watch.is_some_and(|watch| watch.sync(SYNC_TIME))
+        self.watching.is_synced()
     }
 
-    /// Takes what was touched; everything where no events told.
-    pub(super) fn take_touched(&mut self) -> (Touched, Option<Sight>) {
-        let was_blind = self.blind_since;
-        if self.mounts.have_changed() {
-            self.look_around();
+    /// Takes what was touched; everything where no events told. The first time the reader learns beside it what the last daemon read.
+    pub(super) fn take_touched(&mut self, worktree: &Worktree) -> (Touched, Option<Sight>) {
+        self.written = BTreeSet::new();
+        if std::mem::replace(&mut self.has_recalled, true) {
+            return self.watching.take_touched();
         }
-        if self.watch.is_none() {
-            if was_blind.is_some_and(|since| since.elapsed() < BLIND_TIME) {
-                return (Touched::Everything, None);
-            }
-            self.open = false;
-            self.watch = (self.opener)().ok();
-        }
-        let Some(watch) = &mut self.watch else {
-            self.blind_since = Some(Instant::now());
-            return (Touched::Everything, None);
-        };
-        let taken = if self.open {
-            watch.take()
-        } else if !watch.has_ground() {
-            // Moved away, or unmounted: it may come back, and can be watched then.
-            return (Touched::Everything, None);
-        } else {
-            self.open = true;
-            first_look(watch)
-        };
-        match taken {
-            Ok(touched) => {
-                self.blind_since = None;
-                (touched, was_blind.map(|_| Sight::Back))
-            }
-            Err(error) => {
-                self.watch = None;
-                self.blind_since = Some(Instant::now());
-                let lost = was_blind.is_none().then(|| Sight::Lost(explain(&error)));
-                (Touched::Everything, lost)
-            }
+        let (watching, reader) = (&mut self.watching, &mut self.reader);
+        std::thread::scope(|scope| {
+            scope.spawn(|| remembered_files::recall(reader, &worktree.private_dir()));
+            watching.take_touched()
+        })
+    }
+
+    /// Reads files that git wrote before it was waited for last, as long as it still writes others.
+    pub(super) fn read_ahead(&mut self, worktree: &Worktree) {
+        // What was written just now may be written again with nothing to tell.
+        let due = std::mem::replace(&mut self.written, self.watching.take_written());
+        if !due.is_empty() {
+            let goes_on = || is_locked(&worktree.git_dir);
+            self.reader.read_ahead(&due, &goes_on);
         }
     }
-}
 
-/// Network file systems and the like take watches and send no events.
-fn first_look(watch: &mut Watch) -> Result<Touched, WatchError> {
-    watch.watch_everything()?;
-    if watch.sync(FIRST_SYNC_TIME) || watch.sync(FIRST_SYNC_TIME) {
-        Ok(Touched::Everything)
-    } else {
-        Err(WatchError::Silent)
-    }
-}
-
-/// Returns why a worktree is read at intervals, and what helps.
-pub(super) fn explain(error: &WatchError) -> String {
-    match error {
-        WatchError::LimitReached => format!(
-            "{error}: read at intervals instead; sudo sysctl fs.inotify.max_user_watches=524288 fs.inotify.max_user_instances=512"
-        ),
-        WatchError::Silent | WatchError::Remote(_) | WatchError::Refused { .. } => {
-            format!("{error}: read at intervals instead")
-        }
+    /// Returns what [`WorktreeReader::read_while`] returns, as long as events tell.
+    pub(super) fn read(&mut self, touched: &Touched) -> Result<Reading, ReadError> {
+        let watching = &self.watching;
+        self.reader
+            .read_while(touched, &|| watching.is_undisturbed())
     }
 }
 

@@ -1,7 +1,7 @@
 //! What git is doing to a worktree right now, as far as its own files tell: knows nothing of what the code is.
 
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::worktree_state::Series;
@@ -44,7 +44,7 @@ impl LockFile {
 impl Patience {
     /// Waits for a moment where git holds its lock; returns whether it is to be waited for longer, by looking again.
     pub(super) fn is_due(&mut self, git_dir: &Path) -> bool {
-        let lock = git_dir.join("index.lock");
+        let lock = lock(git_dir);
         let Some(held) = held_after(&lock, SHORT, self.outlived.as_ref()) else {
             if self.since.take().is_some() {
                 std::thread::sleep(AFTERWARDS);
@@ -59,6 +59,15 @@ impl Patience {
         self.outlived = Some(held);
         false
     }
+}
+
+/// Returns whether git holds its lock of the index.
+pub(super) fn is_locked(git_dir: &Path) -> bool {
+    lock(git_dir).symlink_metadata().is_ok()
+}
+
+fn lock(git_dir: &Path) -> PathBuf {
+    git_dir.join("index.lock")
 }
 
 /// Returns the lock that is there during all of `time`, unless it is the one that was waited for already.

@@ -20,6 +20,7 @@ mod request;
 mod server;
 mod surprises;
 mod uses;
+mod watching;
 mod worktree_job;
 
 use std::sync::Arc;

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::eyes::{Eyes, Sight, cause_of, how_head_moved};
+use super::eyes::{Eyes, cause_of, how_head_moved};
 use super::git_at_work;
+use super::watching::Sight;
 use crate::identity::reader::WorktreeReader;
 use crate::identity::{Naming, ReadError, Reading, rules_others};
 use crate::repository::{Worktree, ignored_by_git, may_be_ignored};
@@ -93,13 +94,14 @@ impl Look {
 
 fn look_unguarded(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Look {
     if eyes.patience.is_due(&session.worktree.git_dir) {
+        eyes.read_ahead(&session.worktree);
         return Look::without_reading(PassFailure::Busy);
     }
     if !eyes.are_on(&session.worktree) {
         return gone(eyes);
     }
     let is_synced = depth == Depth::Synced && eyes.is_synced();
-    let (touched, sight) = eyes.take_touched();
+    let (touched, sight) = eyes.take_touched(&session.worktree);
     let (touched, sight) = match depth {
         Depth::Touched => after_removal(eyes, &session.worktree, touched, sight),
         _ => (touched, sight),
@@ -166,7 +168,7 @@ fn after_removal(
         && eyes.are_on(worktree)
     {
         std::thread::sleep(REMOVAL);
-        let (more, change) = eyes.take_touched();
+        let (more, change) = eyes.take_touched(worktree);
         all = all.with(more.clone());
         latest = more;
         sight = change.or(sight);
@@ -203,10 +205,10 @@ fn read(
         return Ok(Seen::Same);
     }
     let series = git_at_work::series(&session.worktree.git_dir);
-    eyes.recall(&session.worktree);
+
     let wanted = session.settings.naming == Naming::GitHash;
     eyes.reader.want_git_hash(wanted);
-    let outcome = observe(&mut eyes.reader, session, what, series);
+    let outcome = observe(eyes, session, what, series);
     if matches!(outcome, Err(PassFailure::Broken(_))) {
         eyes.look_around();
     }
@@ -295,13 +297,14 @@ fn was_missed(
 }
 
 fn observe(
-    reader: &mut WorktreeReader,
+    eyes: &mut Eyes,
     session: &Arc<Session>,
     touched: &Touched,
     series: Series,
 ) -> Result<Seen, PassFailure> {
-    match reader.read(touched) {
+    match eyes.read(touched) {
         Ok(reading) => {
+            let reader = &mut eyes.reader;
             let files = reader.files();
             // Files that the reading does not tell would be read by running what it did not.
             let is_safe = files.is_some() || !reader.is_doubted();

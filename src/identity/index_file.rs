@@ -357,6 +357,15 @@ impl IndexFile {
             .map(|entry| entry.path)
     }
 
+    /// Returns the paths of submodules.
+    pub(super) fn gitlinks(&self) -> impl Iterator<Item = &[u8]> {
+        let always = self.always.iter().filter_map(|at| self.entries.get(*at));
+        always
+            .filter_map(|place| self.entry(place))
+            .filter(IndexEntry::is_gitlink)
+            .map(|entry| entry.path)
+    }
+
     /// Returns whether every entry is a merged file that git looks at like at any other.
     pub(super) fn is_plain(&self) -> bool {
         self.entries().all(|entry| entry.is_plain())

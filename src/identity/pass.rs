@@ -20,11 +20,11 @@ use super::kept::{Cache, Head, Kept};
 use super::known_diffs::Key;
 use super::object::{Format, RawId};
 use super::own_index;
-use super::pass_look::Basis;
+use super::pass_look::{Again, Basis};
 use super::pass_verify::differing;
 use super::reader::{NOT_WANTED, Stop};
 use super::split_index;
-use super::stamp::Moment;
+use super::stamp::{Moment, Stamp};
 use super::status_text::PathBytes;
 use crate::git::Git;
 use crate::ids::ObjectId;
@@ -47,7 +47,11 @@ pub(super) struct Pass<'a> {
 
 impl Pass<'_> {
     /// Looks at every file.
-    pub(super) fn full(&mut self, ground_before: Option<&Ground>) -> Result<(Kept, Reading), Stop> {
+    pub(super) fn full(
+        &mut self,
+        ground_before: Option<&Ground>,
+        is_undisturbed: &dyn Fn() -> bool,
+    ) -> Result<(Kept, Reading), Stop> {
         let config = GitConfig::read(self.git, &self.places.root)?;
         is_plain_config(&config)?;
         let ground = Ground::of(self.places, &config);
@@ -86,17 +90,43 @@ impl Pass<'_> {
             status: looked.status,
             quoting: looked.quoting,
         };
-        let again = std::thread::scope(|scope| {
-            let (root, index) = (&self.places.root, Arc::clone(&kept.index));
-            let again = scope.spawn(move || once_more.look(root, &index));
-            let loose = self.loose_objects(&kept);
-            self.add_diffs(&mut kept, loose)?;
-            again.join().map_err(|_| Stop::NotPlain)?
-        })?;
+        let mut again = None;
+        if is_undisturbed() {
+            self.add_all_diffs(&mut kept)?;
+        } else {
+            again = Some(self.look_beside_diffs(&mut kept, &once_more)?);
+        }
+
         let reading = self.reading(&mut kept)?;
-        moved.extend(differing(&kept.index, &stamps, &again));
+
+        if again.is_none() && !is_undisturbed() {
+            again = Some(once_more.look(&self.places.root, &kept.index)?);
+        }
+        if let Some(again) = again {
+            moved.extend(differing(&kept.index, &stamps, &again));
+        }
         moved.extend(self.moved_uncommitted(&kept, &BTreeSet::new())?);
+
         self.settle(kept, reading, &moved)
+    }
+
+    fn add_all_diffs(&mut self, kept: &mut Kept) -> Result<(), Stop> {
+        let loose = self.loose_objects(kept);
+        self.add_diffs(kept, loose)
+    }
+
+    /// Returns how files lie while git makes the diffs.
+    fn look_beside_diffs(
+        &mut self,
+        kept: &mut Kept,
+        again: &Again,
+    ) -> Result<Vec<Option<Stamp>>, Stop> {
+        let (places, index) = (self.places, Arc::clone(&kept.index));
+        std::thread::scope(|scope| {
+            let again = scope.spawn(move || again.look(&places.root, &index));
+            self.add_all_diffs(kept)?;
+            again.join().map_err(|_| Stop::NotPlain)?
+        })
     }
 
     /// Looks at what was touched and at what is not committed.

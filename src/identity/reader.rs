@@ -4,6 +4,7 @@
 //! at those that are not committed. Both answer what [`super::read`] answers from scratch; where a worktree is not plain enough
 //! to be sure of that (submodules, conflicts, hidden files, programs in the place of git's diff), [`super::read`] is what is done.
 
+use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -165,20 +166,53 @@ impl WorktreeReader {
         Some(Files::plain(map, kept.head.format, copies))
     }
 
+    /// Reads files before anybody asks for them, as long as `goes_on` says so: what is read spares the next reading that, where they
+    /// lie as they do now. Those that were never read are left to it, and all of them where git may convert any.
+    pub fn read_ahead(&mut self, paths: &BTreeSet<PathBuf>, goes_on: &dyn Fn() -> bool) {
+        let plain = self
+            .kept
+            .as_ref()
+            .filter(|kept| !kept.conversion.is_possible());
+        let Some(format) = plain.map(|kept| kept.head.format) else {
+            return;
+        };
+        if let Ok(mut pass) = self.pass() {
+            pass.read_ahead(paths, format, goes_on);
+            self.bench = left_by(pass).1;
+        }
+    }
+
     /// Reads what `touched` names again, or all of it where that is not sure to be enough. Returns what [`super::read`] would,
     /// but for a git-hash that is not wanted.
     ///
     /// # Errors
     /// As [`super::read`].
     pub fn read(&mut self, touched: &Touched) -> Result<Reading, ReadError> {
-        let mut reading = self.read_wanted(touched)?;
+        self.read_while(touched, &|| false)
+    }
+
+    /// Reads as [`Self::read`] does. Where `is_undisturbed` says at the end that nothing was touched since the beginning, files are not
+    /// looked at a second time to see that.
+    ///
+    /// # Errors
+    /// As [`super::read`].
+    pub fn read_while(
+        &mut self,
+        touched: &Touched,
+        is_undisturbed: &dyn Fn() -> bool,
+    ) -> Result<Reading, ReadError> {
+        let mut reading = self.read_wanted(touched, is_undisturbed)?;
         if !self.wants_git_hash && reading.git_hash.as_ref().ok() != head_text(&reading).as_ref() {
             reading.git_hash = Err(NOT_WANTED.to_owned());
         }
         Ok(reading)
     }
 
-    fn read_wanted(&mut self, touched: &Touched) -> Result<Reading, ReadError> {
+    fn read_wanted(
+        &mut self,
+        touched: &Touched,
+        is_undisturbed: &dyn Fn() -> bool,
+    ) -> Result<Reading, ReadError> {
         self.copies = None;
         let narrow = self.narrow(touched);
         if narrow.is_none() {
@@ -189,7 +223,7 @@ impl WorktreeReader {
                 return self.read_safely(&reason);
             }
         }
-        let outcome = narrow.or_else(|| self.full());
+        let outcome = narrow.or_else(|| self.full(is_undisturbed));
         let reading = match outcome {
             Some(Ok(reading)) => Ok(reading),
             Some(Err(Stop::Torn)) => Err(ReadError::Torn),
@@ -220,12 +254,12 @@ impl WorktreeReader {
         }
     }
 
-    fn full(&mut self) -> Option<Result<Reading, Stop>> {
+    fn full(&mut self, is_undisturbed: &dyn Fn() -> bool) -> Option<Result<Reading, Stop>> {
         self.passes.full += 1;
         let before = self.kept.take();
         let mut pass = self.pass().ok()?;
         let ground = before.as_ref().map(|before| &before.ground);
-        let outcome = pass.full(ground);
+        let outcome = pass.full(ground, is_undisturbed);
         let (copies, bench) = left_by(pass);
         Some(outcome.map(|(kept, reading)| {
             (self.copies, self.bench) = (copies, bench);
@@ -373,7 +407,6 @@ impl From<ContentError> for Stop {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
     use std::fs;
     use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -462,6 +495,69 @@ mod tests {
         }
         let passes = reader.passes();
         assert_eq!((passes.full, passes.narrow), (1, 20));
+    }
+
+    #[test]
+    fn what_changes_during_a_look_at_everything_is_found_when_its_end_is_not_known_to_be_undisturbed()
+     {
+        let bed = Bed::new();
+        let file = bed.root().join("file3.py");
+        // Asked after the look, and at the end.
+        for disturbed_at in [1, 2] {
+            let mut reader = bed.reader();
+            let asked = std::cell::Cell::new(0);
+            let text = format!("written at {disturbed_at}");
+            let is_undisturbed = || {
+                asked.set(asked.get() + 1);
+                if asked.get() == disturbed_at {
+                    fs::write(&file, &text).unwrap();
+                }
+                asked.get() < disturbed_at
+            };
+            let reading = reader.read_while(&Touched::Everything, &is_undisturbed);
+            assert_eq!(reading.unwrap(), bed.scratch_reading(), "{disturbed_at}");
+            assert_eq!(asked.get(), disturbed_at);
+            let reading = reader.read_while(&Touched::Everything, &|| true);
+            assert_eq!(reading.unwrap(), bed.scratch_reading(), "nobody disturbs");
+        }
+    }
+
+    #[test]
+    fn what_was_read_ahead_is_not_read_again_unless_it_changed() {
+        let bed = Bed::new();
+        let mut reader = bed.reader();
+        reader.read(&Touched::Everything).unwrap();
+        let write = |name: &str, text: &str| {
+            bed.write(name, text);
+            bed.root().join(name)
+        };
+        let mut ahead = |paths: &[&PathBuf], count: usize| {
+            bed.let_settle();
+            std::thread::sleep(std::time::Duration::from_millis(200));
+            reader.cache.read = 0;
+            let paths = paths.iter().map(|path| (*path).clone()).collect();
+            reader.read_ahead(&paths, &|| true);
+            assert_eq!(reader.cache.read, count);
+            reader.cache.read = 0;
+            let reading = reader.read(&Touched::Everything).unwrap();
+            assert_eq!(reading, bed.scratch_reading());
+            reader.cache.read
+        };
+        let one = write("file1.py", "ahead");
+        let new = write("new.py", "ahead");
+        assert_eq!(ahead(&[&one, &new], 1), 1, "the new one is left");
+        assert_eq!(ahead(&[&one, &new], 2), 0);
+        fs::write(&one, "ahead again").unwrap();
+        assert_eq!(ahead(&[], 0), 1, "nobody read it ahead");
+        reader.read_ahead(&BTreeSet::from([one.clone()]), &|| true);
+        fs::write(&one, "changed since").unwrap();
+        reader.cache.read = 0;
+        let reading = reader.read(&Touched::Everything).unwrap();
+        assert_eq!(reading, bed.scratch_reading());
+        assert_eq!(reader.cache.read, 1);
+        fs::write(&one, "nobody waits").unwrap();
+        reader.read_ahead(&BTreeSet::from([one]), &|| false);
+        assert_eq!(reader.cache.read, 1);
     }
 
     #[test]

@@ -131,8 +131,9 @@ impl Snapshots {
         let (lock, mut objects) = self.open(held.whole.format)?;
         let known = self.find(occasion.name, occasion.key, occasion.head, occasion.content)?;
         let is_here = |known: &&Record| {
-            let is_kept = known.is_whole() && !objects.has_lost && objects.has_trees_of(known);
-            is_kept && is_kept_as(&held.whole, known)
+            let is_kept =
+                known.is_whole() && !objects.has_lost && objects.known.has_trees_of(known);
+            is_kept && held.whole.first_alike([*known].into_iter()).is_some()
         };
         if let Some(known) = known.as_ref().filter(is_here) {
             return Ok(known.clone());
@@ -169,7 +170,10 @@ impl Snapshots {
         let format = Format::of(commit).ok_or(SnapshotError::Unknown)?;
         let (lock, mut objects) = self.open(format)?;
         let known = self.find(occasion.name, occasion.key, occasion.head, occasion.content)?;
-        if let Some(known) = known.as_ref().filter(|known| objects.has_trees_of(known)) {
+        if let Some(known) = known
+            .as_ref()
+            .filter(|known| objects.known.has_trees_of(known))
+        {
             return Ok(known.clone());
         }
         let scratch = objects.scratch();
@@ -545,12 +549,6 @@ impl Capture<'_> {
         }
         Ok((tree, Some(on_disk)))
     }
-}
-
-/// Returns whether files lie on the disk as a version was kept.
-fn is_kept_as(whole: &Whole, known: &Record) -> bool {
-    let disk = whole.on_disk().tree_id(whole.format).map(RawId::to_hex);
-    disk.as_deref() == Some(known.disk()) && whole.inside() == known.inside
 }
 
 /// Returns a commit, its tree, and every tree and blob below.

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::objects::{Known, giving, present};
+use super::objects::{Known, giving, has_lost, present};
 use super::pack::{compress, compress_bytes, lies_as};
 use super::secrets::looks_secret;
 use super::whole::Whole;
@@ -186,6 +186,9 @@ impl Snapshots {
         }
         let before = before.filter(|_| self.exist());
         held.take_over(before);
+        if is_large_step(before, &held) && self.is_kept(&held.whole) {
+            return Ok(held.stored());
+        }
         let mut holder = Holder {
             root,
             files,
@@ -222,6 +225,18 @@ impl Snapshots {
         hold(&mut held, changed)?;
         held.convert(root, &to_convert, scratch)?;
         Ok(held)
+    }
+
+    /// Returns whether these very files were kept for some version, all of them.
+    fn is_kept(&self, whole: &Whole) -> bool {
+        let kept = || {
+            let known = Known::read(&self.objects_dir().join("pack"), whole.format).ok()?;
+            let records = self.records().ok()?;
+            let whole_ones = records.iter().rev().filter(|record| record.is_whole());
+            let record = whole.first_alike(whole_ones)?;
+            (known.has_trees_of(record) && !has_lost(&self.git_dir())).then_some(())
+        };
+        kept().is_some()
     }
 
     /// Holds those of the files that neither store nor repository have. Returns those that git is to convert once more.
@@ -276,6 +291,26 @@ impl Snapshots {
         }
         Ok(have)
     }
+}
+
+/// Returns whether more files differ than are held without a question.
+fn is_large_step(before: Option<&Held>, now: &Held) -> bool {
+    let none = FileMap::default();
+    let before = before.map_or(&none, |before| &before.whole.map);
+    let mut count = 0;
+    let counted = differing(
+        before.root(),
+        now.whole.map.root(),
+        &mut Vec::new(),
+        &mut |_, _| {
+            count += 1;
+            if count > FEW {
+                return Err(SnapshotError::Unknown);
+            }
+            Ok(())
+        },
+    );
+    counted.is_err()
 }
 
 /// What looks like a secret, or is larger than is kept, is not held either.
@@ -453,5 +488,61 @@ impl Holder<'_> {
         let blob = compress(source, size, self.format, &mut &*file)?;
         let length = (&*file).stream_position()? - at;
         Ok((blob, Place::File { file, at, length }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Occasion;
+    use super::*;
+    use crate::identity::reader::WorktreeReader;
+    use crate::touched::Touched;
+
+    #[test]
+    fn of_files_that_were_all_kept_once_none_is_asked_for_again_while_the_store_has_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let git = |arguments: &[&str]| drop(Git::at(&root).run(arguments).unwrap());
+        git(&["init", "-q"]);
+        let person = ["-c", "user.name=a", "-c", "user.email=a@b"];
+        git(&[&person[..], &["commit", "-q", "--allow-empty", "-m", "x"]].concat());
+        for n in 0..=FEW {
+            std::fs::write(root.join(format!("{n}.py")), format!("{n}")).unwrap();
+        }
+        let private = root.join(".git/tracemark");
+        std::fs::create_dir(&private).unwrap();
+        let mut reader = WorktreeReader::new(&root, &root.join(".git"), &private);
+        let reading = reader.read(&Touched::Everything).unwrap();
+        let (files, head) = (reader.files().unwrap(), reading.head.unwrap().to_string());
+        let snapshots = Snapshots::of(&root.join(".git"));
+        let limits = Limits {
+            file: 1 << 20,
+            quota: 1 << 30,
+        };
+        let hold = || {
+            let place = (root.as_path(), Some(head.as_str()));
+            let held = snapshots.hold(place, &files, &limits, None, &private);
+            held.unwrap()
+        };
+        let is_stored = |held: &Held| held.stored.load(Ordering::Relaxed);
+        let first = hold();
+        assert_eq!((first.files.len(), is_stored(&first)), (FEW + 1, false));
+        let occasion = Occasion {
+            root: &root,
+            name: "name",
+            key: "key",
+            content: reading.content.as_str(),
+            head: Some(&head),
+            branch: None,
+            dirty: true,
+            at_ms: 1,
+        };
+        snapshots.keep_held(&occasion, &first, &limits).unwrap();
+        let second = hold();
+        assert_eq!((second.files.len(), is_stored(&second)), (0, true));
+        std::fs::remove_dir_all(snapshots.objects_dir().join("pack")).unwrap();
+        std::fs::create_dir(snapshots.objects_dir().join("pack")).unwrap();
+        let third = hold();
+        assert_eq!((third.files.len(), is_stored(&third)), (FEW + 1, false));
     }
 }

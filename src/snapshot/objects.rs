@@ -161,14 +161,6 @@ impl Objects {
         Ok(())
     }
 
-    /// Returns whether the trees of a version are in the store.
-    pub(super) fn has_trees_of(&self, record: &Record) -> bool {
-        let mut trees = [Some(&record.tree), record.disk.as_ref()]
-            .into_iter()
-            .flatten();
-        trees.all(|tree| RawId::from_hex(tree.as_bytes()).is_some_and(|id| self.known.has(&id)))
-    }
-
     /// Puts small packs together. A pack that git cannot read keeps nothing from being kept.
     pub(super) fn tidy(&mut self) {
         let Err(error) = self.roll_up() else {
@@ -406,6 +398,14 @@ impl Known {
 
     pub(super) fn has(&self, id: &RawId) -> bool {
         self.tables.iter().any(|table| table.has(id))
+    }
+
+    /// Returns whether the trees of a version are in the store.
+    pub(super) fn has_trees_of(&self, record: &Record) -> bool {
+        let mut trees = [Some(&record.tree), record.disk.as_ref()]
+            .into_iter()
+            .flatten();
+        trees.all(|tree| RawId::from_hex(tree.as_bytes()).is_some_and(|id| self.has(&id)))
     }
 }
 

@@ -4,12 +4,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::index::Inside;
+use super::index::{Inside, Record};
 use super::path_text;
 use crate::git::Git;
 use crate::identity::file_map::{Entry, FileMap};
 use crate::identity::files::Files;
-use crate::identity::object::Format;
+use crate::identity::object::{Format, RawId};
 
 /// All files, those of repositories inside included, as one map.
 #[derive(Debug, Clone)]
@@ -100,6 +100,16 @@ impl Whole {
             disk.insert(path, entry);
         });
         disk
+    }
+
+    /// Returns the first of some records that says of files what these are, as they lie on the disk.
+    pub(super) fn first_alike<'r>(
+        &self,
+        mut records: impl Iterator<Item = &'r Record>,
+    ) -> Option<&'r Record> {
+        let disk = self.on_disk().tree_id(self.format).map(RawId::to_hex)?;
+        let inside = self.inside();
+        records.find(|record| record.disk() == disk && record.inside == inside)
     }
 
     pub(super) fn inside(&self) -> Vec<Inside> {

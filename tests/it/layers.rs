@@ -21,7 +21,7 @@ const MAY_USE: [(&str, &[&str]); 37] = [
     ("identity", &["git", "ids", "touched"]),
     ("ledger", &["fs_util", "ids"]),
     ("mlflow", &["ids", "text", "unix_time"]),
-    ("repository", &["git", "text"]),
+    ("repository", &["git", "identity", "text"]),
     ("remote_fs", &[]),
     (
         "watch",

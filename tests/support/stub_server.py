@@ -155,6 +155,8 @@ def api(method, path, query, body):
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
+    # An answer goes out in one piece, as servers send it; in two, the second waits for what the client says of the first.
+    wbufsize = -1
     protocol_version = "HTTP/1.1"
 
     def date_time_string(self, timestamp=None):
