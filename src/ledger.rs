@@ -200,8 +200,8 @@ impl Ledger {
     ) -> Result<Option<ModelId>, LedgerError> {
         let text: Option<String> = self
             .lock()
+            .prepare_cached("SELECT model_id FROM versions WHERE store = ?1 AND experiment_id = ?2 AND name = ?3 AND key = ?4")?
             .query_row(
-                "SELECT model_id FROM versions WHERE store = ?1 AND experiment_id = ?2 AND name = ?3 AND key = ?4",
                 params![store, experiment.as_str(), version.name, version.key],
                 |row| row.get(0),
             )

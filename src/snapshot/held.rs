@@ -1,10 +1,11 @@
 //! The bytes of one reading that the store lacks, held until they are packed: what happens to the files after the reading no
-//! longer matters. Compressed, in memory as long as they are few, then in a file without a name.
+//! longer matters. In memory as long as they are few, then in a file without a name; compressed, but for small files, which are when they
+//! are packed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Seek as _, SeekFrom};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
@@ -30,6 +31,8 @@ const FEW: usize = 16;
 const AT_ONCE: usize = 8192;
 /// So many compressed bytes are held in memory, more in a file.
 const IN_MEMORY: u64 = 8 << 20;
+/// Files of no more bytes than this are compressed when they are packed: nobody waits for that.
+const TINY: u64 = 16 << 10;
 /// Files of more bytes than this are not held in memory.
 const SMALL: u64 = 1 << 20;
 /// A code of more files than this is heavy, some ten megabytes where it shares none with another.
@@ -63,7 +66,7 @@ struct Converted {
     _objects: Arc<tempfile::TempDir>,
 }
 
-/// A compressed blob.
+/// A blob.
 #[derive(Debug)]
 pub(super) struct Bytes {
     /// How many bytes it has when it is no longer compressed.
@@ -73,6 +76,8 @@ pub(super) struct Bytes {
 
 #[derive(Debug)]
 enum Place {
+    /// Not compressed.
+    Plain(Vec<u8>),
     Memory(Vec<u8>),
     File {
         file: Arc<File>,
@@ -82,9 +87,10 @@ enum Place {
 }
 
 impl Bytes {
-    /// Writes it as it is, compressed.
+    /// Writes it, compressed.
     pub(super) fn copy_to(&self, out: &mut dyn io::Write) -> io::Result<()> {
         match &self.place {
+            Place::Plain(bytes) => out.write_all(&compress_bytes(bytes)?),
             Place::Memory(bytes) => out.write_all(bytes),
             Place::File { file, at, length } => {
                 let mut buffer = vec![0; 64 * 1024];
@@ -449,8 +455,7 @@ impl Holder<'_> {
             if object_id(self.format, "blob", target) != Some(entry.raw) {
                 return Err(changed());
             }
-            let bytes = compress_bytes(target).map_err(PathError::of("keep", &file))?;
-            let (size, place) = (target.len() as u64, Place::Memory(bytes));
+            let (size, place) = (target.len() as u64, Place::Plain(target.to_vec()));
             return Ok(Some(Bytes { size, place }));
         }
         let source = open(&file).map_err(|_| changed())?;
@@ -472,6 +477,14 @@ impl Holder<'_> {
     }
 
     fn compress(&mut self, source: &File, size: u64) -> io::Result<(Option<RawId>, Place)> {
+        if size <= TINY && self.in_memory < IN_MEMORY {
+            let mut bytes = Vec::new();
+            source.take(size + 1).read_to_end(&mut bytes)?;
+            self.in_memory += bytes.len() as u64;
+            let is_whole = bytes.len() as u64 == size;
+            let blob = object_id(self.format, "blob", &bytes).filter(|_| is_whole);
+            return Ok((blob, Place::Plain(bytes)));
+        }
         if size <= SMALL && self.in_memory < IN_MEMORY {
             let mut bytes = Vec::new();
             let blob = compress(source, size, self.format, &mut bytes)?;
