@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::versions::{Store, Versions, when};
+use super::store::Store;
+use super::versions::{Versions, when};
 use super::{Context, answer, client_failure, daemon, load_settings, warn};
 use crate::cli::GcArgs;
 use crate::error::{Failure, FailureKind};

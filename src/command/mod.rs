@@ -34,6 +34,7 @@ mod show;
 mod shown_by_git;
 mod status;
 mod steps;
+mod store;
 mod systemctl;
 mod take_back;
 mod unit_text;

@@ -5,7 +5,8 @@ use std::io::{IsTerminal as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 
 use super::shown_by_git::{git_with, show};
-use super::versions::{Store, Version, Versions, when};
+use super::store::Store;
+use super::versions::{Version, Versions, when};
 use super::{Context, answer, json};
 use crate::cli::ShowArgs;
 use crate::error::{Failure, FailureKind};

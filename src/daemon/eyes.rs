@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use super::git_at_work::{Patience, is_locked};
 use super::remembered_files;
 use super::watching::{Opener, Sight, Watching};
-use super::worktree_job::FileStamp;
 use crate::identity::reader::WorktreeReader;
+use crate::identity::stamp::Stamp;
 use crate::identity::{ReadError, Reading};
 use crate::registry::Registry;
 use crate::repository::Worktree;
@@ -31,13 +31,13 @@ pub(super) struct Eyes {
     /// Files that git wrote, too many to be touched one by one, until they are read ahead.
     written: BTreeSet<PathBuf>,
     /// The store's file as it was at the last look.
-    pub(super) store: Option<FileStamp>,
+    pub(super) store: Option<Stamp>,
     /// What made the last look necessary.
     pub(super) last_cause: String,
     /// How long git's lock of the index has been waited for.
     pub(super) patience: Patience,
     /// HEAD's reflog as it was at the last look that saw something.
-    pub(super) head_log: Option<FileStamp>,
+    pub(super) head_log: Option<Stamp>,
 }
 
 impl Eyes {

@@ -13,6 +13,7 @@ use super::eyes::{Eyes, cause_of, how_head_moved};
 use super::git_at_work;
 use super::watching::Sight;
 use crate::identity::reader::WorktreeReader;
+use crate::identity::stamp::Stamp;
 use crate::identity::{Naming, ReadError, Reading, rules_others};
 use crate::repository::{Worktree, ignored_by_git, may_be_ignored};
 use crate::session::Session;
@@ -23,27 +24,6 @@ use crate::worktree_state::{Depth, Memory, PassFailure, Seen, Series};
 const REMOVAL: Duration = Duration::from_millis(10);
 /// So long a removal is waited for: whoever removes for longer sees an env file that is right meanwhile.
 const REMOVAL_MAX: Duration = Duration::from_millis(300);
-
-/// What changes when a file is written, replaced, or allowed to be written: device, inode, size, times of its bytes and
-/// of its status in nanoseconds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct FileStamp([i128; 5]);
-
-impl FileStamp {
-    /// Returns the stamp; `None` for what is not there.
-    pub(super) fn of(path: &Path) -> Option<Self> {
-        let file = path.metadata().ok()?;
-        let time =
-            |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
-        Some(Self([
-            file.dev().into(),
-            file.ino().into(),
-            file.size().into(),
-            time(file.mtime(), file.mtime_nsec()),
-            time(file.ctime(), file.ctime_nsec()),
-        ]))
-    }
-}
 
 /// What a look brought.
 pub(super) struct Look {
@@ -260,14 +240,14 @@ fn compare(eyes: &mut Eyes, session: &Session, now: &Reading, is_blind: bool) ->
 
 /// An event alone says nothing: whoever opens the file, as every try to use it does, causes one.
 fn store_changed(eyes: &mut Eyes, session: &Session) -> bool {
-    let now = session.store_file().and_then(FileStamp::of);
+    let now = session.store_file().and_then(Stamp::of_followed);
     let before = std::mem::replace(&mut eyes.store, now);
     eyes.store != before
 }
 
 /// True at the first look, when HEAD's reflog is another than at the last, and when what HEAD holds was left or taken up.
 fn how_far_head_is(eyes: &mut Eyes, session: &Session, now: &Reading) -> bool {
-    let log = FileStamp::of(&session.worktree.git_dir.join("logs/HEAD"));
+    let log = Stamp::of_followed(&session.worktree.git_dir.join("logs/HEAD"));
     let same_log = eyes.head_log == log;
     eyes.head_log = log;
     let before = eyes.last.as_ref();

@@ -40,7 +40,7 @@ impl FileHashes {
     pub(super) fn lie_as_opened(&self) -> bool {
         self.opened
             .iter()
-            .all(|(path, stamp)| followed(path) == *stamp)
+            .all(|(path, stamp)| Stamp::of_followed(path) == *stamp)
     }
 
     /// Takes over what was read just now.
@@ -86,7 +86,7 @@ impl FileHashes {
             lines.push(format!("{name}:{sha256}"));
             let stamp = match &known {
                 Some(known) => Some(known.stamp),
-                None => followed(&path),
+                None => Stamp::of_followed(&path),
             };
             self.opened.insert(path.clone(), stamp);
             used.extend(known.map(|known| (path, known)));
@@ -109,7 +109,7 @@ impl FileHashes {
         {
             return Ok(Some(known.clone()));
         }
-        let Some(stamp) = followed(path) else {
+        let Some(stamp) = Stamp::of_followed(path) else {
             return Ok(None);
         };
         if let Some(known) = self.known.get(path)
@@ -127,8 +127,4 @@ impl FileHashes {
             sha256,
         }))
     }
-}
-
-fn followed(path: &Path) -> Option<Stamp> {
-    path.metadata().ok().as_ref().map(Stamp::from)
 }

@@ -107,7 +107,8 @@ impl Ground {
             stamps: paths
                 .into_iter()
                 .map(|path| {
-                    let stamp = followed(&path);
+                    // As git does for its own files.
+                    let stamp = Stamp::of_followed(&path);
                     (path, stamp)
                 })
                 .collect(),
@@ -141,11 +142,6 @@ impl Ground {
     pub(super) fn stamp(&self, path: &Path) -> Option<Stamp> {
         self.stamps.get(path).copied().flatten()
     }
-}
-
-/// Git follows links to its own files.
-fn followed(path: &Path) -> Option<Stamp> {
-    path.metadata().ok().as_ref().map(Stamp::from)
 }
 
 /// The files of the branch that HEAD names, and of those that it names in turn, in both git directories.

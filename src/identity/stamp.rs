@@ -45,6 +45,11 @@ impl Stamp {
         path.symlink_metadata().ok().as_ref().map(Self::from)
     }
 
+    /// Returns the stamp of what `path` leads to; `None` where it leads nowhere.
+    pub(crate) fn of_followed(path: &Path) -> Option<Self> {
+        path.metadata().ok().as_ref().map(Self::from)
+    }
+
     /// Returns device and inode.
     pub(super) fn place(&self) -> (u64, u64) {
         self.place

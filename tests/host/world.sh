@@ -9,13 +9,10 @@ unset TRACEMARK_STATE_DIR XDG_STATE_HOME XDG_CONFIG_HOME XDG_CACHE_HOME TRACEMAR
 mkdir -p "$HOME"; mkdir -m 700 "$XDG_RUNTIME_DIR"
 git config --global user.name Ann; git config --global user.email ann@example.org
 tm=$TRACEMARK_BIN repo=$world/repo
+daemon_pid() { python3 -c 'import json,os; print(json.load(open(os.environ["HOME"] + "/.local/state/tracemark/daemon.json"))["pid"])'; }
+end_daemon() { local pid; pid=$(daemon_pid); kill "$pid"; while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done; }
 end_world() {
-  local record=$HOME/.local/state/tracemark/daemon.json pid
-  if [ -f "$record" ]; then
-    pid=$(python3 -c 'import json,sys; print(json.load(open(sys.argv[1]))["pid"])' "$record")
-    kill "$pid" 2>/dev/null || true
-    while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
-  fi
+  [ ! -f "$HOME/.local/state/tracemark/daemon.json" ] || end_daemon 2>/dev/null || true
   rm -rf "$world"
 }
 trap end_world EXIT
@@ -27,3 +24,6 @@ make_store "$world/mlflow.db"
 # shellcheck disable=SC2034
 env_file=$repo/$(git rev-parse --git-path tracemark/env) id=$("$tm" active)
 expect() { [ "$1" = "$2" ] || { echo "$3: got '$1', not '$2'"; return 1; }; }
+value() { sed -n "s/^$1=//p" "$env_file"; }
+# Two minutes at most: machines are slow, and shared.
+await() { for _ in $(seq 1200); do if "$@"; then return; fi; sleep 0.1; done; echo "gave up: $*"; "$tm" status; tail -20 "$HOME/.local/state/tracemark/daemon.log"; return 1; }

@@ -10,14 +10,6 @@ use serde_json::Value;
 use crate::python::sqlite_store;
 use crate::world::{Said, World, is_alive, wait_until};
 
-/// A tracked repository with a SQLite store beside it.
-fn tracked() -> World {
-    let world = World::with_commit();
-    let store = sqlite_store(world.base());
-    world.tracemark(&["up", "--store", &store]).ok();
-    world
-}
-
 fn active_target(world: &World, more: &str) -> String {
     format!("/v1/active?worktree={}{more}", world.repo().display())
 }
@@ -68,7 +60,7 @@ fn snapshot(dir: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
 
 #[test]
 fn up_is_safe_to_repeat() {
-    let world = tracked();
+    let world = World::tracked();
     let id = world.env_id();
     let hook = world.repo().join(".git/hooks/post-commit");
     let hooks = || {
@@ -104,7 +96,7 @@ fn the_hook_runs_beside_a_hook_that_is_there_and_never_fails_a_commit() {
 
 #[test]
 fn the_socket_answers_as_documented() {
-    let world = tracked();
+    let world = World::tracked();
     let said = world.get(&active_target(&world, "&wait=10000"));
     assert_eq!(said["state"], "active");
     assert_eq!(said["fresh"], true);
@@ -149,7 +141,7 @@ fn keys(value: &Value) -> BTreeSet<String> {
 
 #[test]
 fn the_document_of_the_socket_names_every_field_that_a_daemon_sends() {
-    let world = tracked();
+    let world = World::tracked();
     let said = world.get(&active_target(&world, "&wait=10000"));
     assert_eq!(keys(&said), documented("\n| field | |\n"));
     let status = world.get("/v1/status");
@@ -177,7 +169,7 @@ fn the_document_of_the_socket_names_every_field_that_a_daemon_sends() {
 
 #[test]
 fn the_document_of_the_socket_names_every_code_of_a_failure() {
-    let world = tracked();
+    let world = World::tracked();
     let code = |method: &str, target: &str, headers: &str| {
         let (status, body) = world.http(method, target, headers);
         let answer: Value = serde_json::from_str(&body).unwrap();
@@ -207,7 +199,7 @@ fn the_document_of_the_socket_names_every_code_of_a_failure() {
 
 #[test]
 fn the_socket_refuses_browsers_and_nonsense() {
-    let world = tracked();
+    let world = World::tracked();
     let target = active_target(&world, "");
     let status = |method: &str, target: &str, headers: &str| world.http(method, target, headers).0;
     assert_eq!(
@@ -241,7 +233,7 @@ fn the_socket_refuses_browsers_and_nonsense() {
 #[test]
 fn a_follower_gets_the_state_now_and_then_every_change() {
     use std::io::{BufRead as _, BufReader, Write as _};
-    let world = tracked();
+    let world = World::tracked();
     let mut stream = std::os::unix::net::UnixStream::connect(world.socket()).unwrap();
     let target = format!("/v1/events?worktree={}", world.repo().display());
     write!(stream, "GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
@@ -268,7 +260,7 @@ fn a_follower_gets_the_state_now_and_then_every_change() {
 
 #[test]
 fn a_daemon_that_stops_leaves_no_id_behind_and_the_next_question_starts_one() {
-    let world = tracked();
+    let world = World::tracked();
     let id = world.env_id();
     let pid = world.signal_daemon(rustix::process::Signal::TERM).unwrap();
     wait_until("it ends", || (!is_alive(pid)).then_some(()));
@@ -279,7 +271,7 @@ fn a_daemon_that_stops_leaves_no_id_behind_and_the_next_question_starts_one() {
 
 #[test]
 fn a_killed_daemon_is_replaced_and_its_id_still_means_the_same_code() {
-    let world = tracked();
+    let world = World::tracked();
     let id = world.env_id();
     let pid = world.signal_daemon(rustix::process::Signal::KILL).unwrap();
     wait_until("it ends", || (!is_alive(pid)).then_some(()));
@@ -290,7 +282,7 @@ fn a_killed_daemon_is_replaced_and_its_id_still_means_the_same_code() {
 
 #[test]
 fn a_second_daemon_says_that_one_is_running() {
-    let world = tracked();
+    let world = World::tracked();
     world
         .tracemark(&["daemon"])
         .failed(5, "another tracemark daemon");
@@ -298,7 +290,7 @@ fn a_second_daemon_says_that_one_is_running() {
 
 #[test]
 fn exec_beats_what_the_shell_exported_and_keeps_the_exit_code() {
-    let mut world = tracked();
+    let mut world = World::tracked();
     world.set("MLFLOW_ACTIVE_MODEL_ID", "m-stale");
     let env = world.exec_env();
     assert_eq!(env["MLFLOW_ACTIVE_MODEL_ID"], world.env_id());
@@ -317,7 +309,7 @@ fn exec_beats_what_the_shell_exported_and_keeps_the_exit_code() {
 
 #[test]
 fn exec_hands_out_no_id_of_another_store_than_the_commands() {
-    let mut world = tracked();
+    let mut world = World::tracked();
     world.set("MLFLOW_TRACKING_URI", "http://127.0.0.1:9");
     let said = world.tracemark(&[
         "exec",
@@ -336,7 +328,7 @@ fn exec_hands_out_no_id_of_another_store_than_the_commands() {
 
 #[test]
 fn env_is_the_same_for_every_shell() {
-    let world = tracked();
+    let world = World::tracked();
     let id = world.env_id();
     let script = "eval \"$($TM env)\"; echo $MLFLOW_ACTIVE_MODEL_ID";
     for shell in ["sh", "bash"] {
@@ -407,7 +399,7 @@ fn a_store_whose_path_holds_a_space_is_quoted_for_readers_of_env_files() {
 
 #[test]
 fn a_worktree_that_was_added_just_now_is_watched_not_read_at_intervals() {
-    let world = tracked();
+    let world = World::tracked();
     for n in 0..4 {
         let dir = world.base().join(format!("side{n}"));
         let (dir, branch) = (dir.to_str().unwrap(), format!("side{n}"));
@@ -423,7 +415,7 @@ fn a_worktree_that_was_added_just_now_is_watched_not_read_at_intervals() {
 
 #[test]
 fn env_for_dotenv_is_the_env_file_without_its_comment() {
-    let world = tracked();
+    let world = World::tracked();
     world.tracemark(&["active"]).ok();
     let said = world.tracemark(&["env", "--shell", "dotenv"]).ok();
     let names = |text: &str| -> Vec<String> {
@@ -444,7 +436,7 @@ fn env_for_dotenv_is_the_env_file_without_its_comment() {
 
 #[test]
 fn exec_leaves_the_terminal_to_the_command() {
-    let world = tracked();
+    let world = World::tracked();
     let script = "test -t 0 && test -t 1 && test -t 2 && stty size && stty -a | tr -d '\r' | grep -o ' -\\?echo '";
     let said = world.on_terminal(&["exec", "--", "sh", "-c", script], &[]);
     assert_eq!(said.ok(), "24 80\r\n echo \r\n");
@@ -463,7 +455,7 @@ fn wait_for_end(child: &mut std::process::Child) -> Option<std::process::ExitSta
 #[test]
 fn a_signal_goes_to_the_command_that_exec_became() {
     use std::os::unix::process::ExitStatusExt as _;
-    let world = tracked();
+    let world = World::tracked();
     let run = |script: &str, signal: rustix::process::Signal| {
         let mut exec = world.command(env!("CARGO_BIN_EXE_tracemark"));
         exec.args(["exec", "--", "sh", "-c", script]);
@@ -564,7 +556,7 @@ fn a_version_that_was_made_without_up_is_shown_from_where_it_was_made() {
 
 #[test]
 fn linked_worktrees_are_tracked_each_with_its_own_code() {
-    let world = tracked();
+    let world = World::tracked();
     let other = world.base().join("other");
     world.add_worktree(&other);
     std::fs::write(other.join("app.py"), "print('side')\n").unwrap();
@@ -583,7 +575,7 @@ fn linked_worktrees_are_tracked_each_with_its_own_code() {
 
 #[test]
 fn running_an_app_is_no_change_of_the_code() {
-    let world = tracked();
+    let world = World::tracked();
     let id = world.env_id();
     world.write("mlflow.db-journal", "x");
     world.write("mlruns/0/meta", "x");
@@ -594,7 +586,7 @@ fn running_an_app_is_no_change_of_the_code() {
 
 #[test]
 fn a_state_that_the_helper_cannot_name_is_tracked_under_its_tree() {
-    let world = tracked();
+    let world = World::tracked();
     world.write("app.py", b"print('caf\xe9')\n");
     world.tracemark(&["hash"]).failed(1, "not UTF-8");
     let said = world.get(&active_target(&world, "&wait=20000"));
@@ -674,7 +666,7 @@ fn what_is_no_longer_ignored_is_watched() {
 
 #[test]
 fn a_file_in_a_directory_made_a_moment_ago_is_seen() {
-    let world = tracked();
+    let world = World::tracked();
     let mut id = world.env_id();
     for n in 0..20 {
         world.write(&format!("new{n}/deep/er/file.txt"), n.to_string());
@@ -686,7 +678,7 @@ fn a_file_in_a_directory_made_a_moment_ago_is_seen() {
 
 #[test]
 fn a_file_that_a_program_writes_back_and_forth_is_never_named_for_other_bytes() {
-    let world = tracked();
+    let world = World::tracked();
     let names: Vec<String> = ["one", "two"]
         .iter()
         .map(|text| {
@@ -775,7 +767,7 @@ fn canary(world: &World) -> (PathBuf, String) {
 
 #[test]
 fn a_daemon_of_a_shell_with_hostile_variables_runs_none_of_them_and_tells_the_same() {
-    let world = tracked();
+    let world = World::tracked();
     world.kill_daemon();
     let (sung, canary) = canary(&world);
     let elsewhere = world.base().join("elsewhere");
@@ -852,7 +844,7 @@ fn a_daemon_of_a_shell_with_hostile_variables_runs_none_of_them_and_tells_the_sa
 
 #[test]
 fn a_commit_in_a_submodule_and_a_note_of_ones_own_are_seen() {
-    let world = tracked();
+    let world = World::tracked();
     world.add_submodule();
     world.commit("with submodule");
     let id = world.tracemark(&["active"]).ok().trim().to_owned();

@@ -9,13 +9,6 @@ use crate::python::sqlite_store;
 use crate::stub::Stub;
 use crate::world::{Said, World};
 
-fn tracked() -> World {
-    let world = World::with_commit();
-    let store = sqlite_store(world.base());
-    world.tracemark(&["up", "--store", &store]).ok();
-    world
-}
-
 /// The words of the checks that found something; the text says the same as the document.
 #[track_caller]
 fn findings(world: &World) -> Vec<String> {
@@ -40,7 +33,7 @@ fn findings(world: &World) -> Vec<String> {
 
 #[test]
 fn doctor_finds_nothing_where_all_is_well() {
-    let world = tracked();
+    let world = World::tracked();
     assert_eq!(world.tracemark(&["doctor"]).ok(), "no trouble was found\n");
     assert!(findings(&world).is_empty());
 }
@@ -175,7 +168,7 @@ fn doctor_asks_for_up_where_nothing_is_tracked_and_for_nothing_outside_of_git() 
 
 #[test]
 fn doctor_tells_of_an_app_that_looks_elsewhere() {
-    let world = tracked();
+    let world = World::tracked();
     world.write("app.py", "import mlflow\nmlflow.set_experiment(\"support\")\nmlflow.set_tracking_uri('http://localhost:5000')\n");
     world.write(".env", "export MLFLOW_EXPERIMENT_NAME='other'\n");
     world.write("service/mlflow.db", "x");
@@ -201,7 +194,7 @@ fn doctor_tells_of_an_app_that_looks_elsewhere() {
 
 #[test]
 fn doctor_tells_of_hooks_that_another_manager_owns_until_they_call_tracemark() {
-    let world = tracked();
+    let world = World::tracked();
     world.git(&["config", "core.hooksPath", ".husky/_"]);
     world.write(".husky/_/post-commit", "#!/bin/sh\n. \"$0\"\n");
     world.tracemark(&["active"]).ok();
@@ -227,7 +220,7 @@ fn doctor_tells_of_a_store_that_is_away_and_of_a_daemon_that_is() {
 
 #[test]
 fn doctor_tells_of_an_env_file_that_is_none_and_of_tokens_that_others_can_read() {
-    let world = tracked();
+    let world = World::tracked();
     world.kill_daemon();
     let file = world.repo().join(".git/tracemark/env");
     std::fs::remove_file(&file).unwrap();
@@ -241,7 +234,7 @@ fn doctor_tells_of_an_env_file_that_is_none_and_of_tokens_that_others_can_read()
 
 #[test]
 fn doctor_tells_of_a_second_daemon_that_commands_would_reach() {
-    let mut world = tracked();
+    let mut world = World::tracked();
     let own = world.base().join("other-state");
     let mut other = world.command(env!("CARGO_BIN_EXE_tracemark"));
     other.args(["active"]).env("TRACEMARK_STATE_DIR", &own);
@@ -281,7 +274,7 @@ fn problem(world: &World) -> String {
 
 #[test]
 fn doctor_tells_of_an_old_git() {
-    let mut world = tracked();
+    let mut world = World::tracked();
     let git = Said::of(
         &world
             .command("sh")
@@ -300,7 +293,7 @@ fn doctor_tells_of_an_old_git() {
 
 #[test]
 fn doctor_tells_of_a_socket_that_others_could_use() {
-    let world = tracked();
+    let world = World::tracked();
     let socket = world.socket();
     set_mode(&socket, 0o666);
     assert_eq!(findings(&world), ["socket"]);
@@ -311,7 +304,7 @@ fn doctor_tells_of_a_socket_that_others_could_use() {
 
 #[test]
 fn doctor_tells_of_every_file_of_passwords_that_others_can_read() {
-    let world = tracked();
+    let world = World::tracked();
     let home = world.base().join("home");
     std::fs::create_dir(home.join(".mlflow")).unwrap();
     for name in [".mlflow/credentials", ".netrc", ".databrickscfg"] {
@@ -325,7 +318,7 @@ fn doctor_tells_of_every_file_of_passwords_that_others_can_read() {
 
 #[test]
 fn doctor_tells_of_a_unit_that_systemd_gave_up_and_notes_that_nothing_lingers() {
-    let mut world = tracked();
+    let mut world = World::tracked();
     let units = world.base().join("home/.config/systemd/user");
     std::fs::create_dir_all(&units).unwrap();
     let program = env!("CARGO_BIN_EXE_tracemark");
@@ -348,7 +341,7 @@ fn doctor_tells_of_a_unit_that_systemd_gave_up_and_notes_that_nothing_lingers() 
 
 #[test]
 fn doctor_tells_of_a_daemon_that_hangs_and_how_to_end_it() {
-    let world = tracked();
+    let world = World::tracked();
     let pid = world.signal_daemon(rustix::process::Signal::STOP).unwrap();
     let found = findings(&world);
     let said = problem(&world);
@@ -362,7 +355,7 @@ fn doctor_tells_of_a_daemon_that_hangs_and_how_to_end_it() {
 
 #[test]
 fn doctor_notes_a_hook_of_our_own_that_is_switched_off() {
-    let world = tracked();
+    let world = World::tracked();
     let hook = world.repo().join(".git/hooks/post-merge");
     set_mode(&hook, 0o644);
     let said = world.tracemark(&["doctor"]).ok();
@@ -375,7 +368,7 @@ fn doctor_notes_a_hook_of_our_own_that_is_switched_off() {
 
 #[test]
 fn doctor_notes_a_restore_that_was_cut_short_and_its_cure_removes_what_it_left() {
-    let world = tracked();
+    let world = World::tracked();
     let left = world.base().join("left behind");
     let reason = "initializing (tracemark restore)";
     let add = ["worktree", "add", "-q", "--detach", "--no-checkout"];
@@ -402,7 +395,7 @@ fn doctor_notes_a_restore_that_was_cut_short_and_its_cure_removes_what_it_left()
 
 #[test]
 fn doctor_names_every_variable_of_an_env_file_that_is_against_it() {
-    let world = tracked();
+    let world = World::tracked();
     world.write(
         ".env",
         "MLFLOW_TRACKING_URI=http://other:5000\nMLFLOW_EXPERIMENT_NAME=other\nMLFLOW_ACTIVE_MODEL_ID=m-1\n",
@@ -423,7 +416,7 @@ fn doctor_names_every_variable_of_an_env_file_that_is_against_it() {
 
 #[test]
 fn doctor_tells_of_what_is_no_longer_kept_out_and_of_a_shell_that_goes_elsewhere() {
-    let mut world = tracked();
+    let mut world = World::tracked();
     let exclude = world.repo().join(".git/info/exclude");
     std::fs::write(&exclude, "").unwrap();
     world.tracemark(&["active"]).ok();
@@ -436,7 +429,7 @@ fn doctor_tells_of_what_is_no_longer_kept_out_and_of_a_shell_that_goes_elsewhere
 
 #[test]
 fn doctor_tells_of_a_program_that_writes_the_code_and_of_other_worktrees_that_are_gone() {
-    let world = tracked();
+    let world = World::tracked();
     let side = world.base().join("side");
     world.add_worktree(&side);
     let mut active = world.command(env!("CARGO_BIN_EXE_tracemark"));
@@ -452,7 +445,7 @@ fn doctor_tells_of_a_program_that_writes_the_code_and_of_other_worktrees_that_ar
 
 #[test]
 fn doctor_tells_of_a_setting_that_is_none_once() {
-    let world = tracked();
+    let world = World::tracked();
     world.write(".tracemark.toml", "app = 'x'\nsettle = \n");
     assert_eq!(
         findings(&world).iter().filter(|it| *it != "state").count(),
@@ -469,7 +462,7 @@ fn doctor_tells_of_a_setting_that_is_none_once() {
 
 #[test]
 fn doctor_tells_of_an_id_that_this_shell_exports_unless_it_is_the_one() {
-    let mut world = tracked();
+    let mut world = World::tracked();
     world.set("MLFLOW_ACTIVE_MODEL_ID", &world.env_id());
     assert!(findings(&world).is_empty());
     world.set("MLFLOW_ACTIVE_MODEL_ID", "m-old");
@@ -487,7 +480,7 @@ fn doctor_tells_of_a_repository_without_a_commit() {
 
 #[test]
 fn doctor_tells_of_an_app_whose_mlflow_is_too_old() {
-    let world = tracked();
+    let world = World::tracked();
     let venv = ["-m", "venv", "--without-pip", ".venv"];
     Said::of(&world.command("python3").args(venv).output().unwrap()).ok();
     world.write(".gitignore", ".venv/\n");
@@ -506,14 +499,14 @@ fn doctor_tells_of_an_app_whose_mlflow_is_too_old() {
 
 #[test]
 fn doctor_tells_of_an_id_in_an_env_file_that_nobody_watches() {
-    let world = tracked();
+    let world = World::tracked();
     world.kill_daemon();
     assert_eq!(findings(&world), ["daemon", "env_file"]);
 }
 
 #[test]
 fn doctor_tells_of_hooks_that_cannot_run_and_names_who_owns_others() {
-    let world = tracked();
+    let world = World::tracked();
     let hook = world.repo().join(".git/hooks/post-commit");
     std::fs::write(&hook, [0x7f, b'E', b'L', b'F', 0]).unwrap();
     assert!(findings(&world).is_empty());
@@ -561,7 +554,7 @@ fn doctor_tells_of_a_server_whose_clock_is_another() {
 #[test]
 fn doctor_tells_of_an_envrc_that_direnv_was_not_told_to_run() {
     for (word, allowed) in [("true", true), ("0", true), ("false", false), ("1", false)] {
-        let mut world = tracked();
+        let mut world = World::tracked();
         with_program(
             &mut world,
             "direnv",
@@ -578,7 +571,7 @@ fn doctor_tells_of_an_envrc_that_direnv_was_not_told_to_run() {
 
 #[test]
 fn doctor_notes_a_reader_that_keeps_what_the_shell_exported() {
-    let world = tracked();
+    let world = World::tracked();
     world.write(
         "app.py",
         "load_dotenv('.git/tracemark/env', override=True)\n",
@@ -594,7 +587,7 @@ fn doctor_notes_a_reader_that_keeps_what_the_shell_exported() {
 
 #[test]
 fn doctor_reads_keywords_and_notebooks_and_compares_ids_with_ids() {
-    let world = tracked();
+    let world = World::tracked();
     let experiment = |text: &str| {
         world.write("app.py", text);
         world.tracemark(&["active"]).ok();
@@ -622,7 +615,7 @@ fn doctor_reads_keywords_and_notebooks_and_compares_ids_with_ids() {
 
 #[test]
 fn doctor_finds_no_trouble_in_what_agrees() {
-    let world = tracked();
+    let world = World::tracked();
     world.write(".gitignore", "side/\n");
     world.write(
         ".env",
@@ -637,7 +630,7 @@ fn doctor_finds_no_trouble_in_what_agrees() {
 
 #[test]
 fn doctor_shows_no_password() {
-    let world = tracked();
+    let world = World::tracked();
     world.write(
         "app.py",
         "mlflow.set_tracking_uri('http://ann:s3cret@host:5000')\n",

@@ -108,6 +108,54 @@ fn an_answer_that_is_called_fresh_is_the_code_as_it_was_written_just_before() {
     assert!(fresh * 20 >= questions * 19, "{fresh} of {questions}");
 }
 
+/// Rules that come, go and hide themselves.
+const RULES: [fn(&World, usize); 6] = [
+    |world, n| world.write(".gitignore", format!("*.log\n__pycache__/\n*\n!{n}*\n")),
+    |world, n| {
+        world.write(
+            &format!("ruled{}/deep/m.py", n % 3),
+            format!("ruled = {n}\n"),
+        );
+        world.write(&format!("ruled{}/.gitignore", n % 3), "**\n");
+    },
+    |world, n| world.write(".git/info/exclude", format!("new*\nmoved{n}/\n")),
+    |world, n| {
+        world.write(
+            ".gitattributes",
+            "*.txt text eol=crlf\n.gitattributes -text\n",
+        );
+        world.write("lines.txt", format!("{n}\r\n"));
+    },
+    |world, _| world.write(".gitignore", "*.log\n__pycache__/\n"),
+    |world, n| {
+        world.write(".git/info/exclude", ".gitattributes\n");
+        let rules = world.repo().join(format!("ruled{}/.gitignore", n % 3));
+        drop(std::fs::remove_file(rules));
+    },
+];
+
+#[test]
+fn what_the_daemon_saw_before_anybody_asked_is_what_lies_there() {
+    let store = tempfile::tempdir().unwrap();
+    let world = tracked(store.path());
+    let ways: Vec<_> = WAYS.into_iter().chain(RULES).collect();
+    let looks = || world.status()["passes"].as_u64().unwrap();
+    for n in 0..QUESTIONS * times() {
+        // Rules before and after every other way.
+        ways[(n * 5 + n / ways.len()) % ways.len()](&world, n);
+        let before = looks();
+        world.write("seen.log", n.to_string());
+        wait_until("the daemon looks on its own", || {
+            (looks() > before).then_some(())
+        });
+        let answer = world.tracemark(&["active", "--json"]);
+        let answer: Value = serde_json::from_str(&answer.ok()).unwrap();
+        let expected = oracle::git_hash(&|program| world.command(program)).unwrap();
+        assert_eq!(answer["fresh"], true, "question {n}");
+        assert_eq!(answer["name"], expected, "question {n}");
+    }
+}
+
 /// Says that it is over when it goes out of scope.
 pub(crate) struct SetAtEnd<'a>(pub(crate) &'a AtomicBool);
 

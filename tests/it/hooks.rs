@@ -9,13 +9,6 @@ use std::process::{Child, Command};
 use crate::python::sqlite_store;
 use crate::world::{Said, World, is_alive, wait_until};
 
-fn tracked() -> World {
-    let world = World::with_commit();
-    let store = sqlite_store(world.base());
-    world.tracemark(&["up", "--store", &store]).ok();
-    world
-}
-
 fn hook(world: &World, name: &str) -> PathBuf {
     world.repo().join(".git/hooks").join(name)
 }
@@ -98,7 +91,7 @@ impl Drop for Ear {
 
 #[test]
 fn a_commit_in_a_linked_worktree_from_a_program_with_a_bare_path_tells_of_that_worktree() {
-    let world = tracked();
+    let world = World::tracked();
     let side = world.base().join("side");
     world.add_worktree(&side);
     let ear = Ear::of(&world);
@@ -114,7 +107,7 @@ fn a_commit_in_a_linked_worktree_from_a_program_with_a_bare_path_tells_of_that_w
 
 #[test]
 fn in_a_repository_of_somebody_else_the_hook_says_and_leaves_nothing() {
-    let world = tracked();
+    let world = World::tracked();
     let ear = Ear::of(&world);
     let before = world.files_with_times(".git");
     let run = |dir: &Path| {
@@ -151,7 +144,7 @@ fn in_a_repository_of_somebody_else_the_hook_says_and_leaves_nothing() {
 
 #[test]
 fn a_hook_whose_program_is_gone_says_nothing_and_fails_nothing() {
-    let world = tracked();
+    let world = World::tracked();
     for name in ["post-commit", "post-checkout"] {
         let text = std::fs::read_to_string(hook(&world, name)).unwrap();
         let gone = text.replace(env!("CARGO_BIN_EXE_tracemark"), "/nowhere/tracemark");
@@ -169,7 +162,7 @@ fn a_hook_whose_program_is_gone_says_nothing_and_fails_nothing() {
 
 #[test]
 fn a_commit_waits_for_no_hook_however_long_it_takes_and_whoever_reads_along() {
-    let world = tracked();
+    let world = World::tracked();
     let (running, release) = (world.base().join("running"), world.base().join("release"));
     let slow = world.base().join("slow");
     let script = format!(
@@ -207,7 +200,7 @@ fn a_commit_waits_for_no_hook_however_long_it_takes_and_whoever_reads_along() {
 
 #[test]
 fn a_commit_beside_a_daemon_that_hangs_is_made_and_seen_when_it_goes_on() {
-    let world = tracked();
+    let world = World::tracked();
     let before = world.env_id();
     world.signal_daemon(rustix::process::Signal::STOP).unwrap();
     world.write("app.py", "print(2)\n");

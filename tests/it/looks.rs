@@ -8,16 +8,9 @@ use serde_json::Value;
 use crate::python::sqlite_store;
 use crate::world::{Said, World, is_alive, wait_until};
 
-fn tracked() -> World {
-    let world = World::with_commit();
-    let store = sqlite_store(world.base());
-    world.tracemark(&["up", "--store", &store]).ok();
-    world
-}
-
 #[test]
 fn the_prompt_says_the_id_of_the_env_file_without_git_and_without_a_daemon() {
-    let world = tracked();
+    let world = World::tracked();
     let id = world.env_id();
     let short = format!("{}\n", &id[..10]);
     world.write("deep/er/file", "x");
@@ -54,7 +47,7 @@ fn the_prompt_says_the_id_of_the_env_file_without_git_and_without_a_daemon() {
 
 #[test]
 fn the_prompt_works_in_a_linked_worktree() {
-    let world = tracked();
+    let world = World::tracked();
     let side = world.base().join("side");
     world.add_worktree(&side);
     let mut active = world.command(env!("CARGO_BIN_EXE_tracemark"));
@@ -66,7 +59,7 @@ fn the_prompt_works_in_a_linked_worktree() {
 
 #[test]
 fn watch_ends_with_its_reader() {
-    let world = tracked();
+    let world = World::tracked();
     for more in [&[][..], &["--json"]] {
         let mut watch = world.command(env!("CARGO_BIN_EXE_tracemark"));
         let mut watch = watch
@@ -90,7 +83,7 @@ fn watch_ends_with_its_reader() {
 
 #[test]
 fn watch_prints_a_plain_line_for_each_change_off_a_terminal() {
-    let world = tracked();
+    let world = World::tracked();
     let id = world.env_id();
     let mut watch = world.command(env!("CARGO_BIN_EXE_tracemark"));
     let mut child = watch.arg("watch").stdout(Stdio::piped()).spawn().unwrap();
@@ -165,7 +158,7 @@ db.execute(\"INSERT INTO trace_request_metadata (key, value, request_id) VALUES 
 
 #[test]
 fn watch_prints_one_document_a_line_for_programs_and_ends_with_the_daemon() {
-    let world = tracked();
+    let world = World::tracked();
     let mut watch = world.command(env!("CARGO_BIN_EXE_tracemark"));
     watch
         .args(["watch", "--json"])
@@ -184,7 +177,7 @@ fn watch_prints_one_document_a_line_for_programs_and_ends_with_the_daemon() {
 
 #[test]
 fn status_and_doctor_are_coloured_on_a_terminal_that_wants_it_and_nowhere_else() {
-    let world = tracked();
+    let world = World::tracked();
     world.write("app.py", "print(2)\n");
     let id = world.tracemark(&["active"]).ok();
     for command in ["status", "doctor"] {
@@ -211,7 +204,7 @@ fn status_and_doctor_are_coloured_on_a_terminal_that_wants_it_and_nowhere_else()
 
 #[test]
 fn status_says_how_long_ago_things_were() {
-    let world = tracked();
+    let world = World::tracked();
     world.write("app.py", "print(2)\n");
     world.tracemark(&["active"]).ok();
     let status = world.tracemark(&["status"]).ok();
@@ -240,7 +233,7 @@ fn status_says_how_long_ago_things_were() {
 
 #[test]
 fn the_prompt_asks_nobody_and_says_when_the_daemon_ended() {
-    let mut world = tracked();
+    let mut world = World::tracked();
     let short = format!("{}\n", &world.env_id()[..10]);
     let pid = world.daemon_pid().unwrap();
     let ask = |world: &World| {
@@ -302,7 +295,7 @@ fn screen(written: &str, columns: usize) -> Vec<String> {
 
 #[test]
 fn watch_draws_one_block_over_itself_however_narrow_the_terminal_is() {
-    let world = tracked();
+    let world = World::tracked();
     let id = world.env_id();
     let script = "import fcntl, os, pty, struct, sys, termios
 pid, terminal = pty.fork()

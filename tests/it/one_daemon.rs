@@ -12,13 +12,6 @@ use crate::proxy::Proxy;
 use crate::python::sqlite_store;
 use crate::world::{Said, World, is_alive, wait_until};
 
-fn tracked() -> World {
-    let world = World::with_commit();
-    let store = sqlite_store(world.base());
-    world.tracemark(&["up", "--store", &store]).ok();
-    world
-}
-
 /// tracemark in a shell with other variables; `None` unsets one.
 fn with(world: &World, variables: &[(&str, Option<&str>)], arguments: &[&str]) -> Said {
     let mut command = world.command(env!("CARGO_BIN_EXE_tracemark"));
@@ -87,7 +80,7 @@ fn daemon_of(world: &World) -> Option<i32> {
 
 #[test]
 fn shells_with_other_xdg_variables_and_with_none_find_the_same_daemon() {
-    let world = tracked();
+    let world = World::tracked();
     let first = daemon(world.tracemark(&["status", "--json"]));
     let (run, state) = (private_dir(&world, "run2"), private_dir(&world, "state2"));
     let shells: [&[(&str, Option<&str>)]; 9] = [
@@ -130,7 +123,7 @@ fn a_daemon_that_was_started_without_a_runtime_directory_is_found_from_a_shell_t
 
 #[test]
 fn many_who_start_at_once_end_with_one_daemon_and_the_same_answer() {
-    let world = tracked();
+    let world = World::tracked();
     world.kill_daemon();
     let asked: Vec<_> = (0..8).map(|_| spawn(&world, &["active"])).collect();
     let ids: Vec<_> = asked.into_iter().map(|child| said(child).ok()).collect();
@@ -155,7 +148,7 @@ fn many_who_start_at_once_end_with_one_daemon_and_the_same_answer() {
 
 #[test]
 fn a_socket_and_a_record_that_were_left_over_are_no_daemon() {
-    let world = tracked();
+    let world = World::tracked();
     let id = world.env_id();
     world.kill_daemon();
     assert!(world.socket().exists() && world.daemon_pid().is_some());
@@ -201,7 +194,7 @@ fn files_in_every_place_of_the_socket_are_left_alone_and_one_is_named() {
 
 #[test]
 fn a_socket_that_a_cleaner_took_away_comes_back_when_somebody_asks() {
-    let world = tracked();
+    let world = World::tracked();
     let pid = world.daemon_pid();
     let id = world.env_id();
     std::fs::remove_dir_all(world.socket().parent().unwrap()).unwrap();
@@ -212,7 +205,7 @@ fn a_socket_that_a_cleaner_took_away_comes_back_when_somebody_asks() {
 
 #[test]
 fn where_the_runtime_directory_went_with_the_login_the_daemon_listens_in_the_state_directory() {
-    let world = tracked();
+    let world = World::tracked();
     let pid = world.daemon_pid();
     std::fs::remove_dir_all(world.base().join("run")).unwrap();
     let id = world.tracemark(&["active"]).ok();
@@ -229,7 +222,7 @@ fn where_the_runtime_directory_went_with_the_login_the_daemon_listens_in_the_sta
 /// Something that is no socket comes in the place of the daemon's while it runs.
 #[test]
 fn where_something_else_took_the_sockets_place_the_daemon_listens_in_the_next_one() {
-    let world = tracked();
+    let world = World::tracked();
     let pid = world.daemon_pid();
     let pipe = world.base().join("pipe");
     let mut mkfifo = world.command("mkfifo");
@@ -244,7 +237,7 @@ fn where_something_else_took_the_sockets_place_the_daemon_listens_in_the_next_on
 
 #[test]
 fn a_record_that_was_overwritten_is_written_again_and_a_pipe_in_its_place_hangs_nobody() {
-    let world = tracked();
+    let world = World::tracked();
     let pid = world.daemon_pid();
     let record = world.state_dir().join("daemon.json");
     let written = std::fs::read(&record).unwrap();
@@ -288,7 +281,7 @@ fn up_names_a_path_that_is_not_utf_8_and_writes_nothing() {
 
 #[test]
 fn settings_that_cannot_be_used_are_answered_at_once() {
-    let world = tracked();
+    let world = World::tracked();
     let config = world.base().join("home/.config/tracemark");
     std::fs::create_dir_all(&config).unwrap();
     std::fs::write(config.join("config.toml"), "naming = 5 [").unwrap();
@@ -300,7 +293,7 @@ fn settings_that_cannot_be_used_are_answered_at_once() {
 /// Two homes of one user that share a runtime directory, as with `sudo -E` or a service with a home of its own.
 #[test]
 fn two_homes_with_one_runtime_directory_have_a_daemon_each_and_are_never_mixed_up() {
-    let one = tracked();
+    let one = World::tracked();
     let mut other = World::with_commit();
     other.set("XDG_RUNTIME_DIR", one.base().join("run").to_str().unwrap());
     let store = sqlite_store(other.base());
@@ -329,7 +322,7 @@ fn two_homes_with_one_runtime_directory_have_a_daemon_each_and_are_never_mixed_u
 
 #[test]
 fn a_stranger_that_says_nothing_on_the_socket_of_the_shell_costs_no_daemon_its_life() {
-    let mut world = tracked();
+    let mut world = World::tracked();
     let elsewhere = world.base().join("stranger.sock");
     let _stranger = std::os::unix::net::UnixListener::bind(&elsewhere).unwrap();
     world.set("TRACEMARK_SOCKET", elsewhere.to_str().unwrap());
@@ -340,7 +333,7 @@ fn a_stranger_that_says_nothing_on_the_socket_of_the_shell_costs_no_daemon_its_l
 
 #[test]
 fn a_daemon_that_hangs_is_named_by_status_with_what_to_type() {
-    let world = tracked();
+    let world = World::tracked();
     world.signal_daemon(rustix::process::Signal::STOP).unwrap();
     let said = world.tracemark(&["status"]);
     world.signal_daemon(rustix::process::Signal::CONT);
@@ -349,7 +342,7 @@ fn a_daemon_that_hangs_is_named_by_status_with_what_to_type() {
 
 #[test]
 fn a_listener_that_never_comes_to_an_end_is_not_waited_for() {
-    let world = tracked();
+    let world = World::tracked();
     stop(&world);
     let drip = "
 import socket, sys, threading
@@ -381,7 +374,7 @@ while True: threading.Thread(target=drip, args=(listener.accept()[0],), daemon=T
 
 #[test]
 fn followers_leave_room_for_questions() {
-    let world = tracked();
+    let world = World::tracked();
     let query = format!("/v1/events?worktree={}", world.repo().display());
     let request = format!("GET {query} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let follow = || {
@@ -417,7 +410,7 @@ fn where_a_link_or_a_file_lies_in_the_runtime_directory_the_daemon_listens_in_th
 
 #[test]
 fn a_daemon_whose_state_directory_was_removed_makes_room() {
-    let world = tracked();
+    let world = World::tracked();
     let pid = world.daemon_pid().unwrap();
     std::fs::remove_dir_all(world.state_dir()).unwrap();
     world.write("app.py", "print('this makes it look')\n");
@@ -453,7 +446,7 @@ fn a_path_that_is_too_long_for_a_socket_is_passed_over_or_named() {
 
 #[test]
 fn a_separate_instance_knows_nothing_of_the_users_daemon() {
-    let world = tracked();
+    let world = World::tracked();
     let dir = private_dir(&world, "separate");
     let separate = [("TRACEMARK_STATE_DIR", Some(dir.as_str()))];
     with(&world, &separate, &["active"]).failed(4, "is not tracked");
@@ -465,7 +458,7 @@ fn a_separate_instance_knows_nothing_of_the_users_daemon() {
 #[test]
 fn a_stop_empties_the_env_files_and_ends_within_five_seconds_with_0() {
     for signal in [Signal::TERM, Signal::INT] {
-        let world = tracked();
+        let world = World::tracked();
         world.kill_daemon();
         let child = foreground(&world);
         world.tracemark(&["active"]).ok();
@@ -585,7 +578,7 @@ fn a_daemon_that_starts_while_git_hangs_empties_what_a_killed_one_left_and_ends_
 
 #[test]
 fn who_follows_a_daemon_that_hangs_is_told_so() {
-    let world = tracked();
+    let world = World::tracked();
     let mut watch = spawn(&world, &["watch", "--json"]);
     let mut stdout = std::io::BufReader::new(watch.stdout.take().unwrap());
     let mut line = String::new();
@@ -599,7 +592,7 @@ fn who_follows_a_daemon_that_hangs_is_told_so() {
 
 #[test]
 fn a_hangup_reads_the_settings_again() {
-    let world = tracked();
+    let world = World::tracked();
     let pid = world.daemon_pid();
     let config = world.base().join("home/.config/tracemark");
     std::fs::create_dir_all(&config).unwrap();
@@ -615,7 +608,7 @@ fn a_hangup_reads_the_settings_again() {
 
 #[test]
 fn a_hangup_with_wrong_settings_keeps_the_old_ones_and_status_says_so_until_they_are_right() {
-    let world = tracked();
+    let world = World::tracked();
     let id = world.env_id();
     let config = world.base().join("home/.config/tracemark");
     std::fs::create_dir_all(&config).unwrap();
@@ -736,7 +729,7 @@ fn the_next_start_empties_what_a_killed_daemon_left_also_where_git_refuses_the_r
 
 #[test]
 fn nothing_is_emptied_while_a_daemon_watches() {
-    let world = tracked();
+    let world = World::tracked();
     let id = world.env_id();
     world.tracemark(&["daemon", "--empty-env-files"]).ok();
     assert_eq!(world.env_id(), id);
@@ -744,7 +737,7 @@ fn nothing_is_emptied_while_a_daemon_watches() {
 
 #[test]
 fn who_asks_while_the_daemon_hangs_dies_or_cannot_be_had_gets_the_right_answer_all_the_same() {
-    let mut world = tracked();
+    let mut world = World::tracked();
     // It hangs.
     world.signal_daemon(Signal::STOP).unwrap();
     world.write("app.py", "print('asked of a daemon that hangs')\n");
@@ -810,7 +803,7 @@ print(sorted(set(answers) - {"HTTP/1.1 200", "HTTP/1.1 503"}))
 
 #[test]
 fn a_question_that_was_let_in_is_answered_also_by_a_daemon_that_stops() {
-    let world = tracked();
+    let world = World::tracked();
     stop(&world);
     let socket = world.base().join("run/activated.sock");
     let mut python = world.command("python3");
@@ -823,7 +816,7 @@ fn a_question_that_was_let_in_is_answered_also_by_a_daemon_that_stops() {
 
 #[test]
 fn the_hook_starts_nothing() {
-    let world = tracked();
+    let world = World::tracked();
     world.kill_daemon();
     world.tracemark(&["hook", "post-commit"]).ok();
     world.git(&["commit", "-q", "--allow-empty", "-m", "by hand"]);
@@ -832,7 +825,7 @@ fn the_hook_starts_nothing() {
 
 #[test]
 fn status_starts_the_daemon_in_a_tracked_repository_and_nowhere_else() {
-    let world = tracked();
+    let world = World::tracked();
     world.kill_daemon();
     assert_eq!(daemon_of(&world), None);
     assert!(daemon(world.tracemark(&["status", "--json"]))["pid"].is_u64());
@@ -938,7 +931,7 @@ fn stop(world: &World) {
 #[test]
 fn a_daemon_that_speaks_another_protocol_is_named_with_what_to_type_and_questions_are_answered_here()
  {
-    let world = tracked();
+    let world = World::tracked();
     let id = world.tracemark(&["active"]).ok();
     stop(&world);
     let answers = serde_json::json!({"any": {"api": 2, "version": "9.9.9"}});
@@ -968,7 +961,7 @@ fn a_daemon_that_speaks_another_protocol_is_named_with_what_to_type_and_question
 
 #[test]
 fn a_daemon_of_another_version_that_speaks_the_same_protocol_is_asked_until_up_replaces_it() {
-    let world = tracked();
+    let world = World::tracked();
     let id = world.tracemark(&["active"]).ok();
     let ours = env!("CARGO_PKG_VERSION");
     let of_tomorrow = |target: &str| {
@@ -998,7 +991,7 @@ fn a_daemon_of_another_version_that_speaks_the_same_protocol_is_asked_until_up_r
 
 #[test]
 fn a_daemon_that_up_cannot_replace_is_named_with_the_line_that_ends_it() {
-    let world = tracked();
+    let world = World::tracked();
     stop(&world);
     let answers = serde_json::json!({"any": {"api": 2, "version": "9.9.9"}});
     let mut other = other_version(&world, "some-python", &answers);
@@ -1062,7 +1055,7 @@ fn tracemark_log_says_how_much_the_daemon_says() {
 
 #[test]
 fn a_record_that_cannot_be_used_leaves_no_id_behind_and_is_named() {
-    let world = tracked();
+    let world = World::tracked();
     world.env_id();
     let records = world.state_dir().join("repositories");
     let file = std::fs::read_dir(&records)
@@ -1095,7 +1088,7 @@ fn a_record_that_cannot_be_used_leaves_no_id_behind_and_is_named() {
 
 #[test]
 fn a_directory_in_the_place_of_the_ledger_is_set_aside() {
-    let world = tracked();
+    let world = World::tracked();
     let id = world.env_id();
     world.kill_daemon();
     let ledger = world.state_dir().join("ledger.sqlite");
@@ -1113,7 +1106,7 @@ fn a_directory_in_the_place_of_the_ledger_is_set_aside() {
 
 #[test]
 fn nothing_is_written_through_links_in_the_place_of_the_files_of_the_state() {
-    let world = tracked();
+    let world = World::tracked();
     world.kill_daemon();
     let victim = world.base().join("victim");
     for name in [

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 
+use crate::python::sqlite_store;
+
 /// How long anything may take before a test gives up on it; never how long it should take.
 const DEADLINE: Duration = Duration::from_mins(1);
 
@@ -81,6 +83,14 @@ impl World {
         let world = Self::new();
         world.write("app.py", "print('hello')\n");
         world.commit("first");
+        world
+    }
+
+    /// A world with a repository that is tracked, and a SQLite store beside it.
+    pub(crate) fn tracked() -> Self {
+        let world = Self::with_commit();
+        let store = sqlite_store(world.base());
+        world.tracemark(&["up", "--store", &store]).ok();
         world
     }
 

@@ -30,5 +30,5 @@ changed=$(id)
 [ "$changed" != "$one" ] && [ "$changed" != "$other" ]
 sleep 2
 expect "$(models)" "$((before + 1))" "100,000 changed files are one version"
-pid=$(python3 -c 'import json,os; print(json.load(open(os.environ["HOME"] + "/.local/state/tracemark/daemon.json"))["pid"])')
+pid=$(daemon_pid)
 echo "$files files: $(awk '/VmRSS/ {print $2 " " $3}' "/proc/$pid/status") resident, $(find "/proc/$pid/fd" -type l | wc -l) descriptors"

@@ -7,16 +7,12 @@ shim=$PWD/target/tmp/clock.so
 mkdir -p target/tmp; cc -shared -fPIC -o "$shim" tests/host/clock.c
 # shellcheck source=tests/host/world.sh
 source tests/host/world.sh
-record=$HOME/.local/state/tracemark/daemon.json
-end() { local pid; pid=$(python3 -c 'import json,sys; print(json.load(open(sys.argv[1]))["pid"])' "$record"); kill "$pid"; while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done; }
-value() { sed -n "s/^$1=//p" "$env_file"; }
-await() { for _ in $(seq 600); do if "$@"; then return; fi; sleep 0.1; done; echo "gave up: $*"; "$tm" status; tail -20 "$HOME/.local/state/tracemark/daemon.log"; return 1; }
 right() { [ "$(value TRACEMARK_CONTENT)" = "$("$tm" hash --naming tree)" ] && [ -n "$(value MLFLOW_ACTIVE_MODEL_ID)" ]; }
-end
+end_daemon
 export CLOCK_OFFSET=$world/offset
 echo 0 >"$CLOCK_OFFSET"
 LD_PRELOAD=$shim "$tm" active >/dev/null
-seen=$(tr '\0' '\n' <"/proc/$(python3 -c 'import json,sys; print(json.load(open(sys.argv[1]))["pid"])' "$record")/environ" | grep -c '^LD_PRELOAD=') || true
+seen=$(tr '\0' '\n' <"/proc/$(daemon_pid)/environ" | grep -c '^LD_PRELOAD=') || true
 expect "$seen" 1 "the daemon with a clock of its own"
 n=0
 for offset in 0 -86400 31536000 -3 0 -31536000 5 86400 -86400 0; do

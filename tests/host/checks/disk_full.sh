@@ -6,7 +6,6 @@ cd "$(dirname "$0")/../../.."
 # shellcheck disable=SC2016
 exec unshare -m bash -c '
 source tests/host/world.sh
-await() { for _ in $(seq 900); do if "$@"; then return; fi; sleep 0.1; done; echo "gave up: $*"; "$tm" status; tail -20 "$HOME/.local/state/tracemark/daemon.log"; return 1; }
 value() { sed -n "s/^$1=//p" "$(git rev-parse --git-path tracemark/env)"; }
 # What the env file and the answer name is the code on disk, or nothing.
 honest() {
@@ -21,10 +20,8 @@ honest() {
 well() { [ "$("$tm" active --json --timeout 5 2>/dev/null | python3 -c "import json,sys; print(json.load(sys.stdin)[\"content\"])" 2>/dev/null)" = "$("$tm" hash --naming tree)" ] && [ "$(value MLFLOW_ACTIVE_MODEL_ID)" = "$("$tm" active)" ]; }
 fill() { dd if=/dev/zero of="$1/filler-$SECONDS$RANDOM" bs=4k 2>/dev/null || true; for n in $(seq 64); do echo x >"$1/filler.$n" 2>/dev/null || true; done; }
 free() { rm -f "$1"/filler*; }
-end() { kill "$(python3 -c "import json,os; print(json.load(open(os.environ[\"HOME\"] + \"/.local/state/tracemark/daemon.json\"))[\"pid\"])")"; await no_daemon; }
-no_daemon() { ! kill -0 "$(python3 -c "import json,os; print(json.load(open(os.environ[\"HOME\"] + \"/.local/state/tracemark/daemon.json\"))[\"pid\"])" 2>/dev/null)" 2>/dev/null; }
 edit() { printf "print(%s)\n" "$1" 1<>app.py; }
-end
+end_daemon
 state=$HOME/.local/state/tracemark
 cp -a "$state" "$world/state"; mount -t tmpfs -o size=2m,mode=700 tmpfs "$state"; cp -a "$world/state/." "$state"
 "$tm" active >/dev/null
@@ -32,7 +29,7 @@ fill "$state"
 for n in 1 2 3 4; do edit "$n"; honest "a full state directory"; done
 git commit -qam "while the state is full"; honest "a commit with a full state directory"
 commit=$(git rev-parse HEAD)
-end; fill "$state"; "$tm" status 2>&1 | grep -qiE "no space|cannot be opened: disk" || { echo "status does not say why no daemon can be had"; "$tm" status; exit 1; }
+end_daemon; fill "$state"; "$tm" status 2>&1 | grep -qiE "no space|cannot be opened: disk" || { echo "status does not say why no daemon can be had"; "$tm" status; exit 1; }
 honest "no daemon can be had"
 free "$state"; edit 5; await well
 in_log() { "$tm" log --json | grep -q "$commit"; }
@@ -58,11 +55,11 @@ for n in 6 7 8 9; do edit "$n"; honest "a full database"; done
 free "$world/db"; edit 2; await well
 echo "database: ok"
 
-end; cd "$repo"
+end_daemon; cd "$repo"
 mount --bind "$HOME" "$HOME"; mount -o remount,ro,bind "$HOME"
 edit 3; honest "a home that may only be read"
 "$tm" status 2>&1 | grep -qiE "read-only|cannot be opened|cannot write" || { echo "status does not say that the home may only be read"; "$tm" status; exit 1; }
 mount -o remount,rw,bind "$HOME"; await well
-end; cd /; for place in "$HOME" "$world/db" "$world/small" "$state"; do umount -l "$place"; done
+end_daemon; cd /; for place in "$HOME" "$world/db" "$world/small" "$state"; do umount -l "$place"; done
 echo "home: ok"
 '

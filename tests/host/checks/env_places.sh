@@ -7,7 +7,6 @@ cd "$(dirname "$0")/../../.."
 exec unshare -m --propagation private bash -c '
 source tests/host/world.sh
 follows() { grep -qx "MLFLOW_ACTIVE_MODEL_ID=$1" "$2"; }
-await() { for _ in $(seq 300); do if "$@"; then return; fi; sleep 0.1; done; echo "gave up: $*"; "$tm" status; return 1; }
 problem() { "$tm" status --json | python3 -c "import json,sys; print([one[\"env_problem\"] for one in json.load(sys.stdin)[\"worktrees\"] if one[\"path\"] == sys.argv[1]][0])" "$repo"; }
 repo="$world/with a blank"
 git init -q -b main "$repo"; cd "$repo"

@@ -11,7 +11,6 @@ cd "$mounted"; "$tm" down "$repo" >/dev/null 2>&1 || true
 "$tm" up --store "sqlite:///$world/mlflow.db"; "$tm" active >/dev/null; cd "$world"
 state() { "$tm" status --json | python3 -c "import json,sys; print(*[one[\"state\"] for one in json.load(sys.stdin)[\"worktrees\"] if one[\"path\"] == sys.argv[1]])" "$mounted"; }
 is_state() { [ "$(state)" = "$1" ]; }
-await() { for _ in $(seq 600); do if "$@"; then return; fi; sleep 0.1; done; echo "gave up: $*"; "$tm" status; return 1; }
 await is_state active
 umount -l "$mounted"
 await is_state broken

@@ -9,7 +9,6 @@ echo 40 >/proc/sys/user/max_inotify_watches
 source tests/host/world.sh
 mode() { "$tm" status --json | python3 -c "import json,sys; one=json.load(sys.stdin)[\"worktrees\"][0]; print(one[\"mode\"])"; }
 ticks() { awk "{ print \$14 + \$15 + \$16 + \$17 }" "/proc/$1/stat"; }
-await() { for _ in $(seq 1200); do if "$@"; then return; fi; sleep 0.1; done; echo "gave up: $*"; "$tm" status; return 1; }
 follows() { grep -qx "MLFLOW_ACTIVE_MODEL_ID=$("$tm" active)" "$env_file"; }
 other_than() { local now; now=$(sed -n "s/^MLFLOW_ACTIVE_MODEL_ID=//p" "$env_file"); [ -n "$now" ] && [ "$now" != "$1" ]; }
 is_mode() { [ "$(mode)" = "$1" ]; }
@@ -22,7 +21,7 @@ before=$("$tm" active)
 echo "print(\"edited\")" >dir77/app.py
 await other_than "$before"
 await follows
-pid=$(python3 -c "import json,os; print(json.load(open(os.environ[\"HOME\"] + \"/.local/state/tracemark/daemon.json\"))[\"pid\"])")
+pid=$(daemon_pid)
 began=$(ticks "$pid"); sleep 30; used=$(($(ticks "$pid") - began))
 echo "30 s of polling took $used ticks of $(getconf CLK_TCK) a second"
 # 2 % of a core.
