@@ -108,16 +108,11 @@ fn an_answer_that_is_called_fresh_is_the_code_as_it_was_written_just_before() {
     assert!(fresh * 20 >= questions * 19, "{fresh} of {questions}");
 }
 
-/// Rules that come, go and hide themselves.
-const RULES: [fn(&World, usize); 6] = [
+/// Rules that come, go and hide themselves, in an order in which each means something after the one before.
+const RULES: [fn(&World, usize); 7] = [
+    |world, n| world.write(&format!("ruled/deep/m{n}.py"), "ruled\n"),
+    |world, _| world.write("ruled/.gitignore", "**\n"),
     |world, n| world.write(".gitignore", format!("*.log\n__pycache__/\n*\n!{n}*\n")),
-    |world, n| {
-        world.write(
-            &format!("ruled{}/deep/m.py", n % 3),
-            format!("ruled = {n}\n"),
-        );
-        world.write(&format!("ruled{}/.gitignore", n % 3), "**\n");
-    },
     |world, n| world.write(".git/info/exclude", format!("new*\nmoved{n}/\n")),
     |world, n| {
         world.write(
@@ -127,10 +122,9 @@ const RULES: [fn(&World, usize); 6] = [
         world.write("lines.txt", format!("{n}\r\n"));
     },
     |world, _| world.write(".gitignore", "*.log\n__pycache__/\n"),
-    |world, n| {
+    |world, _| {
         world.write(".git/info/exclude", ".gitattributes\n");
-        let rules = world.repo().join(format!("ruled{}/.gitignore", n % 3));
-        drop(std::fs::remove_file(rules));
+        drop(std::fs::remove_file(world.repo().join("ruled/.gitignore")));
     },
 ];
 
@@ -138,11 +132,12 @@ const RULES: [fn(&World, usize); 6] = [
 fn what_the_daemon_saw_before_anybody_asked_is_what_lies_there() {
     let store = tempfile::tempdir().unwrap();
     let world = tracked(store.path());
-    let ways: Vec<_> = WAYS.into_iter().chain(RULES).collect();
     let looks = || world.status()["passes"].as_u64().unwrap();
     for n in 0..QUESTIONS * times() {
-        // Rules before and after every other way.
-        ways[(n * 5 + n / ways.len()) % ways.len()](&world, n);
+        match n % 2 {
+            0 => RULES[n / 2 % RULES.len()](&world, n),
+            _ => WAYS[(n * 5 + n / WAYS.len()) % WAYS.len()](&world, n),
+        }
         let before = looks();
         world.write("seen.log", n.to_string());
         wait_until("the daemon looks on its own", || {
