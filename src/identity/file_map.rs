@@ -3,11 +3,14 @@
 //!
 //! Pure. Copies share what they have in common.
 
+mod ordered;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use super::object::{Format, RawId, object_id};
 use super::stamp::Stamp;
+pub(super) use ordered::Ordered;
 
 /// What a file is to git.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,6 +150,14 @@ impl FileMap {
         dir.files.get(name)
     }
 
+    /// Returns a way to ask for many files one after the other, most of which lie beside the one before.
+    pub(super) fn neighbours<'p>(&self) -> Neighbours<'_, 'p> {
+        Neighbours {
+            map: self,
+            last: None,
+        }
+    }
+
     /// Returns whether any file lies below the directory `path`, given without a slash at its end.
     pub(super) fn has_dir(&self, path: &[u8]) -> bool {
         let Some((dir, name)) = self.dir_of(path) else {
@@ -187,6 +198,24 @@ impl FileMap {
     /// Hands every path and what it holds to `look`, in the order of git's trees.
     pub(crate) fn each<'a>(&'a self, mut look: impl FnMut(&[u8], &'a Entry)) {
         self.root.each(&mut Vec::new(), &|_| true, &mut look);
+    }
+}
+
+/// Asks a map for files, and remembers the directory of the last one.
+pub(super) struct Neighbours<'m, 'p> {
+    map: &'m FileMap,
+    last: Option<(&'p [u8], Option<&'m Dir>)>,
+}
+
+impl<'m, 'p> Neighbours<'m, 'p> {
+    /// Returns what `path` holds.
+    pub(super) fn get(&mut self, path: &'p [u8]) -> Option<&'m Entry> {
+        let end = path.iter().rposition(|byte| *byte == b'/');
+        let (dir, name) = path.split_at_checked(end.map_or(0, |end| end + 1))?;
+        let known = self.last.filter(|(last, _)| *last == dir);
+        let (_, found) = known.unwrap_or_else(|| (dir, self.map.dir_of(path).map(|(dir, _)| dir)));
+        self.last = Some((dir, found));
+        found?.files.get(name)
     }
 }
 
@@ -397,6 +426,23 @@ mod tests {
 
     fn written(git: &Git) -> String {
         String::from_utf8(git.line(&["write-tree"]).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn neighbours_are_the_files_that_are_found_one_by_one() {
+        let (_dir, git) = repository("sha1");
+        let map = map_of(&git);
+        let others = ["", "none", "none/none", "a", "a/none", "a/b/none"];
+        let asked: Vec<_> = PATHS.into_iter().chain(others).collect();
+        let mut neighbours = map.neighbours();
+        for first in &asked {
+            for second in &asked {
+                for path in [first, second] {
+                    let path = path.as_bytes();
+                    assert_eq!(neighbours.get(path), map.get(path), "{first} {second}");
+                }
+            }
+        }
     }
 
     #[test]

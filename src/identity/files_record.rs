@@ -4,7 +4,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::file_map::{Entry, FileMap, Mode};
+use super::file_map::{Entry, FileMap, Mode, Ordered};
 use super::object::RawId;
 use super::stamp::{STAMP_BYTES, Stamp};
 
@@ -64,7 +64,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<FileMap> {
     if <[u8; HASH]>::from(Sha256::digest(body)) != *hash {
         return None;
     }
-    let mut files = FileMap::default();
+    let mut files = Ordered::new();
     let mut rest = body;
     while !rest.is_empty() {
         let path = field(&mut rest)?;
@@ -78,10 +78,9 @@ pub(super) fn read(bytes: &[u8]) -> Option<FileMap> {
             stamp: Some(stamp),
             settled: true,
         };
-        files.insert(path, entry);
+        files.add(path, entry)?;
     }
-    files.pack();
-    Some(files)
+    files.finish()
 }
 
 fn field<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
@@ -97,6 +96,7 @@ fn split<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::object::Format;
     use super::*;
 
     fn some_files() -> FileMap {
@@ -138,6 +138,47 @@ mod tests {
         };
         files.insert(b"new", unsettled);
         assert_eq!(all(&read(&written(&files)).unwrap()), settled);
+    }
+
+    #[test]
+    fn a_map_that_is_read_is_the_one_that_was_written_and_takes_changes() {
+        let mut files = some_files();
+        let (_, entry) = all(&files)[0];
+        for path in ["a.py", "a/c", "a-b/d/e.py", "a0", "z/y/x", "z/y.py", "top"] {
+            files.insert(path.as_bytes(), entry);
+        }
+        let mut read = read(&written(&files)).unwrap();
+        assert_eq!(read.count(), files.count());
+        assert_eq!(read.linked(), files.linked());
+        assert_eq!(all(&read), all(&files));
+        assert_eq!(read.tree_id(Format::Sha1), files.tree_id(Format::Sha1));
+        for map in [&mut read, &mut files] {
+            map.insert(b"a/between.py", entry);
+            map.remove(b"z/y/x");
+        }
+        assert_eq!(all(&read), all(&files));
+        assert_eq!(read.tree_id(Format::Sha1), files.tree_id(Format::Sha1));
+    }
+
+    #[test]
+    fn files_out_of_order_are_not_taken_for_a_map() {
+        let (_, entry) = all(&some_files())[0];
+        let made_of = |paths: &[&str]| {
+            let mut files = Ordered::new();
+            let added = paths
+                .iter()
+                .try_for_each(|path| files.add(path.as_bytes(), entry));
+            added.and_then(|()| files.finish())
+        };
+        assert_eq!(made_of(&["a", "b/c", "b/d", "e"]).unwrap().count(), 4);
+        for paths in [
+            &["b", "a"][..],
+            &["a", "a"],
+            &["b/c", "a/c"],
+            &["a/b", "c/d", "a/e"],
+        ] {
+            assert!(made_of(paths).is_none(), "{paths:?}");
+        }
     }
 
     #[test]

@@ -2,7 +2,6 @@
 //!
 //! [`read`] is one pass over a worktree. Knows nothing of MLflow, of the daemon or of time but what a stamp needs (`stamp::Moment`).
 
-mod bench;
 mod cached_trees;
 mod candidates;
 mod conversion;
@@ -50,6 +49,7 @@ pub(crate) mod stamp;
 mod status_text;
 pub mod tree;
 mod untracked;
+mod workbench;
 mod worktree_walk;
 
 use std::path::{Path, PathBuf};

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Reading;
-use super::bench::Bench;
 use super::candidates::{Candidates, RealDirs};
 use super::digest::Digest;
 use super::git_config::GitConfig;
@@ -26,6 +25,7 @@ use super::reader::{NOT_WANTED, Stop};
 use super::split_index;
 use super::stamp::{Moment, Stamp};
 use super::status_text::PathBytes;
+use super::workbench::Workbench;
 use crate::git::Git;
 use crate::ids::ObjectId;
 
@@ -36,7 +36,7 @@ pub(super) struct Pass<'a> {
     pub(super) git: &'a Git,
     pub(super) cache: &'a mut Cache,
     pub(super) moment: Moment,
-    pub(super) bench: Bench,
+    pub(super) workbench: Workbench,
     /// Where the files are that were held still, below the scratch directory.
     pub(super) held_in: Option<PathBuf>,
     /// What git compared in this pass, where it read the same files: known from now on, if they held still.

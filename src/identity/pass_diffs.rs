@@ -47,7 +47,7 @@ impl Pass<'_> {
             kept.after_staged = Digest::new(&kept.head.commit);
             return self.add_unstaged(kept, self.git);
         }
-        let scratch = self.bench.path();
+        let scratch = self.workbench.path();
         let index = self.places.git_dir.join("index");
         let changes = &kept.status.tracked;
         let call = git_hash::staged_call(self.git, &index, changes, &kept.index, scratch);
@@ -107,7 +107,7 @@ impl Pass<'_> {
             .collect();
         let small = kept.index.with_only(&paths);
         let index = self.places.git_dir.join("index");
-        let call = git_hash::unstaged(git, &index, &small, self.bench.path())?;
+        let call = git_hash::unstaged(git, &index, &small, self.workbench.path())?;
         call.start().map(Some)
     }
 }

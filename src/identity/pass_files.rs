@@ -126,21 +126,21 @@ impl Pass<'_> {
         } else {
             READ_AT_ONCE_MAX
         };
-        let mut unread = BTreeSet::new();
-        for (path, stamp) in files {
-            let is_known = self.cache.files.get(path).is_some_and(|entry| {
+        let mut known = self.cache.files.neighbours();
+        let mut is_known = |path: &'f [u8], stamp: Stamp| {
+            known.get(path).is_some_and(|entry| {
                 entry.stamp == Some(stamp)
                     && entry.settled
                     && entry.id.as_bytes().len() == format.id_length()
-            });
-            if distrust.covers(path) || !is_known {
-                unread.insert(path.to_vec());
-            }
-            if unread.len() >= at_once {
-                self.read_files(&std::mem::take(&mut unread), index, conversion, format)?;
-            }
+            })
+        };
+        let unread = files.filter(|(path, stamp)| !is_known(path, *stamp) || distrust.covers(path));
+        let unread: Vec<_> = unread.map(|(path, _)| path).collect();
+        for some in unread.chunks(at_once) {
+            let some = some.iter().map(|path| path.to_vec()).collect();
+            self.read_files(&some, index, conversion, format)?;
         }
-        self.read_files(&unread, index, conversion, format)
+        Ok(())
     }
 
     /// Reads files that are there.
@@ -178,7 +178,7 @@ impl Pass<'_> {
         if paths.is_empty() {
             return Ok(());
         }
-        let named = converted(git, index, paths, self.bench.path())?;
+        let named = converted(git, index, paths, self.workbench.path())?;
         for path in paths {
             let known = self.cache.files.get(path).copied();
             let (Some(known), Some(named)) = (known, named.get(path)) else {

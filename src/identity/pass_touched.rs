@@ -74,7 +74,7 @@ impl Pass<'_> {
         if asked.is_empty() {
             return Ok(found);
         }
-        let no_index = self.bench.path().join("no-index");
+        let no_index = self.workbench.path().join("no-index");
         let git = self.git.clone().with_var("GIT_INDEX_FILE", no_index);
         let arguments = ["ls-files", "-o", "--exclude-standard", "-z", "--"].map(PathBuf::from);
         let pathspecs = asked.iter().map(|path| top_literal(path));
@@ -210,7 +210,7 @@ impl Pass<'_> {
     ) -> Result<Vec<(PathBytes, u8)>, Stop> {
         let small = index.with_only(paths);
         let whole = self.places.git_dir.join("index");
-        let copy = self.bench.path().join("codes-index");
+        let copy = self.workbench.path().join("codes-index");
         own_index::write_with_time_of(&whole, &copy, &small.bytes)?;
         let git = own_index::on_own_index(git, &copy).with_config(&["core.fsmonitor=false"]);
         let arguments = ["status", "--porcelain", "-z", "-uno", "--no-renames", "--"];

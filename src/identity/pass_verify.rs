@@ -106,7 +106,7 @@ impl Pass<'_> {
         if kept.unreadable_diff.is_some() {
             return Err(Stop::NotPlain);
         }
-        let mut mirror = Mirror::new(self.places, self.bench.path())?;
+        let mut mirror = Mirror::new(self.places, self.workbench.path())?;
         self.held_in = Some(mirror.dir().to_owned());
         let changed = kept.status.tracked.iter();
         let uncommitted = changed

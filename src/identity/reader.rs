@@ -9,7 +9,6 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::bench::Bench;
 use super::file_content::ContentError;
 use super::files::{Copies, Files};
 use super::files_record::{self, FilesRecord};
@@ -20,6 +19,7 @@ use super::pass::Pass;
 use super::scratch::in_place;
 use super::stamp::Moment;
 use super::tree::TreeError;
+use super::workbench::Workbench;
 use super::{ReadError, Reading, read_safely, read_with};
 use crate::git::{Git, GitError};
 use crate::ids::ContentId;
@@ -54,7 +54,7 @@ pub struct WorktreeReader {
     copies: Option<Arc<Copies>>,
     passes: Passes,
     /// What the last pass left, to spare the next one the making of directories and files.
-    bench: Option<Bench>,
+    workbench: Option<Workbench>,
     doubt: Option<Doubt>,
     is_doubted: bool,
     wants_git_hash: bool,
@@ -89,7 +89,7 @@ impl WorktreeReader {
             from_scratch: None,
             copies: None,
             passes: Passes::default(),
-            bench: None,
+            workbench: None,
             doubt: None,
             is_doubted: false,
             wants_git_hash: true,
@@ -178,7 +178,7 @@ impl WorktreeReader {
         };
         if let Ok(mut pass) = self.pass() {
             pass.read_ahead(paths, format, goes_on);
-            self.bench = left_by(pass).1;
+            self.workbench = left_by(pass).1;
         }
     }
 
@@ -244,7 +244,7 @@ impl WorktreeReader {
         let mut pass = self.pass().ok()?;
         match pass.narrow(kept, paths) {
             Ok((kept, reading)) => {
-                (self.copies, self.bench) = left_by(pass);
+                (self.copies, self.workbench) = left_by(pass);
                 self.kept = Some(kept);
                 self.passes.narrow += 1;
                 Some(Ok(reading))
@@ -260,9 +260,9 @@ impl WorktreeReader {
         let mut pass = self.pass().ok()?;
         let ground = before.as_ref().map(|before| &before.ground);
         let outcome = pass.full(ground, is_undisturbed);
-        let (copies, bench) = left_by(pass);
+        let (copies, workbench) = left_by(pass);
         Some(outcome.map(|(kept, reading)| {
-            (self.copies, self.bench) = (copies, bench);
+            (self.copies, self.workbench) = (copies, workbench);
             self.kept = Some(kept);
             reading
         }))
@@ -310,20 +310,21 @@ impl WorktreeReader {
         reading
     }
 
-    fn new_bench(&self) -> std::io::Result<(Bench, Moment)> {
-        let bench = Bench::new(&self.git, &self.places.root, &self.private)?;
-        let moment = bench.now()?;
-        Ok((bench, moment))
+    fn new_workbench(&self) -> std::io::Result<(Workbench, Moment)> {
+        let workbench = Workbench::new(&self.git, &self.places.root, &self.private)?;
+        let moment = workbench.now()?;
+        Ok((workbench, moment))
     }
 
     fn pass(&mut self) -> std::io::Result<Pass<'_>> {
         if in_place(&self.private).is_none() {
-            self.bench = None;
+            self.workbench = None;
             return Err(std::io::ErrorKind::NotADirectory.into());
         }
-        let left = self.bench.take();
-        let usable = left.and_then(|bench| bench.now().ok().map(|moment| (bench, moment)));
-        let (bench, moment) = usable.map_or_else(|| self.new_bench(), Ok)?;
+        let left = self.workbench.take();
+        let usable =
+            left.and_then(|workbench| workbench.now().ok().map(|moment| (workbench, moment)));
+        let (workbench, moment) = usable.map_or_else(|| self.new_workbench(), Ok)?;
         self.cache.hashes.begin();
         Ok(Pass {
             places: &self.places,
@@ -331,7 +332,7 @@ impl WorktreeReader {
             git: &self.git,
             cache: &mut self.cache,
             moment,
-            bench,
+            workbench,
             held_in: None,
             compared: None,
             wants_git_hash: self.wants_git_hash,
@@ -349,14 +350,16 @@ fn is_of(known: Option<&(ContentId, Files)>, content: &ContentId) -> bool {
 
 /// Returns what a pass read of files that did not hold still, else what the next one can use. Of one that failed nothing is
 /// used again: a git that was ended leaves locks behind.
-fn left_by(pass: Pass<'_>) -> (Option<Arc<Copies>>, Option<Bench>) {
-    let Pass { bench, held_in, .. } = pass;
+fn left_by(pass: Pass<'_>) -> (Option<Arc<Copies>>, Option<Workbench>) {
+    let Pass {
+        workbench, held_in, ..
+    } = pass;
     let Some(dir) = held_in else {
-        return (None, Some(bench));
+        return (None, Some(workbench));
     };
     let copies = Copies {
         dir,
-        _scratch: bench.scratch,
+        _scratch: workbench.scratch,
     };
     (Some(Arc::new(copies)), None)
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::index::{self, Record};
+use super::objects::Objects;
 use super::{SnapshotError, Snapshots};
 use crate::identity::object::{Format, RawId};
 
@@ -87,51 +88,53 @@ impl Snapshots {
         let Some(format) = format else {
             return Ok(());
         };
-        let mut objects = super::objects::Objects::open(&self.git_dir(), format)?;
+        let mut objects = Objects::open(&self.git_dir(), format)?;
         index::write(&self.index_file(), &staying)?;
-        let mut roots = BTreeSet::new();
-        let mut commits = BTreeSet::new();
-        for record in &staying {
-            roots.extend([record.tree.clone(), record.disk().to_owned()]);
-            let inside = record
-                .inside
-                .iter()
-                .filter_map(|inside| inside.head.as_ref());
-            for head in record.head.iter().chain(inside) {
-                if let Some(id) =
-                    RawId::from_hex(head.as_bytes()).filter(|id| objects.known.has(id))
-                {
-                    commits.insert(id);
-                    roots.insert(format!("{head}^{{tree}}"));
-                }
-            }
-        }
-        let mut needed = commits;
-        if !roots.is_empty() {
-            let input = roots
-                .iter()
-                .flat_map(|root| format!("{root}\n").into_bytes())
-                .collect();
-            let arguments = [
-                "rev-list",
-                "--objects",
-                "--no-object-names",
-                "--missing=allow-any",
-                "--stdin",
-            ];
-            let listed = objects
-                .git()
-                .run_with_input(&arguments, Some(input))?
-                .stdout;
-            let ids = listed
-                .split(|byte| *byte == b'\n')
-                .filter_map(RawId::from_hex);
-            needed.extend(ids.filter(|id| objects.known.has(id)));
-        }
+        let needed = needed_by(&staying, &objects)?;
         objects.keep_only(&needed)?;
         drop(lock);
         Ok(())
     }
+}
+
+/// Returns the objects of the store that versions need: their trees and what these hold, and the commits that they are of.
+fn needed_by(staying: &[Record], objects: &Objects) -> Result<BTreeSet<RawId>, SnapshotError> {
+    let mut roots = BTreeSet::new();
+    let mut needed = BTreeSet::new();
+    for record in staying {
+        roots.extend([record.tree.clone(), record.disk().to_owned()]);
+        let inside = record.inside.iter();
+        let heads = inside.filter_map(|inside| inside.head.as_ref());
+        for head in record.head.iter().chain(heads) {
+            let commit = RawId::from_hex(head.as_bytes());
+            if let Some(id) = commit.filter(|id| objects.known.has(id)) {
+                needed.insert(id);
+                roots.insert(format!("{head}^{{tree}}"));
+            }
+        }
+    }
+    needed.extend(below(&roots, objects)?);
+    Ok(needed)
+}
+
+/// Returns those objects of the store that are reached from `roots`.
+fn below(roots: &BTreeSet<String>, objects: &Objects) -> Result<Vec<RawId>, SnapshotError> {
+    if roots.is_empty() {
+        return Ok(Vec::new());
+    }
+    let lines = roots.iter().map(|root| format!("{root}\n"));
+    let input = lines.collect::<String>().into_bytes();
+    let arguments = [
+        "rev-list",
+        "--objects",
+        "--no-object-names",
+        "--missing=allow-any",
+        "--stdin",
+    ];
+    let listed = objects.git().run_with_input(&arguments, Some(input))?;
+    let ids = listed.stdout.split(|byte| *byte == b'\n');
+    let ids = ids.filter_map(RawId::from_hex);
+    Ok(ids.filter(|id| objects.known.has(id)).collect())
 }
 
 fn newest(records: &[Record]) -> BTreeSet<usize> {

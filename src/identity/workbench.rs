@@ -13,11 +13,11 @@ const PROBE: &str = "probe";
 
 /// A scratch directory with a clock.
 #[derive(Debug)]
-pub(super) struct Bench {
+pub(super) struct Workbench {
     pub(super) scratch: Scratch,
 }
 
-impl Bench {
+impl Workbench {
     /// Makes one in the directory `private`, which no reading sees.
     ///
     /// # Errors
