@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 
 use crate::fs_util::read_if_exists;
@@ -26,8 +27,13 @@ const SUBMODULES_MAX: usize = 10_000;
 /// # Errors
 /// [`GitError`] when git cannot read the configuration.
 pub fn programs(worktree: &Worktree) -> Result<BTreeMap<String, Vec<String>>, GitError> {
-    let mut programs = own_programs(worktree)?;
-    for (name, file) in submodule_configs(worktree)? {
+    let (own, inner) = std::thread::scope(|scope| {
+        let own = scope.spawn(|| own_programs(worktree));
+        let inner = submodule_configs(worktree);
+        (own.join(), inner)
+    });
+    let mut programs = own.unwrap_or_else(|panic| resume_unwind(panic))?;
+    for (name, file) in inner? {
         programs.extend(programs_in(&name, &file)?);
     }
     Ok(programs)

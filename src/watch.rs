@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -26,7 +27,7 @@ use crate::remote_fs::remote_kind;
 use crate::repository::{Worktree, ignored_by_git};
 use crate::touched::Touched;
 use leaf::Leaves;
-use one_cpu::Meeting;
+use one_cpu::{Host, Meeting};
 use rules::Rules;
 
 /// So many written files are remembered where there are too many to be counted.
@@ -333,8 +334,7 @@ impl Watch {
     }
 
     fn watch_wanted(&mut self) -> Result<(), WatchError> {
-        let mut rules = self.read_rules();
-        let mut outside = user_files(&self.worktree);
+        let (mut rules, mut outside) = self.read_what_decides();
         outside.extend(self.store.clone());
         let cookies = make_cookie_dir(&self.worktree);
         let mut dirs = dirs_of_few(&self.worktree, &outside);
@@ -343,22 +343,30 @@ impl Watch {
         for (dir, mode) in dirs {
             self.watch(&dir, mode)?;
         }
-
+        let host = self.meet_for(&rules);
         let root = self.worktree.root.clone();
-        let meeting = self.meeting.clone();
-        let are_many = rules
-            .own()
-            .is_some_and(|own| own.tracked_dirs().count() > DIRS_MANY);
-        let host = are_many.then(|| meeting.hold());
-        if host.is_some() {
-            // Its event brings notify's thread here.
-            self.sync(MEETING_TIME);
-        }
-
         let watched = self.watch_below(&root, &mut rules);
-
         drop(host);
         watched
+    }
+
+    /// Returns the rules of the worktree, and the user's files, for which git is asked meanwhile.
+    fn read_what_decides(&self) -> (Rules, Vec<PathBuf>) {
+        std::thread::scope(|scope| {
+            let files = scope.spawn(|| user_files(&self.worktree));
+            let rules = self.read_rules();
+            let files = files.join();
+            (rules, files.unwrap_or_else(|panic| resume_unwind(panic)))
+        })
+    }
+
+    /// Brings notify's thread here, where there are many directories to watch.
+    fn meet_for(&self, rules: &Rules) -> Option<Host> {
+        let own = rules.own()?;
+        let host = (own.tracked_dirs().count() > DIRS_MANY).then(|| self.meeting.hold())?;
+        // Its event has that thread look where to be.
+        self.sync(MEETING_TIME);
+        Some(host)
     }
 
     /// Watches `top` and what lies below it, without the directories that git ignores.
