@@ -346,7 +346,11 @@ impl Watch {
         let host = self.meet_for(&rules);
         let root = self.worktree.root.clone();
         let watched = self.watch_below(&root, &mut rules);
-        drop(host);
+        if host.is_some() {
+            drop(host);
+            // Home again, too.
+            self.sync(MEETING_TIME);
+        }
         watched
     }
 
