@@ -288,7 +288,22 @@ impl Watch {
                     .is_some_and(|inside| moves_at_every_commit(inside) || is_linked(inside))
     }
 
+    /// What came, went or took another name is not watched any more, nor what was below it: the watch goes with the directory.
+    fn forget(&mut self, paths: &BTreeSet<PathBuf>) {
+        for path in paths {
+            if self.is_inside_git(path) {
+                continue;
+            }
+            let from_here = self.dirs.range::<PathBuf, _>(path..);
+            let gone = from_here.take_while(|dir| dir.starts_with(path));
+            for dir in gone.cloned().collect::<Vec<_>>() {
+                self.dirs.remove(&dir);
+            }
+        }
+    }
+
     fn watch_new_among(&mut self, paths: &BTreeSet<PathBuf>) -> Result<(), WatchError> {
+        self.forget(paths);
         let dirs: Vec<_> = paths.iter().filter(|path| is_real_dir(path)).collect();
         let index = self.worktree.git_dir.join("index");
         if dirs.is_empty() && !paths.contains(&index) {
@@ -959,6 +974,46 @@ mod tests {
         assert!(watch.sync(Duration::from_mins(1)));
         let all: BTreeSet<_> = (0..=DIRS_MANY).map(file).collect();
         assert_eq!(watch.take().unwrap(), Touched::Paths(all));
+    }
+
+    #[test]
+    fn a_directory_that_is_tracked_in_spite_of_being_ignored_is_watched_again_after_it_was_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let git = |arguments: &[&str]| drop(Git::at(&root).run(arguments).unwrap());
+        let (build, file) = (root.join("build"), root.join("build/deep/a.py"));
+        let make = || {
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(&file, "x").unwrap();
+        };
+        git(&["init", "-q"]);
+        std::fs::write(root.join(".gitignore"), "build/\n").unwrap();
+        make();
+        git(&["add", "-f", "."]);
+        let worktree = Worktree::discover(&root).unwrap();
+        std::fs::create_dir(worktree.private_dir()).unwrap();
+        let mut watch = Watch::new(&worktree, None, || ()).unwrap();
+        watch.watch_everything().unwrap();
+        let mut touched_by = |change: &dyn Fn()| {
+            change();
+            assert!(watch.sync(Duration::from_mins(1)));
+            watch.take().unwrap()
+        };
+        for files in [1, TOUCHED_MAX + 1] {
+            touched_by(&|| {
+                git(&["rm", "-rfq", "--cached", "build"]);
+                std::fs::remove_dir_all(&build).unwrap();
+            });
+            touched_by(&make);
+            touched_by(&|| {
+                git(&["add", "-f", "build"]);
+                for n in 0..files {
+                    std::fs::write(root.join(format!("{n}.py")), "x").unwrap();
+                }
+            });
+            let touched = touched_by(&|| std::fs::write(&file, "edited").unwrap());
+            assert_eq!(touched, Touched::Paths(BTreeSet::from([file.clone()])));
+        }
     }
 
     #[test]
