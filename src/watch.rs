@@ -884,32 +884,66 @@ mod tests {
         }
     }
 
+    struct Watched {
+        _dir: tempfile::TempDir,
+        root: PathBuf,
+        watch: Watch,
+    }
+
+    impl Watched {
+        /// Watches a new repository after `prepare` was done in it.
+        fn after(prepare: impl FnOnce(&Path)) -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let root = dir.path().canonicalize().unwrap();
+            git(&root, &["init", "-q"]);
+            prepare(&root);
+            let worktree = Worktree::discover(&root).unwrap();
+            std::fs::create_dir(worktree.private_dir()).unwrap();
+            let mut watch = Watch::new(&worktree, None, || ()).unwrap();
+            watch.watch_everything().unwrap();
+            Self {
+                _dir: dir,
+                root,
+                watch,
+            }
+        }
+
+        fn touched_by(&mut self, change: impl FnOnce(&Path)) -> Touched {
+            change(&self.root);
+            assert!(self.watch.sync(Duration::from_mins(1)));
+            self.watch.take().unwrap()
+        }
+    }
+
+    fn git(root: &Path, arguments: &[&str]) {
+        Git::at(root).run(arguments).unwrap();
+    }
+
+    fn write(path: &Path, text: &str) {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    fn write_many(root: &Path) {
+        for n in 0..=TOUCHED_MAX {
+            write(&root.join(format!("{n}.py")), "x");
+        }
+    }
+
     #[test]
     fn a_directory_is_told_of_under_its_own_name_also_where_a_link_leads_there() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().canonicalize().unwrap();
-        let git = Git::at(&root);
-        git.run(&["init", "-q"]).unwrap();
-        for name in ["one", "two"] {
-            std::fs::create_dir(root.join(name)).unwrap();
-            std::fs::write(root.join(name).join("a.py"), name).unwrap();
-        }
-        git.run(&["add", "."]).unwrap();
-        std::fs::remove_dir_all(root.join("one")).unwrap();
-        std::os::unix::fs::symlink("two", root.join("one")).unwrap();
-        let worktree = Worktree::discover(&root).unwrap();
-        std::fs::create_dir(worktree.private_dir()).unwrap();
-        let mut watch = Watch::new(&worktree, None, || ()).unwrap();
-        watch.watch_everything().unwrap();
-        let mut touched_by = |change: &dyn Fn()| {
-            change();
-            assert!(watch.sync(Duration::from_mins(1)));
-            watch.take().unwrap()
-        };
+        let mut watched = Watched::after(|root| {
+            for name in ["one", "two"] {
+                write(&root.join(name).join("a.py"), name);
+            }
+            git(root, &["add", "."]);
+            std::fs::remove_dir_all(root.join("one")).unwrap();
+            std::os::unix::fs::symlink("two", root.join("one")).unwrap();
+        });
         // A new directory makes the watch look for directories of tracked files, of which `one` is one.
-        touched_by(&|| std::fs::create_dir(root.join("three")).unwrap());
-        let file = root.join("two/new.py");
-        let touched = touched_by(&|| std::fs::write(&file, "new").unwrap());
+        watched.touched_by(|root| std::fs::create_dir(root.join("three")).unwrap());
+        let file = watched.root.join("two/new.py");
+        let touched = watched.touched_by(|_| write(&file, "new"));
         assert!(
             matches!(&touched, Touched::Paths(paths) if paths.contains(&file)),
             "{touched:?}"
@@ -918,100 +952,68 @@ mod tests {
 
     #[test]
     fn directories_that_are_made_among_more_changes_than_are_counted_are_watched() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().canonicalize().unwrap();
-        Git::at(&root).run(&["init", "-q"]).unwrap();
-        std::fs::create_dir(root.join("old")).unwrap();
-        let worktree = Worktree::discover(&root).unwrap();
-        std::fs::create_dir(worktree.private_dir()).unwrap();
-        let mut watch = Watch::new(&worktree, None, || ()).unwrap();
-        watch.watch_everything().unwrap();
-        let mut touched_by = |change: &dyn Fn()| {
-            change();
-            assert!(watch.sync(Duration::from_mins(1)));
-            assert!(!watch.is_undisturbed(Duration::from_mins(1)));
-            let touched = watch.take().unwrap();
-            assert!(watch.is_undisturbed(Duration::from_mins(1)));
-            touched
-        };
-        let touched = touched_by(&|| {
-            for n in 0..=TOUCHED_MAX {
-                std::fs::write(root.join(format!("{n}.py")), "x").unwrap();
-            }
+        let mut watched = Watched::after(|root| std::fs::create_dir(root.join("old")).unwrap());
+        let touched = watched.touched_by(|root| {
+            write_many(root);
             std::fs::create_dir_all(root.join("new/inner")).unwrap();
             std::fs::rename(root.join("old"), root.join("moved")).unwrap();
             std::fs::create_dir(root.join("old")).unwrap();
         });
         assert_eq!(touched, Touched::Everything);
         for path in ["new/inner/a.py", "moved/b.py", "old/c.py"] {
-            let path = root.join(path);
-            let touched = touched_by(&|| std::fs::write(&path, "x").unwrap());
+            let path = watched.root.join(path);
+            let touched = watched.touched_by(|_| write(&path, "x"));
             assert_eq!(touched, Touched::Paths(BTreeSet::from([path])));
         }
     }
 
     #[test]
+    fn nothing_is_undisturbed_that_was_touched_and_not_taken() {
+        let mut watched = Watched::after(|_| ());
+        let is_undisturbed =
+            |watched: &Watched| watched.watch.is_undisturbed(Duration::from_mins(1));
+        assert!(is_undisturbed(&watched));
+        write(&watched.root.join("a.py"), "x");
+        assert!(!is_undisturbed(&watched));
+        watched.touched_by(|_| ());
+        assert!(is_undisturbed(&watched));
+    }
+
+    #[test]
     fn many_directories_are_watched_as_few_are_and_threads_go_home() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().canonicalize().unwrap();
-        let git = Git::at(&root);
-        git.run(&["init", "-q"]).unwrap();
-        let file = |n: usize| root.join(format!("d{n}/inner/a.py"));
-        for n in 0..=DIRS_MANY {
-            std::fs::create_dir_all(file(n).parent().unwrap()).unwrap();
-            std::fs::write(file(n), "x").unwrap();
-        }
-        git.run(&["add", "."]).unwrap();
-        let worktree = Worktree::discover(&root).unwrap();
-        std::fs::create_dir(worktree.private_dir()).unwrap();
-        let mut watch = Watch::new(&worktree, None, || ()).unwrap();
+        let file = |root: &Path, n: usize| root.join(format!("d{n}/inner/a.py"));
         let before = one_cpu::allowed();
-        watch.watch_everything().unwrap();
+        let mut watched = Watched::after(|root| {
+            for n in 0..=DIRS_MANY {
+                write(&file(root, n), "x");
+            }
+            git(root, &["add", "."]);
+        });
         assert_eq!(one_cpu::allowed(), before);
-        for n in 0..=DIRS_MANY {
-            std::fs::write(file(n), "y").unwrap();
-        }
-        assert!(watch.sync(Duration::from_mins(1)));
-        let all: BTreeSet<_> = (0..=DIRS_MANY).map(file).collect();
-        assert_eq!(watch.take().unwrap(), Touched::Paths(all));
+        let all: BTreeSet<_> = (0..=DIRS_MANY).map(|n| file(&watched.root, n)).collect();
+        let touched = watched.touched_by(|_| all.iter().for_each(|file| write(file, "y")));
+        assert_eq!(touched, Touched::Paths(all));
     }
 
     #[test]
     fn a_directory_that_is_tracked_in_spite_of_being_ignored_is_watched_again_after_it_was_gone() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().canonicalize().unwrap();
-        let git = |arguments: &[&str]| drop(Git::at(&root).run(arguments).unwrap());
-        let (build, file) = (root.join("build"), root.join("build/deep/a.py"));
-        let make = || {
-            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-            std::fs::write(&file, "x").unwrap();
-        };
-        git(&["init", "-q"]);
-        std::fs::write(root.join(".gitignore"), "build/\n").unwrap();
-        make();
-        git(&["add", "-f", "."]);
-        let worktree = Worktree::discover(&root).unwrap();
-        std::fs::create_dir(worktree.private_dir()).unwrap();
-        let mut watch = Watch::new(&worktree, None, || ()).unwrap();
-        watch.watch_everything().unwrap();
-        let mut touched_by = |change: &dyn Fn()| {
-            change();
-            assert!(watch.sync(Duration::from_mins(1)));
-            watch.take().unwrap()
-        };
-        for files in [1, TOUCHED_MAX + 1] {
-            touched_by(&|| {
-                git(&["rm", "-rfq", "--cached", "build"]);
-                std::fs::remove_dir_all(&build).unwrap();
+        let mut watched = Watched::after(|root| {
+            write(&root.join(".gitignore"), "build/\n");
+            write(&root.join("build/deep/a.py"), "x");
+            git(root, &["add", "-f", "."]);
+        });
+        let file = watched.root.join("build/deep/a.py");
+        for meanwhile in [|_: &Path| (), write_many] {
+            watched.touched_by(|root| {
+                git(root, &["rm", "-rfq", "--cached", "build"]);
+                std::fs::remove_dir_all(root.join("build")).unwrap();
             });
-            touched_by(&make);
-            touched_by(&|| {
-                git(&["add", "-f", "build"]);
-                for n in 0..files {
-                    std::fs::write(root.join(format!("{n}.py")), "x").unwrap();
-                }
+            watched.touched_by(|_| write(&file, "x"));
+            watched.touched_by(|root| {
+                git(root, &["add", "-f", "build"]);
+                meanwhile(root);
             });
-            let touched = touched_by(&|| std::fs::write(&file, "edited").unwrap());
+            let touched = watched.touched_by(|_| write(&file, "edited"));
             assert_eq!(touched, Touched::Paths(BTreeSet::from([file.clone()])));
         }
     }

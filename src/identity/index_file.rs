@@ -348,22 +348,22 @@ impl IndexFile {
         place.path.of(&self.bytes)
     }
 
+    /// Returns the entries of submodules and of files that rule others.
+    fn always(&self) -> impl Iterator<Item = IndexEntry<'_>> {
+        let places = self.always.iter().filter_map(|at| self.entries.get(*at));
+        places.filter_map(|place| self.entry(place))
+    }
+
     /// Returns the paths of the files that rule others.
     pub(super) fn rule_files(&self) -> impl Iterator<Item = &[u8]> {
-        let always = self.always.iter().filter_map(|at| self.entries.get(*at));
-        always
-            .filter_map(|place| self.entry(place))
-            .filter(IndexEntry::rules_others)
-            .map(|entry| entry.path)
+        let rules = self.always().filter(IndexEntry::rules_others);
+        rules.map(|entry| entry.path)
     }
 
     /// Returns the paths of submodules.
     pub(super) fn gitlinks(&self) -> impl Iterator<Item = &[u8]> {
-        let always = self.always.iter().filter_map(|at| self.entries.get(*at));
-        always
-            .filter_map(|place| self.entry(place))
-            .filter(IndexEntry::is_gitlink)
-            .map(|entry| entry.path)
+        let links = self.always().filter(IndexEntry::is_gitlink);
+        links.map(|entry| entry.path)
     }
 
     /// Returns whether every entry is a merged file that git looks at like at any other.

@@ -59,14 +59,8 @@ impl Pass<'_> {
         {
             return Err(Stop::Torn);
         }
-        let index_path = self.places.git_dir.join("index");
-        let bytes = split_index::whole(std::fs::read(&index_path)?, &self.places.git_dir);
         let head = self.head()?;
-        let index = IndexFile::read(bytes, head.format.id_length()).ok_or(Stop::NotPlain)?;
-        let index = Arc::new(index);
-        if !index.is_plain() || misses_rules(&self.places.root, &index) {
-            return Err(Stop::NotPlain);
-        }
+        let index = self.plain_index(head.format)?;
         let basis = Basis {
             config: &config,
             ground: &ground,
@@ -90,29 +84,41 @@ impl Pass<'_> {
             status: looked.status,
             quoting: looked.quoting,
         };
-        let mut again = None;
-        if is_undisturbed() {
-            self.add_all_diffs(&mut kept)?;
-        } else {
-            again = Some(self.look_beside_diffs(&mut kept, &once_more)?);
-        }
-
+        let again = self.add_all_diffs(&mut kept, &once_more, is_undisturbed)?;
         let reading = self.reading(&mut kept)?;
-
-        if again.is_none() && !is_undisturbed() {
-            again = Some(once_more.look(&self.places.root, &kept.index)?);
-        }
         if let Some(again) = again {
             moved.extend(differing(&kept.index, &stamps, &again));
         }
         moved.extend(self.moved_uncommitted(&kept, &BTreeSet::new())?);
-
         self.settle(kept, reading, &moved)
     }
 
-    fn add_all_diffs(&mut self, kept: &mut Kept) -> Result<(), Stop> {
+    fn plain_index(&self, format: Format) -> Result<Arc<IndexFile>, Stop> {
+        let git_dir = &self.places.git_dir;
+        let bytes = split_index::whole(std::fs::read(git_dir.join("index"))?, git_dir);
+        let index = IndexFile::read(bytes, format.id_length()).ok_or(Stop::NotPlain)?;
+        if !index.is_plain() || misses_rules(&self.places.root, &index) {
+            return Err(Stop::NotPlain);
+        }
+        Ok(Arc::new(index))
+    }
+
+    /// Has git make the diffs. Returns how files lie then, `None` where nothing was touched since they were looked at.
+    fn add_all_diffs(
+        &mut self,
+        kept: &mut Kept,
+        again: &Again,
+        is_undisturbed: &dyn Fn() -> bool,
+    ) -> Result<Option<Vec<Option<Stamp>>>, Stop> {
+        if !is_undisturbed() {
+            return self.look_beside_diffs(kept, again).map(Some);
+        }
         let loose = self.loose_objects(kept);
-        self.add_diffs(kept, loose)
+        self.add_diffs(kept, loose)?;
+        if is_undisturbed() {
+            return Ok(None);
+        }
+        again.look(&self.places.root, &kept.index).map(Some)
     }
 
     /// Returns how files lie while git makes the diffs.
@@ -124,7 +130,8 @@ impl Pass<'_> {
         let (places, index) = (self.places, Arc::clone(&kept.index));
         std::thread::scope(|scope| {
             let again = scope.spawn(move || again.look(&places.root, &index));
-            self.add_all_diffs(kept)?;
+            let loose = self.loose_objects(kept);
+            self.add_diffs(kept, loose)?;
             again.join().map_err(|_| Stop::NotPlain)?
         })
     }

@@ -448,8 +448,12 @@ mod tests {
 
         /// Waits until what git wrote is so old that another change would show.
         fn let_settle(&self) {
-            let index = || self.root().join(".git/index").metadata().unwrap();
-            let age = || index().modified().unwrap().elapsed().unwrap_or_default();
+            self.let_age(".git/index");
+        }
+
+        fn let_age(&self, path: &str) {
+            let file = || self.root().join(path).metadata().unwrap();
+            let age = || file().modified().unwrap().elapsed().unwrap_or_default();
             while age() < std::time::Duration::from_millis(200) {
                 std::thread::sleep(std::time::Duration::from_millis(10));
             }
@@ -535,8 +539,8 @@ mod tests {
             bed.root().join(name)
         };
         let mut ahead = |paths: &[&PathBuf], count: usize| {
-            bed.let_settle();
-            std::thread::sleep(std::time::Duration::from_millis(200));
+            bed.let_age("file1.py");
+            bed.let_age("new.py");
             reader.cache.read = 0;
             let paths = paths.iter().map(|path| (*path).clone()).collect();
             reader.read_ahead(&paths, &|| true);
