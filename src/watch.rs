@@ -240,18 +240,22 @@ impl Watch {
                 std::mem::take(&mut noted.around),
             )
         };
-        match &around {
-            Touched::Everything => self.watch_everything()?,
-            Touched::Paths(paths)
-                if paths
-                    .iter()
-                    .any(|path| self.decides_what_is_ignored(path) || self.is_own_ground(path)) =>
-            {
-                self.watch_everything()?;
+        let has_let_go = match &around {
+            Touched::Paths(paths) if !self.decide_what_is_watched(paths) => {
+                self.watch_new_among(paths)?;
+                false
             }
-            Touched::Paths(paths) => self.watch_new_among(paths)?,
+            _ => self.watch_everything()?,
+        };
+        if has_let_go {
+            return Ok(Touched::Everything);
         }
         Ok(touched)
+    }
+
+    fn decide_what_is_watched(&self, paths: &BTreeSet<PathBuf>) -> bool {
+        let mut paths = paths.iter();
+        paths.any(|path| self.decides_what_is_ignored(path) || self.is_own_ground(path))
     }
 
     /// The worktree or its git directory was itself moved, removed or made anew: old watches watch what is gone.
@@ -333,19 +337,28 @@ impl Watch {
         rules
     }
 
-    /// Watches every wanted directory, as at the start and after events were lost.
+    /// Watches every wanted directory, as at the start and after events were lost. Returns whether some of them may have been
+    /// without a watch meanwhile, so that anything may have changed.
     ///
     /// # Errors
     /// [`WatchError`] when a directory cannot be watched.
-    pub fn watch_everything(&mut self) -> Result<(), WatchError> {
+    pub fn watch_everything(&mut self) -> Result<bool, WatchError> {
         let before = std::mem::take(&mut self.dirs);
-        let watched = self.watch_wanted();
+        self.watch_wanted()?;
+        let mut has_let_go = false;
         for dir in before.difference(&self.dirs) {
-            if let Err(error) = self.watcher.unwatch(dir) {
-                tracing::trace!(%error, dir = %dir.display(), "not watched any more");
+            match self.watcher.unwatch(dir) {
+                Ok(()) => has_let_go = true,
+                Err(error) => {
+                    tracing::trace!(%error, dir = %dir.display(), "not watched any more");
+                }
             }
         }
-        watched
+        if has_let_go {
+            // A directory that is mounted at two places has one watch for both (inotify(7)), which went with one of them.
+            self.watch_wanted()?;
+        }
+        Ok(has_let_go)
     }
 
     fn watch_wanted(&mut self) -> Result<(), WatchError> {
