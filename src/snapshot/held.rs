@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::index::Record;
 use super::objects::{Known, giving, has_lost, present};
 use super::pack::{compress, compress_bytes, lies_as};
 use super::secrets::looks_secret;
@@ -238,8 +239,9 @@ impl Snapshots {
         let kept = || {
             let known = Known::read(&self.objects_dir().join("pack"), whole.format).ok()?;
             let records = self.records().ok()?;
-            let whole_ones = records.iter().rev().filter(|record| record.is_whole());
-            let record = whole.first_alike(whole_ones)?;
+            let tree = whole.map.tree_id(whole.format).map(RawId::to_hex)?;
+            let is_whole = |record: &&Record| record.is_whole() && record.tree == tree;
+            let record = whole.first_alike(records.iter().rev().filter(is_whole))?;
             (known.has_trees_of(record) && !has_lost(&self.git_dir())).then_some(())
         };
         kept().is_some()
@@ -520,25 +522,29 @@ mod tests {
         let person = ["-c", "user.name=a", "-c", "user.email=a@b"];
         git(&[&person[..], &["commit", "-q", "--allow-empty", "-m", "x"]].concat());
         for n in 0..=FEW {
-            std::fs::write(root.join(format!("{n}.py")), format!("{n}")).unwrap();
+            std::fs::write(root.join(format!("{n}.py")), format!("{n}\r\n")).unwrap();
         }
         let private = root.join(".git/tracemark");
         std::fs::create_dir(&private).unwrap();
-        let mut reader = WorktreeReader::new(&root, &root.join(".git"), &private);
-        let reading = reader.read(&Touched::Everything).unwrap();
-        let (files, head) = (reader.files().unwrap(), reading.head.unwrap().to_string());
+        let read = || {
+            let mut reader = WorktreeReader::new(&root, &root.join(".git"), &private);
+            let reading = reader.read(&Touched::Everything).unwrap();
+            (reading, reader.files().unwrap())
+        };
+        let (reading, files) = read();
+        let head = reading.head.unwrap().to_string();
         let snapshots = Snapshots::of(&root.join(".git"));
         let limits = Limits {
             file: 1 << 20,
             quota: 1 << 30,
         };
-        let hold = || {
+        let hold = |files: &Files| {
             let place = (root.as_path(), Some(head.as_str()));
-            let held = snapshots.hold(place, &files, &limits, None, &private);
+            let held = snapshots.hold(place, files, &limits, None, &private);
             held.unwrap()
         };
         let is_stored = |held: &Held| held.stored.load(Ordering::Relaxed);
-        let first = hold();
+        let first = hold(&files);
         assert_eq!((first.files.len(), is_stored(&first)), (FEW + 1, false));
         let occasion = Occasion {
             root: &root,
@@ -551,11 +557,18 @@ mod tests {
             at_ms: 1,
         };
         snapshots.keep_held(&occasion, &first, &limits).unwrap();
-        let second = hold();
+        let second = hold(&files);
         assert_eq!((second.files.len(), is_stored(&second)), (0, true));
+        git(&["config", "core.autocrlf", "input"]);
+        let converted = hold(&read().1);
+        assert!(
+            !is_stored(&converted),
+            "git takes in other objects of the same bytes"
+        );
+        assert_eq!(converted.converted().count(), 1);
         std::fs::remove_dir_all(snapshots.objects_dir().join("pack")).unwrap();
         std::fs::create_dir(snapshots.objects_dir().join("pack")).unwrap();
-        let third = hold();
+        let third = hold(&files);
         assert_eq!((third.files.len(), is_stored(&third)), (FEW + 1, false));
     }
 }
