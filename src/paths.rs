@@ -69,6 +69,19 @@ impl Paths {
         })
     }
 
+    /// Everything below one directory.
+    #[cfg(test)]
+    pub fn below(dir: &Path) -> Self {
+        Self {
+            is_separate: false,
+            state: dir.join("state"),
+            config: dir.join("config"),
+            cache: dir.join("cache"),
+            home: dir.join("home"),
+            runtime: Some(dir.join("runtime")),
+        }
+    }
+
     /// The file whose lock makes a daemon the only one.
     pub fn lock(&self) -> PathBuf {
         self.state.join("daemon.lock")

@@ -45,19 +45,17 @@ impl Socket {
         })
     }
 
-    /// Binds a socket at the first place that the system takes and where nothing else is.
+    /// Binds a socket at the first place where that can be done.
     pub(in crate::daemon) fn bind(paths: &Paths) -> Result<Self, StartError> {
         let mut refused = None;
         for path in paths.sockets() {
             match Self::bind_at(paths, path) {
-                Err(
-                    error @ (StartError::SocketInUse(_) | StartError::SocketPathTooLong { .. }),
-                ) => refused = refused.or(Some(error)),
-                done => {
+                Err(error) => refused = refused.or(Some(error)),
+                Ok(socket) => {
                     if let Some(error) = refused {
                         tracing::info!(%error, "the socket is in another place");
                     }
-                    return done;
+                    return Ok(socket);
                 }
             }
         }
@@ -72,14 +70,14 @@ impl Socket {
             });
         }
         if let Some(dir) = path.parent() {
-            // Other runtime directories than those of the shell that purges.
-            if !dir.starts_with(&paths.state) {
+            if dir.starts_with(&paths.state) {
+                fs_util::create_private_dir(&paths.state)?;
+            } else {
+                // Other runtime directories than those of the shell that purges.
                 Written::of(paths).note_dir(dir)?;
             }
-            fs_util::create_private_dir(dir)?;
-            if !dir.symlink_metadata().is_ok_and(|found| found.is_dir()) {
-                return Err(StartError::SocketInUse(dir.to_owned()));
-            }
+            // A runtime directory that goes with its login at this moment is not made anew.
+            fs_util::create_one_private_dir(dir)?;
             std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))
                 .map_err(PathError::of("protect", dir))?;
         }
@@ -150,5 +148,20 @@ fn remove_stale(path: &Path) -> Result<(), StartError> {
             Err(StartError::SocketInUse(path.to_owned()))
         }
         Err(error) => Err(PathError::of("use", path)(error).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runtime_directory_that_went_with_its_login_is_not_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths::below(dir.path());
+        let gone = dir.path().join("login");
+        let refused = Socket::bind_at(&paths, gone.join("tracemark/api.sock"));
+        assert!(refused.is_err());
+        assert!(!gone.exists());
     }
 }
