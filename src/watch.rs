@@ -8,9 +8,9 @@ mod one_cpu;
 mod rules;
 
 use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::File;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -645,14 +645,6 @@ fn user_files(worktree: &Worktree) -> Vec<PathBuf> {
         files.extend(["config", "ignore", "attributes"].map(|name| git.join(name)));
         files.push(base.home_dir().join(".gitconfig"));
     }
-    let named = "^core\\.(excludesfile|attributesfile)$";
-    let named = Git::at(&worktree.root).run(&["config", "-z", "--path", "--get-regexp", named]);
-    let named = named.unwrap_or_default().stdout;
-    files.extend(records(&named).filter_map(|setting| {
-        let at = setting.iter().position(|byte| *byte == b'\n')?;
-        let path = setting.get(at + 1..)?;
-        Some(PathBuf::from(OsString::from_vec(path.to_vec())))
-    }));
     files.extend(configuration(worktree));
     // Written through a link, a file makes its events where it lies.
     let of_git = ["config", "info/exclude", "info/attributes"];
@@ -665,7 +657,8 @@ fn user_files(worktree: &Worktree) -> Vec<PathBuf> {
     files
 }
 
-/// Returns the files of git's configuration that say anything, those that others include among them.
+/// Returns the files of git's configuration that say anything, those that others include among them, and the ignore and attribute
+/// files that it names.
 fn configuration(worktree: &Worktree) -> Vec<PathBuf> {
     let listed = [
         "config",
@@ -676,11 +669,29 @@ fn configuration(worktree: &Worktree) -> Vec<PathBuf> {
         "-z",
     ];
     let listed = Git::at(&worktree.root).run(&listed).unwrap_or_default();
-    let origins = listed.stdout.split(|byte| *byte == 0);
-    origins
-        .filter_map(|field| field.strip_prefix(b"file:"))
-        .map(|file| worktree.root.join(OsString::from_vec(file.to_vec())))
+    let origins = records(&listed.stdout).filter_map(|field| field.strip_prefix(b"file:"));
+    let mut files: Vec<_> = origins
+        .map(|file| worktree.root.join(OsStr::from_bytes(file)))
         .filter(|file| !file.starts_with(&worktree.common_dir))
+        .collect();
+    if records(&listed.stdout).any(|key| NAMED.contains(&key)) {
+        files.extend(named_files(worktree));
+    }
+    files
+}
+
+/// Settings whose values are files (git-config(1)).
+const NAMED: [&[u8]; 2] = [b"core.excludesfile", b"core.attributesfile"];
+
+fn named_files(worktree: &Worktree) -> Vec<PathBuf> {
+    let keys = "^core\\.(excludesfile|attributesfile)$";
+    let named = Git::at(&worktree.root).run(&["config", "-z", "--path", "--get-regexp", keys]);
+    let named = named.unwrap_or_default().stdout;
+    records(&named)
+        .filter_map(|setting| {
+            let at = setting.iter().position(|byte| *byte == b'\n')?;
+            Some(PathBuf::from(OsStr::from_bytes(setting.get(at + 1..)?)))
+        })
         .collect()
 }
 

@@ -90,7 +90,8 @@ impl Eyes {
         self.watching.is_synced()
     }
 
-    /// Takes what was touched; everything where no events told. The first time the reader learns beside it what the last daemon read.
+    /// Takes what was touched; everything where no events told. The first time the reader learns beside it what the last daemon read, and
+    /// what it begins with.
     pub(super) fn take_touched(&mut self, worktree: &Worktree) -> (Touched, Option<Sight>) {
         self.written = BTreeSet::new();
         if std::mem::replace(&mut self.has_recalled, true) {
@@ -98,7 +99,10 @@ impl Eyes {
         }
         let (watching, reader) = (&mut self.watching, &mut self.reader);
         std::thread::scope(|scope| {
-            scope.spawn(|| remembered_files::recall(reader, &worktree.private_dir()));
+            scope.spawn(|| {
+                remembered_files::recall(reader, &worktree.private_dir());
+                reader.prepare();
+            });
             watching.take_touched()
         })
     }

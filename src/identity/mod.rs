@@ -32,6 +32,7 @@ mod nearby;
 pub(crate) mod object;
 mod own_index;
 mod pass;
+mod pass_basis;
 mod pass_diffs;
 mod pass_files;
 mod pass_look;

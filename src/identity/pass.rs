@@ -11,18 +11,17 @@ use std::sync::Arc;
 use super::Reading;
 use super::candidates::{Candidates, RealDirs};
 use super::digest::Digest;
-use super::git_config::GitConfig;
-use super::git_hash::{GitHash, python_strip};
+use super::git_hash::GitHash;
 use super::ground::{Ground, Places};
 use super::index_file::IndexFile;
-use super::kept::{Cache, Head, Kept};
+use super::kept::{Cache, Kept};
 use super::known_diffs::Key;
-use super::object::{Format, RawId};
+use super::object::RawId;
 use super::own_index;
-use super::pass_look::{Again, Basis};
+use super::pass_basis::{Basis, Prepared};
+use super::pass_look::Again;
 use super::pass_verify::differing;
 use super::reader::{NOT_WANTED, Stop};
-use super::split_index;
 use super::stamp::{Moment, Stamp};
 use super::status_text::PathBytes;
 use super::workbench::Workbench;
@@ -49,26 +48,20 @@ impl Pass<'_> {
     /// Looks at every file.
     pub(super) fn full(
         &mut self,
+        prepared: Option<Prepared>,
         ground_before: Option<&Ground>,
         is_undisturbed: &dyn Fn() -> bool,
     ) -> Result<(Kept, Reading), Stop> {
-        let config = GitConfig::read(self.git, &self.places.root)?;
-        is_plain_config(&config)?;
-        let ground = Ground::of(self.places, &config);
-        if ground_before != Some(&ground) && GitConfig::read(self.git, &self.places.root)? != config
-        {
-            return Err(Stop::Torn);
-        }
-        let head = self.head()?;
-        let index = self.plain_index(head.format)?;
-        let basis = Basis {
-            config: &config,
-            ground: &ground,
-            index: &index,
-            head: &head,
-        };
+        let basis = self.basis(prepared, ground_before)?;
         let looked = self.look_at_all(&basis)?;
         let (stamps, mut moved, once_more) = (looked.stamps, looked.moved, looked.again);
+        let Basis {
+            config,
+            ground,
+            index,
+            head,
+            ..
+        } = basis;
         let mut kept = Kept {
             after_staged: Digest::new(&head.commit),
             after_unstaged: Digest::new(&head.commit),
@@ -91,16 +84,6 @@ impl Pass<'_> {
         }
         moved.extend(self.moved_uncommitted(&kept, &BTreeSet::new())?);
         self.settle(kept, reading, &moved)
-    }
-
-    fn plain_index(&self, format: Format) -> Result<Arc<IndexFile>, Stop> {
-        let git_dir = &self.places.git_dir;
-        let bytes = split_index::whole(std::fs::read(git_dir.join("index"))?, git_dir);
-        let index = IndexFile::read(bytes, format.id_length()).ok_or(Stop::NotPlain)?;
-        if !index.is_plain() || misses_rules(&self.places.root, &index) {
-            return Err(Stop::NotPlain);
-        }
-        Ok(Arc::new(index))
     }
 
     /// Has git make the diffs. Returns how files lie then, `None` where nothing was touched since they were looked at.
@@ -194,30 +177,6 @@ impl Pass<'_> {
         self.places.root.join(OsStr::from_bytes(path))
     }
 
-    fn head(&self) -> Result<Head, Stop> {
-        let arguments = [
-            "rev-parse",
-            "--show-toplevel",
-            "HEAD^{commit}",
-            "HEAD^{tree}",
-        ];
-        let output = self.git.run(&arguments)?.stdout;
-        let text = String::from_utf8(output).map_err(|_| Stop::NotPlain)?;
-        let mut lines = text.split_terminator('\n');
-        let (Some(root), Some(commit), Some(tree), None) =
-            (lines.next(), lines.next(), lines.next(), lines.next())
-        else {
-            return Err(Stop::NotPlain);
-        };
-        let is_plain = Path::new(root) == self.places.root && python_strip(root) == root;
-        let format = Format::of(commit).filter(|_| is_plain && !root.contains('\r'));
-        Ok(Head {
-            commit: commit.to_owned(),
-            tree: tree.to_owned(),
-            format: format.ok_or(Stop::NotPlain)?,
-        })
-    }
-
     /// A git that works on a private copy of the index and may refresh it, so that files which were only touched are
     /// compared once and not in every pass.
     pub(super) fn git_with_own_index(
@@ -276,51 +235,6 @@ impl Pass<'_> {
     }
 }
 
-/// Returns whether a file is gone that says how others are read: git reads it out of the index until it comes to it itself, so
-/// that the order of the paths counts.
-fn misses_rules(root: &Path, index: &IndexFile) -> bool {
-    let is_file = |path: &[u8]| {
-        let metadata = root.join(OsStr::from_bytes(path)).symlink_metadata();
-        metadata.is_ok_and(|metadata| metadata.is_file())
-    };
-    !index.rule_files().all(is_file)
-}
-
-/// Refuses settings under which a narrow pass could differ from one from scratch.
-pub(super) fn is_plain_config(config: &GitConfig) -> Result<(), Stop> {
-    let off = |key| config.get(key).is_none() || config.is_true(key) == Some(false);
-    let on = |key| config.get(key).is_none() || config.is_true(key) == Some(true);
-    let shows_untracked = config.get("status.showuntrackedfiles").is_none_or(|value| {
-        matches!(
-            value.to_ascii_lowercase().as_str(),
-            "normal" | "all" | "true" | "yes" | "on" | "1"
-        )
-    });
-    // What `git add` dies of where it is no truth value, or none of the other words for colours.
-    let is_truth = |key| config.get(key).is_none() || config.is_true(key).is_some();
-    let of_colours = config.get("color.ui");
-    let is_plain = is_truth("add.ignoreerrors")
-        && is_truth("add.ignore-errors")
-        && (is_truth("color.ui")
-            || of_colours.is_some_and(|value| ["auto", "always", "never"].contains(&value)))
-        && on("core.filemode")
-        && on("core.symlinks")
-        && off("core.ignorecase")
-        && off("core.precomposeunicode")
-        && off("core.sparsecheckout")
-        && config
-            .get("core.fsmonitor")
-            .is_none_or(|_| config.is_true("core.fsmonitor").is_some())
-        && config.get("core.abbrev").is_none()
-        && config.get("core.worktree").is_none()
-        && !config.get("core.excludesfile").is_some_and(is_of_a_user)
-        && !config.get("core.attributesfile").is_some_and(is_of_a_user)
-        && shows_untracked
-        && !config.has_own_filters()
-        && !config.runs_programs_in_diffs();
-    is_plain.then_some(()).ok_or(Stop::NotPlain)
-}
-
 /// Returns whether a part of the path may be one that git never takes in, as it looks like its own directory on some systems
 /// (`core.protectNTFS` in git-config(1)), or like the list of submodules, which may be no link (read-cache.c, git 2.47).
 pub(super) fn may_be_refused(path: &[u8]) -> bool {
@@ -335,9 +249,4 @@ pub(super) fn may_be_refused(path: &[u8]) -> bool {
             || part == b"git~1"
             || rest.is_some_and(|rest| rest.iter().all(|byte| b" .:".contains(byte)))
     })
-}
-
-/// `~name/…`, and `%(prefix)/…`, which git alone knows how to read.
-pub(super) fn is_of_a_user(path: &str) -> bool {
-    path.starts_with('~') && !path.starts_with("~/") || path.starts_with('%')
 }

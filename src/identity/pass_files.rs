@@ -14,7 +14,7 @@ use super::index_file::IndexFile;
 use super::kept::Distrust;
 use super::object::Format;
 use super::pass::Pass;
-use super::pass_look::Basis;
+use super::pass_basis::Basis;
 use super::reader::Stop;
 use super::stamp::Stamp;
 use super::status_text::{PathBytes, Status};
@@ -33,10 +33,10 @@ impl Pass<'_> {
     /// Reads the tracked files that do not lie as they did when they were read, given how each lies, in the order of the index.
     pub(super) fn take_tracked(
         &mut self,
-        basis: &Basis<'_>,
+        basis: &Basis,
         stamps: Vec<Option<Stamp>>,
     ) -> Result<Tracked, Stop> {
-        let index = basis.index;
+        let index = &basis.index;
         for (entry, stamp) in index.entries().zip(&stamps) {
             if stamp.is_none() {
                 self.cache.files.remove(entry.path());
@@ -44,7 +44,7 @@ impl Pass<'_> {
         }
         let mut dirs = dirs_of(present(index, &stamps).map(|(path, _)| path));
         dirs.extend(self.cache.attribute_dirs(&self.places.root));
-        let conversion = Conversion::of(self.places, basis.config, &dirs);
+        let conversion = Conversion::of(self.places, &basis.config, &dirs);
         let distrust = self.cache.distrusted(&conversion, index);
         self.cache.trust_nothing_unless(&distrust);
         let files = present(index, &stamps);
@@ -69,11 +69,11 @@ impl Pass<'_> {
     /// Does the same for untracked files, and forgets those that are no longer there. Returns how files are converted.
     pub(super) fn look_at_untracked(
         &mut self,
-        basis: &Basis<'_>,
+        basis: &Basis,
         tracked: &Tracked,
         status: &Status,
     ) -> Result<Conversion, Stop> {
-        let (index, format) = (basis.index, basis.head.format);
+        let (index, format) = (&basis.index, basis.head.format);
         let mut files = Vec::new();
         for path in &status.untracked {
             let stamp = Stamp::of(&self.at(path)).ok_or(Stop::Torn)?;
@@ -81,7 +81,7 @@ impl Pass<'_> {
         }
         let mut dirs = dirs_of(files.iter().map(|(path, _)| path.as_slice()));
         dirs.extend(tracked.dirs.iter().cloned());
-        let conversion = Conversion::of(self.places, basis.config, &dirs);
+        let conversion = Conversion::of(self.places, &basis.config, &dirs);
         if !conversion.is_as(&tracked.conversion) {
             // An attribute file beside untracked files alone: nothing was read with it in mind.
             self.cache.made_under = None;

@@ -6,28 +6,19 @@ use std::sync::Arc;
 
 use super::conversion::Conversion;
 use super::file_map::Mode;
-use super::git_config::GitConfig;
 use super::git_hash;
 use super::glance::{Glance, Usual};
-use super::ground::Ground;
 use super::index_file::IndexFile;
-use super::kept::{Head, Quoting};
+use super::kept::Quoting;
 use super::nearby::Nearby;
 use super::pass::{Pass, may_be_refused};
+use super::pass_basis::Basis;
 use super::pass_files::Tracked;
 use super::pass_verify::{ODD_FILES_MAX, look_at};
 use super::reader::Stop;
 use super::stamp::Stamp;
 use super::status_text::{PathBytes, Status};
 use super::worktree_walk::{Seen, unstaged};
-
-/// What every reading of a full pass begins with.
-pub(super) struct Basis<'a> {
-    pub(super) config: &'a GitConfig,
-    pub(super) ground: &'a Ground,
-    pub(super) index: &'a Arc<IndexFile>,
-    pub(super) head: &'a Head,
-}
 
 /// What a look at everything found.
 pub(super) struct Looked {
@@ -71,7 +62,7 @@ fn in_order(index: &IndexFile, seen: &Seen) -> Vec<Option<Stamp>> {
 
 impl Pass<'_> {
     /// Looks at everything and reads what does not lie as it did when it was read.
-    pub(super) fn look_at_all(&mut self, basis: &Basis<'_>) -> Result<Looked, Stop> {
+    pub(super) fn look_at_all(&mut self, basis: &Basis) -> Result<Looked, Stop> {
         match self.look_without_git(basis)? {
             Some(looked) => Ok(looked),
             None => self.look_with_git(basis),
@@ -79,19 +70,19 @@ impl Pass<'_> {
     }
 
     /// `None` where git must be asked.
-    fn look_without_git(&mut self, basis: &Basis<'_>) -> Result<Option<Looked>, Stop> {
+    fn look_without_git(&mut self, basis: &Basis) -> Result<Option<Looked>, Stop> {
         let Some((nearby, glance)) = self.glance(basis) else {
             return Ok(None);
         };
         let Some(mut seen) = glance.look_without_reading(&self.places.root) else {
             return Ok(None);
         };
-        let stamps = in_order(basis.index, &seen);
+        let stamps = in_order(&basis.index, &seen);
         let tracked = self.take_tracked(basis, stamps)?;
         if !self.decide_unsure(basis, &tracked, &mut seen)? {
             return Ok(None);
         }
-        let Some(told) = glance.told(&nearby, seen) else {
+        let Some(told) = glance.told(nearby, seen) else {
             return Ok(None);
         };
         refuse_odd(&told.status)?;
@@ -107,8 +98,8 @@ impl Pass<'_> {
         }))
     }
 
-    fn glance(&self, basis: &Basis<'_>) -> Option<(Nearby, Glance)> {
-        let nearby = Nearby::find(self.git)?;
+    fn glance<'b>(&self, basis: &'b Basis) -> Option<(&'b Nearby, Glance)> {
+        let nearby = basis.nearby.as_ref()?;
         let root = &self.places.root;
         let is_this = Path::new(&nearby.root) == root
             && self.places.git_dir == root.join(".git")
@@ -117,15 +108,15 @@ impl Pass<'_> {
             return None;
         }
         let stamp = basis.ground.stamp(&self.places.git_dir.join("index"))?;
-        let usual = Usual::of(&nearby)?;
-        let glance = Glance::with(&usual, Arc::clone(basis.index), stamp.written())?;
+        let usual = Usual::of(nearby)?;
+        let glance = Glance::with(&usual, Arc::clone(&basis.index), stamp.written())?;
         Some((nearby, glance))
     }
 
     /// Compares the files of which content decides; false where that is better left to git.
     fn decide_unsure(
         &self,
-        basis: &Basis<'_>,
+        basis: &Basis,
         tracked: &Tracked,
         seen: &mut Seen,
     ) -> Result<bool, Stop> {
@@ -143,7 +134,7 @@ impl Pass<'_> {
             return Ok(false);
         }
         if !by_git.is_empty() {
-            let codes = self.codes_by_git(basis.index, &by_git, self.git)?;
+            let codes = self.codes_by_git(&basis.index, &by_git, self.git)?;
             let changed = codes.iter().filter(|(_, code)| *code != b' ');
             let entries = changed.filter_map(|(path, code)| Some((basis.index.find(path)?, *code)));
             seen.changes
@@ -152,11 +143,11 @@ impl Pass<'_> {
         Ok(true)
     }
 
-    fn look_with_git(&mut self, basis: &Basis<'_>) -> Result<Looked, Stop> {
-        let status_git = self.git_with_own_index(basis.index, basis.ground)?;
+    fn look_with_git(&mut self, basis: &Basis) -> Result<Looked, Stop> {
+        let status_git = self.git_with_own_index(&basis.index, &basis.ground)?;
         let (text, tracked) = std::thread::scope(|scope| {
             let status = scope.spawn(|| git_hash::status_text(&status_git));
-            let stamps = look_at(&self.places.root, basis.index);
+            let stamps = look_at(&self.places.root, &basis.index);
             let tracked = stamps.and_then(|stamps| self.take_tracked(basis, stamps));
             (status.join(), tracked)
         });
@@ -165,9 +156,9 @@ impl Pass<'_> {
         let quoting = Quoting::of(&status, &text).ok_or(Stop::NotPlain)?;
         refuse_odd(&status)?;
         let tracked = tracked?;
-        let codes = self.codes_by_content(basis.index);
+        let codes = self.codes_by_content(&basis.index);
         let conversion = self.look_at_untracked(basis, &tracked, &status)?;
-        let moved = self.contradicting(basis.index, &status, &codes)?;
+        let moved = self.contradicting(&basis.index, &status, &codes)?;
         Ok(Looked {
             stamps: tracked.stamps,
             status,

@@ -16,6 +16,7 @@ use super::git_hash::GitHashError;
 use super::ground::Places;
 use super::kept::{Cache, Kept};
 use super::pass::Pass;
+use super::pass_basis::Prepared;
 use super::scratch::in_place;
 use super::stamp::Moment;
 use super::tree::TreeError;
@@ -47,6 +48,7 @@ pub struct WorktreeReader {
     git: Git,
     /// What the last pass left, `None` before the first and after one that failed.
     kept: Option<Kept>,
+    prepared: Option<Prepared>,
     cache: Cache,
     /// The files of the last reading that was made from scratch, and their content.
     from_scratch: Option<(ContentId, Files)>,
@@ -85,6 +87,7 @@ impl WorktreeReader {
             private: private.to_owned(),
             git: Git::at(root),
             kept: None,
+            prepared: None,
             cache: Cache::default(),
             from_scratch: None,
             copies: None,
@@ -182,6 +185,18 @@ impl WorktreeReader {
         }
     }
 
+    /// Reads what the next look at every file begins with, and runs nothing of the repository. It counts where nothing of it moved
+    /// until then.
+    pub fn prepare(&mut self) {
+        let Ok(pass) = self.pass() else {
+            return;
+        };
+        if let Ok(prepared) = pass.prepare() {
+            self.workbench = left_by(pass).1;
+            self.prepared = Some(prepared);
+        }
+    }
+
     /// Reads what `touched` names again, or all of it where that is not sure to be enough. Returns what [`super::read`] would,
     /// but for a git-hash that is not wanted.
     ///
@@ -219,7 +234,7 @@ impl WorktreeReader {
             let doubt = self.doubt.as_ref().and_then(|doubt| doubt.0());
             self.is_doubted = doubt.is_some();
             if let Some(reason) = doubt {
-                self.kept = None;
+                (self.kept, self.prepared) = (None, None);
                 return self.read_safely(&reason);
             }
         }
@@ -256,10 +271,10 @@ impl WorktreeReader {
 
     fn full(&mut self, is_undisturbed: &dyn Fn() -> bool) -> Option<Result<Reading, Stop>> {
         self.passes.full += 1;
-        let before = self.kept.take();
+        let (before, prepared) = (self.kept.take(), self.prepared.take());
         let mut pass = self.pass().ok()?;
         let ground = before.as_ref().map(|before| &before.ground);
-        let outcome = pass.full(ground, is_undisturbed);
+        let outcome = pass.full(prepared, ground, is_undisturbed);
         let (copies, workbench) = left_by(pass);
         Some(outcome.map(|(kept, reading)| {
             (self.copies, self.workbench) = (copies, workbench);
@@ -484,6 +499,67 @@ mod tests {
         fn scratch_reading(&self) -> Reading {
             read(&self.root(), &self.root().join(".git/index"), None).unwrap()
         }
+    }
+
+    #[test]
+    fn what_was_prepared_counts_as_long_as_nothing_of_it_moved() {
+        let rule = |bed: &Bed| {
+            bed.write(".gitattributes", "*.py text eol=crlf\n");
+            bed.write(".before.py", "two\r\nlines\r\n");
+            bed.git(&["add", "."]);
+            bed.let_settle();
+        };
+        let commit = [
+            "-c",
+            "user.name=a",
+            "-c",
+            "user.email=a@b",
+            "commit",
+            "-qam",
+            "y",
+        ];
+        type Step<'a> = &'a dyn Fn(&Bed);
+        let nothing: Step<'_> = &|_| {};
+        let steps: [(Step<'_>, Step<'_>); 6] = [
+            (nothing, nothing),
+            (nothing, &|bed| drop(bed.write("file1.py", "edited"))),
+            (nothing, &|bed| {
+                bed.write("new.py", "new");
+                bed.git(&["add", "."]);
+            }),
+            (nothing, &|bed| {
+                bed.write("file1.py", "committed");
+                bed.git(&commit);
+            }),
+            (nothing, &|bed| {
+                bed.git(&["config", "core.excludesFile", ".git/config"])
+            }),
+            (&rule, &|bed| {
+                bed.write(".before.py", "three\r\nmore\r\nlines\r\n");
+                fs::remove_file(bed.root().join(".gitattributes")).unwrap();
+            }),
+        ];
+        for (at, (before, after)) in steps.into_iter().enumerate() {
+            let bed = Bed::new();
+            before(&bed);
+            let mut reader = bed.reader();
+            reader.prepare();
+            assert!(reader.prepared.is_some(), "{at}");
+            after(&bed);
+            let reading = reader.read(&Touched::Everything).unwrap();
+            assert_eq!(reading, bed.scratch_reading(), "{at}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_prepared_out_of_what_may_change_and_look_the_same() {
+        let bed = Bed::new();
+        let mut reader = bed.reader();
+        let index = fs::File::open(bed.root().join(".git/index")).unwrap();
+        let later = std::time::SystemTime::now() + std::time::Duration::from_hours(1);
+        index.set_modified(later).unwrap();
+        reader.prepare();
+        assert!(reader.prepared.is_none());
     }
 
     #[test]
