@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::fs_util::read_if_exists;
 use crate::git::{GIT_LFS, Git, GitError, records};
+use crate::identity::index_names::IndexNames;
 use crate::registry::Registry;
 use crate::repository::{Worktree, gitlinks};
 
@@ -27,9 +28,17 @@ const SUBMODULES_MAX: usize = 10_000;
 /// # Errors
 /// [`GitError`] when git cannot read the configuration.
 pub fn programs(worktree: &Worktree) -> Result<BTreeMap<String, Vec<String>>, GitError> {
+    programs_beside(worktree, None)
+}
+
+/// As [`programs`], given what the worktree's index names where that is known.
+fn programs_beside(
+    worktree: &Worktree,
+    names: Option<&IndexNames>,
+) -> Result<BTreeMap<String, Vec<String>>, GitError> {
     let (own, inner) = std::thread::scope(|scope| {
         let own = scope.spawn(|| own_programs(worktree));
-        let inner = submodule_configs(worktree);
+        let inner = submodule_configs(worktree, names);
         (own.join(), inner)
     });
     let mut programs = own.unwrap_or_else(|panic| resume_unwind(panic))?;
@@ -40,9 +49,12 @@ pub fn programs(worktree: &Worktree) -> Result<BTreeMap<String, Vec<String>>, Gi
 }
 
 /// Git enters submodules, and heeds their configuration there: a path of each, and the file.
-fn submodule_configs(worktree: &Worktree) -> Result<Vec<(String, PathBuf)>, GitError> {
+fn submodule_configs(
+    worktree: &Worktree,
+    names: Option<&IndexNames>,
+) -> Result<Vec<(String, PathBuf)>, GitError> {
     let mut dirs = dirs_of_modules(worktree);
-    dirs.extend(dirs_in_worktree(&worktree.root)?);
+    dirs.extend(dirs_in_worktree(&worktree.root, names)?);
     let configs = dirs
         .iter()
         .flat_map(|dir| ["config", "config.worktree"].map(|name| dir.join(name)))
@@ -74,12 +86,19 @@ fn dirs_of_modules(worktree: &Worktree) -> BTreeSet<PathBuf> {
 }
 
 /// The git directories of submodules, and of theirs, as the worktree has them: `.gitmodules` or the index names them.
-fn dirs_in_worktree(root: &Path) -> Result<BTreeSet<PathBuf>, GitError> {
+fn dirs_in_worktree(
+    root: &Path,
+    names: Option<&IndexNames>,
+) -> Result<BTreeSet<PathBuf>, GitError> {
     let mut tops = BTreeSet::from([root.to_owned()]);
     let mut dirs = BTreeSet::new();
     while let Some(top) = tops.pop_first().filter(|_| dirs.len() < SUBMODULES_MAX) {
         let named = paths_in_gitmodules(&top).into_iter().map(PathBuf::from);
-        for path in named.chain(gitlinks(&top)?) {
+        let linked = match names.filter(|_| top == root) {
+            Some(names) => names.gitlinks(),
+            None => gitlinks(&top)?,
+        };
+        for path in named.chain(linked) {
             let inside = top.join(path);
             if let Some(dir) = git_dir_of(&inside)
                 && dirs.insert(dir.clone())
@@ -198,6 +217,15 @@ pub fn strangers(registry: &Registry, worktree: &Worktree) -> Vec<String> {
 /// Returns why a worktree's configuration is not trusted now: which settings are not those that `up` saw. `None` where it
 /// is trusted.
 pub fn doubt(registry: &Registry, worktree: &Worktree) -> Option<String> {
+    doubt_beside(registry, worktree, None)
+}
+
+/// As [`doubt`], given what the worktree's index names now where that is known.
+pub fn doubt_beside(
+    registry: &Registry,
+    worktree: &Worktree,
+    names: Option<&IndexNames>,
+) -> Option<String> {
     let record = match registry.find(&worktree.common_dir) {
         Ok(record) => record?,
         Err(error) => {
@@ -207,7 +235,7 @@ pub fn doubt(registry: &Registry, worktree: &Worktree) -> Option<String> {
         }
     };
     let trusted = record.trusted?;
-    let now = match programs(worktree) {
+    let now = match programs_beside(worktree, names) {
         Ok(now) => now,
         Err(error) => return Some(format!("git's configuration cannot be read: {error}")),
     };

@@ -4,6 +4,7 @@
 //! There is no queue that could overflow: touched paths go to a bounded set that collapses to "everything".
 
 mod leaf;
+mod links;
 mod one_cpu;
 mod rules;
 
@@ -532,7 +533,8 @@ fn was_gone(error: &notify::Error) -> bool {
 
 /// Returns whether a path with no link in it when it was made has one now.
 fn leads_elsewhere(dir: &Path) -> bool {
-    dir.canonicalize().is_ok_and(|real| real != dir)
+    links::are_on_the_way_to(dir)
+        .unwrap_or_else(|| dir.canonicalize().is_ok_and(|real| real != dir))
 }
 
 /// Not in the git directory of a linked worktree, which git empties when it removes the worktree.

@@ -158,7 +158,7 @@ pub(super) fn observe(
     tracked: bool,
 ) -> Result<Observation, Failure> {
     let (registry, worktree) = (context.registry(), session.worktree.clone());
-    let doubt = Doubt::new(move || trust::doubt(&registry, &worktree));
+    let doubt = Doubt::new(move |names| trust::doubt_beside(&registry, &worktree, names));
     let mut reader = reader_of(&session.worktree).doubting(doubt);
     reader.want_git_hash(session.settings.naming == Naming::GitHash);
     let mut readings = 1;

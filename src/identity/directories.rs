@@ -78,7 +78,7 @@ impl<'a, 'b> Directory<'a, 'b> {
                 None => 1,
                 Some(slash) => {
                     let prefix = first.path().get(..=self.path.len() + slash)?;
-                    rest.partition_point(|entry| entry.path().starts_with(prefix))
+                    count_of(rest, |entry| entry.path().starts_with(prefix))
                 }
             };
             let (entries, after) = rest.split_at_checked(count)?;
@@ -94,4 +94,14 @@ impl<'a, 'b> Directory<'a, 'b> {
         }
         Some(children)
     }
+}
+
+/// Returns how many of the first entries hold, which are few beside all of them.
+fn count_of<'a>(entries: &[IndexEntry<'a>], holds: impl Fn(&IndexEntry<'a>) -> bool) -> usize {
+    let mut reach = 1;
+    while entries.get(reach).is_some_and(&holds) {
+        reach *= 2;
+    }
+    let near = entries.get(..reach).unwrap_or(entries);
+    near.partition_point(holds)
 }

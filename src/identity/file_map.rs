@@ -338,6 +338,12 @@ impl Dir {
         file.or_else(|| self.dirs.get(name).map(Node::Dir))
     }
 
+    /// Returns the directories in it of which the id is not known.
+    pub(super) fn unhashed(&self) -> impl Iterator<Item = &Self> {
+        let dirs = self.dirs.values().map(Arc::as_ref);
+        dirs.filter(|dir| dir.id.get().is_none())
+    }
+
     /// Returns the id of its tree.
     pub(crate) fn tree_id(&self, format: Format) -> Option<RawId> {
         if let Some(id) = self.id.get() {

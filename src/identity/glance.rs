@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::git_config::{SYSTEM_ATTRIBUTES, xdg_dir};
-use super::index_file::{IndexEntry, IndexFile};
+use super::index_file::IndexFile;
 use super::nearby::Nearby;
 use super::plain_config;
 use super::staged;
@@ -91,17 +91,15 @@ impl Glance {
 
     /// Looks at every file; `None` where git must be asked: something is converted when it is read.
     pub(super) fn look(&self, nearby: &Nearby) -> Option<Seen> {
-        let entries: Vec<_> = self.index.entries().collect();
-        let converts = has_name(&entries, b".gitattributes") || has_outer_attributes(nearby);
+        let converts = self.has_rules(b".gitattributes") || has_outer_attributes(nearby);
         let root = Path::new(&nearby.root);
-        let seen = self.walk(root, &entries, Unsure::Read { converts })?;
+        let seen = self.walk(root, Unsure::Read { converts })?;
         self.told(nearby, seen)
     }
 
     /// Looks at every file but reads none: names those of which content decides, and how each lies.
     pub(super) fn look_without_reading(&self, root: &Path) -> Option<worktree_walk::Seen> {
-        let entries: Vec<_> = self.index.entries().collect();
-        self.walk(root, &entries, Unsure::Named)
+        self.walk(root, Unsure::Named)
     }
 
     /// Returns what git's status says of what was seen, once it is known what became of every file.
@@ -122,28 +120,24 @@ impl Glance {
     }
 
     /// Looks for everything that the index knows, and for what lies beside it.
-    fn walk(
-        &self,
-        root: &Path,
-        entries: &[IndexEntry<'_>],
-        unsure: Unsure,
-    ) -> Option<worktree_walk::Seen> {
+    fn walk(&self, root: &Path, unsure: Unsure) -> Option<worktree_walk::Seen> {
         // Submodules may be left out of the status by what this file says. Of a name that no disk takes nothing is known.
-        let is_long = |entry: &IndexEntry<'_>| entry.path().len() > NAME_MAX;
-        if has_name(entries, b".gitmodules") || entries.iter().any(is_long) {
+        if self.has_rules(b".gitmodules") || self.index.longest_path() > NAME_MAX {
             return None;
         }
+        let entries: Vec<_> = self.index.entries().collect();
         let looker = Looker {
             root,
             written: self.written,
             unsure,
         };
-        looker.see(entries)
+        looker.see(&entries)
     }
-}
 
-fn has_name(entries: &[IndexEntry<'_>], name: &[u8]) -> bool {
-    entries.iter().any(|entry| entry.path().ends_with(name))
+    /// Returns whether the index has a file of that name that rules others.
+    fn has_rules(&self, name: &[u8]) -> bool {
+        self.index.rule_files().any(|path| path.ends_with(name))
+    }
 }
 
 /// Objects may stand for others (git-replace(1)), which git2 does not know.

@@ -6,6 +6,7 @@
 //! gitformat-index(5), git 2.47.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::CStr;
 use std::ops::Range;
 
 use rustix::fs::{FileType, Stat};
@@ -51,6 +52,10 @@ pub(super) struct IndexFile {
     entries: Vec<Place>,
     /// Which entries a small index always has: submodules, and files that rule others.
     always: Vec<usize>,
+    /// Whether an entry is no merged file that git looks at like at any other.
+    is_odd: bool,
+    /// The length of the longest path.
+    longest: usize,
     /// Where git noted the trees that the entries make.
     trees: Option<Range<usize>>,
     is_sparse: bool,
@@ -188,8 +193,9 @@ impl<'a> IndexEntry<'a> {
 
     /// Files that git reads out of the index where they are missing on disk (gitattributes(5), gitmodules(5)).
     fn rules_others(&self) -> bool {
-        let name = self.path.rsplit(|byte| *byte == b'/').next();
-        matches!(name, Some(b".gitattributes" | b".gitmodules"))
+        let names = [&b".gitattributes"[..], b".gitmodules"].into_iter();
+        let mut above = names.filter_map(|name| self.path.strip_suffix(name));
+        above.any(|above| above.is_empty() || above.ends_with(b"/"))
     }
 
     fn is_extended(&self) -> bool {
@@ -248,17 +254,27 @@ impl IndexFile {
             bytes,
             entries,
             always: Vec::new(),
+            is_odd: false,
+            longest: 0,
             trees,
             is_sparse,
             id_length,
         };
-        index.always = index
-            .entries()
-            .enumerate()
-            .filter(|(_, entry)| entry.is_gitlink() || entry.rules_others())
-            .map(|(at, _)| at)
-            .collect();
+        (index.always, index.is_odd, index.longest) = index.peculiarities();
         Some((index, link))
+    }
+
+    /// Looks once at every entry for what is asked again and again.
+    fn peculiarities(&self) -> (Vec<usize>, bool, usize) {
+        let (mut always, mut is_odd, mut longest) = (Vec::new(), false, 0);
+        for (at, entry) in self.entries().enumerate() {
+            if entry.is_gitlink() || entry.rules_others() {
+                always.push(at);
+            }
+            is_odd |= !entry.is_plain();
+            longest = longest.max(entry.path.len());
+        }
+        (always, is_odd, longest)
     }
 
     /// Returns the file's bytes.
@@ -368,7 +384,12 @@ impl IndexFile {
 
     /// Returns whether every entry is a merged file that git looks at like at any other.
     pub(super) fn is_plain(&self) -> bool {
-        self.entries().all(|entry| entry.is_plain())
+        !self.is_odd
+    }
+
+    /// Returns the length of the longest path, in bytes.
+    pub(super) fn longest_path(&self) -> usize {
+        self.longest
     }
 
     /// Returns the entry of `path`.
@@ -568,7 +589,7 @@ fn read_entry(
         let path = Path::Own(path.into_boxed_slice());
         return Some((Place { head, path }, bytes.len() - after.len()));
     }
-    let length = rest.iter().position(|byte| *byte == 0)?;
+    let length = CStr::from_bytes_until_nul(rest).ok()?.count_bytes();
     let start = at + head_length;
     let path = Path::At(Span::new(start, start + length)?);
     let padded = (head_length + length + 8) & !7;
@@ -591,7 +612,7 @@ fn read_compressed_path<'a>(bytes: &'a [u8], previous: &[u8]) -> Option<(Vec<u8>
         }
     }
     let rest = bytes.get(used..)?;
-    let length = rest.iter().position(|byte| *byte == 0)?;
+    let length = CStr::from_bytes_until_nul(rest).ok()?.count_bytes();
     let mut path = previous
         .get(..previous.len().checked_sub(dropped)?)?
         .to_vec();

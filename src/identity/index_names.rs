@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::index_file::IndexFile;
 use super::object::Format;
@@ -13,7 +14,7 @@ use super::split_index;
 
 /// The names in an index.
 #[derive(Debug)]
-pub struct IndexNames(IndexFile);
+pub struct IndexNames(Arc<IndexFile>);
 
 impl IndexNames {
     /// Reads the index in a git directory whose objects have SHA-1 names; where there is none, nothing is named. `None` for what is
@@ -22,11 +23,17 @@ impl IndexNames {
         match std::fs::read(git_dir.join("index")) {
             Ok(bytes) => {
                 let bytes = split_index::whole(bytes, git_dir);
-                IndexFile::read(bytes, Format::Sha1.id_length()).map(Self)
+                let index = IndexFile::read(bytes, Format::Sha1.id_length());
+                index.map(|index| Self(Arc::new(index)))
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => Some(Self(IndexFile::default())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Some(Self(Arc::default())),
             Err(_) => None,
         }
+    }
+
+    /// Returns those of an index that was read.
+    pub(super) fn of(index: Arc<IndexFile>) -> Self {
+        Self(index)
     }
 
     /// Returns the directories, relative to the top, that hold files: the top is empty, and always one of them.

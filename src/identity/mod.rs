@@ -43,6 +43,7 @@ mod read_ahead;
 pub mod reader;
 pub(crate) mod safe;
 pub mod scratch;
+mod shares;
 mod sparse_index;
 mod split_index;
 mod staged;

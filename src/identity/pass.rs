@@ -16,12 +16,13 @@ use super::ground::{Ground, Places};
 use super::index_file::IndexFile;
 use super::kept::{Cache, Kept};
 use super::known_diffs::Key;
-use super::object::RawId;
+use super::object::{Format, RawId};
 use super::own_index;
 use super::pass_basis::{Basis, Prepared};
 use super::pass_look::Again;
 use super::pass_verify::differing;
 use super::reader::{NOT_WANTED, Stop};
+use super::shares::in_shares;
 use super::stamp::{Moment, Stamp};
 use super::status_text::PathBytes;
 use super::workbench::Workbench;
@@ -209,8 +210,7 @@ impl Pass<'_> {
     fn reading(&mut self, kept: &mut Kept) -> Result<Reading, Stop> {
         let text = kept.quoting.render(&kept.status).ok_or(Stop::NotPlain)?;
         let format = kept.head.format;
-        let tree = self.cache.files.tree_id(format).map(RawId::to_hex);
-        let tree = tree.ok_or(Stop::NotPlain)?;
+        let tree = self.tree_id(format).ok_or(Stop::NotPlain)?.to_hex();
         let clean = kept.status.is_empty();
         let git_hash = if clean {
             Ok(kept.head.commit.clone())
@@ -233,7 +233,21 @@ impl Pass<'_> {
             content: tree.parse().map_err(|_| Stop::NotPlain)?,
         })
     }
+
+    /// Returns the id of the tree over all files, of which those right below the top are hashed side by side.
+    fn tree_id(&self, format: Format) -> Option<RawId> {
+        let files = &self.cache.files;
+        let trees: Vec<_> = files.root().unhashed().collect();
+        in_shares(trees.len(), HASHED_TOGETHER_MIN, |share| {
+            let mut trees = trees.get(share).unwrap_or_default().iter();
+            trees.all(|tree| tree.tree_id(format).is_some())
+        })?;
+        files.tree_id(format)
+    }
 }
+
+/// So many trees to hash are worth a thread.
+const HASHED_TOGETHER_MIN: usize = 16;
 
 /// Returns whether a part of the path may be one that git never takes in, as it looks like its own directory on some systems
 /// (`core.protectNTFS` in git-config(1)), or like the list of submodules, which may be no link (read-cache.c, git 2.47).

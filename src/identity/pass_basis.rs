@@ -7,15 +7,16 @@ use std::sync::Arc;
 
 use super::git_config::GitConfig;
 use super::git_hash::python_strip;
-use super::ground::Ground;
+use super::ground::{Ground, Places};
 use super::index_file::IndexFile;
+use super::index_names::IndexNames;
 use super::kept::Head;
 use super::nearby::Nearby;
 use super::object::Format;
 use super::pass::Pass;
 use super::reader::Stop;
 use super::split_index;
-use super::stamp::Moment;
+use super::stamp::{Moment, Stamp};
 
 /// What every reading of a full pass begins with.
 pub(super) struct Basis {
@@ -36,6 +37,15 @@ pub(super) struct Prepared {
     format: Format,
     /// The time before it was read.
     moment: Moment,
+}
+
+impl Prepared {
+    /// Returns what the index names, where it is the same as it was.
+    pub(super) fn names(&self, places: &Places) -> Option<IndexNames> {
+        let file = places.git_dir.join("index");
+        let is_same = Stamp::of_followed(&file) == self.ground.stamp(&file);
+        is_same.then(|| IndexNames::of(Arc::clone(&self.index)))
+    }
 }
 
 impl Pass<'_> {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,13 +10,14 @@ use std::sync::Arc;
 use super::candidates::parents;
 use super::conversion::{Conversion, converted};
 use super::file_content::{self, Content};
-use super::file_map::{Entry, Mode};
+use super::file_map::{Entry, FileMap, Mode};
 use super::index_file::IndexFile;
 use super::kept::Distrust;
 use super::object::Format;
 use super::pass::Pass;
 use super::pass_basis::Basis;
 use super::reader::Stop;
+use super::shares::in_shares;
 use super::stamp::Stamp;
 use super::status_text::{PathBytes, Status};
 use crate::git::Git;
@@ -30,11 +32,13 @@ pub(super) struct Tracked {
 }
 
 impl Pass<'_> {
-    /// Reads the tracked files that do not lie as they did when they were read, given how each lies, in the order of the index.
+    /// Reads the tracked files that do not lie as they did when they were read, given how each lies, in the order of the index, and
+    /// in which directories attribute files may be.
     pub(super) fn take_tracked(
         &mut self,
         basis: &Basis,
         stamps: Vec<Option<Stamp>>,
+        mut dirs: BTreeSet<Vec<u8>>,
     ) -> Result<Tracked, Stop> {
         let index = &basis.index;
         for (entry, stamp) in index.entries().zip(&stamps) {
@@ -42,13 +46,13 @@ impl Pass<'_> {
                 self.cache.files.remove(entry.path());
             }
         }
-        let mut dirs = dirs_of(present(index, &stamps).map(|(path, _)| path));
         dirs.extend(self.cache.attribute_dirs(&self.places.root));
         let conversion = Conversion::of(self.places, &basis.config, &dirs);
         let distrust = self.cache.distrusted(&conversion, index);
         self.cache.trust_nothing_unless(&distrust);
-        let files = present(index, &stamps);
-        self.renew(files, &distrust, index, &conversion, basis.head.format)?;
+        let format = basis.head.format;
+        let unread = unread_tracked(&self.cache.files, index, &stamps, &distrust, format)?;
+        self.read_anew(&unread, index, &conversion, format)?;
         Ok(Tracked {
             stamps,
             conversion,
@@ -85,16 +89,14 @@ impl Pass<'_> {
         if !conversion.is_as(&tracked.conversion) {
             // An attribute file beside untracked files alone: nothing was read with it in mind.
             self.cache.made_under = None;
-            self.renew(
-                present(index, &tracked.stamps),
-                &Distrust::Everything,
-                index,
-                &conversion,
-                format,
-            )?;
+            let every: Vec<_> = present(index, &tracked.stamps)
+                .map(|(path, _)| path)
+                .collect();
+            self.read_anew(&every, index, &conversion, format)?;
         }
         let untracked = || files.iter().map(|(path, stamp)| (path.as_slice(), *stamp));
-        self.renew(untracked(), &tracked.distrust, index, &conversion, format)?;
+        let unread = unread(&self.cache.files, untracked(), &tracked.distrust, format);
+        self.read_anew(&unread, index, &conversion, format)?;
         let all = || present(index, &tracked.stamps).chain(untracked());
         if self.cache.files.count() != all().count() {
             let present: BTreeSet<_> = all().map(|(path, _)| path).collect();
@@ -112,10 +114,10 @@ impl Pass<'_> {
         Ok(conversion)
     }
 
-    fn renew<'f>(
+    /// Reads files that are there, a part of them at a time.
+    fn read_anew(
         &mut self,
-        files: impl Iterator<Item = (&'f [u8], Stamp)>,
-        distrust: &Distrust,
+        paths: &[&[u8]],
         index: &IndexFile,
         conversion: &Conversion,
         format: Format,
@@ -126,17 +128,7 @@ impl Pass<'_> {
         } else {
             READ_AT_ONCE_MAX
         };
-        let mut known = self.cache.files.neighbours();
-        let mut is_known = |path: &'f [u8], stamp: Stamp| {
-            known.get(path).is_some_and(|entry| {
-                entry.stamp == Some(stamp)
-                    && entry.settled
-                    && entry.id.as_bytes().len() == format.id_length()
-            })
-        };
-        let unread = files.filter(|(path, stamp)| !is_known(path, *stamp) || distrust.covers(path));
-        let unread: Vec<_> = unread.map(|(path, _)| path).collect();
-        for some in unread.chunks(at_once) {
+        for some in paths.chunks(at_once) {
             let some = some.iter().map(|path| path.to_vec()).collect();
             self.read_files(&some, index, conversion, format)?;
         }
@@ -205,6 +197,11 @@ impl Pass<'_> {
     }
 }
 
+/// Returns the directories of the tracked files that are there.
+pub(super) fn dirs_of_present(index: &IndexFile, stamps: &[Option<Stamp>]) -> BTreeSet<Vec<u8>> {
+    dirs_of(present(index, stamps).map(|(path, _)| path))
+}
+
 /// Returns the tracked files that are there.
 fn present<'i>(
     index: &'i IndexFile,
@@ -212,6 +209,44 @@ fn present<'i>(
 ) -> impl Iterator<Item = (&'i [u8], Stamp)> {
     let entries = index.entries().zip(stamps);
     entries.filter_map(|(entry, stamp)| Some((entry.path(), (*stamp)?)))
+}
+
+/// Returns the tracked files that do not lie as they did when they were read, or are distrusted.
+fn unread_tracked<'i>(
+    known: &FileMap,
+    index: &'i IndexFile,
+    stamps: &'i [Option<Stamp>],
+    distrust: &Distrust,
+    format: Format,
+) -> Result<Vec<&'i [u8]>, Stop> {
+    let shares = in_shares(stamps.len(), COMPARED_TOGETHER_MIN, |share| {
+        let entries = index.entries().skip(share.start);
+        let lying = entries.zip(stamps.get(share).unwrap_or_default());
+        let files = lying.filter_map(|(entry, stamp)| Some((entry.path(), (*stamp)?)));
+        unread(known, files, distrust, format)
+    });
+    Ok(shares.ok_or(Stop::NotPlain)?.concat())
+}
+
+/// Returns the files that do not lie as they did when they were read, or are distrusted.
+fn unread<'f>(
+    known: &FileMap,
+    files: impl Iterator<Item = (&'f [u8], Stamp)>,
+    distrust: &Distrust,
+    format: Format,
+) -> Vec<&'f [u8]> {
+    let mut known = known.neighbours();
+    let mut is_known = |path: &'f [u8], stamp: Stamp| {
+        known.get(path).is_some_and(|entry| {
+            entry.stamp == Some(stamp)
+                && entry.settled
+                && entry.id.as_bytes().len() == format.id_length()
+        })
+    };
+    files
+        .filter(|(path, stamp)| !is_known(path, *stamp) || distrust.covers(path))
+        .map(|(path, _)| path)
+        .collect()
 }
 
 /// The helper opens what differs from the index, all others at most by a name that it damaged.
@@ -227,40 +262,27 @@ fn read_side_by_side(
     format: Format,
 ) -> Result<Vec<(PathBytes, Content)>, Stop> {
     let paths: Vec<_> = paths.iter().collect();
-    // What the system is asked for this takes longer than to read a few files.
-    let workers = if paths.len() > READ_TOGETHER_MIN {
-        std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-    } else {
-        1
+    let read = |path: &PathBytes| -> Result<_, Stop> {
+        let content = file_content::read(&root.join(OsStr::from_bytes(path)), format)?;
+        Ok((path.clone(), content.ok_or(Stop::Torn)?))
     };
-    let share = paths.len().div_ceil(workers).max(READ_TOGETHER_MIN);
-    let read_all = |paths: &[&PathBytes]| -> Result<Vec<_>, Stop> {
-        paths
-            .iter()
-            .map(|path| {
-                let content = file_content::read(&root.join(OsStr::from_bytes(path)), format)?;
-                Ok(((*path).clone(), content.ok_or(Stop::Torn)?))
-            })
-            .collect()
+    let read_all = |share: Range<usize>| -> Result<Vec<_>, Stop> {
+        let share = paths.get(share).unwrap_or_default();
+        share.iter().map(|path| read(path)).collect()
     };
-    std::thread::scope(|scope| {
-        let mut shares = paths.chunks(share);
-        let first = shares.next().unwrap_or(&[]);
-        let others: Vec<_> = shares
-            .map(|share| scope.spawn(move || read_all(share)))
-            .collect();
-        let mut contents = read_all(first)?;
-        for other in others {
-            contents.extend(other.join().map_err(|_| Stop::NotPlain)??);
-        }
-        Ok(contents)
-    })
+    let mut contents = Vec::with_capacity(paths.len());
+    for share in in_shares(paths.len(), READ_TOGETHER_MIN, read_all).ok_or(Stop::NotPlain)? {
+        contents.append(&mut share?);
+    }
+    Ok(contents)
 }
 
 /// How many files are read before what was read of them is put away: as much memory as that takes is needed besides.
 const READ_AT_ONCE_MAX: usize = 4096;
-/// Fewer files than this are not worth another thread.
+/// So many files to read are worth a thread.
 const READ_TOGETHER_MIN: usize = 64;
+/// So many files to compare are worth a thread.
+const COMPARED_TOGETHER_MIN: usize = 4096;
 
 fn dirs_of<'a>(paths: impl Iterator<Item = &'a [u8]>) -> BTreeSet<Vec<u8>> {
     let mut dirs = BTreeSet::from([Vec::new()]);

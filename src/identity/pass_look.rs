@@ -13,7 +13,7 @@ use super::kept::Quoting;
 use super::nearby::Nearby;
 use super::pass::{Pass, may_be_refused};
 use super::pass_basis::Basis;
-use super::pass_files::Tracked;
+use super::pass_files::{Tracked, dirs_of_present};
 use super::pass_verify::{ODD_FILES_MAX, look_at};
 use super::reader::Stop;
 use super::stamp::Stamp;
@@ -78,7 +78,9 @@ impl Pass<'_> {
             return Ok(None);
         };
         let stamps = in_order(&basis.index, &seen);
-        let tracked = self.take_tracked(basis, stamps)?;
+        let dirs = seen.with_attributes.iter();
+        let dirs = dirs.map(|dir| dir.strip_suffix(b"/").unwrap_or(dir).to_vec());
+        let tracked = self.take_tracked(basis, stamps, dirs.collect())?;
         if !self.decide_unsure(basis, &tracked, &mut seen)? {
             return Ok(None);
         }
@@ -148,7 +150,10 @@ impl Pass<'_> {
         let (text, tracked) = std::thread::scope(|scope| {
             let status = scope.spawn(|| git_hash::status_text(&status_git));
             let stamps = look_at(&self.places.root, &basis.index);
-            let tracked = stamps.and_then(|stamps| self.take_tracked(basis, stamps));
+            let tracked = stamps.and_then(|stamps| {
+                let dirs = dirs_of_present(&basis.index, &stamps);
+                self.take_tracked(basis, stamps, dirs)
+            });
             (status.join(), tracked)
         });
         let text = text.map_err(|_| Stop::NotPlain)??;

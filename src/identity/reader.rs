@@ -14,6 +14,7 @@ use super::files::{Copies, Files};
 use super::files_record::{self, FilesRecord};
 use super::git_hash::GitHashError;
 use super::ground::Places;
+use super::index_names::IndexNames;
 use super::kept::{Cache, Kept};
 use super::pass::Pass;
 use super::pass_basis::Prepared;
@@ -63,11 +64,14 @@ pub struct WorktreeReader {
 }
 
 /// Says why nothing that the repository's configuration names may run, `None` while it may.
-pub struct Doubt(Box<dyn Fn() -> Option<String> + Send>);
+pub struct Doubt(Box<Ask>);
+
+type Ask = dyn Fn(Option<&IndexNames>) -> Option<String> + Send;
 
 impl Doubt {
-    /// Returns a doubt that asks again before each pass that is not sure to meet the configuration of the last one.
-    pub fn new(ask: impl Fn() -> Option<String> + Send + 'static) -> Self {
+    /// Returns a doubt that asks again before each pass that is not sure to meet the configuration of the last one. Where it is known
+    /// what the index names, that is handed over.
+    pub fn new(ask: impl Fn(Option<&IndexNames>) -> Option<String> + Send + 'static) -> Self {
         Self(Box::new(ask))
     }
 }
@@ -231,7 +235,10 @@ impl WorktreeReader {
         self.copies = None;
         let narrow = self.narrow(touched);
         if narrow.is_none() {
-            let doubt = self.doubt.as_ref().and_then(|doubt| doubt.0());
+            let prepared = self.prepared.as_ref();
+            let names = prepared.and_then(|prepared| prepared.names(&self.places));
+            let doubt = self.doubt.as_ref();
+            let doubt = doubt.and_then(|doubt| doubt.0(names.as_ref()));
             self.is_doubted = doubt.is_some();
             if let Some(reason) = doubt {
                 (self.kept, self.prepared) = (None, None);

@@ -31,6 +31,8 @@ pub(super) struct Seen {
     pub(super) strays: Vec<Stray>,
     /// Directories with a `.gitignore`: empty for the root, else with a slash at the end.
     pub(super) with_rules: BTreeSet<Vec<u8>>,
+    /// Directories with a `.gitattributes`, in the same way.
+    pub(super) with_attributes: BTreeSet<Vec<u8>>,
     /// How files lie, by the number of their entry, where that is asked for.
     pub(super) stamps: Vec<(usize, Stamp)>,
     /// The numbers of the entries of which content decides, where that is not looked at.
@@ -122,6 +124,7 @@ impl Seen {
         self.changes.extend(other.changes);
         self.strays.extend(other.strays);
         self.with_rules.extend(other.with_rules);
+        self.with_attributes.extend(other.with_attributes);
         self.stamps.extend(other.stamps);
         self.unsure.extend(other.unsure);
         self
@@ -140,6 +143,9 @@ impl Seen {
             let name = found.name();
             if name == b".gitignore" {
                 self.with_rules.insert(directory.path.to_vec());
+            }
+            if name == b".gitattributes" {
+                self.with_attributes.insert(directory.path.to_vec());
             }
             match children.binary_search_by(|child| child.name.cmp(name)) {
                 Ok(at) => {

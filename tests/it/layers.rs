@@ -56,7 +56,10 @@ const MAY_USE: [(&str, &[&str]); 37] = [
             "repository",
         ],
     ),
-    ("trust", &["fs_util", "git", "registry", "repository"]),
+    (
+        "trust",
+        &["fs_util", "git", "identity", "registry", "repository"],
+    ),
     ("hook_settings", &["fs_util", "git", "marked_block"]),
     (
         "hooks",

@@ -289,7 +289,7 @@ fn open_eyes(
     beside::make_room(worktree);
     let doubted = worktree.clone();
     let asked = registry.clone();
-    let doubt = Doubt::new(move || trust::doubt(&asked, &doubted));
+    let doubt = Doubt::new(move |names| trust::doubt_beside(&asked, &doubted, names));
     let reader = reader_of(worktree).doubting(doubt);
     let (eyes, error) = Eyes::new(&worktree.root, Box::new(opener), reader, registry);
     if let Some(error) = &error {
