@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::as_read::AsRead;
 use super::git_config::{SYSTEM_ATTRIBUTES, xdg_dir};
 use super::index_file::IndexFile;
 use super::nearby::Nearby;
@@ -97,9 +98,13 @@ impl Glance {
         self.told(nearby, seen)
     }
 
-    /// Looks at every file but reads none: names those of which content decides, and how each lies.
-    pub(super) fn look_without_reading(&self, root: &Path) -> Option<worktree_walk::Seen> {
-        self.walk(root, Unsure::Named)
+    /// Looks at every file but reads none: names those of which content decides, and those that lie otherwise.
+    pub(super) fn look_without_reading(
+        &self,
+        root: &Path,
+        as_read: AsRead<'_>,
+    ) -> Option<worktree_walk::Seen> {
+        self.walk(root, Unsure::Named(as_read))
     }
 
     /// Returns what git's status says of what was seen, once it is known what became of every file.
@@ -120,7 +125,7 @@ impl Glance {
     }
 
     /// Looks for everything that the index knows, and for what lies beside it.
-    fn walk(&self, root: &Path, unsure: Unsure) -> Option<worktree_walk::Seen> {
+    fn walk(&self, root: &Path, unsure: Unsure<'_>) -> Option<worktree_walk::Seen> {
         // Submodules may be left out of the status by what this file says. Of a name that no disk takes nothing is known.
         if self.has_rules(b".gitmodules") || self.index.longest_path() > NAME_MAX {
             return None;

@@ -382,6 +382,11 @@ impl IndexFile {
         links.map(|entry| entry.path)
     }
 
+    /// Returns the path of an entry, counted from nought.
+    pub(super) fn path_at(&self, at: usize) -> Option<&[u8]> {
+        self.entries.get(at).map(|place| self.path_of(place))
+    }
+
     /// Returns whether every entry is a merged file that git looks at like at any other.
     pub(super) fn is_plain(&self) -> bool {
         !self.is_odd

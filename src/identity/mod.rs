@@ -2,6 +2,7 @@
 //!
 //! [`read`] is one pass over a worktree. Knows nothing of MLflow, of the daemon or of time but what a stamp needs (`stamp::Moment`).
 
+mod as_read;
 mod cached_trees;
 mod candidates;
 mod conversion;

@@ -20,10 +20,9 @@ use super::object::{Format, RawId};
 use super::own_index;
 use super::pass_basis::{Basis, Prepared};
 use super::pass_look::Again;
-use super::pass_verify::differing;
 use super::reader::{NOT_WANTED, Stop};
 use super::shares::in_shares;
-use super::stamp::{Moment, Stamp};
+use super::stamp::Moment;
 use super::status_text::PathBytes;
 use super::workbench::Workbench;
 use crate::git::Git;
@@ -55,7 +54,7 @@ impl Pass<'_> {
     ) -> Result<(Kept, Reading), Stop> {
         let basis = self.basis(prepared, ground_before)?;
         let looked = self.look_at_all(&basis)?;
-        let (stamps, mut moved, once_more) = (looked.stamps, looked.moved, looked.again);
+        let (mut moved, once_more) = (looked.moved, looked.again);
         let Basis {
             config,
             ground,
@@ -80,40 +79,39 @@ impl Pass<'_> {
         };
         let again = self.add_all_diffs(&mut kept, &once_more, is_undisturbed)?;
         let reading = self.reading(&mut kept)?;
-        if let Some(again) = again {
-            moved.extend(differing(&kept.index, &stamps, &again));
-        }
+        moved.extend(again);
         moved.extend(self.moved_uncommitted(&kept, &BTreeSet::new())?);
         self.settle(kept, reading, &moved)
     }
 
-    /// Has git make the diffs. Returns how files lie then, `None` where nothing was touched since they were looked at.
+    /// Has git make the diffs. Returns the files that moved since they were looked at.
     fn add_all_diffs(
         &mut self,
         kept: &mut Kept,
         again: &Again,
         is_undisturbed: &dyn Fn() -> bool,
-    ) -> Result<Option<Vec<Option<Stamp>>>, Stop> {
+    ) -> Result<BTreeSet<PathBytes>, Stop> {
         if !is_undisturbed() {
-            return self.look_beside_diffs(kept, again).map(Some);
+            return self.look_beside_diffs(kept, again);
         }
         let loose = self.loose_objects(kept);
         self.add_diffs(kept, loose)?;
         if is_undisturbed() {
-            return Ok(None);
+            return Ok(BTreeSet::new());
         }
-        again.look(&self.places.root, &kept.index).map(Some)
+        again.look(&self.places.root, &kept.index, &self.cache.files)
     }
 
-    /// Returns how files lie while git makes the diffs.
+    /// Returns the files that moved, looked at while git makes the diffs.
     fn look_beside_diffs(
         &mut self,
         kept: &mut Kept,
         again: &Again,
-    ) -> Result<Vec<Option<Stamp>>, Stop> {
+    ) -> Result<BTreeSet<PathBytes>, Stop> {
         let (places, index) = (self.places, Arc::clone(&kept.index));
+        let files = self.cache.files.clone();
         std::thread::scope(|scope| {
-            let again = scope.spawn(move || again.look(&places.root, &index));
+            let again = scope.spawn(move || again.look(&places.root, &index, &files));
             let loose = self.loose_objects(kept);
             self.add_diffs(kept, loose)?;
             again.join().map_err(|_| Stop::NotPlain)?

@@ -76,16 +76,13 @@ impl Pass<'_> {
         ground_before: Option<&Ground>,
     ) -> Result<Basis, Stop> {
         let prepared = prepared.filter(|it| Ground::of(self.places, &it.config) == it.ground);
-        let (config, ground, read) = match prepared {
-            Some(prepared) => {
-                self.moment = prepared.moment;
-                let read = (prepared.index, prepared.format);
-                (prepared.config, prepared.ground, Some(read))
-            }
-            None => {
-                let (config, ground) = self.config_and_ground(ground_before)?;
-                (config, ground, None)
-            }
+        let (config, ground, read) = if let Some(prepared) = prepared {
+            self.moment = prepared.moment;
+            let read = (prepared.index, prepared.format);
+            (prepared.config, prepared.ground, Some(read))
+        } else {
+            let (config, ground) = self.config_and_ground(ground_before)?;
+            (config, ground, None)
         };
         let (head, nearby) = self.head_and_repository()?;
         let index = match read {

@@ -7,10 +7,11 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::as_read::{AsRead, Otherwise};
 use super::candidates::parents;
 use super::conversion::{Conversion, converted};
 use super::file_content::{self, Content};
-use super::file_map::{Entry, FileMap, Mode};
+use super::file_map::{Entry, Mode};
 use super::index_file::IndexFile;
 use super::kept::Distrust;
 use super::object::Format;
@@ -24,40 +25,49 @@ use crate::git::Git;
 
 /// What was found out of the tracked files.
 pub(super) struct Tracked {
-    /// How each lies that is there, in the order of the index.
-    pub(super) stamps: Vec<Option<Stamp>>,
     pub(super) conversion: Conversion,
     dirs: BTreeSet<Vec<u8>>,
     distrust: Distrust,
+    /// Those that are not there.
+    gone: BTreeSet<PathBytes>,
+    /// Those that moved between the look at them and their reading.
+    pub(super) moved: BTreeSet<PathBytes>,
 }
 
 impl Pass<'_> {
-    /// Reads the tracked files that do not lie as they did when they were read, given how each lies, in the order of the index, and
-    /// in which directories attribute files may be.
+    /// Reads the tracked files that do not lie as they did when they were read, given those, and in which directories attribute files
+    /// may be.
     pub(super) fn take_tracked(
         &mut self,
         basis: &Basis,
-        stamps: Vec<Option<Stamp>>,
+        otherwise: &Otherwise,
         mut dirs: BTreeSet<Vec<u8>>,
     ) -> Result<Tracked, Stop> {
         let index = &basis.index;
-        for (entry, stamp) in index.entries().zip(&stamps) {
-            if stamp.is_none() {
-                self.cache.files.remove(entry.path());
-            }
+        for path in &otherwise.gone {
+            self.cache.files.remove(path);
         }
         dirs.extend(self.cache.attribute_dirs(&self.places.root));
         let conversion = Conversion::of(self.places, &basis.config, &dirs);
         let distrust = self.cache.distrusted(&conversion, index);
         self.cache.trust_nothing_unless(&distrust);
-        let format = basis.head.format;
-        let unread = unread_tracked(&self.cache.files, index, &stamps, &distrust, format)?;
-        self.read_anew(&unread, index, &conversion, format)?;
+        let gone = otherwise.gone.clone();
+        let mut unread: BTreeMap<_, _> = match &distrust {
+            Distrust::Everything => self.as_known(present(index, &gone)).collect(),
+            Distrust::Paths(paths) => {
+                let paths = paths.iter().map(Vec::as_slice);
+                let there = paths.filter(|it| index.find(it).is_some() && !gone.contains(*it));
+                self.as_known(there).collect()
+            }
+        };
+        unread.extend(otherwise.of(index));
+        let moved = self.read_anew(&unread, index, &conversion, basis.head.format)?;
         Ok(Tracked {
-            stamps,
             conversion,
             dirs,
             distrust,
+            gone,
+            moved,
         })
     }
 
@@ -74,7 +84,7 @@ impl Pass<'_> {
     pub(super) fn look_at_untracked(
         &mut self,
         basis: &Basis,
-        tracked: &Tracked,
+        tracked: &mut Tracked,
         status: &Status,
     ) -> Result<Conversion, Stop> {
         let (index, format) = (&basis.index, basis.head.format);
@@ -89,17 +99,21 @@ impl Pass<'_> {
         if !conversion.is_as(&tracked.conversion) {
             // An attribute file beside untracked files alone: nothing was read with it in mind.
             self.cache.made_under = None;
-            let every: Vec<_> = present(index, &tracked.stamps)
-                .map(|(path, _)| path)
-                .collect();
-            self.read_anew(&every, index, &conversion, format)?;
+            let every = self.as_known(present(index, &tracked.gone)).collect();
+            let moved = self.read_anew(&every, index, &conversion, format)?;
+            tracked.moved.extend(moved);
         }
-        let untracked = || files.iter().map(|(path, stamp)| (path.as_slice(), *stamp));
-        let unread = unread(&self.cache.files, untracked(), &tracked.distrust, format);
-        self.read_anew(&unread, index, &conversion, format)?;
-        let all = || present(index, &tracked.stamps).chain(untracked());
+        let mut asker = AsRead::certainly(&self.cache.files, format).asker();
+        let unread = files.iter().map(|(path, stamp)| (path.as_slice(), *stamp));
+        let unread = unread
+            .filter(|(path, stamp)| !asker.lies(path, *stamp) || tracked.distrust.covers(path));
+        let unread = unread.collect();
+        let moved = self.read_anew(&unread, index, &conversion, format)?;
+        tracked.moved.extend(moved);
+        let untracked = files.iter().map(|(path, _)| path.as_slice());
+        let all = || present(index, &tracked.gone).chain(untracked.clone());
         if self.cache.files.count() != all().count() {
-            let present: BTreeSet<_> = all().map(|(path, _)| path).collect();
+            let present: BTreeSet<_> = all().collect();
             let gone = self.cache.files.paths();
             for path in gone
                 .iter()
@@ -114,25 +128,37 @@ impl Pass<'_> {
         Ok(conversion)
     }
 
-    /// Reads files that are there, a part of them at a time.
+    /// Returns how files lay when they were read, of those that were.
+    fn as_known<'p>(
+        &self,
+        paths: impl Iterator<Item = &'p [u8]>,
+    ) -> impl Iterator<Item = (&'p [u8], Stamp)> {
+        paths.filter_map(|path| Some((path, self.cache.files.get(path)?.stamp?)))
+    }
+
+    /// Reads files that lay so, a part of them at a time. Returns those that moved meanwhile.
     fn read_anew(
         &mut self,
-        paths: &[&[u8]],
+        files: &BTreeMap<&[u8], Stamp>,
         index: &IndexFile,
         conversion: &Conversion,
         format: Format,
-    ) -> Result<(), Stop> {
+    ) -> Result<BTreeSet<PathBytes>, Stop> {
         // Git is started once for all that it may convert.
         let at_once = if conversion.is_possible() {
             usize::MAX
         } else {
             READ_AT_ONCE_MAX
         };
+        let paths: Vec<_> = files.keys().collect();
         for some in paths.chunks(at_once) {
             let some = some.iter().map(|path| path.to_vec()).collect();
             self.read_files(&some, index, conversion, format)?;
         }
-        Ok(())
+        let mut asker = AsRead::just(&self.cache.files).asker();
+        let moved = files.iter();
+        let moved = moved.filter(|(path, stamp)| !asker.lies(path, **stamp));
+        Ok(moved.map(|(path, _)| path.to_vec()).collect())
     }
 
     /// Reads files that are there.
@@ -197,56 +223,17 @@ impl Pass<'_> {
     }
 }
 
-/// Returns the directories of the tracked files that are there.
+/// Returns the directories of the tracked files that are there, given how each lies, in the order of the index.
 pub(super) fn dirs_of_present(index: &IndexFile, stamps: &[Option<Stamp>]) -> BTreeSet<Vec<u8>> {
-    dirs_of(present(index, stamps).map(|(path, _)| path))
+    let entries = index.entries().zip(stamps);
+    let there = entries.filter(|(_, stamp)| stamp.is_some());
+    dirs_of(there.map(|(entry, _)| entry.path()))
 }
 
 /// Returns the tracked files that are there.
-fn present<'i>(
-    index: &'i IndexFile,
-    stamps: &'i [Option<Stamp>],
-) -> impl Iterator<Item = (&'i [u8], Stamp)> {
-    let entries = index.entries().zip(stamps);
-    entries.filter_map(|(entry, stamp)| Some((entry.path(), (*stamp)?)))
-}
-
-/// Returns the tracked files that do not lie as they did when they were read, or are distrusted.
-fn unread_tracked<'i>(
-    known: &FileMap,
-    index: &'i IndexFile,
-    stamps: &'i [Option<Stamp>],
-    distrust: &Distrust,
-    format: Format,
-) -> Result<Vec<&'i [u8]>, Stop> {
-    let shares = in_shares(stamps.len(), COMPARED_TOGETHER_MIN, |share| {
-        let entries = index.entries().skip(share.start);
-        let lying = entries.zip(stamps.get(share).unwrap_or_default());
-        let files = lying.filter_map(|(entry, stamp)| Some((entry.path(), (*stamp)?)));
-        unread(known, files, distrust, format)
-    });
-    Ok(shares.ok_or(Stop::NotPlain)?.concat())
-}
-
-/// Returns the files that do not lie as they did when they were read, or are distrusted.
-fn unread<'f>(
-    known: &FileMap,
-    files: impl Iterator<Item = (&'f [u8], Stamp)>,
-    distrust: &Distrust,
-    format: Format,
-) -> Vec<&'f [u8]> {
-    let mut known = known.neighbours();
-    let mut is_known = |path: &'f [u8], stamp: Stamp| {
-        known.get(path).is_some_and(|entry| {
-            entry.stamp == Some(stamp)
-                && entry.settled
-                && entry.id.as_bytes().len() == format.id_length()
-        })
-    };
-    files
-        .filter(|(path, stamp)| !is_known(path, *stamp) || distrust.covers(path))
-        .map(|(path, _)| path)
-        .collect()
+fn present<'i>(index: &'i IndexFile, gone: &BTreeSet<PathBytes>) -> impl Iterator<Item = &'i [u8]> {
+    let paths = index.entries().map(|entry| entry.path());
+    paths.filter(|path| gone.is_empty() || !gone.contains(*path))
 }
 
 /// The helper opens what differs from the index, all others at most by a name that it damaged.
@@ -281,8 +268,6 @@ fn read_side_by_side(
 const READ_AT_ONCE_MAX: usize = 4096;
 /// So many files to read are worth a thread.
 const READ_TOGETHER_MIN: usize = 64;
-/// So many files to compare are worth a thread.
-const COMPARED_TOGETHER_MIN: usize = 4096;
 
 fn dirs_of<'a>(paths: impl Iterator<Item = &'a [u8]>) -> BTreeSet<Vec<u8>> {
     let mut dirs = BTreeSet::from([Vec::new()]);

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::as_read::{AsRead, Otherwise};
 use super::conversion::Conversion;
-use super::file_map::Mode;
+use super::file_map::{FileMap, Mode};
 use super::git_hash;
 use super::glance::{Glance, Usual};
 use super::index_file::IndexFile;
@@ -16,13 +17,11 @@ use super::pass_basis::Basis;
 use super::pass_files::{Tracked, dirs_of_present};
 use super::pass_verify::{ODD_FILES_MAX, look_at};
 use super::reader::Stop;
-use super::stamp::Stamp;
 use super::status_text::{PathBytes, Status};
 use super::worktree_walk::{Seen, unstaged};
 
 /// What a look at everything found.
 pub(super) struct Looked {
-    pub(super) stamps: Vec<Option<Stamp>>,
     pub(super) status: Status,
     pub(super) quoting: Quoting,
     pub(super) conversion: Conversion,
@@ -40,24 +39,36 @@ pub(super) enum Again {
 }
 
 impl Again {
-    /// Returns how the files of the index lie now.
-    pub(super) fn look(&self, root: &Path, index: &IndexFile) -> Result<Vec<Option<Stamp>>, Stop> {
+    /// Returns the files of the index that do not lie any more as they did when they were read.
+    pub(super) fn look(
+        &self,
+        root: &Path,
+        index: &IndexFile,
+        files: &FileMap,
+    ) -> Result<BTreeSet<PathBytes>, Stop> {
+        let as_read = AsRead::just(files);
         let glanced = match self {
-            Self::Glance(glance) => glance.look_without_reading(root),
+            Self::Glance(glance) => glance.look_without_reading(root, as_read),
             Self::EachFile => None,
         };
-        glanced.map_or_else(|| look_at(root, index), |seen| Ok(in_order(index, &seen)))
+        let otherwise = match glanced {
+            Some(mut seen) => otherwise(&mut seen),
+            None => as_read.beside(index, &look_at(root, index)?),
+        };
+        Ok(otherwise.paths(index, files))
     }
 }
 
-fn in_order(index: &IndexFile, seen: &Seen) -> Vec<Option<Stamp>> {
-    let mut stamps = vec![None; index.entries().count()];
-    for (at, stamp) in &seen.stamps {
-        if let Some(place) = stamps.get_mut(*at) {
-            *place = Some(*stamp);
-        }
+/// Takes what lies otherwise out of what was seen before anything was read.
+fn otherwise(seen: &mut Seen) -> Otherwise {
+    let mut there = std::mem::take(&mut seen.otherwise);
+    there.sort_unstable_by_key(|(at, _)| *at);
+    let gone = seen.changes.iter();
+    let gone = gone.filter(|(_, change)| change.unstaged == b'D');
+    Otherwise {
+        there,
+        gone: gone.map(|(path, _)| path.clone()).collect(),
     }
-    stamps
 }
 
 impl Pass<'_> {
@@ -74,13 +85,14 @@ impl Pass<'_> {
         let Some((nearby, glance)) = self.glance(basis) else {
             return Ok(None);
         };
-        let Some(mut seen) = glance.look_without_reading(&self.places.root) else {
+        let as_read = AsRead::certainly(&self.cache.files, basis.head.format);
+        let Some(mut seen) = glance.look_without_reading(&self.places.root, as_read) else {
             return Ok(None);
         };
-        let stamps = in_order(&basis.index, &seen);
+        let otherwise = otherwise(&mut seen);
         let dirs = seen.with_attributes.iter();
         let dirs = dirs.map(|dir| dir.strip_suffix(b"/").unwrap_or(dir).to_vec());
-        let tracked = self.take_tracked(basis, stamps, dirs.collect())?;
+        let mut tracked = self.take_tracked(basis, &otherwise, dirs.collect())?;
         if !self.decide_unsure(basis, &tracked, &mut seen)? {
             return Ok(None);
         }
@@ -89,13 +101,12 @@ impl Pass<'_> {
         };
         refuse_odd(&told.status)?;
         let quoting = Quoting::of(&told.status, &told.text).ok_or(Stop::NotPlain)?;
-        let conversion = self.look_at_untracked(basis, &tracked, &told.status)?;
+        let conversion = self.look_at_untracked(basis, &mut tracked, &told.status)?;
         Ok(Some(Looked {
-            stamps: tracked.stamps,
             status: told.status,
             quoting,
             conversion,
-            moved: BTreeSet::new(),
+            moved: tracked.moved,
             again: Again::Glance(glance),
         }))
     }
@@ -149,29 +160,35 @@ impl Pass<'_> {
         let status_git = self.git_with_own_index(&basis.index, &basis.ground)?;
         let (text, tracked) = std::thread::scope(|scope| {
             let status = scope.spawn(|| git_hash::status_text(&status_git));
-            let stamps = look_at(&self.places.root, &basis.index);
-            let tracked = stamps.and_then(|stamps| {
-                let dirs = dirs_of_present(&basis.index, &stamps);
-                self.take_tracked(basis, stamps, dirs)
-            });
+            let tracked = self.look_at_each(basis);
             (status.join(), tracked)
         });
         let text = text.map_err(|_| Stop::NotPlain)??;
         let status = Status::parse(&text).ok_or(Stop::NotPlain)?;
         let quoting = Quoting::of(&status, &text).ok_or(Stop::NotPlain)?;
         refuse_odd(&status)?;
-        let tracked = tracked?;
+        let mut tracked = tracked?;
         let codes = self.codes_by_content(&basis.index);
-        let conversion = self.look_at_untracked(basis, &tracked, &status)?;
-        let moved = self.contradicting(&basis.index, &status, &codes)?;
+        let conversion = self.look_at_untracked(basis, &mut tracked, &status)?;
+        let mut moved = self.contradicting(&basis.index, &status, &codes)?;
+        moved.extend(tracked.moved);
         Ok(Looked {
-            stamps: tracked.stamps,
             status,
             quoting,
             conversion,
             moved,
             again: Again::EachFile,
         })
+    }
+}
+
+impl Pass<'_> {
+    fn look_at_each(&mut self, basis: &Basis) -> Result<Tracked, Stop> {
+        let stamps = look_at(&self.places.root, &basis.index)?;
+        let as_read = AsRead::certainly(&self.cache.files, basis.head.format);
+        let otherwise = as_read.beside(&basis.index, &stamps);
+        let dirs = dirs_of_present(&basis.index, &stamps);
+        self.take_tracked(basis, &otherwise, dirs)
     }
 }
 

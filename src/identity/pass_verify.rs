@@ -174,17 +174,3 @@ pub(super) fn look_at(root: &Path, index: &IndexFile) -> Result<Vec<Option<Stamp
     }
     Ok(found)
 }
-
-/// Returns the files that lie otherwise than before, given how all those of the index lay and lie.
-pub(super) fn differing(
-    index: &IndexFile,
-    before: &[Option<Stamp>],
-    again: &[Option<Stamp>],
-) -> BTreeSet<PathBytes> {
-    index
-        .entries()
-        .zip(before.iter().zip(again))
-        .filter(|(_, (before, again))| before != again)
-        .map(|(entry, _)| entry.path().to_vec())
-        .collect()
-}

@@ -441,6 +441,8 @@ mod tests {
     /// Two texts whose blobs have the same first seven digits.
     const ALIKE: [&str; 2] = ["value = 8821\n", "value = 9353\n"];
 
+    type Step<'a> = &'a dyn Fn(&Bed);
+
     struct Bed {
         dir: tempfile::TempDir,
     }
@@ -525,7 +527,6 @@ mod tests {
             "-qam",
             "y",
         ];
-        type Step<'a> = &'a dyn Fn(&Bed);
         let nothing: Step<'_> = &|_| {};
         let steps: [(Step<'_>, Step<'_>); 6] = [
             (nothing, nothing),
@@ -539,7 +540,7 @@ mod tests {
                 bed.git(&commit);
             }),
             (nothing, &|bed| {
-                bed.git(&["config", "core.excludesFile", ".git/config"])
+                bed.git(&["config", "core.excludesFile", ".git/config"]);
             }),
             (&rule, &|bed| {
                 bed.write(".before.py", "three\r\nmore\r\nlines\r\n");

@@ -40,7 +40,7 @@ mod tests {
     #[test]
     fn every_thing_is_in_one_share_in_its_order() {
         for count in [0, 1, 9, 10, 11, 25, 1000] {
-            let shares = in_shares(count, 10, |share| share.collect::<Vec<_>>()).unwrap();
+            let shares = in_shares(count, 10, Iterator::collect::<Vec<_>>).unwrap();
             assert_eq!(shares.concat(), (0..count).collect::<Vec<_>>());
             let (_, full) = shares.split_last().unwrap();
             assert!(full.iter().all(|share| share.len() >= 10), "{count}");

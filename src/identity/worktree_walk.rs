@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rustix::io::Errno;
 
+use super::as_read::{AsRead, Asker};
 use super::directories::{Child, Directory};
 use super::index_file::{Described, IndexEntry, LINK, found_size, is_other_size, mode_of};
 use super::listing::{Found, Listing};
@@ -33,22 +34,22 @@ pub(super) struct Seen {
     pub(super) with_rules: BTreeSet<Vec<u8>>,
     /// Directories with a `.gitattributes`, in the same way.
     pub(super) with_attributes: BTreeSet<Vec<u8>>,
-    /// How files lie, by the number of their entry, where that is asked for.
-    pub(super) stamps: Vec<(usize, Stamp)>,
+    /// Files that do not lie as they did when they were read, by the number of their entry, and how they lie, where that is asked for.
+    pub(super) otherwise: Vec<(usize, Stamp)>,
     /// The numbers of the entries of which content decides, where that is not looked at.
     pub(super) unsure: Vec<usize>,
 }
 
 /// What is done about files that may differ though git noted nothing of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unsure {
+#[derive(Clone, Copy)]
+pub(super) enum Unsure<'a> {
     /// They are read, unless git may convert what it reads.
     Read {
         /// Whether it may.
         converts: bool,
     },
-    /// They are named, and how every file lies.
-    Named,
+    /// They are named, and which files lie otherwise.
+    Named(AsRead<'a>),
 }
 
 /// How a worktree is looked at.
@@ -58,7 +59,7 @@ pub(super) struct Looker<'a> {
     pub(super) root: &'a Path,
     /// The second in which the index was written.
     pub(super) written: i64,
-    pub(super) unsure: Unsure,
+    pub(super) unsure: Unsure<'a>,
 }
 
 impl Looker<'_> {
@@ -101,7 +102,7 @@ impl Looker<'_> {
     fn differs(self, entry: &IndexEntry<'_>) -> Option<bool> {
         let path = self.path(entry.path());
         let metadata = path.symlink_metadata().ok()?;
-        let converts = self.unsure != Unsure::Read { converts: false };
+        let converts = !matches!(self.unsure, Unsure::Read { converts: false });
         if converts || !metadata.is_file() || metadata.len() > READ_MAX {
             return None;
         }
@@ -125,7 +126,7 @@ impl Seen {
         self.strays.extend(other.strays);
         self.with_rules.extend(other.with_rules);
         self.with_attributes.extend(other.with_attributes);
-        self.stamps.extend(other.stamps);
+        self.otherwise.extend(other.otherwise);
         self.unsure.extend(other.unsure);
         self
     }
@@ -136,6 +137,10 @@ impl Seen {
             // The directory above tells of it.
             Err(Errno::NOENT) if !directory.path.is_empty() => return Some(()),
             Err(_) => return None,
+        };
+        let mut asker = match looker.unsure {
+            Unsure::Named(as_read) => Some(as_read.asker()),
+            Unsure::Read { .. } => None,
         };
         let mut children = directory.children()?;
         children.sort_unstable_by_key(|child| child.name);
@@ -151,7 +156,7 @@ impl Seen {
                 Ok(at) => {
                     let child = children.get_mut(at)?;
                     child.is_found = true;
-                    self.compare(looker, child, found)
+                    self.compare(looker, asker.as_mut(), child, found)
                 }
                 Err(_) if name == b".git" && directory.path.is_empty() => Some(()),
                 Err(_) => self.add_stray(directory, found),
@@ -175,19 +180,23 @@ impl Seen {
     }
 
     /// By content where it is not as git noted, or written in the second of the index or later (racy-git.adoc, git 2.47).
-    fn compare(
+    fn compare<'p>(
         &mut self,
         looker: Looker<'_>,
-        child: &Child<'_, '_>,
+        asker: Option<&mut Asker<'_, 'p>>,
+        child: &Child<'p, '_>,
         found: &Found<'_>,
     ) -> Option<()> {
         let Some(entry) = child.file() else {
             return found.kind().ok()?.is_dir().then_some(());
         };
         let metadata = found.metadata().ok()?;
-        let is_named = looker.unsure == Unsure::Named;
-        if is_named {
-            self.stamps.push((child.at, Stamp::from(&metadata)));
+        let is_named = asker.is_some();
+        if let Some(asker) = asker {
+            let stamp = Stamp::from(&metadata);
+            if !asker.lies(entry.path(), stamp) {
+                self.otherwise.push((child.at, stamp));
+            }
         }
         let (seconds, size) = entry.written_and_size()?;
         let found_mode = mode_of(&metadata)?;
