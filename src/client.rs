@@ -131,6 +131,11 @@ impl Client {
             .filter(|value| !value.is_empty())
             .map(PathBuf::from);
         let from_shell = from_shell.filter(|socket| is_listened_on(socket));
+        from_shell.map_or_else(|| Self::find_own(paths), |socket| Self::at(&socket))
+    }
+
+    /// As [`Self::find`], whatever the shell says: what it names may be no daemon.
+    pub fn find_own(paths: &Paths) -> Self {
         let from_record = || {
             let info = recorded(paths)?;
             let socket = PathBuf::from(&info.socket);
@@ -148,7 +153,7 @@ impl Client {
             let mut sockets = paths.sockets().into_iter();
             sockets.find(|socket| local_socket::fits(socket) && !is_listened_on(socket))
         };
-        let socket = from_shell.or_else(from_record).or_else(elsewhere);
+        let socket = from_record().or_else(elsewhere);
         Self::at(&socket.or_else(free).unwrap_or_else(|| paths.new_socket()))
     }
 

@@ -141,7 +141,7 @@ fn ensure_within(
     let mut looks = 0;
     loop {
         start(context, named, patience)?;
-        let client = Client::find(None, &context.paths);
+        let client = Client::find_own(&context.paths);
         match client.status() {
             Ok(_) => return Ok(client),
             Err(error) if Instant::now() > deadline || !error.is_over() => {

@@ -233,16 +233,17 @@ fn ask_saying_whom(
         Ok((_, Err(error @ ClientError::Refused(_)))) if !error.is_stopping() => {
             return Err(client_failure(&error));
         }
-        Ok((_, Err(error))) => daemon::refused(context, &error).message,
-        Err(failure) => failure.message,
+        Ok((_, Err(error))) => daemon::refused(context, &error),
+        Err(failure) => failure,
     };
-    tracing::warn!(why, "no daemon can be had; answering in this process");
     let active = once::resolve(
         context,
         worktree,
         &record.settings,
         question.since(began).wait,
     )?;
+    let message = format!("{}; answered without it", why.message);
+    warn(&message, why.hint.as_deref().unwrap_or("tracemark doctor"));
     Ok((active, None))
 }
 

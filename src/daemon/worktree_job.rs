@@ -25,6 +25,9 @@ const REMOVAL: Duration = Duration::from_millis(10);
 /// So long a removal is waited for: whoever removes for longer sees an env file that is right meanwhile.
 const REMOVAL_MAX: Duration = Duration::from_millis(300);
 
+/// So often what is touched while files are read is read too, before the look is given up.
+const ROUNDS_MAX: usize = 4;
+
 /// What a look brought.
 pub(super) struct Look {
     pub(super) outcome: Result<Seen, PassFailure>,
@@ -96,11 +99,21 @@ fn look_unguarded(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Look
     let is_there = session.worktree.root.join(".git").exists();
     let settings = session.has_current_settings();
     let settings_changed = is_there && matches!(settings, Ok(false));
-    let outcome = match settings_changed {
-        true => Err(PassFailure::Torn),
-        false if depth == Depth::Touched || is_synced => read(eyes, session, depth, &touched),
-        false => read(eyes, session, depth, &Touched::Everything),
+    let mut told = (touched, sight);
+    let outcome = if settings_changed {
+        Err(PassFailure::Torn)
+    } else {
+        let is_told = depth == Depth::Touched || is_synced;
+        let what = is_told.then(|| told.0.clone());
+        read(
+            eyes,
+            session,
+            depth,
+            what.unwrap_or(Touched::Everything),
+            &mut told,
+        )
     };
+    let (touched, sight) = told;
     let touched = std::mem::take(&mut eyes.unread).with(touched);
     let is_blind = depth == Depth::Everything && touched.is_empty() && sight.is_none();
     let found = found(eyes, session, &outcome, &touched, is_blind);
@@ -170,15 +183,17 @@ fn tells_of_removal(reader: &WorktreeReader, worktree: &Worktree, touched: &Touc
         .any(|path| (is_of_git(path) || reader.tracks(path)) && is_gone(path))
 }
 
+/// Reads what was touched, and what is touched meanwhile, which is added to what was `told`.
 fn read(
     eyes: &mut Eyes,
     session: &Arc<Session>,
     depth: Depth,
-    what: &Touched,
+    mut what: Touched,
+    told: &mut (Touched, Option<Sight>),
 ) -> Result<Seen, PassFailure> {
     let nothing_new = || {
         session.trusts_store()
-            && only_ignored(&eyes.reader, session, what)
+            && only_ignored(&eyes.reader, session, &what)
             && eyes.reader.opened_files_lie_still()
     };
     if depth == Depth::Touched && nothing_new() {
@@ -188,11 +203,35 @@ fn read(
 
     let wanted = session.settings.naming == Naming::GitHash;
     eyes.reader.want_git_hash(wanted);
-    let outcome = observe(eyes, session, what, series);
-    if matches!(outcome, Err(PassFailure::Broken(_))) {
-        eyes.look_around();
+    for _ in 0..ROUNDS_MAX {
+        match observe(eyes, session, &what, depth, series) {
+            Ok(Some(seen)) => return Ok(seen),
+            Ok(None) => what = take_more(eyes, session, told)?,
+            Err(failure) => {
+                if matches!(failure, PassFailure::Broken(_)) {
+                    eyes.look_around();
+                }
+                return Err(failure);
+            }
+        }
     }
-    outcome
+    Err(PassFailure::Torn)
+}
+
+/// Takes what was touched while the rest was read.
+fn take_more(
+    eyes: &mut Eyes,
+    session: &Session,
+    told: &mut (Touched, Option<Sight>),
+) -> Result<Touched, PassFailure> {
+    let (more, change) = eyes.take_touched(&session.worktree);
+    told.0 = std::mem::take(&mut told.0).with(more.clone());
+    told.1 = change.or(told.1.take());
+    // Under other settings all of it would be read otherwise.
+    match session.has_current_settings() {
+        Ok(false) => Err(PassFailure::Torn),
+        _ => Ok(more),
+    }
 }
 
 /// How a reading differs from the last one.
@@ -276,13 +315,16 @@ fn was_missed(
     true
 }
 
+/// Returns `None` where more was touched meanwhile.
 fn observe(
     eyes: &mut Eyes,
     session: &Arc<Session>,
     touched: &Touched,
+    depth: Depth,
     series: Series,
-) -> Result<Seen, PassFailure> {
+) -> Result<Option<Seen>, PassFailure> {
     match eyes.read(touched) {
+        Ok(reading) if has_moved_on(eyes, session, &reading, touched, depth) => Ok(None),
         Ok(reading) => {
             let reader = &mut eyes.reader;
             let files = reader.files();
@@ -299,11 +341,36 @@ fn observe(
             } else {
                 Memory::Distrusted
             };
-            Ok(Seen::Observed(Box::new(observation), memory, series))
+            Ok(Some(Seen::Observed(Box::new(observation), memory, series)))
         }
         Err(ReadError::Torn) => Err(PassFailure::Torn),
         Err(error @ (ReadError::Gone(_) | ReadError::Tree(_))) => {
             Err(PassFailure::Broken(error.to_string()))
+        }
+    }
+}
+
+/// Returns whether something else was touched while what was touched was read: it may have come before what was read last. A look at
+/// everything tells that itself.
+fn has_moved_on(
+    eyes: &Eyes,
+    session: &Arc<Session>,
+    reading: &Reading,
+    touched: &Touched,
+    depth: Depth,
+) -> bool {
+    let Touched::Paths(read) = touched else {
+        return false;
+    };
+    if eyes.last.as_ref() == Some(reading) {
+        return false;
+    }
+    match eyes.touched_since(depth != Depth::Touched) {
+        None => false,
+        Some(Touched::Everything) => true,
+        Some(Touched::Paths(later)) => {
+            let beside = Touched::Paths(later.difference(read).cloned().collect());
+            !beside.is_empty() && !only_ignored(&eyes.reader, session, &beside)
         }
     }
 }

@@ -231,9 +231,9 @@ fn by_glance(
     };
     let place = Place::from(nearby);
     if !glance.staged.is_empty() {
-        return by_glance_and_staged(git, nearby, &place, &glance, scratch);
+        return by_glance_and_staged(git, &place, &glance, scratch);
     }
-    match glance.look(nearby) {
+    match glance.look() {
         None => Ok(None),
         Some(seen) if seen.text.is_empty() => Ok(Some(GitHash::clean(place.head))),
         Some(seen) => from_status(
@@ -251,7 +251,6 @@ fn by_glance(
 /// Makes the staged diff while the files are looked at.
 fn by_glance_and_staged(
     git: &Git,
-    nearby: &Nearby,
     place: &Place,
     glance: &Glance,
     scratch: Option<&Path>,
@@ -265,7 +264,7 @@ fn by_glance_and_staged(
         scratch.path(),
     )?;
     let staged = call.start()?;
-    let Some(seen) = glance.look(nearby) else {
+    let Some(seen) = glance.look() else {
         return Ok(None);
     };
     let changed = Changed {

@@ -2,8 +2,9 @@
 //!
 //! It sees what is clean, edited, staged or untracked, the commonest states; whatever is not plain is left to git.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::as_read::AsRead;
@@ -12,7 +13,7 @@ use super::index_file::IndexFile;
 use super::nearby::Nearby;
 use super::plain_config;
 use super::staged;
-use super::status_text::{Change, Changes, Status};
+use super::status_text::{Change, Changes, PathBytes, Status};
 use super::untracked;
 use super::worktree_walk::{self, Looker, Unsure};
 
@@ -38,6 +39,8 @@ impl<'a> Usual<'a> {
 
 /// What the repository says, before any file is looked at.
 pub(super) struct Glance {
+    root: PathBuf,
+    git_dir: PathBuf,
     /// The index.
     pub(super) index: Arc<IndexFile>,
     /// The second in which it was written.
@@ -83,6 +86,8 @@ impl Glance {
         };
         let staged = codes.into_iter().map(|(path, code)| (path, change(code)));
         Some(Self {
+            root: PathBuf::from(&nearby.root),
+            git_dir: repository.path().to_owned(),
             staged: staged.collect(),
             rules_of_user: usual.rules_of_user.clone(),
             written,
@@ -91,28 +96,29 @@ impl Glance {
     }
 
     /// Looks at every file; `None` where git must be asked: something is converted when it is read.
-    pub(super) fn look(&self, nearby: &Nearby) -> Option<Seen> {
-        let converts = self.has_rules(b".gitattributes") || has_outer_attributes(nearby);
-        let root = Path::new(&nearby.root);
-        let seen = self.walk(root, Unsure::Read { converts })?;
-        self.told(nearby, seen)
+    pub(super) fn look(&self) -> Option<Seen> {
+        let converts = self.has_rules(b".gitattributes") || self.has_outer_attributes();
+        let seen = self.walk(Unsure::Read { converts })?;
+        self.told(seen)
     }
 
     /// Looks at every file but reads none: names those of which content decides, and those that lie otherwise.
-    pub(super) fn look_without_reading(
-        &self,
-        root: &Path,
-        as_read: AsRead<'_>,
-    ) -> Option<worktree_walk::Seen> {
-        self.walk(root, Unsure::Named(as_read))
+    pub(super) fn look_without_reading(&self, as_read: AsRead<'_>) -> Option<worktree_walk::Seen> {
+        self.walk(Unsure::Named(as_read))
+    }
+
+    /// Returns the untracked files among what was seen.
+    pub(super) fn untracked(&self, seen: &mut worktree_walk::Seen) -> Option<BTreeSet<PathBytes>> {
+        let strays = std::mem::take(&mut seen.strays);
+        let places = (self.root.as_path(), self.git_dir.as_path());
+        untracked::list(places, strays, &seen.with_rules, &self.rules_of_user)
     }
 
     /// Returns what git's status says of what was seen, once it is known what became of every file.
-    pub(super) fn told(&self, nearby: &Nearby, seen: worktree_walk::Seen) -> Option<Seen> {
-        let untracked = untracked::list(nearby, seen.strays, &seen.with_rules, &self.rules_of_user);
+    pub(super) fn told(&self, mut seen: worktree_walk::Seen) -> Option<Seen> {
         let mut status = Status {
+            untracked: self.untracked(&mut seen)?,
             tracked: seen.changes,
-            untracked: untracked?,
         };
         for (path, change) in &self.staged {
             let listed = status.tracked.entry(path.clone()).or_insert(Change::NONE);
@@ -125,18 +131,29 @@ impl Glance {
     }
 
     /// Looks for everything that the index knows, and for what lies beside it.
-    fn walk(&self, root: &Path, unsure: Unsure<'_>) -> Option<worktree_walk::Seen> {
+    fn walk(&self, unsure: Unsure<'_>) -> Option<worktree_walk::Seen> {
         // Submodules may be left out of the status by what this file says. Of a name that no disk takes nothing is known.
         if self.has_rules(b".gitmodules") || self.index.longest_path() > NAME_MAX {
             return None;
         }
         let entries: Vec<_> = self.index.entries().collect();
         let looker = Looker {
-            root,
+            root: &self.root,
             written: self.written,
             unsure,
         };
         looker.see(&entries)
+    }
+
+    fn has_outer_attributes(&self) -> bool {
+        let of_repository = self.git_dir.join("info/attributes");
+        let of_user = xdg_dir().map(|dir| dir.join("attributes"));
+        let of_system = SYSTEM_ATTRIBUTES.map(PathBuf::from);
+        [Some(of_repository), of_user]
+            .into_iter()
+            .flatten()
+            .chain(of_system)
+            .any(|file| file.symlink_metadata().is_ok())
     }
 
     /// Returns whether the index has a file of that name that rules others.
@@ -149,15 +166,4 @@ impl Glance {
 fn is_replaced(repository: &git2::Repository) -> bool {
     let replaced = repository.references_glob("refs/replace/*");
     !replaced.is_ok_and(|mut names| names.next().is_none())
-}
-
-fn has_outer_attributes(nearby: &Nearby) -> bool {
-    let of_repository = nearby.repository.path().join("info/attributes");
-    let of_user = xdg_dir().map(|dir| dir.join("attributes"));
-    let of_system = SYSTEM_ATTRIBUTES.map(PathBuf::from);
-    [Some(of_repository), of_user]
-        .into_iter()
-        .flatten()
-        .chain(of_system)
-        .any(|file| file.symlink_metadata().is_ok())
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::Reading;
 use super::candidates::{Candidates, RealDirs};
 use super::digest::Digest;
+use super::file_map::FileMap;
 use super::git_hash::GitHash;
 use super::ground::{Ground, Places};
 use super::index_file::IndexFile;
@@ -19,7 +20,7 @@ use super::known_diffs::Key;
 use super::object::{Format, RawId};
 use super::own_index;
 use super::pass_basis::{Basis, Prepared};
-use super::pass_look::Again;
+use super::pass_look::Later;
 use super::reader::{NOT_WANTED, Stop};
 use super::shares::in_shares;
 use super::stamp::Moment;
@@ -27,6 +28,9 @@ use super::status_text::PathBytes;
 use super::workbench::Workbench;
 use crate::git::Git;
 use crate::ids::ObjectId;
+
+/// Looks at every file once more, beside what was read.
+type LookAgain<'a> = &'a (dyn Fn(&FileMap) -> Result<Later, Stop> + Sync);
 
 /// What every step of one pass needs.
 pub(super) struct Pass<'a> {
@@ -54,7 +58,7 @@ impl Pass<'_> {
     ) -> Result<(Kept, Reading), Stop> {
         let basis = self.basis(prepared, ground_before)?;
         let looked = self.look_at_all(&basis)?;
-        let (mut moved, once_more) = (looked.moved, looked.again);
+        let (mut moved, again) = (looked.moved, looked.again);
         let Basis {
             config,
             ground,
@@ -77,41 +81,43 @@ impl Pass<'_> {
             status: looked.status,
             quoting: looked.quoting,
         };
-        let again = self.add_all_diffs(&mut kept, &once_more, is_undisturbed)?;
+        let (root, index) = (&self.places.root, Arc::clone(&kept.index));
+        let look_again = |files: &FileMap| again.look(root, &index, files);
+        if let Some(later) = self.add_all_diffs(&mut kept, &look_again, is_undisturbed)? {
+            moved.extend(later.moved_beside(&kept.status, &BTreeSet::new())?);
+        }
         let reading = self.reading(&mut kept)?;
-        moved.extend(again);
         moved.extend(self.moved_uncommitted(&kept, &BTreeSet::new())?);
-        self.settle(kept, reading, &moved)
+        self.settle(kept, reading, &moved, Some(&look_again))
     }
 
-    /// Has git make the diffs. Returns the files that moved since they were looked at.
+    /// Has git make the diffs. Returns what a second look found, `None` where nothing was touched since the first.
     fn add_all_diffs(
         &mut self,
         kept: &mut Kept,
-        again: &Again,
+        look_again: LookAgain<'_>,
         is_undisturbed: &dyn Fn() -> bool,
-    ) -> Result<BTreeSet<PathBytes>, Stop> {
+    ) -> Result<Option<Later>, Stop> {
         if !is_undisturbed() {
-            return self.look_beside_diffs(kept, again);
+            return self.look_beside_diffs(kept, look_again).map(Some);
         }
         let loose = self.loose_objects(kept);
         self.add_diffs(kept, loose)?;
         if is_undisturbed() {
-            return Ok(BTreeSet::new());
+            return Ok(None);
         }
-        again.look(&self.places.root, &kept.index, &self.cache.files)
+        look_again(&self.cache.files).map(Some)
     }
 
-    /// Returns the files that moved, looked at while git makes the diffs.
+    /// Looks again while git makes the diffs.
     fn look_beside_diffs(
         &mut self,
         kept: &mut Kept,
-        again: &Again,
-    ) -> Result<BTreeSet<PathBytes>, Stop> {
-        let (places, index) = (self.places, Arc::clone(&kept.index));
+        look_again: LookAgain<'_>,
+    ) -> Result<Later, Stop> {
         let files = self.cache.files.clone();
         std::thread::scope(|scope| {
-            let again = scope.spawn(move || again.look(&places.root, &index, &files));
+            let again = scope.spawn(move || look_again(&files));
             let loose = self.loose_objects(kept);
             self.add_diffs(kept, loose)?;
             again.join().map_err(|_| Stop::NotPlain)?
@@ -143,15 +149,17 @@ impl Pass<'_> {
         self.renew_diffs(&mut kept, tracked_too)?;
         let reading = self.reading(&mut kept)?;
         let moved = self.moved_uncommitted(&kept, &candidates.all().cloned().collect())?;
-        self.settle(kept, reading, &moved)
+        self.settle(kept, reading, &moved, None)
     }
 
-    /// Ends a pass in which those files moved: they are held, and those that move while the others are put together, too.
+    /// Ends a pass in which those files moved: they are held, and those that move while the others are put together, too. All else must
+    /// lie as it did, which is looked at once more where no event tells.
     fn settle(
         &mut self,
         mut kept: Kept,
         mut reading: Reading,
         moved: &BTreeSet<PathBytes>,
+        look_again: Option<LookAgain<'_>>,
     ) -> Result<(Kept, Reading), Stop> {
         let mut held = BTreeSet::new();
         let mut moved = moved.clone();
@@ -160,6 +168,10 @@ impl Pass<'_> {
             held = self.hold_still(&mut kept, &held)?;
             reading = self.reading(&mut kept)?;
             moved = self.moved_uncommitted(&kept, &BTreeSet::new())?;
+            if let Some(look_again) = look_again {
+                let later = look_again(&self.cache.files)?;
+                moved.extend(later.moved_beside(&kept.status, &held)?);
+            }
             moved.retain(|path| !held.contains(path));
         }
         if Ground::of(self.places, &kept.config) != kept.ground {

@@ -11,7 +11,6 @@ use super::git_hash;
 use super::glance::{Glance, Usual};
 use super::index_file::IndexFile;
 use super::kept::Quoting;
-use super::nearby::Nearby;
 use super::pass::{Pass, may_be_refused};
 use super::pass_basis::Basis;
 use super::pass_files::{Tracked, dirs_of_present};
@@ -19,6 +18,7 @@ use super::pass_verify::{ODD_FILES_MAX, look_at};
 use super::reader::Stop;
 use super::status_text::{PathBytes, Status};
 use super::worktree_walk::{Seen, unstaged};
+use crate::git::Git;
 
 /// What a look at everything found.
 pub(super) struct Looked {
@@ -34,28 +34,61 @@ pub(super) struct Looked {
 pub(super) enum Again {
     /// Directory by directory, side by side.
     Glance(Glance),
-    /// File by file.
-    EachFile,
+    /// File by file, beside a git that works on a private index.
+    EachFile(Git),
+}
+
+/// What a second look found.
+pub(super) struct Later {
+    /// The files of the index that do not lie any more as they did when they were read.
+    pub(super) moved: BTreeSet<PathBytes>,
+    /// All untracked files.
+    untracked: BTreeSet<PathBytes>,
 }
 
 impl Again {
-    /// Returns the files of the index that do not lie any more as they did when they were read.
+    /// Looks again. Torn where that needs another git than the first look.
     pub(super) fn look(
         &self,
         root: &Path,
         index: &IndexFile,
         files: &FileMap,
-    ) -> Result<BTreeSet<PathBytes>, Stop> {
+    ) -> Result<Later, Stop> {
         let as_read = AsRead::just(files);
-        let glanced = match self {
-            Self::Glance(glance) => glance.look_without_reading(root, as_read),
-            Self::EachFile => None,
-        };
-        let otherwise = match glanced {
-            Some(mut seen) => otherwise(&mut seen),
-            None => as_read.beside(index, &look_at(root, index)?),
-        };
-        Ok(otherwise.paths(index, files))
+        match self {
+            Self::Glance(glance) => {
+                let mut seen = glance.look_without_reading(as_read).ok_or(Stop::Torn)?;
+                let untracked = glance.untracked(&mut seen);
+                Ok(Later {
+                    moved: otherwise(&mut seen).paths(index, files),
+                    untracked: untracked.ok_or(Stop::Torn)?,
+                })
+            }
+            Self::EachFile(git) => {
+                let otherwise = as_read.beside(index, &look_at(root, index)?);
+                let status = Status::parse(&git_hash::status_text(git)?).ok_or(Stop::NotPlain)?;
+                Ok(Later {
+                    moved: otherwise.paths(index, files),
+                    untracked: status.untracked,
+                })
+            }
+        }
+    }
+}
+
+impl Later {
+    /// Returns the files that moved, but for those that were held; torn where other files are untracked than before: they
+    /// may have come or gone before the rest was read.
+    pub(super) fn moved_beside(
+        self,
+        status: &Status,
+        held: &BTreeSet<PathBytes>,
+    ) -> Result<BTreeSet<PathBytes>, Stop> {
+        let mut differ = self.untracked.symmetric_difference(&status.untracked);
+        if !differ.all(|path| held.contains(path)) {
+            return Err(Stop::Torn);
+        }
+        Ok(self.moved.difference(held).cloned().collect())
     }
 }
 
@@ -82,11 +115,11 @@ impl Pass<'_> {
 
     /// `None` where git must be asked.
     fn look_without_git(&mut self, basis: &Basis) -> Result<Option<Looked>, Stop> {
-        let Some((nearby, glance)) = self.glance(basis) else {
+        let Some(glance) = self.glance(basis) else {
             return Ok(None);
         };
         let as_read = AsRead::certainly(&self.cache.files, basis.head.format);
-        let Some(mut seen) = glance.look_without_reading(&self.places.root, as_read) else {
+        let Some(mut seen) = glance.look_without_reading(as_read) else {
             return Ok(None);
         };
         let otherwise = otherwise(&mut seen);
@@ -96,7 +129,7 @@ impl Pass<'_> {
         if !self.decide_unsure(basis, &tracked, &mut seen)? {
             return Ok(None);
         }
-        let Some(told) = glance.told(nearby, seen) else {
+        let Some(told) = glance.told(seen) else {
             return Ok(None);
         };
         refuse_odd(&told.status)?;
@@ -111,7 +144,7 @@ impl Pass<'_> {
         }))
     }
 
-    fn glance<'b>(&self, basis: &'b Basis) -> Option<(&'b Nearby, Glance)> {
+    fn glance(&self, basis: &Basis) -> Option<Glance> {
         let nearby = basis.nearby.as_ref()?;
         let root = &self.places.root;
         let is_this = Path::new(&nearby.root) == root
@@ -122,8 +155,7 @@ impl Pass<'_> {
         }
         let stamp = basis.ground.stamp(&self.places.git_dir.join("index"))?;
         let usual = Usual::of(nearby)?;
-        let glance = Glance::with(&usual, Arc::clone(&basis.index), stamp.written())?;
-        Some((nearby, glance))
+        Glance::with(&usual, Arc::clone(&basis.index), stamp.written())
     }
 
     /// Compares the files of which content decides; false where that is better left to git.
@@ -177,7 +209,7 @@ impl Pass<'_> {
             quoting,
             conversion,
             moved,
-            again: Again::EachFile,
+            again: Again::EachFile(status_git),
         })
     }
 }

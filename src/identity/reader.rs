@@ -511,6 +511,35 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_before_a_change_that_is_read_is_not_left_out() {
+        let changes: [Step<'_>; 2] = [&|bed| drop(bed.write("new.py", "new")), &|bed| {
+            fs::remove_file(bed.root().join("untracked.py")).unwrap();
+        }];
+        for change in changes {
+            for attributes in ["", "*.crlf text\n"] {
+                let bed = Bed::new();
+                bed.write(".git/info/attributes", attributes);
+                bed.write("untracked.py", "untracked");
+                let mut reader = bed.reader();
+                let has_changed = AtomicBool::new(false);
+                let read = reader.read_while(&Touched::Everything, &|| {
+                    if !has_changed.swap(true, Ordering::Relaxed) {
+                        change(&bed);
+                        bed.write("file1.py", "edited");
+                    }
+                    false
+                });
+                match read {
+                    Ok(reading) => assert_eq!(reading, bed.scratch_reading()),
+                    Err(error) => assert!(matches!(error, ReadError::Torn), "{error}"),
+                }
+                let reading = reader.read(&Touched::Everything).unwrap();
+                assert_eq!(reading, bed.scratch_reading());
+            }
+        }
+    }
+
+    #[test]
     fn what_was_prepared_counts_as_long_as_nothing_of_it_moved() {
         let rule = |bed: &Bed| {
             bed.write(".gitattributes", "*.py text eol=crlf\n");

@@ -8,7 +8,6 @@ use rustix::fs::FileType;
 
 use super::ignores::Ignores;
 use super::listing::Listing;
-use super::nearby::Nearby;
 
 /// Something in the worktree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,19 +39,18 @@ impl Stray {
     }
 }
 
-/// Returns the paths of the files that are not ignored among `strays` and below them, given the directories that hold tracked files and
-/// a `.gitignore`, and the file of the user's own rules. `None` where git must be asked.
+/// Returns the paths of the files that are not ignored among `strays` and below them, given the top of the work tree and its git directory,
+/// the directories that hold tracked files and a `.gitignore`, and the file of the user's own rules. `None` where git must be asked.
 pub(super) fn list(
-    nearby: &Nearby,
+    (root, git_dir): (&Path, &Path),
     strays: Vec<Stray>,
     with_rules: &BTreeSet<Vec<u8>>,
     rules_of_user: &Path,
 ) -> Option<BTreeSet<Vec<u8>>> {
-    let root = Path::new(&nearby.root);
     let mut ignores = Ignores::default();
     if !strays.is_empty() {
         ignores.read_outer(rules_of_user)?;
-        ignores.read_outer(&nearby.repository.path().join("info/exclude"))?;
+        ignores.read_outer(&git_dir.join("info/exclude"))?;
         for directory in with_rules {
             ignores.read_inner(&rules_in(root, directory), directory)?;
         }

@@ -177,6 +177,31 @@ fn hammer(world: &World, done: &AtomicBool) {
     }
 }
 
+/// While git makes a diff, a file comes, and then the file that is compared is written once more.
+#[test]
+fn code_that_never_lay_there_gets_no_name_though_files_come_while_others_are_read() {
+    let mut world = World::with_commit();
+    let dir = world.put_before_git(
+        "case \" $* \" in *\" diff \"*) if mv \"$dir/due\" \"$dir/done\" 2>/dev/null; then
+\"$git\" \"$@\"; status=$?; echo new > \"$dir/../repo/new.py\"; echo third > \"$dir/../repo/app.py\"; exit $status
+fi;; esac\n",
+    );
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    world.write("app.py", "first\n");
+    world.tracemark(&["active"]).ok();
+    std::fs::write(dir.join("due"), "").unwrap();
+    world.write("app.py", "second\n");
+    world.tracemark(&["active"]).ok();
+    assert!(dir.join("done").exists());
+    let name = || world.tracemark(&["hash"]).ok().trim().to_owned();
+    let after = name();
+    let log = std::fs::read_to_string(world.state_dir().join("daemon.log")).unwrap();
+    std::fs::remove_file(world.repo().join("new.py")).unwrap();
+    let never = name();
+    assert!(log.contains(&after) && !log.contains(&never), "{log}");
+}
+
 #[test]
 fn a_reader_of_the_env_file_never_sees_an_id_come_back_for_older_code() {
     let store = tempfile::tempdir().unwrap();

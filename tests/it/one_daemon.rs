@@ -2,7 +2,9 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -332,6 +334,27 @@ fn a_stranger_that_says_nothing_on_the_socket_of_the_shell_costs_no_daemon_its_l
 }
 
 #[test]
+fn who_hangs_up_on_the_socket_of_the_shell_is_asked_no_more_than_a_few_times() {
+    let mut world = World::tracked();
+    let id = world.tracemark(&["active"]).ok();
+    let elsewhere = world.base().join("hangs-up.sock");
+    let stranger = std::os::unix::net::UnixListener::bind(&elsewhere).unwrap();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    std::thread::spawn(move || {
+        for _ in stranger.incoming() {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    world.set("TRACEMARK_SOCKET", elsewhere.to_str().unwrap());
+    assert_eq!(world.tracemark(&["active"]).ok(), id);
+    world.write("app.py", "print('asked beside a stranger')\n");
+    assert_ne!(world.tracemark(&["active"]).ok(), id);
+    let calls = calls.load(Ordering::Relaxed);
+    assert!(calls < 20, "{calls}");
+}
+
+#[test]
 fn a_daemon_that_hangs_is_named_by_status_with_what_to_type() {
     let world = World::tracked();
     world.signal_daemon(rustix::process::Signal::STOP).unwrap();
@@ -472,27 +495,11 @@ fn a_stop_empties_the_env_files_and_ends_within_five_seconds_with_0() {
     }
 }
 
-/// Git that never ends, for those who ask with a `wait` file beside it.
+/// Git that never ends, for those who ask with a `hang` file beside it.
 fn with_git_that_hangs(world: &mut World) -> PathBuf {
-    let dir = world.base().join("bin");
-    std::fs::create_dir(&dir).unwrap();
-    let git = Said::of(
-        &Command::new("sh")
-            .args(["-c", "command -v git"])
-            .output()
-            .unwrap(),
+    world.put_before_git(
+        "if [ -e \"$dir/hang\" ]; then echo $$ > \"$dir/hanging\"; exec sleep 1000; fi\n",
     )
-    .ok();
-    let script = format!(
-        "#!/bin/sh\nif [ -e '{0}/hang' ]; then echo $$ > '{0}/hanging'; exec sleep 1000; fi\nexec {1} \"$@\"\n",
-        dir.display(),
-        git.trim()
-    );
-    std::fs::write(dir.join("git"), script).unwrap();
-    std::fs::set_permissions(dir.join("git"), std::fs::Permissions::from_mode(0o755)).unwrap();
-    let path = format!("{}:{}", dir.display(), std::env::var("PATH").unwrap());
-    world.set("PATH", &path);
-    dir
 }
 
 #[test]
@@ -741,7 +748,10 @@ fn who_asks_while_the_daemon_hangs_dies_or_cannot_be_had_gets_the_right_answer_a
     // It hangs.
     world.signal_daemon(Signal::STOP).unwrap();
     world.write("app.py", "print('asked of a daemon that hangs')\n");
-    let here = world.tracemark(&["active"]).ok();
+    let here = world.tracemark(&["active"]);
+    assert!(here.stderr.contains("says nothing in time"), "{here:?}");
+    assert!(here.stderr.contains("try: kill -9"), "{here:?}");
+    let here = here.ok();
     world.tracemark(&["hook", "post-commit"]).ok();
     // It dies while it is asked.
     let asked = spawn(&world, &["active"]);

@@ -138,6 +138,25 @@ impl World {
         self.base.path().join("repo")
     }
 
+    /// Puts a program in the place of git for all that starts from now on: it does what `script` says, which knows `$dir`, where it lies,
+    /// and `$git`, and then what git does. Returns where it lies.
+    pub(crate) fn put_before_git(&mut self, script: &str) -> PathBuf {
+        let dir = self.base().join("bin");
+        std::fs::create_dir(&dir).unwrap();
+        let mut which = Command::new("sh");
+        let git = Said::of(&which.args(["-c", "command -v git"]).output().unwrap()).ok();
+        let script = format!(
+            "#!/bin/sh\ndir='{}'\ngit='{}'\n{script}exec \"$git\" \"$@\"\n",
+            dir.display(),
+            git.trim()
+        );
+        std::fs::write(dir.join("git"), script).unwrap();
+        std::fs::set_permissions(dir.join("git"), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let path = format!("{}:{}", dir.display(), std::env::var("PATH").unwrap());
+        self.set("PATH", &path);
+        dir
+    }
+
     pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.vars.insert(name.to_owned(), value.to_owned());
     }

@@ -1,0 +1,47 @@
+//! Where files of our own lie whose events tell that all earlier ones have come.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use crate::fs_util::create_one_private_dir;
+use crate::repository::Worktree;
+
+/// Not in the git directory of a linked worktree, which git empties when it removes the worktree.
+pub(super) fn cookie_dir(worktree: &Worktree) -> PathBuf {
+    worktree.scratch_dir().join("cookies")
+}
+
+/// Returns the directory for cookies and our own ones above it, the outermost first.
+pub(super) fn own_dirs(worktree: &Worktree) -> Vec<PathBuf> {
+    let dir = cookie_dir(worktree);
+    let is_gits = |dir: &&Path| *dir == worktree.git_dir || *dir == worktree.common_dir;
+    let own = dir.ancestors().take_while(|dir| !is_gits(dir));
+    let mut own: Vec<_> = own.map(Path::to_owned).collect();
+    own.reverse();
+    own
+}
+
+/// Returns the directory, empty; `None` where there is no private directory.
+pub(super) fn make_cookie_dir(worktree: &Worktree) -> Option<PathBuf> {
+    let dir = cookie_dir(worktree);
+    if !worktree.is_there() {
+        return None;
+    }
+    // A worktree that git added since has no private directory yet; one that is gone gets none. A link is never followed.
+    let own = own_dirs(worktree);
+    let made = own.iter().try_for_each(|dir| create_one_private_dir(dir));
+    if let Err(error) = made {
+        tracing::warn!(%error, "questions are answered by full readings");
+        return None;
+    }
+    let left = std::fs::read_dir(&dir).into_iter().flatten().flatten();
+    for cookie in left.filter(|left| is_cookie(&left.file_name())) {
+        drop(std::fs::remove_file(cookie.path()));
+    }
+    Some(dir)
+}
+
+fn is_cookie(name: &OsStr) -> bool {
+    name.to_str()
+        .is_some_and(|name| name.parse::<u64>().is_ok())
+}
