@@ -180,9 +180,13 @@ impl Watch {
         is_still() && self.sync(time) && is_still()
     }
 
-    /// Returns what was touched since [`Self::take`], as far as events have told by now.
-    pub fn touched_since(&self) -> Touched {
-        self.shared.lock().touched.clone()
+    /// Returns what was touched since [`Self::take`]; everything where that is not known within `time`.
+    pub fn touched_since(&self, time: Duration) -> Touched {
+        if self.sync(time) {
+            self.shared.lock().touched.clone()
+        } else {
+            Touched::Everything
+        }
     }
 
     /// Takes what was touched and watches what is new. Called before a reading, so that whatever changes after the

@@ -93,13 +93,10 @@ impl Watching {
         watch.is_some_and(|watch| watch.is_undisturbed(SYNC_TIME))
     }
 
-    /// Returns what was touched since that was taken last; where `is_asked`, all that was done until now. `None` where no events come.
-    pub(super) fn touched_since(&self, is_asked: bool) -> Option<Touched> {
+    /// Returns what was touched since that was taken last, `None` where no events come.
+    pub(super) fn touched_since(&self) -> Option<Touched> {
         let watch = self.watch.as_ref().filter(|_| self.open)?;
-        if is_asked && !watch.sync(SYNC_TIME) {
-            return Some(Touched::Everything);
-        }
-        Some(watch.touched_since())
+        Some(watch.touched_since(SYNC_TIME))
     }
 
     /// Takes what was touched; everything where no events told.
