@@ -13,7 +13,6 @@ mod one_cpu;
 mod rules;
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::os::unix::ffi::OsStrExt as _;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
@@ -27,7 +26,7 @@ use crate::env_file;
 use crate::remote_fs::remote_kind;
 use crate::repository::{Worktree, ignored_by_git};
 use crate::touched::Touched;
-use cookies::{cookie_dir, make_cookie_dir, own_dirs};
+use cookies::{is_real_dir, make_cookie_dir, own_dirs, put_cookie, remove_cookies};
 use few::{dirs_of_few, user_files};
 use filter::{CopyIsCode, Filter, Outside, is_linked, moves_at_every_commit};
 use leaf::Leaves;
@@ -94,6 +93,12 @@ pub struct Watch {
     meeting: Meeting,
 }
 
+impl Drop for Watch {
+    fn drop(&mut self) {
+        remove_cookies(&self.worktree);
+    }
+}
+
 impl Watch {
     /// Begins to watch nothing yet. `store` is a file that matters too; `wake` is called on the event thread whenever something was touched.
     ///
@@ -145,27 +150,21 @@ impl Watch {
         self.dirs.len()
     }
 
-    /// Makes a file in a private directory and waits for its event: events come in the order of what was done, so by then
-    /// all earlier ones have come. Returns false when it does not come in `time`, as on file systems that send none.
+    /// Gives a file in a private directory another name and waits for its event: events come in the order of what was done, so by
+    /// then all earlier ones have come. Returns false when it does not come in `time`, as on file systems that send none.
     pub fn sync(&self, time: Duration) -> bool {
         let cookie = self.cookies.fetch_add(1, Ordering::Relaxed) + 1;
-        let dir = cookie_dir(&self.worktree);
-        let file = dir.join(cookie.to_string());
         // Nothing is written through a link, nor over what is not ours.
         let is_ours = own_dirs(&self.worktree).iter().all(|dir| is_real_dir(dir));
-        if !is_ours || File::create_new(&file).is_err() {
-            tracing::debug!(file = %file.display(), "no cookie can be made");
+        if !is_ours || !put_cookie(&self.worktree, cookie) {
+            tracing::debug!(cookie, "no cookie can be made");
             return false;
         }
         let waited =
             self.shared
                 .cookie_seen
                 .wait_timeout_while(self.shared.lock(), time, |noted| noted.cookie < cookie);
-        let came = waited.is_ok_and(|(_, waited)| !waited.timed_out());
-        if let Err(error) = std::fs::remove_file(&file) {
-            tracing::debug!(%error, "a cookie cannot be removed");
-        }
-        came
+        waited.is_ok_and(|(_, waited)| !waited.timed_out())
     }
 
     /// Takes the files that were written, of more than are counted: what may be worth to be read while others are still being
@@ -180,13 +179,9 @@ impl Watch {
         is_still() && self.sync(time) && is_still()
     }
 
-    /// Returns what was touched since [`Self::take`]; everything where that is not known within `time`.
-    pub fn touched_since(&self, time: Duration) -> Touched {
-        if self.sync(time) {
-            self.shared.lock().touched.clone()
-        } else {
-            Touched::Everything
-        }
+    /// Returns what was touched since [`Self::take`], as far as events have told by now.
+    pub fn touched_since(&self) -> Touched {
+        self.shared.lock().touched.clone()
     }
 
     /// Takes what was touched and watches what is new. Called before a reading, so that whatever changes after the
@@ -497,11 +492,6 @@ fn was_gone(error: &notify::Error) -> bool {
 fn leads_elsewhere(dir: &Path) -> bool {
     links::are_on_the_way_to(dir)
         .unwrap_or_else(|| dir.canonicalize().is_ok_and(|real| real != dir))
-}
-
-fn is_real_dir(path: &Path) -> bool {
-    path.symlink_metadata()
-        .is_ok_and(|metadata| metadata.is_dir())
 }
 
 #[cfg(test)]

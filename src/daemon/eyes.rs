@@ -108,8 +108,8 @@ impl Eyes {
     }
 
     /// Returns what was touched since that was taken last, `None` where no events come.
-    pub(super) fn touched_since(&self) -> Option<Touched> {
-        self.watching.touched_since()
+    pub(super) fn touched_since(&self, is_asked: bool) -> Option<Touched> {
+        self.watching.touched_since(is_asked)
     }
 
     /// Reads files that git wrote before it was waited for last, as long as it still writes others.

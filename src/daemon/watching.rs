@@ -93,10 +93,14 @@ impl Watching {
         watch.is_some_and(|watch| watch.is_undisturbed(SYNC_TIME))
     }
 
-    /// Returns what was touched since that was taken last, `None` where no events come.
-    pub(super) fn touched_since(&self) -> Option<Touched> {
+    /// Returns what was touched since that was taken last: as far as events have told by now or, if `is_asked`, all that was done until
+    /// now. `None` where no events come.
+    pub(super) fn touched_since(&self, is_asked: bool) -> Option<Touched> {
         let watch = self.watch.as_ref().filter(|_| self.open)?;
-        Some(watch.touched_since(SYNC_TIME))
+        if is_asked && !watch.sync(SYNC_TIME) {
+            return Some(Touched::Everything);
+        }
+        Some(watch.touched_since())
     }
 
     /// Takes what was touched; everything where no events told.

@@ -204,7 +204,7 @@ fn read(
     let wanted = session.settings.naming == Naming::GitHash;
     eyes.reader.want_git_hash(wanted);
     for _ in 0..ROUNDS_MAX {
-        match observe(eyes, session, &what, series) {
+        match observe(eyes, session, &what, depth, series) {
             Ok(Some(seen)) => return Ok(seen),
             Ok(None) => what = take_more(eyes, session, told)?,
             Err(failure) => {
@@ -320,10 +320,11 @@ fn observe(
     eyes: &mut Eyes,
     session: &Arc<Session>,
     touched: &Touched,
+    depth: Depth,
     series: Series,
 ) -> Result<Option<Seen>, PassFailure> {
     match eyes.read(touched) {
-        Ok(reading) if has_moved_on(eyes, session, &reading, touched) => Ok(None),
+        Ok(_) if has_moved_on(eyes, session, touched, depth) => Ok(None),
         Ok(reading) => {
             let reader = &mut eyes.reader;
             let files = reader.files();
@@ -350,15 +351,15 @@ fn observe(
 }
 
 /// Returns whether something else was touched while what was touched was read: it may have come before what was read last. A look at
-/// everything tells that itself.
-fn has_moved_on(eyes: &Eyes, session: &Arc<Session>, reading: &Reading, touched: &Touched) -> bool {
+/// everything tells that itself. Where nobody asks, the events are not waited for: they take back what does not hold.
+fn has_moved_on(eyes: &Eyes, session: &Arc<Session>, touched: &Touched, depth: Depth) -> bool {
     let Touched::Paths(read) = touched else {
         return false;
     };
-    if eyes.last.as_ref() == Some(reading) {
+    if read.is_empty() {
         return false;
     }
-    match eyes.touched_since() {
+    match eyes.touched_since(depth != Depth::Touched) {
         None => false,
         Some(Touched::Everything) => true,
         Some(Touched::Paths(later)) => {
