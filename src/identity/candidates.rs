@@ -203,6 +203,17 @@ impl Candidates {
         self.tracked.iter().chain(&self.untracked)
     }
 
+    /// Returns whether anything lies now where nothing did, but for files that were listed since: it may have come before what was read.
+    pub(super) fn have_come(&self, root: &Path, status: &Status) -> bool {
+        let absent = self.untracked.difference(&self.present);
+        let mut unlisted =
+            absent.filter(|path| !self.dirs.contains(*path) && !status.untracked.contains(*path));
+        unlisted.any(|path| {
+            let now = root.join(OsStr::from_bytes(path)).symlink_metadata();
+            now.is_ok()
+        })
+    }
+
     /// Returns whether git is asked about a directory above `path`.
     pub(super) fn is_below_listed_dir(&self, path: &[u8]) -> bool {
         self.dirs.iter().any(|dir| {
@@ -230,5 +241,27 @@ fn place_of(inside: &Path) -> Place {
         Place::RulesOthers
     } else {
         Place::File
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_after_it_was_looked_for_is_told_and_what_was_there_before_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        let [absent, there] = ["absent.py", "there.log"].map(|name| root.join(name));
+        std::fs::write(&there, "ignored").unwrap();
+        let (index, mut status) = (IndexFile::default(), Status::default());
+        let touched = BTreeSet::from([absent.clone(), there]);
+        let mut dirs = RealDirs::new(root);
+        let candidates = Candidates::of(root, &touched, &index, &status, &mut dirs).unwrap();
+        assert!(!candidates.have_come(root, &status));
+        std::fs::write(absent, "new").unwrap();
+        assert!(candidates.have_come(root, &status));
+        status.untracked.insert(b"absent.py".to_vec());
+        assert!(!candidates.have_come(root, &status), "it was listed");
     }
 }

@@ -149,6 +149,9 @@ impl Pass<'_> {
         self.renew_diffs(&mut kept, tracked_too)?;
         let reading = self.reading(&mut kept)?;
         let moved = self.moved_uncommitted(&kept, &candidates.all().cloned().collect())?;
+        if candidates.have_come(&self.places.root, &kept.status) {
+            return Err(Stop::Torn);
+        }
         self.settle(kept, reading, &moved, None)
     }
 
