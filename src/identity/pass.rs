@@ -86,6 +86,7 @@ impl Pass<'_> {
         if let Some(later) = self.add_all_diffs(&mut kept, &look_again, is_undisturbed)? {
             moved.extend(later.moved_beside(&kept.status, &BTreeSet::new())?);
         }
+        self.hash_trees(kept.head.format);
         let reading = self.reading(&mut kept)?;
         moved.extend(self.moved_uncommitted(&kept, &BTreeSet::new())?);
         self.settle(kept, reading, &moved, Some(&look_again))
@@ -223,7 +224,8 @@ impl Pass<'_> {
     fn reading(&mut self, kept: &mut Kept) -> Result<Reading, Stop> {
         let text = kept.quoting.render(&kept.status).ok_or(Stop::NotPlain)?;
         let format = kept.head.format;
-        let tree = self.tree_id(format).ok_or(Stop::NotPlain)?.to_hex();
+        let tree = self.cache.files.tree_id(format).map(RawId::to_hex);
+        let tree = tree.ok_or(Stop::NotPlain)?;
         let clean = kept.status.is_empty();
         let git_hash = if clean {
             Ok(kept.head.commit.clone())
@@ -247,15 +249,13 @@ impl Pass<'_> {
         })
     }
 
-    /// Returns the id of the tree over all files, of which those right below the top are hashed side by side.
-    fn tree_id(&self, format: Format) -> Option<RawId> {
-        let files = &self.cache.files;
-        let trees: Vec<_> = files.root().unhashed().collect();
+    /// Hashes the trees right below the top side by side.
+    fn hash_trees(&self, format: Format) {
+        let trees: Vec<_> = self.cache.files.root().unhashed().collect();
         in_shares(trees.len(), HASHED_TOGETHER_MIN, |share| {
             let mut trees = trees.get(share).unwrap_or_default().iter();
             trees.all(|tree| tree.tree_id(format).is_some())
-        })?;
-        files.tree_id(format)
+        });
     }
 }
 

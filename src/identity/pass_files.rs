@@ -52,7 +52,7 @@ impl Pass<'_> {
         let distrust = self.cache.distrusted(&conversion, index);
         self.cache.trust_nothing_unless(&distrust);
         let gone = otherwise.gone.clone();
-        let mut unread: BTreeMap<_, _> = match &distrust {
+        let mut distrusted: Vec<_> = match &distrust {
             Distrust::Everything => self.as_known(present(index, &gone)).collect(),
             Distrust::Paths(paths) => {
                 let paths = paths.iter().map(Vec::as_slice);
@@ -60,8 +60,12 @@ impl Pass<'_> {
                 self.as_known(there).collect()
             }
         };
-        unread.extend(otherwise.of(index));
-        let moved = self.read_anew(&unread, index, &conversion, basis.head.format)?;
+        if !distrusted.is_empty() {
+            let others: BTreeSet<_> = otherwise.of(index).map(|(path, _)| path).collect();
+            distrusted.retain(|(path, _)| !others.contains(path));
+        }
+        let unread = otherwise.of(index).chain(distrusted);
+        let moved = self.read_anew(unread, index, &conversion, basis.head.format)?;
         Ok(Tracked {
             conversion,
             dirs,
@@ -99,16 +103,16 @@ impl Pass<'_> {
         if !conversion.is_as(&tracked.conversion) {
             // An attribute file beside untracked files alone: nothing was read with it in mind.
             self.cache.made_under = None;
-            let every = self.as_known(present(index, &tracked.gone)).collect();
-            let moved = self.read_anew(&every, index, &conversion, format)?;
+            let every: Vec<_> = self.as_known(present(index, &tracked.gone)).collect();
+            let moved = self.read_anew(every.into_iter(), index, &conversion, format)?;
             tracked.moved.extend(moved);
         }
         let mut asker = AsRead::certainly(&self.cache.files, format).asker();
         let unread = files.iter().map(|(path, stamp)| (path.as_slice(), *stamp));
         let unread = unread
             .filter(|(path, stamp)| !asker.lies(path, *stamp) || tracked.distrust.covers(path));
-        let unread = unread.collect();
-        let moved = self.read_anew(&unread, index, &conversion, format)?;
+        let unread: Vec<_> = unread.collect();
+        let moved = self.read_anew(unread.into_iter(), index, &conversion, format)?;
         tracked.moved.extend(moved);
         let untracked = files.iter().map(|(path, _)| path.as_slice());
         let all = || present(index, &tracked.gone).chain(untracked.clone());
@@ -137,9 +141,9 @@ impl Pass<'_> {
     }
 
     /// Reads files that lay so, a part of them at a time. Returns those that moved meanwhile.
-    fn read_anew(
+    fn read_anew<'f>(
         &mut self,
-        files: &BTreeMap<&[u8], Stamp>,
+        mut files: impl Iterator<Item = (&'f [u8], Stamp)>,
         index: &IndexFile,
         conversion: &Conversion,
         format: Format,
@@ -150,15 +154,20 @@ impl Pass<'_> {
         } else {
             READ_AT_ONCE_MAX
         };
-        let paths: Vec<_> = files.keys().collect();
-        for some in paths.chunks(at_once) {
-            let some = some.iter().map(|path| path.to_vec()).collect();
-            self.read_files(&some, index, conversion, format)?;
+        let mut moved = BTreeSet::new();
+        loop {
+            let some: Vec<_> = files.by_ref().take(at_once).collect();
+            if some.is_empty() {
+                return Ok(moved);
+            }
+            let paths = some.iter().map(|(path, _)| path.to_vec()).collect();
+            self.read_files(&paths, index, conversion, format)?;
+            let mut asker = AsRead::just(&self.cache.files).asker();
+            let others = some
+                .iter()
+                .filter(|(path, stamp)| !asker.lies(path, *stamp));
+            moved.extend(others.map(|(path, _)| path.to_vec()));
         }
-        let mut asker = AsRead::just(&self.cache.files).asker();
-        let moved = files.iter();
-        let moved = moved.filter(|(path, stamp)| !asker.lies(path, **stamp));
-        Ok(moved.map(|(path, _)| path.to_vec()).collect())
     }
 
     /// Reads files that are there.
