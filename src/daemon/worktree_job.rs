@@ -104,14 +104,7 @@ fn look_unguarded(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Look
         Err(PassFailure::Torn)
     } else {
         let is_told = depth == Depth::Touched || is_synced;
-        let what = is_told.then(|| told.0.clone());
-        read(
-            eyes,
-            session,
-            depth,
-            what.unwrap_or(Touched::Everything),
-            &mut told,
-        )
+        read(eyes, session, depth, is_told, &mut told)
     };
     let (touched, sight) = told;
     let touched = std::mem::take(&mut eyes.unread).with(touched);
@@ -183,14 +176,19 @@ fn tells_of_removal(reader: &WorktreeReader, worktree: &Worktree, touched: &Touc
         .any(|path| (is_of_git(path) || reader.tracks(path)) && is_gone(path))
 }
 
-/// Reads what was touched, and what is touched meanwhile, which is added to what was `told`.
+/// Reads what was touched, or everything unless all `is_told`, and what is touched meanwhile, which is added to what was `told`.
 fn read(
     eyes: &mut Eyes,
     session: &Arc<Session>,
     depth: Depth,
-    mut what: Touched,
+    is_told: bool,
     told: &mut (Touched, Option<Sight>),
 ) -> Result<Seen, PassFailure> {
+    let mut what = if is_told {
+        told.0.clone()
+    } else {
+        Touched::Everything
+    };
     let nothing_new = || {
         session.trusts_store()
             && only_ignored(&eyes.reader, session, &what)

@@ -117,6 +117,8 @@ pub(super) struct Candidates {
     pub(super) present: BTreeSet<PathBytes>,
     /// Directories below which anything may be new.
     pub(super) dirs: BTreeSet<PathBytes>,
+    /// How those lay that were there.
+    stamps: BTreeMap<PathBytes, Stamp>,
 }
 
 impl Candidates {
@@ -141,8 +143,9 @@ impl Candidates {
             }
         }
         for path in candidates.tracked.iter().chain(&candidates.untracked) {
-            if dirs.stamp(path).is_some() {
+            if let Some(stamp) = dirs.stamp(path) {
                 candidates.present.insert(path.clone());
+                candidates.stamps.insert(path.clone(), stamp);
             }
         }
         (!dirs.are_unsure()).then_some(candidates)
@@ -203,15 +206,19 @@ impl Candidates {
         self.tracked.iter().chain(&self.untracked)
     }
 
-    /// Returns whether anything lies now where nothing did, but for files that were listed since: it may have come before what was read.
-    pub(super) fn have_come(&self, root: &Path, status: &Status) -> bool {
-        let absent = self.untracked.difference(&self.present);
-        let mut unlisted =
-            absent.filter(|path| !self.dirs.contains(*path) && !status.untracked.contains(*path));
-        unlisted.any(|path| {
+    /// Returns what lies now where nothing did, or something else, but for files that were listed since: it may have come before what
+    /// was read.
+    pub(super) fn come_since(&self, root: &Path, status: &Status) -> Vec<&PathBytes> {
+        let has_come = |path: &PathBytes| {
             let now = root.join(OsStr::from_bytes(path)).symlink_metadata();
-            now.is_ok()
-        })
+            now.is_ok_and(|now| self.stamps.get(path) != Some(&Stamp::from(&now)))
+        };
+        let is_told =
+            |path: &PathBytes| self.dirs.contains(path) || status.untracked.contains(path);
+        let others = self.untracked.iter();
+        others
+            .filter(|path| !is_told(path) && has_come(path))
+            .collect()
     }
 
     /// Returns whether git is asked about a directory above `path`.
@@ -255,13 +262,20 @@ mod tests {
         let [absent, there] = ["absent.py", "there.log"].map(|name| root.join(name));
         std::fs::write(&there, "ignored").unwrap();
         let (index, mut status) = (IndexFile::default(), Status::default());
-        let touched = BTreeSet::from([absent.clone(), there]);
+        let touched = BTreeSet::from([absent.clone(), there.clone()]);
         let mut dirs = RealDirs::new(root);
         let candidates = Candidates::of(root, &touched, &index, &status, &mut dirs).unwrap();
-        assert!(!candidates.have_come(root, &status));
+        let come = |status: &Status| -> Vec<Vec<u8>> {
+            let come = candidates.come_since(root, status);
+            come.into_iter().cloned().collect()
+        };
+        assert!(come(&status).is_empty());
         std::fs::write(absent, "new").unwrap();
-        assert!(candidates.have_come(root, &status));
+        assert_eq!(come(&status), [b"absent.py".to_vec()]);
         status.untracked.insert(b"absent.py".to_vec());
-        assert!(!candidates.have_come(root, &status), "it was listed");
+        assert!(come(&status).is_empty(), "it was listed");
+        std::fs::remove_file(&there).unwrap();
+        std::fs::write(&there, "it went and came again").unwrap();
+        assert_eq!(come(&status), [b"there.log".to_vec()]);
     }
 }

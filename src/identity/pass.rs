@@ -150,7 +150,8 @@ impl Pass<'_> {
         self.renew_diffs(&mut kept, tracked_too)?;
         let reading = self.reading(&mut kept)?;
         let moved = self.moved_uncommitted(&kept, &candidates.all().cloned().collect())?;
-        if candidates.have_come(&self.places.root, &kept.status) {
+        let come = candidates.come_since(&self.places.root, &kept.status);
+        if !self.untracked_by_git(&kept, &come)?.is_empty() {
             return Err(Stop::Torn);
         }
         self.settle(kept, reading, &moved, None)

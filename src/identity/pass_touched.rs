@@ -71,6 +71,17 @@ impl Pass<'_> {
             .filter(|path| !known(path))
             .chain(&candidates.dirs)
             .collect();
+        found.append(&mut self.untracked_by_git(kept, &asked)?);
+        Ok(found)
+    }
+
+    /// Returns what git would list of paths that it does not track, and below them.
+    pub(super) fn untracked_by_git(
+        &self,
+        kept: &Kept,
+        asked: &[&PathBytes],
+    ) -> Result<BTreeSet<PathBytes>, Stop> {
+        let mut found = BTreeSet::new();
         if asked.is_empty() {
             return Ok(found);
         }
