@@ -102,7 +102,6 @@ impl Ground {
         let named = ["GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"].map(std::env::var_os);
         paths.extend(named.into_iter().flatten().map(|file| root.join(file)));
         paths.extend(configured(config, "core.excludesfile", root));
-        let place = |dir: &PathBuf| Stamp::of_any(dir).map(|stamp| stamp.place());
         Self {
             stamps: paths
                 .into_iter()
@@ -112,10 +111,15 @@ impl Ground {
                     (path, stamp)
                 })
                 .collect(),
-            places: [root, &root.join(".git"), git_dir, common_dir]
-                .map(place)
-                .into(),
+            places: which_directories(places),
         }
+    }
+
+    /// Returns whether [`Self::of`] would say the same now of one that is settled: which files count stands in files that count.
+    pub(super) fn lies_still(&self, places: &Places) -> bool {
+        let mut stamps = self.stamps.iter();
+        self.places == which_directories(places)
+            && stamps.all(|(path, stamp)| Stamp::of_followed(path) == *stamp)
     }
 
     /// Returns whether none of it changed so shortly before that another change could leave the same stamps.
@@ -142,6 +146,18 @@ impl Ground {
     pub(super) fn stamp(&self, path: &Path) -> Option<Stamp> {
         self.stamps.get(path).copied().flatten()
     }
+}
+
+fn which_directories(places: &Places) -> Vec<Option<(u64, u64)>> {
+    let Places {
+        root,
+        git_dir,
+        common_dir,
+    } = places;
+    let place = |dir: &PathBuf| Stamp::of_any(dir).map(|stamp| stamp.place());
+    [root, &root.join(".git"), git_dir, common_dir]
+        .map(place)
+        .into()
 }
 
 /// The files of the branch that HEAD names, and of those that it names in turn, in both git directories.
@@ -262,13 +278,18 @@ mod tests {
             git.run(step).unwrap();
             let after = now();
             assert_ne!(before, after, "{step:?}");
+            assert!(!before.lies_still(&places), "{step:?}");
             before = after;
         }
         std::fs::write(root.join(".git/more"), "").unwrap();
         assert_ne!(before, now(), "an included file appears");
+        assert!(!before.lies_still(&places));
         before = now();
         std::fs::create_dir(root.join(".git/tracemark")).unwrap();
         std::fs::write(root.join("app.py"), "x").unwrap();
         assert_eq!(before, now());
+        assert!(before.lies_still(&places));
+        std::fs::rename(root.join(".git"), root.join(".other")).unwrap();
+        assert!(!before.lies_still(&places));
     }
 }

@@ -31,6 +31,9 @@ use crate::ids::ObjectId;
 
 /// Looks at every file once more, beside what was read.
 type LookAgain<'a> = &'a (dyn Fn(&FileMap) -> Result<Later, Stop> + Sync);
+/// Returns which files moved beside those that are held.
+type MovedBeside<'a> =
+    &'a dyn Fn(&Pass<'_>, &Kept, &BTreeSet<PathBytes>) -> Result<BTreeSet<PathBytes>, Stop>;
 
 /// What every step of one pass needs.
 pub(super) struct Pass<'a> {
@@ -89,7 +92,12 @@ impl Pass<'_> {
         self.hash_trees(kept.head.format);
         let reading = self.reading(&mut kept)?;
         moved.extend(self.moved_uncommitted(&kept, &BTreeSet::new())?);
-        self.settle(kept, reading, &moved, Some(&look_again))
+        self.settle(kept, reading, moved, &|pass, kept, held| {
+            let mut moved = pass.moved_uncommitted(kept, &BTreeSet::new())?;
+            let later = look_again(&pass.cache.files)?;
+            moved.extend(later.moved_beside(&kept.status, held)?);
+            Ok(moved)
+        })
     }
 
     /// Has git make the diffs. Returns what a second look found, `None` where nothing was touched since the first.
@@ -131,7 +139,7 @@ impl Pass<'_> {
         mut kept: Kept,
         touched: &BTreeSet<PathBuf>,
     ) -> Result<(Kept, Reading), Stop> {
-        if !kept.is_settled || Ground::of(self.places, &kept.config) != kept.ground {
+        if !kept.is_settled || !self.stands_on(&kept) {
             return Err(Stop::NotPlain);
         }
         let mut dirs = RealDirs::new(&self.places.root);
@@ -149,37 +157,37 @@ impl Pass<'_> {
         let tracked_too = self.renew_touched(&mut kept, &candidates, &untracked)?;
         self.renew_diffs(&mut kept, tracked_too)?;
         let reading = self.reading(&mut kept)?;
-        let moved = self.moved_uncommitted(&kept, &candidates.all().cloned().collect())?;
-        let come = candidates.come_since(&self.places.root, &kept.status);
-        if !self.untracked_by_git(&kept, &come)?.is_empty() {
-            return Err(Stop::Torn);
-        }
-        self.settle(kept, reading, &moved, None)
+        let all = candidates.all().cloned().collect();
+        let moved_beside = |pass: &Pass<'_>, kept: &Kept, _: &BTreeSet<PathBytes>| {
+            let come = candidates.come_since(&pass.places.root, &kept.status);
+            if pass.untracked_by_git(kept, &come)?.is_empty() {
+                pass.moved_uncommitted(kept, &all)
+            } else {
+                Err(Stop::Torn)
+            }
+        };
+        let moved = moved_beside(self, &kept, &BTreeSet::new())?;
+        self.settle(kept, reading, moved, &moved_beside)
     }
 
     /// Ends a pass in which those files moved: they are held, and those that move while the others are put together, too. All else must
-    /// lie as it did, which is looked at once more where no event tells.
+    /// lie as it did, which is looked at after the last of them was held: so there was a moment at which all lay as it was read.
     fn settle(
         &mut self,
         mut kept: Kept,
         mut reading: Reading,
-        moved: &BTreeSet<PathBytes>,
-        look_again: Option<LookAgain<'_>>,
+        mut moved: BTreeSet<PathBytes>,
+        moved_beside: MovedBeside<'_>,
     ) -> Result<(Kept, Reading), Stop> {
         let mut held = BTreeSet::new();
-        let mut moved = moved.clone();
         while !moved.is_empty() {
             held.append(&mut moved);
             held = self.hold_still(&mut kept, &held)?;
             reading = self.reading(&mut kept)?;
-            moved = self.moved_uncommitted(&kept, &BTreeSet::new())?;
-            if let Some(look_again) = look_again {
-                let later = look_again(&self.cache.files)?;
-                moved.extend(later.moved_beside(&kept.status, &held)?);
-            }
+            moved = moved_beside(self, &kept, &held)?;
             moved.retain(|path| !held.contains(path));
         }
-        if Ground::of(self.places, &kept.config) != kept.ground {
+        if !self.stands_on(&kept) {
             return Err(Stop::Torn);
         }
         if let (Some(key), true) = (self.compared, held.is_empty()) {
@@ -187,6 +195,15 @@ impl Pass<'_> {
             self.cache.known_diffs.learn(key, &kept, &index);
         }
         Ok((kept, reading))
+    }
+
+    /// Returns whether the ground is the one on which this was read.
+    fn stands_on(&self, kept: &Kept) -> bool {
+        if kept.is_settled {
+            kept.ground.lies_still(self.places)
+        } else {
+            Ground::of(self.places, &kept.config) == kept.ground
+        }
     }
 
     pub(super) fn at(&self, path: &[u8]) -> PathBuf {

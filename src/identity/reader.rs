@@ -539,6 +539,58 @@ mod tests {
         }
     }
 
+    /// A file that is written all the time is read alone, after the others.
+    #[test]
+    fn what_comes_before_a_file_is_held_is_not_left_out() {
+        let bed = Bed::new();
+        let large = "x".repeat(2 << 20);
+        bed.write("file1.py", &large);
+        bed.write("file2.py", "second");
+        let never = bed.scratch_reading().content;
+        bed.write("file2.py", "first");
+        let mut reader = bed.reader();
+        reader.want_git_hash(false);
+        reader.read(&Touched::Everything).unwrap();
+        let is_held = || {
+            let scratch = fs::read_dir(bed.private()).unwrap().flatten();
+            let inside = scratch.filter_map(|dir| dir.path().read_dir().ok());
+            let held = inside.flatten().flatten().map(|one| one.path());
+            held.into_iter().any(|one| one.join("file1.py").exists())
+        };
+        let touched = ["file1.py", "file2.py", "new.py"].map(|name| bed.root().join(name));
+        let touched = Touched::Paths(touched.into());
+        let (has_come, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
+        let mut wrong = 0;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    if has_come.load(Ordering::Relaxed) || !is_held() {
+                        fs::File::open(bed.root().join("file1.py"))
+                            .and_then(|file| file.set_modified(std::time::SystemTime::now()))
+                            .unwrap();
+                        std::thread::sleep(std::time::Duration::from_millis(3));
+                    } else {
+                        bed.write("new.py", "new");
+                        bed.write("file2.py", "second");
+                        has_come.store(true, Ordering::Relaxed);
+                    }
+                }
+            });
+            for _ in 0..40 {
+                let read = reader.read(&touched);
+                wrong += usize::from(read.is_ok_and(|reading| reading.content == never));
+                if has_come.load(Ordering::Relaxed) {
+                    bed.write("file2.py", "first");
+                    fs::remove_file(bed.root().join("new.py")).unwrap();
+                    reader.read(&Touched::Everything).ok();
+                    has_come.store(false, Ordering::Relaxed);
+                }
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
+        assert_eq!(wrong, 0);
+    }
+
     #[test]
     fn what_was_prepared_counts_as_long_as_nothing_of_it_moved() {
         let rule = |bed: &Bed| {
