@@ -4,13 +4,15 @@
 //! Pure. Copies share what they have in common.
 
 mod ordered;
+mod runs;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use super::object::{Format, RawId, object_id};
 use super::stamp::Stamp;
 pub(super) use ordered::Ordered;
+use runs::{Held, Runs};
 
 /// What a file is to git.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,12 +67,10 @@ pub(crate) struct FileMap {
     linked: Arc<BTreeSet<Vec<u8>>>,
 }
 
-/// A copy of one copies the files in it; of the directories in it, which may be many, it copies no more than references.
+/// What lies in one directory; copies share most of it.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Dir {
-    files: BTreeMap<Box<[u8]>, Entry>,
-    /// By their names with a slash at the end: so the order of both is that of git's trees.
-    dirs: BTreeMap<Arc<[u8]>, Arc<Self>>,
+    runs: Runs,
     /// Empty after a change.
     id: OnceLock<RawId>,
     /// Whether a file below lies on the disk in other bytes than git takes in; empty after a change.
@@ -90,9 +90,10 @@ impl FileMap {
         let mut dir = Arc::make_mut(&mut self.root);
         let mut rest = path;
         while let Some((name, after)) = first_dir(rest) {
-            dir.forget();
-            dir = dir.dir_mut(name);
-            rest = after;
+            let Some(inner) = dir.dir_mut(name) else {
+                return;
+            };
+            (dir, rest) = (inner, after);
         }
         if dir.put(rest, entry) {
             self.count += 1;
@@ -147,7 +148,7 @@ impl FileMap {
     /// Returns what `path` holds.
     pub(crate) fn get(&self, path: &[u8]) -> Option<&Entry> {
         let (dir, name) = self.dir_of(path)?;
-        dir.files.get(name)
+        dir.file(name)
     }
 
     /// Returns a way to ask for many files one after the other, most of which lie beside the one before.
@@ -163,13 +164,13 @@ impl FileMap {
         let Some((dir, name)) = self.dir_of(path) else {
             return false;
         };
-        dir.dirs.contains_key([name, b"/"].concat().as_slice())
+        dir.runs.get(&[name, b"/"].concat()).is_some()
     }
 
     fn dir_of<'a, 'p>(&'a self, path: &'p [u8]) -> Option<(&'a Dir, &'p [u8])> {
         let (mut dir, mut rest): (&Dir, _) = (&self.root, path);
         while let Some((name, after)) = first_dir(rest) {
-            (dir, rest) = (dir.dirs.get(name)?, after);
+            (dir, rest) = (dir.dir(name)?, after);
         }
         Some((dir, rest))
     }
@@ -215,37 +216,76 @@ impl<'m, 'p> Neighbours<'m, 'p> {
         let known = self.last.filter(|(last, _)| *last == dir);
         let (_, found) = known.unwrap_or_else(|| (dir, self.map.dir_of(path).map(|(dir, _)| dir)));
         self.last = Some((dir, found));
-        found?.files.get(name)
+        found?.file(name)
     }
 }
 
 impl Dir {
-    fn pack(&mut self) {
-        for dir in self.dirs.values_mut() {
-            Arc::make_mut(dir).pack();
+    fn of(runs: Runs) -> Self {
+        Self {
+            runs,
+            ..Self::default()
         }
-        // A map that is built out of what is sorted has full nodes.
-        self.files = std::mem::take(&mut self.files).into_iter().collect();
-        self.dirs = std::mem::take(&mut self.dirs).into_iter().collect();
     }
 
-    /// Returns the directory of that name, which ends with a slash, made where there is none.
-    fn dir_mut(&mut self, name: &[u8]) -> &mut Self {
-        Arc::make_mut(self.dirs.entry(name.into()).or_default())
+    fn pack(&mut self) {
+        let dirs: Vec<_> = self.dirs().map(|(name, _)| name.to_vec()).collect();
+        for name in dirs {
+            if let Some(Held::Dir(dir)) = self.runs.get_mut(&name) {
+                Arc::make_mut(dir).pack();
+            }
+        }
+        self.runs.pack();
+    }
+
+    fn file(&self, name: &[u8]) -> Option<&Entry> {
+        match self.runs.get(name)? {
+            Held::File(entry) => Some(entry),
+            Held::Dir(_) => None,
+        }
+    }
+
+    fn dir(&self, name: &[u8]) -> Option<&Self> {
+        match self.runs.get(name)? {
+            Held::Dir(dir) => Some(dir),
+            Held::File(_) => None,
+        }
+    }
+
+    fn dirs(&self) -> impl Iterator<Item = (&[u8], &Self)> {
+        self.nodes().filter_map(|(name, node)| match node {
+            Node::Dir(dir) => Some((name, dir.as_ref())),
+            Node::File(_) => None,
+        })
+    }
+
+    /// Returns the directory of that name, which ends with a slash, to be changed; made where there is none.
+    fn dir_mut(&mut self, name: &[u8]) -> Option<&mut Self> {
+        self.forget();
+        if self.runs.get(name).is_none() {
+            self.runs.insert(name, Held::Dir(Arc::default()));
+        }
+        self.runs.forget(name);
+        match self.runs.get_mut(name)? {
+            Held::Dir(dir) => Some(Arc::make_mut(dir)),
+            Held::File(_) => None,
+        }
     }
 
     /// Returns whether there was nothing of that name.
     fn put(&mut self, name: &[u8], entry: Entry) -> bool {
-        if let Some(known) = self.files.get_mut(name) {
-            let is_same = (known.mode, known.id, known.raw) == (entry.mode, entry.id, entry.raw);
-            *known = entry;
-            if !is_same {
-                self.forget();
-            }
-            return false;
+        let Some(Held::File(known)) = self.runs.get_mut(name) else {
+            self.forget();
+            self.runs.insert(name, Held::File(entry));
+            return true;
+        };
+        let is_same = (known.mode, known.id, known.raw) == (entry.mode, entry.id, entry.raw);
+        *known = entry;
+        if !is_same {
+            self.forget();
+            self.runs.forget(name);
         }
-        self.forget();
-        self.files.insert(name.into(), entry).is_none()
+        false
     }
 
     fn paths(&self, prefix: &mut Vec<u8>, found: &mut Vec<Vec<u8>>) {
@@ -263,14 +303,19 @@ impl Dir {
     /// Returns whether something was taken out.
     fn remove(&mut self, path: &[u8]) -> bool {
         let removed = match first_dir(path) {
-            None => self.files.remove(path).is_some(),
+            None => self.runs.remove(path),
             Some((name, rest)) => {
-                let dir = self.dirs.get_mut(name).map(Arc::make_mut);
-                let left = dir.map(|dir| (dir.remove(rest), dir.is_empty()));
-                if matches!(left, Some((_, true))) {
-                    self.dirs.remove(name);
+                let dir = match self.runs.get_mut(name) {
+                    Some(Held::Dir(dir)) => Arc::make_mut(dir),
+                    Some(Held::File(_)) | None => return false,
+                };
+                let (removed, is_empty) = (dir.remove(rest), dir.runs.is_empty());
+                if is_empty {
+                    self.runs.remove(name);
+                } else {
+                    self.runs.forget(name);
                 }
-                matches!(left, Some((true, _)))
+                removed
             }
         };
         if removed {
@@ -285,14 +330,11 @@ impl Dir {
 
     fn is_converted(&self) -> bool {
         *self.is_converted.get_or_init(|| {
-            let mut files = self.files.values();
-            files.any(|entry| entry.raw != entry.id)
-                || self.dirs.values().any(|dir| dir.is_converted())
+            self.nodes().any(|(_, node)| match node {
+                Node::File(entry) => entry.raw != entry.id,
+                Node::Dir(dir) => dir.is_converted(),
+            })
         })
-    }
-
-    fn is_empty(&self) -> bool {
-        self.files.is_empty() && self.dirs.is_empty()
     }
 
     fn each<'a>(
@@ -317,30 +359,25 @@ impl Dir {
 
     /// Returns its names, which end with a slash where they are directories, and what they hold, in the order of git's trees.
     pub(crate) fn nodes(&self) -> impl Iterator<Item = (&[u8], Node<'_>)> {
-        let mut files = self.files.iter().peekable();
-        let mut dirs = self.dirs.iter().peekable();
-        std::iter::from_fn(move || {
-            let file = files.peek().map(|(name, _)| &***name);
-            let dir = dirs.peek().map(|(name, _)| &***name);
-            if dir.is_none_or(|dir| file.is_some_and(|file| file < dir)) {
-                let (name, entry) = files.next()?;
-                Some((&**name, Node::File(entry)))
-            } else {
-                let (name, dir) = dirs.next()?;
-                Some((&**name, Node::Dir(dir)))
-            }
-        })
+        self.runs.nodes()
+    }
+
+    /// Returns the same, but for much of what is certainly the same in `other`.
+    pub(crate) fn nodes_beside<'a>(
+        &'a self,
+        other: &'a Self,
+    ) -> impl Iterator<Item = (&'a [u8], Node<'a>)> {
+        self.runs.nodes_beside(&other.runs)
     }
 
     /// Returns what a name holds, which ends with a slash where it is a directory.
     pub(crate) fn node(&self, name: &[u8]) -> Option<Node<'_>> {
-        let file = self.files.get(name).map(Node::File);
-        file.or_else(|| self.dirs.get(name).map(Node::Dir))
+        self.runs.get(name).map(Held::node)
     }
 
     /// Returns the directories in it of which the id is not known.
     pub(super) fn unhashed(&self) -> impl Iterator<Item = &Self> {
-        let dirs = self.dirs.values().map(Arc::as_ref);
+        let dirs = self.dirs().map(|(_, dir)| dir);
         dirs.filter(|dir| dir.id.get().is_none())
     }
 
@@ -355,19 +392,7 @@ impl Dir {
 
     /// Returns its tree as git writes it.
     pub(crate) fn tree_body(&self, format: Format) -> Option<Vec<u8>> {
-        let mut body = Vec::new();
-        for (name, node) in self.nodes() {
-            let (mode, id) = match node {
-                Node::File(entry) => (entry.mode.digits(), entry.id),
-                Node::Dir(dir) => (&b"40000"[..], dir.tree_id(format)?),
-            };
-            body.extend_from_slice(mode);
-            body.push(b' ');
-            body.extend_from_slice(name.strip_suffix(b"/").unwrap_or(name));
-            body.push(0);
-            body.extend_from_slice(id.as_bytes());
-        }
-        Some(body)
+        self.runs.tree_body(format)
     }
 }
 
@@ -466,7 +491,7 @@ mod tests {
                     "{path}"
                 );
             }
-            assert!(map.root.is_empty());
+            assert!(map.root.runs.is_empty());
         }
     }
 

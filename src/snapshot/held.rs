@@ -187,14 +187,16 @@ impl Snapshots {
         scratch: &Path,
     ) -> Result<Held, SnapshotError> {
         let mut held = Held::unheld(root, head, files);
-        let is_full = self.bytes() > limits.quota;
-        if is_full {
-            return Ok(held);
-        }
         let before = before.filter(|_| self.exist());
         held.take_over(before);
-        if is_large_step(before, &held) && self.is_kept(&held.whole) {
-            return Ok(held.stored());
+        let is_full = || self.bytes() > limits.quota;
+        if is_large_step(before, &held) {
+            if is_full() {
+                return Ok(Held::unheld(root, head, files));
+            }
+            if self.is_kept(&held.whole) {
+                return Ok(held.stored());
+            }
         }
         let mut holder = Holder {
             root,
@@ -229,6 +231,9 @@ impl Snapshots {
                 hold(&mut held, std::mem::take(&mut changed))
             },
         )?;
+        if !changed.is_empty() && is_full() {
+            return Ok(Held::unheld(root, head, files));
+        }
         hold(&mut held, changed)?;
         held.convert(root, &to_convert, scratch)?;
         Ok(held)
@@ -420,7 +425,7 @@ fn differing(
     }
     let none = Dir::default();
     let length = path.len();
-    for (name, node) in now.nodes() {
+    for (name, node) in now.nodes_beside(before) {
         path.extend_from_slice(name);
         match (before.node(name), node) {
             (Some(Node::Dir(before)), Node::Dir(now)) => differing(before, now, path, take)?,

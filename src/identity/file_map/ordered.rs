@@ -3,17 +3,16 @@
 //! Pure.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use super::{Dir, Entry, FileMap};
+use super::{Dir, Entry, FileMap, Held, Runs};
 
 /// A directory whose files still come.
 #[derive(Default)]
 struct Open {
     /// Its name with a slash at the end; empty for the top.
     name: Vec<u8>,
-    files: Vec<(Box<[u8]>, Entry)>,
-    dirs: Vec<(Arc<[u8]>, Arc<Dir>)>,
+    held: Vec<(Box<[u8]>, Held)>,
 }
 
 /// Makes a map of files in the order of [`FileMap::each`].
@@ -49,11 +48,7 @@ impl Ordered {
             (rest, depth) = (after, depth + 1);
         }
         self.close(depth)?;
-        let files = &mut self.open.last_mut()?.files;
-        if files.last().is_some_and(|(last, _)| **last >= *rest) {
-            return None;
-        }
-        files.push((rest.into(), entry));
+        self.open.last_mut()?.push(rest, Held::File(entry))?;
         self.count += 1;
         if entry.stamp.is_some_and(|stamp| stamp.has_other_names()) {
             self.linked.insert(path.to_vec());
@@ -66,7 +61,7 @@ impl Ordered {
         self.close(1)?;
         let top = self.open.pop()?;
         Some(FileMap {
-            root: Arc::new(top.closed()),
+            root: Arc::new(Dir::of(Runs::of_sorted(top.held))),
             count: self.count,
             packed: self.count,
             linked: Arc::new(self.linked),
@@ -77,24 +72,19 @@ impl Ordered {
     fn close(&mut self, depth: usize) -> Option<()> {
         while self.open.len() > depth {
             let open = self.open.pop()?;
-            let name: Arc<[u8]> = open.name.as_slice().into();
-            let dirs = &mut self.open.last_mut()?.dirs;
-            if dirs.last().is_some_and(|(last, _)| **last >= *name) {
-                return None;
-            }
-            dirs.push((name, Arc::new(open.closed())));
+            let dir = Dir::of(Runs::of_sorted(open.held));
+            self.open
+                .last_mut()?
+                .push(&open.name, Held::Dir(Arc::new(dir)))?;
         }
         Some(())
     }
 }
 
 impl Open {
-    fn closed(self) -> Dir {
-        Dir {
-            files: self.files.into_iter().collect(),
-            dirs: self.dirs.into_iter().collect(),
-            id: OnceLock::new(),
-            is_converted: OnceLock::new(),
-        }
+    /// `None` where the name comes out of order.
+    fn push(&mut self, name: &[u8], held: Held) -> Option<()> {
+        let is_next = self.held.last().is_none_or(|(last, _)| **last < *name);
+        is_next.then(|| self.held.push((name.into(), held)))
     }
 }
