@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of what the daemon does, and believes no socket that belongs to another user.
 
+use std::cell::RefCell;
 use std::io::{BufReader, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
@@ -95,10 +96,12 @@ impl Question {
     }
 }
 
-/// A way to the daemon; nothing is connected until something is asked.
-#[derive(Debug, Clone)]
+/// A way to the daemon.
+#[derive(Debug)]
 pub struct Client {
     socket: PathBuf,
+    /// The connection by which it was found, for the first question.
+    connected: RefCell<Option<UnixStream>>,
 }
 
 impl ClientError {
@@ -143,18 +146,25 @@ impl Client {
             // Where systemd listens, or another daemon since, it has to say whose it is.
             let is_its_own =
                 listener.pid == Some(info.pid) || info.by_systemd && is_alive(info.pid);
-            (is_its_own || Self::at(&socket).serves(paths)).then_some(socket)
+            let client = Self {
+                socket,
+                connected: RefCell::new(listener.stream),
+            };
+            (is_its_own || client.serves(paths)).then_some(client)
         };
         let elsewhere = || {
-            let mut sockets = paths.sockets().into_iter();
-            sockets.find(|socket| is_listened_on(socket) && Self::at(socket).serves(paths))
+            let sockets = paths.sockets().into_iter();
+            let mut clients = sockets
+                .filter(|it| is_listened_on(it))
+                .map(|it| Self::at(&it));
+            clients.find(|client| client.serves(paths))
         };
         let free = || {
             let mut sockets = paths.sockets().into_iter();
             sockets.find(|socket| local_socket::fits(socket) && !is_listened_on(socket))
         };
-        let socket = from_record().or_else(elsewhere);
-        Self::at(&socket.or_else(free).unwrap_or_else(|| paths.new_socket()))
+        let found = from_record().or_else(elsewhere);
+        found.unwrap_or_else(|| Self::at(&free().unwrap_or_else(|| paths.new_socket())))
     }
 
     /// Returns a client of the daemon that runs, without a look elsewhere that could start one; none where none runs.
@@ -169,6 +179,7 @@ impl Client {
     fn at(socket: &Path) -> Self {
         Self {
             socket: socket.to_owned(),
+            connected: RefCell::new(None),
         }
     }
 
@@ -358,8 +369,11 @@ impl Client {
             socket: self.socket.clone(),
             source,
         };
-        let mut stream = local_socket::connect(&self.socket, patience.min(CONNECT_PATIENCE))
-            .map_err(unreachable)?;
+        let connect = || local_socket::connect(&self.socket, patience.min(CONNECT_PATIENCE));
+        let mut stream = match self.connected.take() {
+            Some(stream) => stream,
+            None => connect().map_err(unreachable)?,
+        };
         let owner = self.socket.symlink_metadata().map_err(unreachable)?.uid();
         if is_foreign(owner) {
             return Err(ClientError::Foreign(self.socket.clone()));
@@ -470,6 +484,8 @@ fn is_listened_on(socket: &Path) -> bool {
 /// Whoever listens on a socket, as far as the system tells.
 struct Listener {
     pid: Option<u32>,
+    /// The connection to it, unless it is too busy to take one.
+    stream: Option<UnixStream>,
 }
 
 fn listener(socket: &Path) -> Option<Listener> {
@@ -477,11 +493,13 @@ fn listener(socket: &Path) -> Option<Listener> {
         Ok(stream) => {
             let is_foreign = local_socket::listener_uid(&stream).is_some_and(is_foreign);
             let pid = local_socket::listener_pid(&stream);
-            (!is_foreign).then_some(Listener { pid })
+            let stream = Some(stream);
+            (!is_foreign).then_some(Listener { pid, stream })
         }
-        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-            Some(Listener { pid: None })
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Some(Listener {
+            pid: None,
+            stream: None,
+        }),
         Err(_) => None,
     }
 }

@@ -51,6 +51,7 @@ use crate::cli::{Cli, Command};
 use crate::client::{Client, ClientError, Question};
 use crate::config::Settings;
 use crate::error::{Failure, FailureKind, chain};
+use crate::git::plain_root_above;
 use crate::paths::Paths;
 use crate::protocol::Active;
 use crate::registry::{Record, Registry};
@@ -118,6 +119,9 @@ impl Context {
 
     /// Returns the tracked worktree around the current directory, and its record.
     fn tracked(&self) -> Result<(Worktree, Record), Failure> {
+        if let Some(tracked) = self.tracked_as_recorded() {
+            return Ok(tracked);
+        }
         let worktree = here()?;
         let record = self.registry().find(&worktree.common_dir)?;
         match record.filter(|record| record.covers(&worktree)) {
@@ -128,6 +132,22 @@ impl Context {
             )
             .hint("tracemark up")),
         }
+    }
+
+    /// Returns the same where `up` found a repository of the commonest kind here, which is the same repository still: what it is
+    /// takes longer to ask than the daemon to answer. `None` where git is to be asked.
+    fn tracked_as_recorded(&self) -> Option<(Worktree, Record)> {
+        let cwd = std::env::current_dir().ok()?.canonicalize().ok()?;
+        let root = plain_root_above(&cwd)?;
+        let git_dir = root.join(".git");
+        let record = self.registry().find(&git_dir).ok()??;
+        let worktree = Worktree {
+            root,
+            common_dir: git_dir.clone(),
+            git_dir,
+        };
+        let is_same = record.root == worktree.root && record.covers(&worktree);
+        is_same.then_some((worktree, record))
     }
 }
 

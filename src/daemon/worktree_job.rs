@@ -85,11 +85,14 @@ fn look_unguarded(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Look
     }
     let is_synced = depth == Depth::Synced && eyes.is_synced();
     let (touched, sight) = eyes.take_touched(&session.worktree);
-    let (touched, sight) = match depth {
-        Depth::Touched => after_removal(eyes, &session.worktree, touched, sight),
-        _ => (touched, sight),
+    let is_removal =
+        depth == Depth::Touched && tells_of_removal(&eyes.reader, &session.worktree, &touched);
+    let (touched, sight) = if is_removal {
+        after_removal(eyes, &session.worktree, touched, sight)
+    } else {
+        (touched, sight)
     };
-    if depth == Depth::Touched && !eyes.are_on(&session.worktree) {
+    if is_removal && !eyes.are_on(&session.worktree) {
         eyes.unread = std::mem::take(&mut eyes.unread).with(touched);
         return Look {
             sight,
@@ -139,8 +142,8 @@ fn gone(eyes: &mut Eyes) -> Look {
     Look::without_reading(PassFailure::Broken(reason.to_owned()))
 }
 
-/// Where something was removed, the rest may go too, and rm(1) fails where something new appears: it is waited for, as long as
-/// more vanishes. Returns all that was touched until then.
+/// Something was removed: the rest may go too, and rm(1) fails where something new appears. It is waited for, as long as more
+/// vanishes. Returns all that was touched until then.
 fn after_removal(
     eyes: &mut Eyes,
     worktree: &Worktree,
@@ -148,18 +151,19 @@ fn after_removal(
     sight: Option<Sight>,
 ) -> (Touched, Option<Sight>) {
     let began = Instant::now();
-    let (mut all, mut latest, mut sight) = (touched.clone(), touched, sight);
-    while tells_of_removal(&eyes.reader, worktree, &latest)
-        && began.elapsed() < REMOVAL_MAX
-        && eyes.are_on(worktree)
-    {
+    let (mut all, mut sight) = (touched, sight);
+    loop {
         std::thread::sleep(REMOVAL);
         let (more, change) = eyes.take_touched(worktree);
         all = all.with(more.clone());
-        latest = more;
         sight = change.or(sight);
+        let goes_on = tells_of_removal(&eyes.reader, worktree, &more)
+            && began.elapsed() < REMOVAL_MAX
+            && eyes.are_on(worktree);
+        if !goes_on {
+            return (all, sight);
+        }
     }
-    (all, sight)
 }
 
 /// True where a tracked file or one of git's own is gone, locks aside, which come and go with every command.

@@ -77,29 +77,33 @@ impl EventLoop {
 
     /// Has the env file say what is published; one that was removed comes back.
     pub(super) fn queue_env(&mut self, id: WorktreeId) {
-        let socket = self.info.socket.clone();
-        let Some(entry) = self.entries.get_mut(&id) else {
-            return;
-        };
-        let full = entry
-            .session
-            .as_ref()
-            .is_ok_and(|session| session.settings.env == EnvContents::Full);
-        let active = entry.describe(&entry.state.publication());
-        entry.writer.next = Some(active.env_values(&socket, full).render());
-        self.write_env(id);
+        let write = self.next_env_write(id);
+        self.begin_env_write(id, write);
     }
 
+    /// Has the env file say what was published while it was written.
     pub(super) fn write_env(&mut self, id: WorktreeId) {
-        let Some(entry) = self.entries.get_mut(&id) else {
-            return;
-        };
+        let write = self.queued_env_write(id);
+        self.begin_env_write(id, write);
+    }
+
+    /// As [`Self::queue_env`], but leaves it to the caller to begin: answers wait for it from now on.
+    fn next_env_write(&mut self, id: WorktreeId) -> Option<(EnvPlace, String)> {
+        let entry = self.entries.get_mut(&id)?;
+        let session = entry.session.as_ref();
+        let full = session.is_ok_and(|session| session.settings.env == EnvContents::Full);
+        let active = entry.describe(&entry.state.publication());
+        entry.writer.next = Some(active.env_values(&self.info.socket, full).render());
+        self.queued_env_write(id)
+    }
+
+    /// Returns what is to be written now; `None` while another text is.
+    fn queued_env_write(&mut self, id: WorktreeId) -> Option<(EnvPlace, String)> {
+        let entry = self.entries.get_mut(&id)?;
         if entry.writer.busy || entry.leaving {
-            return;
+            return None;
         }
-        let Some(text) = entry.writer.next.take() else {
-            return;
-        };
+        let text = entry.writer.next.take()?;
         entry.writer.busy = true;
         let place = EnvPlace {
             worktree: entry.worktree.clone(),
@@ -108,8 +112,14 @@ impl EventLoop {
             dates: entry.writer.dates,
             registry: self.catalog.registry.clone(),
         };
-        self.work
-            .spawn_blocking(move || Event::EnvWritten(id, place.write(&text)));
+        Some((place, text))
+    }
+
+    fn begin_env_write(&mut self, id: WorktreeId, write: Option<(EnvPlace, String)>) {
+        if let Some((place, text)) = write {
+            self.work
+                .spawn_blocking(move || Event::EnvWritten(id, place.write(&text)));
+        }
     }
 
     pub(super) fn answer(&mut self, waiter: WaiterId, publication: &Publication, fresh: bool) {
@@ -179,9 +189,10 @@ impl EventLoop {
                     deadline,
                     full,
                 };
-                // A file that was removed or overwritten comes back.
-                self.queue_env(id);
+                // A file that was removed or overwritten comes back: looked after beside the code, which takes longer.
+                let write = self.next_env_write(id);
                 self.input(id, asked);
+                self.begin_env_write(id, write);
                 self.forget_departed();
             }
             Request::Follow { reply, .. } => {
