@@ -358,7 +358,7 @@ fn has_moved_on(eyes: &Eyes, session: &Arc<Session>, touched: &Touched, depth: D
     let Touched::Paths(read) = touched else {
         return false;
     };
-    if read.is_empty() {
+    if read.is_empty() && !eyes.reader.has_held() {
         return false;
     }
     match eyes.touched_since(depth != Depth::Touched) {

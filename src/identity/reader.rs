@@ -163,6 +163,11 @@ impl WorktreeReader {
         Some(record)
     }
 
+    /// Returns whether the last reading, of which no files were taken yet, read any that moved meanwhile, touched or not.
+    pub fn has_held(&self) -> bool {
+        self.copies.is_some()
+    }
+
     /// Returns every file of the last reading; `None` where they are to be read by [`Files::read`].
     pub fn files(&mut self) -> Option<Files> {
         let copies = self.copies.take();
@@ -589,6 +594,21 @@ mod tests {
             is_over.store(true, Ordering::Relaxed);
         });
         assert_eq!(wrong, 0);
+    }
+
+    #[test]
+    fn a_pass_over_nothing_that_was_touched_tells_whether_it_read_something() {
+        let bed = Bed::new();
+        bed.write("file1.py", "first");
+        let mut reader = bed.reader();
+        reader.read(&Touched::Everything).unwrap();
+        let nothing = Touched::Paths(BTreeSet::new());
+        reader.read(&nothing).unwrap();
+        assert!(!reader.has_held());
+        bed.write("file1.py", "second");
+        let reading = reader.read(&nothing).unwrap();
+        assert!(reader.has_held());
+        assert_eq!(reading, bed.scratch_reading());
     }
 
     #[test]
