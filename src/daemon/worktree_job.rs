@@ -352,23 +352,38 @@ fn observe(
     }
 }
 
-/// Returns whether something else was touched while what was touched was read: it may have come before what was read last. A look at
-/// everything tells that itself. Where nobody asks, the events are not waited for: they take back what does not hold.
+/// Returns whether something else was touched while what was touched was read: it may have come before what was read last. Where
+/// nobody asks, the events are not waited for: they take back what does not hold.
 fn has_moved_on(eyes: &Eyes, session: &Arc<Session>, touched: &Touched, depth: Depth) -> bool {
-    let Touched::Paths(read) = touched else {
-        return false;
-    };
-    if read.is_empty() && !eyes.reader.has_held() {
+    if touched.is_empty() && eyes.reader.held().is_empty() {
         return false;
     }
     match eyes.touched_since(depth != Depth::Touched) {
         None => false,
-        Some(Touched::Everything) => true,
+        Some(Touched::Everything) => *touched != Touched::Everything,
         Some(Touched::Paths(later)) => {
-            let beside = Touched::Paths(later.difference(read).cloned().collect());
+            let read = (touched, eyes.reader.held());
+            let beside = came_beside(read, &session.worktree.git_dir, later);
+            let beside = Touched::Paths(beside);
             !beside.is_empty() && !only_ignored(&eyes.reader, session, &beside)
         }
     }
+}
+
+/// Returns which of the paths that were touched `later` a look at `touched`, which read those that are `held` alone, need not have
+/// seen as they lay then. It looks twice at whatever else it reads, and at git's own files, but what came and went between the two left
+/// no trace.
+fn came_beside(
+    (touched, held): (&Touched, &BTreeSet<PathBuf>),
+    git_dir: &Path,
+    later: BTreeSet<PathBuf>,
+) -> BTreeSet<PathBuf> {
+    let is_gone = |path: &Path| path.symlink_metadata().is_err();
+    let is_beside = |path: &PathBuf| match touched {
+        Touched::Everything => !held.contains(path) && !path.starts_with(git_dir) && is_gone(path),
+        Touched::Paths(read) => !read.contains(path) || !held.is_empty() && is_gone(path),
+    };
+    later.into_iter().filter(is_beside).collect()
 }
 
 /// A database, its journal, its log and the index of that (`https://sqlite.org/tempfiles.html`).
@@ -417,4 +432,31 @@ fn only_ignored(reader: &WorktreeReader, session: &Arc<Session>, touched: &Touch
         .map(Path::to_owned)
         .collect();
     may_be_ignored(worktree, &relative) && ignored_by_git(worktree, &relative) == relative
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_and_went_while_a_file_was_held_was_beside_it_though_it_was_looked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let set = |names: &[&str]| names.iter().map(|name| at(name)).collect::<BTreeSet<_>>();
+        std::fs::write(at("held.py"), "").unwrap();
+        std::fs::write(at("there.py"), "").unwrap();
+        let later = set(&["held.py", "there.py", "gone.py", ".git/index.lock"]);
+        let beside = |touched, held: &[&str]| {
+            came_beside((&touched, &set(held)), &at(".git"), later.clone())
+        };
+        let read = Touched::Paths(later.clone());
+        assert_eq!(beside(read.clone(), &[]), set(&[]));
+        assert_eq!(
+            beside(read, &["held.py"]),
+            set(&["gone.py", ".git/index.lock"])
+        );
+        let some = Touched::Paths(set(&["held.py", "gone.py", ".git/index.lock"]));
+        assert_eq!(beside(some, &[]), set(&["there.py"]));
+        assert_eq!(beside(Touched::Everything, &["held.py"]), set(&["gone.py"]));
+    }
 }

@@ -45,6 +45,8 @@ pub(super) struct Pass<'a> {
     pub(super) workbench: Workbench,
     /// Where the files are that were held still, below the scratch directory.
     pub(super) held_in: Option<PathBuf>,
+    /// Which files those are.
+    pub(super) held: BTreeSet<PathBytes>,
     /// What git compared in this pass, where it read the same files: known from now on, if they held still.
     pub(super) compared: Option<Key>,
     /// Whether git makes the diffs that the git-hash of changed code needs.
@@ -194,6 +196,7 @@ impl Pass<'_> {
             let index = self.places.git_dir.join("index");
             self.cache.known_diffs.learn(key, &kept, &index);
         }
+        self.held = held;
         Ok((kept, reading))
     }
 
@@ -204,6 +207,11 @@ impl Pass<'_> {
         } else {
             Ground::of(self.places, &kept.config) == kept.ground
         }
+    }
+
+    /// Returns where the files lie that were held still.
+    pub(super) fn held_files(&self) -> BTreeSet<PathBuf> {
+        self.held.iter().map(|path| self.at(path)).collect()
     }
 
     pub(super) fn at(&self, path: &[u8]) -> PathBuf {

@@ -55,6 +55,8 @@ pub struct WorktreeReader {
     from_scratch: Option<(ContentId, Files)>,
     /// What the last pass read of files that did not hold still, until it is asked for.
     copies: Option<Arc<Copies>>,
+    /// The files of the last reading that did not hold still.
+    held: BTreeSet<PathBuf>,
     passes: Passes,
     /// What the last pass left, to spare the next one the making of directories and files.
     workbench: Option<Workbench>,
@@ -95,6 +97,7 @@ impl WorktreeReader {
             cache: Cache::default(),
             from_scratch: None,
             copies: None,
+            held: BTreeSet::new(),
             passes: Passes::default(),
             workbench: None,
             doubt: None,
@@ -163,9 +166,9 @@ impl WorktreeReader {
         Some(record)
     }
 
-    /// Returns whether the last reading, of which no files were taken yet, read any that moved meanwhile, touched or not.
-    pub fn has_held(&self) -> bool {
-        self.copies.is_some()
+    /// Returns the files that moved while the last reading was made, each read alone, touched or not.
+    pub fn held(&self) -> &BTreeSet<PathBuf> {
+        &self.held
     }
 
     /// Returns every file of the last reading; `None` where they are to be read by [`Files::read`].
@@ -237,7 +240,7 @@ impl WorktreeReader {
         touched: &Touched,
         is_undisturbed: &dyn Fn() -> bool,
     ) -> Result<Reading, ReadError> {
-        self.copies = None;
+        (self.copies, self.held) = (None, BTreeSet::new());
         let narrow = self.narrow(touched);
         if narrow.is_none() {
             let prepared = self.prepared.as_ref();
@@ -271,8 +274,9 @@ impl WorktreeReader {
         let mut pass = self.pass().ok()?;
         match pass.narrow(kept, paths) {
             Ok((kept, reading)) => {
+                let held = pass.held_files();
                 (self.copies, self.workbench) = left_by(pass);
-                self.kept = Some(kept);
+                (self.kept, self.held) = (Some(kept), held);
                 self.passes.narrow += 1;
                 Some(Ok(reading))
             }
@@ -287,10 +291,11 @@ impl WorktreeReader {
         let mut pass = self.pass().ok()?;
         let ground = before.as_ref().map(|before| &before.ground);
         let outcome = pass.full(prepared, ground, is_undisturbed);
+        let held = pass.held_files();
         let (copies, workbench) = left_by(pass);
         Some(outcome.map(|(kept, reading)| {
             (self.copies, self.workbench) = (copies, workbench);
-            self.kept = Some(kept);
+            (self.kept, self.held) = (Some(kept), held);
             reading
         }))
     }
@@ -361,6 +366,7 @@ impl WorktreeReader {
             moment,
             workbench,
             held_in: None,
+            held: BTreeSet::new(),
             compared: None,
             wants_git_hash: self.wants_git_hash,
         })
@@ -604,10 +610,11 @@ mod tests {
         reader.read(&Touched::Everything).unwrap();
         let nothing = Touched::Paths(BTreeSet::new());
         reader.read(&nothing).unwrap();
-        assert!(!reader.has_held());
+        assert!(reader.held().is_empty());
         bed.write("file1.py", "second");
         let reading = reader.read(&nothing).unwrap();
-        assert!(reader.has_held());
+        let held = BTreeSet::from([bed.root().join("file1.py")]);
+        assert_eq!(reader.held(), &held);
         assert_eq!(reading, bed.scratch_reading());
     }
 
