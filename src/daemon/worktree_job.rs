@@ -362,26 +362,29 @@ fn has_moved_on(eyes: &Eyes, session: &Arc<Session>, touched: &Touched, depth: D
         None => false,
         Some(Touched::Everything) => *touched != Touched::Everything,
         Some(Touched::Paths(later)) => {
-            let read = (touched, eyes.reader.held());
-            let beside = came_beside(read, &session.worktree.git_dir, later);
+            let git_dir = &session.worktree.git_dir;
+            let beside = came_beside(touched, &eyes.reader, git_dir, later);
             let beside = Touched::Paths(beside);
             !beside.is_empty() && !only_ignored(&eyes.reader, session, &beside)
         }
     }
 }
 
-/// Returns which of the paths that were touched `later` a look at `touched`, which read those that are `held` alone, need not have
-/// seen as they lay then. It looks twice at whatever else it reads, and at git's own files, but what came and went between the two left
-/// no trace.
+/// Returns which of the paths that were touched `later` a look at `touched` need not have seen as they lay when it read the last file. It
+/// looks twice at files that are there, and at git's own; but what came and went between the two, while one that was held was read,
+/// left no trace.
 fn came_beside(
-    (touched, held): (&Touched, &BTreeSet<PathBuf>),
+    touched: &Touched,
+    reader: &WorktreeReader,
     git_dir: &Path,
     later: BTreeSet<PathBuf>,
 ) -> BTreeSet<PathBuf> {
-    let is_gone = |path: &Path| path.symlink_metadata().is_err();
+    let held = reader.held();
+    let may_have_been =
+        |path: &Path| !held.contains(path) && !path.starts_with(git_dir) && reader.misses(path);
     let is_beside = |path: &PathBuf| match touched {
-        Touched::Everything => !held.contains(path) && !path.starts_with(git_dir) && is_gone(path),
-        Touched::Paths(read) => !read.contains(path) || !held.is_empty() && is_gone(path),
+        Touched::Everything => may_have_been(path),
+        Touched::Paths(read) => !read.contains(path) || !held.is_empty() && may_have_been(path),
     };
     later.into_iter().filter(is_beside).collect()
 }
@@ -437,26 +440,41 @@ fn only_ignored(reader: &WorktreeReader, session: &Arc<Session>, touched: &Touch
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::git::Git;
 
     #[test]
-    fn what_came_and_went_while_a_file_was_held_was_beside_it_though_it_was_looked_for() {
+    fn what_may_have_come_and_gone_while_a_file_was_held_was_beside_it() {
         let dir = tempfile::tempdir().unwrap();
-        let at = |name: &str| dir.path().join(name);
+        let root = dir.path().canonicalize().unwrap();
+        let at = |name: &str| root.join(name);
         let set = |names: &[&str]| names.iter().map(|name| at(name)).collect::<BTreeSet<_>>();
-        std::fs::write(at("held.py"), "").unwrap();
-        std::fs::write(at("there.py"), "").unwrap();
-        let later = set(&["held.py", "there.py", "gone.py", ".git/index.lock"]);
-        let beside = |touched, held: &[&str]| {
-            came_beside((&touched, &set(held)), &at(".git"), later.clone())
+        let write = |name: &str, text: &str| std::fs::write(at(name), text).unwrap();
+        let git = |arguments: &[&str]| drop(Git::at(&root).run(arguments).unwrap());
+        git(&["init", "-q"]);
+        write("app.py", "committed");
+        git(&["add", "."]);
+        let user = ["-c", "user.name=a", "-c", "user.email=a@b"];
+        git(&[&user[..], &["commit", "-qm", "x"]].concat());
+        for name in ["app.py", "there.py"] {
+            write(name, "first");
+        }
+        let mut reader = WorktreeReader::new(&root, &at(".git"), &at(".git"));
+        while reader.passes().narrow == 0 {
+            reader.read(&Touched::default()).unwrap();
+        }
+        let later = ["app.py", "there.py", "new.py", ".git/index.lock"];
+        let beside = |reader: &WorktreeReader, touched: &Touched| {
+            came_beside(touched, reader, &at(".git"), set(&later))
         };
-        let read = Touched::Paths(later.clone());
-        assert_eq!(beside(read.clone(), &[]), set(&[]));
-        assert_eq!(
-            beside(read, &["held.py"]),
-            set(&["gone.py", ".git/index.lock"])
-        );
-        let some = Touched::Paths(set(&["held.py", "gone.py", ".git/index.lock"]));
-        assert_eq!(beside(some, &[]), set(&["there.py"]));
-        assert_eq!(beside(Touched::Everything, &["held.py"]), set(&["gone.py"]));
+        let (all, everything) = (Touched::Paths(set(&later)), Touched::Everything);
+        let some = Touched::Paths(set(&["app.py", "new.py", ".git/index.lock"]));
+        assert_eq!(beside(&reader, &all), set(&[]));
+        assert_eq!(beside(&reader, &some), set(&["there.py"]));
+        assert_eq!(beside(&reader, &everything), set(&["new.py"]));
+        write("app.py", "second");
+        reader.read(&Touched::default()).unwrap();
+        assert_eq!(reader.held(), &set(&["app.py"]));
+        assert_eq!(beside(&reader, &all), set(&["new.py"]));
+        assert_eq!(beside(&reader, &everything), set(&["new.py"]));
     }
 }

@@ -171,6 +171,17 @@ impl WorktreeReader {
         &self.held
     }
 
+    /// Returns whether the last reading knows of neither a file nor a directory there. Nothing is known of a worktree that is read from
+    /// scratch each time; then it is false.
+    pub fn misses(&self, path: &Path) -> bool {
+        let inside = path.strip_prefix(&self.places.root).ok();
+        let known = self.kept.as_ref().zip(inside);
+        known.is_some_and(|(_, inside)| {
+            let path = inside.as_os_str().as_bytes();
+            self.cache.files.get(path).is_none() && !self.cache.files.has_dir(path)
+        })
+    }
+
     /// Returns every file of the last reading; `None` where they are to be read by [`Files::read`].
     pub fn files(&mut self) -> Option<Files> {
         let copies = self.copies.take();
@@ -615,6 +626,8 @@ mod tests {
         let reading = reader.read(&nothing).unwrap();
         let held = BTreeSet::from([bed.root().join("file1.py")]);
         assert_eq!(reader.held(), &held);
+        let misses = |name: &str| reader.misses(&bed.root().join(name));
+        assert!(misses("new.py") && !misses("file1.py") && !misses("file2.py"));
         assert_eq!(reading, bed.scratch_reading());
     }
 
