@@ -189,14 +189,12 @@ impl Snapshots {
         let mut held = Held::unheld(root, head, files);
         let before = before.filter(|_| self.exist());
         held.take_over(before);
-        let is_full = || self.bytes() > limits.quota;
-        if is_large_step(before, &held) {
-            if is_full() {
-                return Ok(Held::unheld(root, head, files));
-            }
-            if self.is_kept(&held.whole) {
-                return Ok(held.stored());
-            }
+        let is_large = is_large_step(before, &held);
+        if is_large && self.is_kept(&held.whole) {
+            return Ok(held.stored());
+        }
+        if is_large && self.is_full(limits) {
+            return Ok(Held::unheld(root, head, files));
         }
         let mut holder = Holder {
             root,
@@ -207,16 +205,29 @@ impl Snapshots {
             seen: 0,
             file: None,
         };
-        let mut to_convert = BTreeMap::new();
-        let mut hold = |held: &mut Held, changed| {
-            let converted = self.hold_changed(held, changed, &mut holder)?;
-            to_convert.extend(converted);
-            Ok(())
-        };
         let none = FileMap::default();
         let before = before.map_or(&none, |before| &before.whole.map);
+        match self.hold_differing(&mut held, before, &mut holder, limits)? {
+            Some(to_convert) => held.convert(root, &to_convert, scratch)?,
+            None => return Ok(Held::unheld(root, head, files)),
+        }
+        Ok(held)
+    }
+
+    fn is_full(&self, limits: &Limits) -> bool {
+        self.bytes() > limits.quota
+    }
+
+    /// Holds what differs from the files before. Returns those that git is to convert once more, `None` where the store is full.
+    fn hold_differing(
+        &self,
+        held: &mut Held,
+        before: &FileMap,
+        holder: &mut Holder<'_>,
+        limits: &Limits,
+    ) -> Result<Option<BTreeMap<Vec<u8>, Entry>>, SnapshotError> {
         let now = held.whole.map.clone();
-        let mut changed = BTreeMap::new();
+        let (mut changed, mut to_convert) = (BTreeMap::new(), BTreeMap::new());
         differing(
             before.root(),
             now.root(),
@@ -225,18 +236,20 @@ impl Snapshots {
                 if is_to_be_held(path, entry, limits) {
                     changed.insert(path.to_vec(), *entry);
                 }
-                if changed.len() < AT_ONCE {
-                    return Ok(());
+                if changed.len() >= AT_ONCE {
+                    let all = std::mem::take(&mut changed);
+                    to_convert.extend(self.hold_changed(held, all, holder)?);
                 }
-                hold(&mut held, std::mem::take(&mut changed))
+                Ok(())
             },
         )?;
-        if !changed.is_empty() && is_full() {
-            return Ok(Held::unheld(root, head, files));
+        if !changed.is_empty() {
+            if self.is_full(limits) {
+                return Ok(None);
+            }
+            to_convert.extend(self.hold_changed(held, changed, holder)?);
         }
-        hold(&mut held, changed)?;
-        held.convert(root, &to_convert, scratch)?;
-        Ok(held)
+        Ok(Some(to_convert))
     }
 
     /// Returns whether these very files were kept for some version, all of them.
