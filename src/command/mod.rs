@@ -52,6 +52,7 @@ use crate::client::{Client, ClientError, Question};
 use crate::config::Settings;
 use crate::error::{Failure, FailureKind, chain};
 use crate::git::plain_root_above;
+use crate::identity::plain_config::is_usual;
 use crate::paths::Paths;
 use crate::protocol::Active;
 use crate::registry::{Record, Registry};
@@ -134,8 +135,8 @@ impl Context {
         }
     }
 
-    /// Returns the same where `up` found a repository of the commonest kind here, which is the same repository still: what it is
-    /// takes longer to ask than the daemon to answer. `None` where git is to be asked.
+    /// Returns the same where `up` found a repository of the commonest kind here, which is the same repository still, with usual
+    /// settings: to open it takes as long as the daemon does to answer. `None` where git is to be asked.
     fn tracked_as_recorded(&self) -> Option<(Worktree, Record)> {
         let cwd = std::env::current_dir().ok()?.canonicalize().ok()?;
         let root = plain_root_above(&cwd)?;
@@ -147,7 +148,9 @@ impl Context {
             git_dir,
         };
         let is_same = record.root == worktree.root && record.covers(&worktree);
-        is_same.then_some((worktree, record))
+        let has_commondir = worktree.git_dir.join("commondir").exists();
+        let is_usual = worktree.is_there() && !has_commondir && is_usual(&worktree.common_dir);
+        (is_same && is_usual).then_some((worktree, record))
     }
 }
 

@@ -39,7 +39,7 @@ mod pass_files;
 mod pass_look;
 mod pass_touched;
 mod pass_verify;
-mod plain_config;
+pub(crate) mod plain_config;
 mod read_ahead;
 pub mod reader;
 pub(crate) mod safe;

@@ -66,6 +66,12 @@ pub(super) fn rules_of_user(common_dir: &Path) -> Option<PathBuf> {
     Some(rules)
 }
 
+/// Returns whether the repository's own configuration says nothing of where its work tree is, whether it has one, and of its format,
+/// but what is usual; false also where it cannot be read.
+pub(crate) fn is_usual(common_dir: &Path) -> bool {
+    usual(&common_dir.join("config")).is_some_and(|all| !all.is_empty())
+}
+
 /// Which of the system's files git reads is not known here.
 fn sets_no_rules(file: &Path) -> bool {
     usual(file).is_some_and(|all| all.iter().all(|(key, _)| key != EXCLUDES))

@@ -310,3 +310,24 @@ fn an_app_started_while_the_store_is_away_writes_to_no_other_store() {
     let said = world.tracemark(&["exec", "--", "sh", "-c", script]);
     assert_eq!(said.stdout.trim(), format!("{address} shop []"));
 }
+
+#[test]
+fn who_asks_in_a_repository_that_git_refuses_by_now_hears_so_before_the_time_is_over() {
+    let dir = store_dir();
+    let world = tracked_in(&sqlite_store(dir.path()));
+    let elsewhere = dir.path().to_string_lossy().into_owned();
+    let ask = || world.tracemark(&["active", "--timeout", "60"]);
+    for (key, value) in [("core.bare", "true"), ("core.worktree", &elsewhere)] {
+        world.git(&["config", key, value]);
+        ask().failed(4, "no work tree here");
+        world.git(&["config", "--unset", key]);
+    }
+    world.git(&["config", "core.bare", "false"]);
+    ask().ok();
+    let head = world.repo().join(".git/HEAD");
+    let kept = std::fs::read(&head).unwrap();
+    std::fs::remove_file(&head).unwrap();
+    ask().failed(4, "not a git repository");
+    std::fs::write(&head, kept).unwrap();
+    ask().ok();
+}
