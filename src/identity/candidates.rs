@@ -221,6 +221,13 @@ impl Candidates {
             .collect()
     }
 
+    /// Returns what was listed of the directories.
+    pub(super) fn below_listed_dirs(&self, status: &Status) -> BTreeSet<PathBytes> {
+        let untracked = status.untracked.iter();
+        let below = untracked.filter(|path| self.is_below_listed_dir(path));
+        below.cloned().collect()
+    }
+
     /// Returns whether git is asked about a directory above `path`.
     pub(super) fn is_below_listed_dir(&self, path: &[u8]) -> bool {
         self.dirs.iter().any(|dir| {

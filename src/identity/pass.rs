@@ -162,7 +162,9 @@ impl Pass<'_> {
         let all = candidates.all().cloned().collect();
         let moved_beside = |pass: &Pass<'_>, kept: &Kept, _: &BTreeSet<PathBytes>| {
             let come = candidates.come_since(&pass.places.root, &kept.status);
-            if pass.untracked_by_git(kept, &come)?.is_empty() {
+            let asked: Vec<_> = come.into_iter().chain(&candidates.dirs).collect();
+            let listed = pass.untracked_by_git(kept, &asked)?;
+            if listed == candidates.below_listed_dirs(&kept.status) {
                 pass.moved_uncommitted(kept, &all)
             } else {
                 Err(Stop::Torn)
