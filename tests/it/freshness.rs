@@ -205,6 +205,37 @@ fi;; esac\n",
     assert!(log.contains(&after) && !log.contains(&never), "{log}");
 }
 
+/// While git lists what is new, a directory has its first name, and before and after its second one.
+#[test]
+fn a_directory_that_is_renamed_while_it_is_looked_for_is_not_missed_under_both_its_names() {
+    let mut world = World::with_commit();
+    world.write("first/other.py", "committed\n");
+    world.commit("a directory");
+    let dir = world.put_before_git(
+        "case \" $* \" in *\" ls-files -o \"*) if mv \"$dir/due\" \"$dir/done\" 2>/dev/null; then
+cd \"$dir/../repo\"; mv second first; \"$git\" \"$@\"; status=$?; mv first second; exit $status
+fi;; esac\n",
+    );
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    world.write("first/other.py", "edited\n");
+    world.tracemark(&["active"]).ok();
+    let log = world.state_dir().join("daemon.log");
+    let read_log = || std::fs::read_to_string(&log).unwrap();
+    let told = read_log().len();
+    let at = |name: &str| world.repo().join(name);
+    std::fs::write(dir.join("due"), "").unwrap();
+    std::fs::rename(at("first"), at("second")).unwrap();
+    world.tracemark(&["active"]).ok();
+    assert!(dir.join("done").exists());
+    let name = || world.tracemark(&["hash"]).ok().trim().to_owned();
+    let after = name();
+    let log = read_log().split_off(told);
+    std::fs::rename(at("second"), world.base().join("away")).unwrap();
+    let never = name();
+    assert!(log.contains(&after) && !log.contains(&never), "{log}");
+}
+
 #[test]
 fn a_reader_of_the_env_file_never_sees_an_id_come_back_for_older_code() {
     let store = tempfile::tempdir().unwrap();
