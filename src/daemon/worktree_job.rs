@@ -371,8 +371,8 @@ fn has_moved_on(eyes: &Eyes, session: &Arc<Session>, touched: &Touched, depth: D
 }
 
 /// Returns which of the paths that were touched `later` a look at `touched` need not have seen as they lay when it read the last file. It
-/// looks twice at files that are there, and at git's own; but what came and went between the two, while one that was held was read,
-/// left no trace.
+/// looks twice at files that are there, and at git's own; but what came and went between the two left no trace: a file while one that
+/// was held was read, and a directory, which brings and takes many at once.
 fn came_beside(
     touched: &Touched,
     reader: &WorktreeReader,
@@ -384,7 +384,10 @@ fn came_beside(
         |path: &Path| !held.contains(path) && !path.starts_with(git_dir) && reader.misses(path);
     let is_beside = |path: &PathBuf| match touched {
         Touched::Everything => may_have_been(path),
-        Touched::Paths(read) => !read.contains(path) || !held.is_empty() && may_have_been(path),
+        Touched::Paths(read) => {
+            let leaves_no_trace = !held.is_empty() || path.is_dir();
+            !read.contains(path) || leaves_no_trace && may_have_been(path)
+        }
     };
     later.into_iter().filter(is_beside).collect()
 }
@@ -458,23 +461,25 @@ mod tests {
         for name in ["app.py", "there.py"] {
             write(name, "first");
         }
+        std::fs::create_dir(at("dir")).unwrap();
+        write("dir/inner.py", "first");
         let mut reader = WorktreeReader::new(&root, &at(".git"), &at(".git"));
         while reader.passes().narrow == 0 {
             reader.read(&Touched::default()).unwrap();
         }
-        let later = ["app.py", "there.py", "new.py", ".git/index.lock"];
+        let later = ["app.py", "there.py", "new.py", "dir", ".git/index.lock"];
         let beside = |reader: &WorktreeReader, touched: &Touched| {
             came_beside(touched, reader, &at(".git"), set(&later))
         };
         let (all, everything) = (Touched::Paths(set(&later)), Touched::Everything);
         let some = Touched::Paths(set(&["app.py", "new.py", ".git/index.lock"]));
-        assert_eq!(beside(&reader, &all), set(&[]));
-        assert_eq!(beside(&reader, &some), set(&["there.py"]));
-        assert_eq!(beside(&reader, &everything), set(&["new.py"]));
+        assert_eq!(beside(&reader, &all), set(&["dir"]));
+        assert_eq!(beside(&reader, &some), set(&["there.py", "dir"]));
+        assert_eq!(beside(&reader, &everything), set(&["new.py", "dir"]));
         write("app.py", "second");
         reader.read(&Touched::default()).unwrap();
         assert_eq!(reader.held(), &set(&["app.py"]));
-        assert_eq!(beside(&reader, &all), set(&["new.py"]));
-        assert_eq!(beside(&reader, &everything), set(&["new.py"]));
+        assert_eq!(beside(&reader, &all), set(&["new.py", "dir"]));
+        assert_eq!(beside(&reader, &everything), set(&["new.py", "dir"]));
     }
 }

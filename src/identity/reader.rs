@@ -171,15 +171,12 @@ impl WorktreeReader {
         &self.held
     }
 
-    /// Returns whether the last reading knows of neither a file nor a directory there. Nothing is known of a worktree that is read from
-    /// scratch each time; then it is false.
+    /// Returns whether the last reading knows of no file there. Nothing is known of a worktree that is read from scratch each time; then
+    /// it is false.
     pub fn misses(&self, path: &Path) -> bool {
         let inside = path.strip_prefix(&self.places.root).ok();
         let known = self.kept.as_ref().zip(inside);
-        known.is_some_and(|(_, inside)| {
-            let path = inside.as_os_str().as_bytes();
-            self.cache.files.get(path).is_none() && !self.cache.files.has_dir(path)
-        })
+        known.is_some_and(|(_, path)| self.cache.files.get(path.as_os_str().as_bytes()).is_none())
     }
 
     /// Returns every file of the last reading; `None` where they are to be read by [`Files::read`].
