@@ -3,7 +3,7 @@
 //! Pure.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// More touched paths than this count as everything.
 pub const TOUCHED_MAX: usize = 1024;
@@ -27,6 +27,14 @@ impl Touched {
     /// Returns whether nothing was touched.
     pub fn is_empty(&self) -> bool {
         matches!(self, Self::Paths(paths) if paths.is_empty())
+    }
+
+    /// Returns whether `path` may have been touched.
+    pub fn may_hold(&self, path: &Path) -> bool {
+        match self {
+            Self::Paths(paths) => paths.contains(path),
+            Self::Everything => true,
+        }
     }
 
     /// Adds a path; more than [`TOUCHED_MAX`] become everything.

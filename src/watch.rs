@@ -85,6 +85,8 @@ pub struct Watch {
     shared: Arc<Shared>,
     watcher: RecommendedWatcher,
     dirs: BTreeSet<PathBuf>,
+    /// Directories that were watched once, and went or took another name.
+    former_dirs: Touched,
     store: Option<PathBuf>,
     outside: Outside,
     copy_is_code: CopyIsCode,
@@ -132,6 +134,7 @@ impl Watch {
             shared,
             watcher,
             dirs: BTreeSet::new(),
+            former_dirs: Touched::default(),
             store: store.map(Path::to_owned),
             outside,
             copy_is_code,
@@ -148,6 +151,11 @@ impl Watch {
     /// Returns how many directories are watched.
     pub fn count(&self) -> usize {
         self.dirs.len()
+    }
+
+    /// Returns whether `path` was a directory when it was looked at, now or ever; true also where too many were to tell.
+    pub fn may_have_been_dir(&self, path: &Path) -> bool {
+        self.dirs.contains(path) || self.former_dirs.may_hold(path)
     }
 
     /// Gives a file in a private directory another name and waits for its event: events come in the order of what was done, so by
@@ -260,6 +268,7 @@ impl Watch {
             let gone = from_here.take_while(|dir| dir.starts_with(path));
             for dir in gone.cloned().collect::<Vec<_>>() {
                 self.dirs.remove(&dir);
+                self.former_dirs.add(dir);
             }
         }
     }

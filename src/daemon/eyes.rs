@@ -112,6 +112,11 @@ impl Eyes {
         self.watching.touched_since(is_asked)
     }
 
+    /// Returns whether a directory may lie there, or may have lain there: one that is renamed all the time is met under neither name.
+    pub(super) fn may_be_dir(&self, path: &Path) -> bool {
+        self.watching.may_have_been_dir(path) || self.reader.has_dir(path) || path.is_dir()
+    }
+
     /// Reads files that git wrote before it was waited for last, as long as it still writes others.
     pub(super) fn read_ahead(&mut self, worktree: &Worktree) {
         // What was written just now may be written again with nothing to tell.

@@ -103,6 +103,12 @@ impl Watching {
         Some(watch.touched_since())
     }
 
+    /// Returns whether a directory may have lain there since events come.
+    pub(super) fn may_have_been_dir(&self, path: &Path) -> bool {
+        let watch = self.watch.as_ref();
+        watch.is_none_or(|watch| watch.may_have_been_dir(path))
+    }
+
     /// Takes what was touched; everything where no events told.
     pub(super) fn take_touched(&mut self) -> (Touched, Option<Sight>) {
         let was_blind = self.blind_since;

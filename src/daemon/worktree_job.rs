@@ -363,7 +363,8 @@ fn has_moved_on(eyes: &Eyes, session: &Arc<Session>, touched: &Touched, depth: D
         Some(Touched::Everything) => *touched != Touched::Everything,
         Some(Touched::Paths(later)) => {
             let git_dir = &session.worktree.git_dir;
-            let beside = came_beside(touched, &eyes.reader, git_dir, later);
+            let may_be_dir = |path: &Path| eyes.may_be_dir(path);
+            let beside = came_beside(touched, &eyes.reader, git_dir, &may_be_dir, later);
             let beside = Touched::Paths(beside);
             !beside.is_empty() && !only_ignored(&eyes.reader, session, &beside)
         }
@@ -377,6 +378,7 @@ fn came_beside(
     touched: &Touched,
     reader: &WorktreeReader,
     git_dir: &Path,
+    may_be_dir: &dyn Fn(&Path) -> bool,
     later: BTreeSet<PathBuf>,
 ) -> BTreeSet<PathBuf> {
     let held = reader.held();
@@ -385,7 +387,7 @@ fn came_beside(
     let is_beside = |path: &PathBuf| match touched {
         Touched::Everything => may_have_been(path),
         Touched::Paths(read) => {
-            let leaves_no_trace = !held.is_empty() || path.is_dir();
+            let leaves_no_trace = !held.is_empty() || may_be_dir(path);
             !read.contains(path) || leaves_no_trace && may_have_been(path)
         }
     };
@@ -469,7 +471,8 @@ mod tests {
         }
         let later = ["app.py", "there.py", "new.py", "dir", ".git/index.lock"];
         let beside = |reader: &WorktreeReader, touched: &Touched| {
-            came_beside(touched, reader, &at(".git"), set(&later))
+            let may_be_dir = |path: &Path| path == at("dir");
+            came_beside(touched, reader, &at(".git"), &may_be_dir, set(&later))
         };
         let (all, everything) = (Touched::Paths(set(&later)), Touched::Everything);
         let some = Touched::Paths(set(&["app.py", "new.py", ".git/index.lock"]));

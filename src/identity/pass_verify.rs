@@ -146,6 +146,10 @@ impl Pass<'_> {
                 kept.status.untracked.remove(path);
                 continue;
             };
+            if kept.index.find(path).is_none() {
+                // It may have gone when it was held before.
+                kept.status.untracked.insert(path.clone());
+            }
             let file = self.at(path);
             self.cache.hashes.hold(file, content, &self.moment);
             let entry = Entry {

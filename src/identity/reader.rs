@@ -179,6 +179,16 @@ impl WorktreeReader {
         known.is_some_and(|(_, path)| self.cache.files.get(path.as_os_str().as_bytes()).is_none())
     }
 
+    /// Returns whether the last reading knows of files below, or tracks some.
+    pub fn has_dir(&self, path: &Path) -> bool {
+        let inside = path.strip_prefix(&self.places.root).ok();
+        let known = self.kept.as_ref().zip(inside);
+        known.is_some_and(|(kept, path)| {
+            let path = path.as_os_str().as_bytes();
+            self.cache.files.has_dir(path) || kept.index.below(path).next().is_some()
+        })
+    }
+
     /// Returns every file of the last reading; `None` where they are to be read by [`Files::read`].
     pub fn files(&mut self) -> Option<Files> {
         let copies = self.copies.take();
@@ -556,6 +566,28 @@ mod tests {
                 assert_eq!(reading, bed.scratch_reading());
             }
         }
+    }
+
+    #[test]
+    fn an_untracked_file_that_went_when_it_was_held_and_came_again_is_known_to_be_there() {
+        let bed = Bed::new();
+        bed.write("new.py", "new");
+        let mut reader = bed.reader();
+        while reader.passes().narrow == 0 {
+            reader.read(&Touched::default()).unwrap();
+        }
+        let mut kept = reader.kept.take().unwrap();
+        let mut pass = reader.pass().unwrap();
+        let moved = BTreeSet::from([b"new.py".to_vec()]);
+        let mut hold = |kept: &mut Kept| {
+            assert!(pass.hold_still(kept, &moved).is_ok());
+            let is_read = pass.cache.files.get(b"new.py").is_some();
+            [is_read, kept.status.untracked.contains(&b"new.py"[..])]
+        };
+        fs::remove_file(bed.root().join("new.py")).unwrap();
+        assert_eq!(hold(&mut kept), [false, false]);
+        bed.write("new.py", "again");
+        assert_eq!(hold(&mut kept), [true, true]);
     }
 
     /// A file that is written all the time is read alone, after the others.
