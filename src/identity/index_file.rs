@@ -347,6 +347,11 @@ impl IndexFile {
         Some(written(&entries, own.id_length))
     }
 
+    /// Returns how many entries there are.
+    pub(super) fn count(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Returns every entry, in the order of their paths.
     pub(super) fn entries(&self) -> impl Iterator<Item = IndexEntry<'_>> {
         self.entries.iter().filter_map(|place| self.entry(place))

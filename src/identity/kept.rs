@@ -105,6 +105,13 @@ pub(super) struct Kept {
 }
 
 impl Kept {
+    /// Returns whether `files` are as many as index and status say: the tracked ones that are not gone, and the untracked ones.
+    pub(super) fn accounts_for(&self, files: &FileMap) -> bool {
+        let changes = self.status.tracked.values();
+        let gone = changes.filter(|change| change.unstaged == b'D').count();
+        files.count() + gone == self.index.count() + self.status.untracked.len()
+    }
+
     /// Returns the files that rule how others are read, relative to `root`.
     pub(super) fn rule_files(&self, root: &Path) -> BTreeSet<PathBytes> {
         let attributes = self.conversion.inner_files();

@@ -194,6 +194,10 @@ impl Pass<'_> {
         if !self.stands_on(&kept) {
             return Err(Stop::Torn);
         }
+        if !kept.accounts_for(&self.cache.files) {
+            tracing::warn!(root = %self.places.root.display(), "files that neither index nor status knows: a bug; all is read anew");
+            return Err(Stop::NotPlain);
+        }
         if let (Some(key), true) = (self.compared, held.is_empty()) {
             let index = self.places.git_dir.join("index");
             self.cache.known_diffs.learn(key, &kept, &index);
