@@ -9,7 +9,6 @@ mod filter;
 mod leaf;
 mod links;
 mod noted;
-mod one_cpu;
 mod rules;
 
 use std::collections::BTreeSet;
@@ -20,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use notify::{Config, PathOp, RecommendedWatcher, RecursiveMode, WatchPathConfig, Watcher as _};
 
 use crate::env_file;
 use crate::remote_fs::remote_kind;
@@ -30,14 +29,8 @@ use cookies::{is_real_dir, make_cookie_dir, own_dirs, put_cookie, remove_cookies
 use few::{dirs_of_few, user_files};
 use filter::{CopyIsCode, Filter, Outside, is_linked, moves_at_every_commit};
 use leaf::Leaves;
-use noted::{Shared, note};
-use one_cpu::{Host, Meeting};
+use noted::{KINDS, Shared, note};
 use rules::Rules;
-
-/// To watch more directories than this is worth to bring threads together.
-const DIRS_MANY: usize = 64;
-/// So long that is waited for.
-const MEETING_TIME: Duration = Duration::from_millis(20);
 
 /// Why directories cannot be watched.
 #[derive(Debug, thiserror::Error)]
@@ -91,8 +84,6 @@ pub struct Watch {
     outside: Outside,
     copy_is_code: CopyIsCode,
     cookies: AtomicU64,
-    /// Where this thread and notify's meet while many directories are watched.
-    meeting: Meeting,
 }
 
 impl Drop for Watch {
@@ -120,15 +111,13 @@ impl Watch {
         let copy_is_code = CopyIsCode::default();
         let filter = Filter::new(worktree, Arc::clone(&outside), Arc::clone(&copy_is_code));
         let seen = Arc::clone(&shared);
-        let meeting = Meeting::default();
-        let mut guest = meeting.guest();
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            guest.come();
+        let told = move |event: notify::Result<notify::Event>| {
             if note(&seen, &filter, event) {
                 wake();
             }
-        })
-        .map_err(|error| WatchError::of(&worktree.root, &error))?;
+        };
+        let watcher = RecommendedWatcher::new(told, Config::default().with_event_kinds(KINDS))
+            .map_err(|error| WatchError::of(&worktree.root, &error))?;
         Ok(Self {
             worktree: worktree.clone(),
             shared,
@@ -139,7 +128,6 @@ impl Watch {
             outside,
             copy_is_code,
             cookies: AtomicU64::new(0),
-            meeting,
         })
     }
 
@@ -338,15 +326,8 @@ impl Watch {
         for (dir, mode) in dirs {
             self.watch(&dir, mode)?;
         }
-        let host = self.meet_for(&rules);
         let root = self.worktree.root.clone();
-        let watched = self.watch_below(&root, &mut rules);
-        if host.is_some() {
-            drop(host);
-            // Home again, too.
-            self.sync(MEETING_TIME);
-        }
-        watched
+        self.watch_below(&root, &mut rules)
     }
 
     /// Returns the rules of the worktree, and the user's files, for which git is asked meanwhile.
@@ -357,15 +338,6 @@ impl Watch {
             let files = files.join();
             (rules, files.unwrap_or_else(|panic| resume_unwind(panic)))
         })
-    }
-
-    /// Brings notify's thread here, where there are many directories to watch.
-    fn meet_for(&self, rules: &Rules) -> Option<Host> {
-        let own = rules.own()?;
-        let host = (own.tracked_dirs().count() > DIRS_MANY).then(|| self.meeting.hold())?;
-        // Its event has that thread look where to be.
-        self.sync(MEETING_TIME);
-        Some(host)
     }
 
     /// Watches `top` and what lies below it, without the directories that git ignores.
@@ -404,20 +376,23 @@ impl Watch {
     ) -> Result<BTreeSet<PathBuf>, WatchError> {
         let leaves = Leaves::below(&self.worktree.root);
         let mut skipped = BTreeSet::new();
-        while let Some(dir) = waiting.pop() {
-            self.watch_real(&dir, RecursiveMode::NonRecursive)?;
-            if dir != self.worktree.root {
-                self.watch_nested_repository(&dir)?;
-            }
-            if leaves.has(&dir) {
-                continue;
-            }
-            for dir in dirs_in(&dir) {
-                match dir.strip_prefix(&self.worktree.root) {
-                    Ok(relative) if rules.skips_dir(relative) => {
-                        skipped.insert(relative.to_owned());
+        while !waiting.is_empty() {
+            let dirs = std::mem::take(&mut waiting);
+            self.watch_real(&dirs, RecursiveMode::NonRecursive)?;
+            for dir in &dirs {
+                if *dir != self.worktree.root {
+                    self.watch_nested_repository(dir)?;
+                }
+                if leaves.has(dir) {
+                    continue;
+                }
+                for inner in dirs_in(dir) {
+                    match inner.strip_prefix(&self.worktree.root) {
+                        Ok(relative) if rules.skips_dir(relative) => {
+                            skipped.insert(relative.to_owned());
+                        }
+                        _ => waiting.push(inner),
                     }
-                    _ => waiting.push(dir),
                 }
             }
         }
@@ -457,25 +432,43 @@ impl Watch {
         if dir.starts_with(&self.worktree.root) && leads_elsewhere(dir) {
             return Ok(());
         }
-        self.watch_real(dir, mode)
+        self.watch_real(&[dir.to_owned()], mode)
     }
 
-    /// Watches what was no link a moment ago.
-    fn watch_real(&mut self, dir: &Path, mode: RecursiveMode) -> Result<(), WatchError> {
-        let inside = dir.starts_with(&self.worktree.root);
-        match self.watcher.watch(dir, mode) {
-            Ok(()) if inside && leads_elsewhere(dir) => Err(WatchError::Refused {
-                path: dir.to_owned(),
-                message: "a link took its place meanwhile".to_owned(),
-            }),
-            Ok(()) => {
-                self.dirs.insert(dir.to_owned());
-                Ok(())
+    /// Watches directories that were no links a moment ago, with one request to notify's thread: two threads that wait for each other at
+    /// every directory take five times as long.
+    fn watch_real(&mut self, dirs: &[PathBuf], mode: RecursiveMode) -> Result<(), WatchError> {
+        let gone = self.watch_there(dirs, mode)?;
+        for dir in dirs.iter().filter(|dir| !gone.contains(*dir)) {
+            if dir.starts_with(&self.worktree.root) && leads_elsewhere(dir) {
+                return Err(WatchError::Refused {
+                    path: dir.clone(),
+                    message: "a link took its place meanwhile".to_owned(),
+                });
             }
-            // It went away meanwhile; where it comes back, that is an event.
-            Err(error) if was_gone(&error) || !dir.is_dir() => Ok(()),
-            Err(error) => Err(WatchError::of(dir, &error)),
+            self.dirs.insert(dir.clone());
         }
+        Ok(())
+    }
+
+    /// Returns those that went away meanwhile; where one comes back, that is an event.
+    fn watch_there(
+        &mut self,
+        dirs: &[PathBuf],
+        mode: RecursiveMode,
+    ) -> Result<BTreeSet<PathBuf>, WatchError> {
+        let mut gone = BTreeSet::new();
+        let watch = |dir: &PathBuf| PathOp::Watch(dir.clone(), WatchPathConfig::new(mode));
+        let mut rest: Vec<_> = dirs.iter().map(watch).collect();
+        while let Err(failed) = self.watcher.update_paths(rest) {
+            let dir = failed.origin.map(PathOp::into_path).unwrap_or_default();
+            if !was_gone(&failed.source) && dir.is_dir() || dir.as_os_str().is_empty() {
+                return Err(WatchError::of(&dir, &failed.source));
+            }
+            gone.insert(dir);
+            rest = failed.remaining;
+        }
+        Ok(gone)
     }
 }
 
@@ -604,20 +597,23 @@ mod tests {
         assert!(is_undisturbed(&watched));
     }
 
+    /// While events are noted, the kernel queues what comes.
     #[test]
-    fn many_directories_are_watched_as_few_are_and_threads_go_home() {
-        let file = |root: &Path, n: usize| root.join(format!("d{n}/inner/a.py"));
-        let before = one_cpu::allowed();
-        let mut watched = Watched::after(|root| {
-            for n in 0..=DIRS_MANY {
-                write(&file(root, n), "x");
+    fn a_search_that_reads_more_files_than_the_kernel_can_tell_of_is_not_told() {
+        let mut watched = Watched::after(|root| std::fs::create_dir(root.join("inner")).unwrap());
+        for name in ["inner/a.py", "inner/b.py"] {
+            watched.touched_by(|root| write(&root.join(name), "x"));
+        }
+        let limit = std::fs::read_to_string("/proc/sys/fs/inotify/max_queued_events");
+        let limit: usize = limit.map_or(0, |text| text.trim().parse().unwrap());
+        let noted = watched.watch.shared.lock();
+        for _ in 0..=limit {
+            for name in ["inner/a.py", "inner/b.py"] {
+                std::fs::File::open(watched.root.join(name)).unwrap();
             }
-            git(root, &["add", "."]);
-        });
-        assert_eq!(one_cpu::allowed(), before);
-        let all: BTreeSet<_> = (0..=DIRS_MANY).map(|n| file(&watched.root, n)).collect();
-        let touched = watched.touched_by(|_| all.iter().for_each(|file| write(file, "y")));
-        assert_eq!(touched, Touched::Paths(all));
+        }
+        drop(noted);
+        assert_eq!(watched.touched_by(|_| ()), Touched::default());
     }
 
     #[test]

@@ -4,10 +4,15 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use notify::EventKindMask;
 use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RemoveKind};
 
 use super::filter::Filter;
 use crate::touched::Touched;
+
+/// What is told of: nothing that only opens or reads, such as a search, or a look. A file that was mapped and written tells only when it is
+/// closed.
+pub(super) const KINDS: EventKindMask = EventKindMask::CORE.union(EventKindMask::ACCESS_CLOSE);
 
 /// So many written files are remembered where there are too many to be counted.
 const WRITTEN_MAX: usize = 50_000;
@@ -68,17 +73,11 @@ fn is_closing(kind: EventKind) -> bool {
     kind == EventKind::Access(AccessKind::Close(AccessMode::Write))
 }
 
-fn is_mere_access(kind: EventKind) -> bool {
-    matches!(kind, EventKind::Access(_)) && !is_closing(kind)
-}
-
 /// Returns whether anything was noted. The rescan flag comes without paths, so it is looked at first.
 pub(super) fn note(shared: &Shared, filter: &Filter, event: notify::Result<notify::Event>) -> bool {
     let mut noted = shared.lock();
     match event {
         Ok(event) if event.need_rescan() => noted.know_nothing(),
-        // A file that was mapped and written tells only when it is closed.
-        Ok(event) if is_mere_access(event.kind) => return false,
         Ok(event) => {
             let mut matters = false;
             let is_written = is_closing(event.kind);
