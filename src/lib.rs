@@ -52,3 +52,5 @@ pub mod error;
 
 #[cfg(test)]
 mod corpus;
+#[cfg(test)]
+mod scratch_repository;

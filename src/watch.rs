@@ -500,10 +500,11 @@ fn leads_elsewhere(dir: &Path) -> bool {
 mod tests {
     use super::*;
     use crate::git::Git;
+    use crate::scratch_repository::ScratchRepository;
     use crate::touched::TOUCHED_MAX;
 
     struct Watched {
-        _dir: tempfile::TempDir,
+        _repository: ScratchRepository,
         root: PathBuf,
         watch: Watch,
     }
@@ -511,16 +512,15 @@ mod tests {
     impl Watched {
         /// Watches a new repository after `prepare` was done in it.
         fn after(prepare: impl FnOnce(&Path)) -> Self {
-            let dir = tempfile::tempdir().unwrap();
-            let root = dir.path().canonicalize().unwrap();
-            git(&root, &["init", "-q"]);
+            let repository = ScratchRepository::new();
+            let root = repository.root().to_owned();
             prepare(&root);
             let worktree = Worktree::discover(&root).unwrap();
             std::fs::create_dir(worktree.private_dir()).unwrap();
             let mut watch = Watch::new(&worktree, None, || ()).unwrap();
             watch.watch_everything().unwrap();
             Self {
-                _dir: dir,
+                _repository: repository,
                 root,
                 watch,
             }

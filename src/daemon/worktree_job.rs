@@ -445,27 +445,19 @@ fn only_ignored(reader: &WorktreeReader, session: &Arc<Session>, touched: &Touch
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::git::Git;
+    use crate::scratch_repository::ScratchRepository;
 
     #[test]
     fn what_may_have_come_and_gone_while_a_file_was_held_was_beside_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().canonicalize().unwrap();
-        let at = |name: &str| root.join(name);
+        let repository = ScratchRepository::new();
+        let at = |name: &str| repository.at(name);
         let set = |names: &[&str]| names.iter().map(|name| at(name)).collect::<BTreeSet<_>>();
-        let write = |name: &str, text: &str| std::fs::write(at(name), text).unwrap();
-        let git = |arguments: &[&str]| drop(Git::at(&root).run(arguments).unwrap());
-        git(&["init", "-q"]);
-        write("app.py", "committed");
-        git(&["add", "."]);
-        let user = ["-c", "user.name=a", "-c", "user.email=a@b"];
-        git(&[&user[..], &["commit", "-qm", "x"]].concat());
-        for name in ["app.py", "there.py"] {
-            write(name, "first");
+        repository.write("app.py", "committed");
+        repository.commit_all();
+        for name in ["app.py", "there.py", "dir/inner.py"] {
+            repository.write(name, "first");
         }
-        std::fs::create_dir(at("dir")).unwrap();
-        write("dir/inner.py", "first");
-        let mut reader = WorktreeReader::new(&root, &at(".git"), &at(".git"));
+        let mut reader = WorktreeReader::new(repository.root(), &at(".git"), &at(".git"));
         while reader.passes().narrow == 0 {
             reader.read(&Touched::default()).unwrap();
         }
@@ -479,7 +471,7 @@ mod tests {
         assert_eq!(beside(&reader, &all), set(&["dir"]));
         assert_eq!(beside(&reader, &some), set(&["there.py", "dir"]));
         assert_eq!(beside(&reader, &everything), set(&["new.py", "dir"]));
-        write("app.py", "second");
+        repository.write("app.py", "second");
         reader.read(&Touched::default()).unwrap();
         assert_eq!(reader.held(), &set(&["app.py"]));
         assert_eq!(beside(&reader, &all), set(&["new.py", "dir"]));

@@ -433,22 +433,19 @@ pub(super) fn listed_entry(record: &[u8]) -> Option<(&[u8], Entry)> {
 mod tests {
     use super::*;
     use crate::git::Git;
+    use crate::scratch_repository::ScratchRepository;
 
     const PATHS: [&str; 7] = ["a-b", "a/b/c", "a/b.c", "a0", "a/z/y", "\u{e9}", "run.sh"];
 
-    fn repository(format: &str) -> (tempfile::TempDir, Git) {
-        let dir = tempfile::tempdir().unwrap();
-        let git = Git::at(dir.path());
-        git.run(&["init", "-q", &format!("--object-format={format}")])
-            .unwrap();
+    fn repository(format: &str) -> (ScratchRepository, Git) {
+        let repository = ScratchRepository::of_format(format);
         for path in PATHS {
-            let path = dir.path().join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(&path, path.to_str().unwrap()).unwrap();
+            repository.write(path, path);
         }
-        git.run(&["add", "."]).unwrap();
-        git.run(&["update-index", "--chmod=+x", "run.sh"]).unwrap();
-        (dir, git)
+        repository.git(&["add", "."]);
+        repository.git(&["update-index", "--chmod=+x", "run.sh"]);
+        let git = Git::at(repository.root());
+        (repository, git)
     }
 
     fn map_of(git: &Git) -> FileMap {

@@ -232,6 +232,7 @@ pub(super) fn outer_attributes(places: &Places, config: &GitConfig) -> Vec<PathB
 mod tests {
     use super::*;
     use crate::git::Git;
+    use crate::scratch_repository::ScratchRepository;
 
     #[test]
     fn objects_are_borrowed_from_where_git_says_whether_it_quotes_that_or_not() {
@@ -254,16 +255,11 @@ mod tests {
 
     #[test]
     fn every_part_of_the_ground_moves_it_and_the_private_directory_does_not() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().canonicalize().unwrap();
-        let git = Git::at(&root)
-            .with_var("GIT_AUTHOR_NAME", "a")
-            .with_var("GIT_AUTHOR_EMAIL", "a@b")
-            .with_var("GIT_COMMITTER_NAME", "a")
-            .with_var("GIT_COMMITTER_EMAIL", "a@b");
-        git.run(&["init", "-q"]).unwrap();
-        let places = Places::new(&root, &root.join(".git"));
-        let now = || Ground::of(&places, &GitConfig::read(&git, &root).unwrap());
+        let repository = ScratchRepository::new();
+        let root = repository.root();
+        let git = Git::at(root);
+        let places = Places::new(root, &root.join(".git"));
+        let now = || Ground::of(&places, &GitConfig::read(&git, root).unwrap());
         let commit = ["commit", "-q", "--allow-empty", "-m", "x"];
         git.run(&commit).unwrap();
         let mut before = now();

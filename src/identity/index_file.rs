@@ -688,24 +688,19 @@ fn extensions(body: &[u8], mut at: usize) -> Option<Extensions> {
 mod tests {
     use super::*;
     use crate::git::Git;
+    use crate::scratch_repository::ScratchRepository;
 
-    fn repository(version: &str) -> tempfile::TempDir {
-        let dir = tempfile::tempdir().unwrap();
-        let git = Git::at(dir.path());
-        git.run(&["init", "-q"]).unwrap();
+    fn repository(version: &str) -> ScratchRepository {
+        let repository = ScratchRepository::new();
         for path in ["a", "deep/er/a.py", "deep/er/b.py", "deep/zz", "é"] {
-            let path = dir.path().join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, "x").unwrap();
+            repository.write(path, "x");
         }
-        git.run(&["add", "a", "deep", "é"]).unwrap();
-        git.run(&["update-index", "--index-version", version])
-            .unwrap();
-        std::fs::write(dir.path().join("later"), "x").unwrap();
-        git.run(&["add", "-N", "later"]).unwrap();
-        git.run(&["update-index", "--assume-unchanged", "deep/zz"])
-            .unwrap();
-        dir
+        repository.git(&["add", "a", "deep", "é"]);
+        repository.git(&["update-index", "--index-version", version]);
+        repository.write("later", "x");
+        repository.git(&["add", "-N", "later"]);
+        repository.git(&["update-index", "--assume-unchanged", "deep/zz"]);
+        repository
     }
 
     fn listed(dir: &std::path::Path, index: &std::path::Path) -> Vec<u8> {
@@ -718,22 +713,22 @@ mod tests {
     #[test]
     fn git_reads_from_a_small_index_what_it_reads_from_the_whole() {
         for version in ["2", "3", "4"] {
-            let dir = repository(version);
-            let whole = dir.path().join(".git/index");
+            let repository = repository(version);
+            let whole = repository.at(".git/index");
             let bytes = std::fs::read(&whole).unwrap();
             let index = IndexFile::read(bytes.clone(), 20).unwrap();
             let all: BTreeSet<_> = index.entries().map(|entry| entry.path().to_vec()).collect();
-            let copy = dir.path().join(".git/copy");
+            let copy = repository.at(".git/copy");
             std::fs::write(&copy, index.with_only(&all).bytes).unwrap();
             assert_eq!(
-                listed(dir.path(), &copy),
-                listed(dir.path(), &whole),
+                listed(repository.root(), &copy),
+                listed(repository.root(), &whole),
                 "version {version}"
             );
 
             let one = BTreeSet::from([b"deep/er/b.py".to_vec()]);
             std::fs::write(&copy, index.with_only(&one).bytes).unwrap();
-            let text = String::from_utf8(listed(dir.path(), &copy)).unwrap();
+            let text = String::from_utf8(listed(repository.root(), &copy)).unwrap();
             assert!(
                 text.contains("deep/er/b.py") && !text.contains("a.py"),
                 "{text}"
@@ -744,8 +739,8 @@ mod tests {
     #[test]
     fn entries_are_found_by_their_paths() {
         for version in ["2", "3", "4"] {
-            let dir = repository(version);
-            let bytes = std::fs::read(dir.path().join(".git/index")).unwrap();
+            let repository = repository(version);
+            let bytes = std::fs::read(repository.at(".git/index")).unwrap();
             let index = IndexFile::read(bytes, 20).unwrap();
             let below: Vec<_> = index
                 .below(b"deep/er")
@@ -764,11 +759,11 @@ mod tests {
 
     #[test]
     fn what_changed_between_two_indexes_is_told() {
-        let dir = repository("2");
-        let path = dir.path().join(".git/index");
+        let repository = repository("2");
+        let path = repository.at(".git/index");
         let before = IndexFile::read(std::fs::read(&path).unwrap(), 20).unwrap();
-        std::fs::write(dir.path().join("a"), "y").unwrap();
-        let git = Git::at(dir.path());
+        repository.write("a", "y");
+        let git = Git::at(repository.root());
         git.run(&["rm", "-q", "--cached", "deep/zz"]).unwrap();
         git.run(&["add", "a", "later"]).unwrap();
         let after = IndexFile::read(std::fs::read(&path).unwrap(), 20).unwrap();
@@ -779,18 +774,18 @@ mod tests {
 
     #[test]
     fn what_needs_another_file_is_left_to_git() {
-        let dir = repository("2");
-        Git::at(dir.path())
+        let repository = repository("2");
+        Git::at(repository.root())
             .run(&["update-index", "--split-index"])
             .unwrap();
-        let bytes = std::fs::read(dir.path().join(".git/index")).unwrap();
+        let bytes = std::fs::read(repository.at(".git/index")).unwrap();
         assert!(IndexFile::read(bytes.clone(), 20).is_none());
     }
 
     #[test]
     fn a_damaged_index_is_left_to_git() {
-        let dir = repository("4");
-        let bytes = std::fs::read(dir.path().join(".git/index")).unwrap();
+        let repository = repository("4");
+        let bytes = std::fs::read(repository.at(".git/index")).unwrap();
         for end in 0..bytes.len() {
             drop(IndexFile::read(bytes[..end].to_vec(), 20));
         }

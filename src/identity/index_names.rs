@@ -71,20 +71,18 @@ impl IndexNames {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::git::{Git, records};
+    use crate::git::records;
+    use crate::scratch_repository::ScratchRepository;
 
     #[test]
     fn an_index_names_what_git_lists_also_where_it_is_split_or_none() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path();
-        let git = |arguments: &[&str]| Git::at(root).run(arguments).unwrap().stdout;
-        git(&["init", "-q"]);
+        let repository = ScratchRepository::new();
+        let root = repository.root();
+        let git = |arguments: &[&str]| repository.git(arguments);
         let names = || IndexNames::read(&root.join(".git")).unwrap();
         assert_eq!(names().dirs(), BTreeSet::from([PathBuf::new()]));
         for path in ["top.py", "a/b/deep.py", "a-b/x.py", "a/one.py"] {
-            let path = root.join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, "x").unwrap();
+            repository.write(path, "x");
         }
         git(&["add", "."]);
         let commit = "160000,4b825dc642cb6eb9a060e54bf8d69288fbee4904,a/module";

@@ -340,35 +340,20 @@ pub fn sanitize_app(app: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scratch_repository::ScratchRepository;
 
     #[test]
     fn a_diff_program_that_prints_something_else_each_time_gives_no_git_hash() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().canonicalize().unwrap();
-        let git = Git::at(&root);
-        git.run(&["init", "-q"]).unwrap();
-        std::fs::write(root.join("app.py"), "x").unwrap();
-        for command in [
-            &["add", "."][..],
-            &[
-                "-c",
-                "user.name=a",
-                "-c",
-                "user.email=a@b",
-                "commit",
-                "-qm",
-                "x",
-            ],
-            &["config", "diff.external", "echo"],
-        ] {
-            git.run(command).unwrap();
-        }
-        let index = root.join(".git/index");
-        assert!(read(&root, &index, None).unwrap().git_hash.is_ok());
-        std::fs::write(root.join("app.py"), "y").unwrap();
-        let reading = read(&root, &index, None).unwrap();
-        assert_eq!(reading.git_hash, Err(GitHashError::Unsteady.to_string()));
-        git.run(&["config", "diff.external", "true"]).unwrap();
-        assert!(read(&root, &index, None).unwrap().git_hash.is_ok());
+        let repository = ScratchRepository::new();
+        repository.write("app.py", "x");
+        repository.commit_all();
+        repository.git(&["config", "diff.external", "echo"]);
+        let index = repository.at(".git/index");
+        let git_hash = || read(repository.root(), &index, None).unwrap().git_hash;
+        assert!(git_hash().is_ok());
+        repository.write("app.py", "y");
+        assert_eq!(git_hash(), Err(GitHashError::Unsteady.to_string()));
+        repository.git(&["config", "diff.external", "true"]);
+        assert!(git_hash().is_ok());
     }
 }

@@ -466,34 +466,22 @@ mod tests {
 
     use super::super::read;
     use super::*;
+    use crate::scratch_repository::ScratchRepository;
 
     /// Two texts whose blobs have the same first seven digits.
     const ALIKE: [&str; 2] = ["value = 8821\n", "value = 9353\n"];
 
     type Step<'a> = &'a dyn Fn(&Bed);
 
-    struct Bed {
-        dir: tempfile::TempDir,
-    }
+    struct Bed(ScratchRepository);
 
     impl Bed {
         fn new() -> Self {
-            let dir = tempfile::tempdir().unwrap();
-            let bed = Self { dir };
-            bed.git(&["init", "-q"]);
+            let bed = Self(ScratchRepository::new());
             for n in 0..20 {
                 bed.write(&format!("file{n}.py"), "start");
             }
-            bed.git(&["add", "."]);
-            bed.git(&[
-                "-c",
-                "user.name=a",
-                "-c",
-                "user.email=a@b",
-                "commit",
-                "-qm",
-                "x",
-            ]);
+            bed.0.commit_all();
             fs::create_dir(bed.private()).unwrap();
             bed.let_settle();
             bed
@@ -513,7 +501,7 @@ mod tests {
         }
 
         fn root(&self) -> PathBuf {
-            self.dir.path().canonicalize().unwrap()
+            self.0.root().to_owned()
         }
 
         fn private(&self) -> PathBuf {
@@ -521,13 +509,11 @@ mod tests {
         }
 
         fn git(&self, arguments: &[&str]) {
-            Git::at(&self.root()).run(arguments).unwrap();
+            self.0.git(arguments);
         }
 
         fn write(&self, path: &str, text: &str) -> Touched {
-            let path = self.root().join(path);
-            fs::write(&path, text).unwrap();
-            Touched::Paths(BTreeSet::from([path]))
+            Touched::Paths(BTreeSet::from([self.0.write(path, text)]))
         }
 
         fn reader(&self) -> WorktreeReader {

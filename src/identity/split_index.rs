@@ -112,6 +112,7 @@ fn word(bytes: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
     use crate::git::Git;
+    use crate::scratch_repository::ScratchRepository;
 
     fn listed(git: &Git) -> String {
         let said = git.run(&["ls-files", "-s", "-v", "--debug"]).unwrap();
@@ -124,33 +125,29 @@ mod tests {
     #[test]
     fn git_reads_the_same_from_the_two_made_one() {
         for format in ["sha1", "sha256"] {
-            let dir = tempfile::tempdir().unwrap();
-            let git = Git::at(dir.path());
-            git.run(&["init", "-q", &format!("--object-format={format}")])
-                .unwrap();
+            let repository = ScratchRepository::of_format(format);
+            let git = Git::at(repository.root());
             for n in 0..300 {
-                std::fs::write(dir.path().join(format!("file{n:03}")), "x").unwrap();
+                repository.write(&format!("file{n:03}"), "x");
             }
-            git.run(&["config", "splitIndex.maxPercentChange", "100"])
-                .unwrap();
-            git.run(&["add", "."]).unwrap();
-            git.run(&["update-index", "--split-index"]).unwrap();
+            repository.git(&["config", "splitIndex.maxPercentChange", "100"]);
+            repository.git(&["add", "."]);
+            repository.git(&["update-index", "--split-index"]);
             for n in [3, 64, 65, 299] {
                 let name = format!("file{n:03}");
-                std::fs::write(dir.path().join(&name), "changed").unwrap();
-                git.run(&["add", &name]).unwrap();
+                repository.write(&name, "changed");
+                repository.git(&["add", &name]);
             }
             for n in [0, 63, 128, 130] {
-                git.run(&["rm", "-q", "--cached", &format!("file{n:03}")])
-                    .unwrap();
+                repository.git(&["rm", "-q", "--cached", &format!("file{n:03}")]);
             }
             for name in ["a new one", "file0005", "zz"] {
-                std::fs::write(dir.path().join(name), "y").unwrap();
-                git.run(&["add", name]).unwrap();
+                repository.write(name, "y");
+                repository.git(&["add", name]);
             }
-            std::fs::write(dir.path().join("later"), "y").unwrap();
-            git.run(&["add", "-N", "later"]).unwrap();
-            let git_dir = dir.path().join(".git");
+            repository.write("later", "y");
+            repository.git(&["add", "-N", "later"]);
+            let git_dir = repository.at(".git");
             let bytes = std::fs::read(git_dir.join("index")).unwrap();
             let merged = whole(bytes.clone(), &git_dir);
             assert_ne!(merged, bytes);

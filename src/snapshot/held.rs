@@ -529,19 +529,17 @@ mod tests {
     use super::super::Occasion;
     use super::*;
     use crate::identity::reader::WorktreeReader;
+    use crate::scratch_repository::ScratchRepository;
     use crate::touched::Touched;
 
     #[test]
     fn of_files_that_were_all_kept_once_none_is_asked_for_again_while_the_store_has_them() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().canonicalize().unwrap();
-        let git = |arguments: &[&str]| drop(Git::at(&root).run(arguments).unwrap());
-        git(&["init", "-q"]);
-        let person = ["-c", "user.name=a", "-c", "user.email=a@b"];
-        git(&[&person[..], &["commit", "-q", "--allow-empty", "-m", "x"]].concat());
+        let repository = ScratchRepository::new();
+        repository.commit_all();
         for n in 0..=FEW {
-            std::fs::write(root.join(format!("{n}.py")), format!("{n}\r\n")).unwrap();
+            repository.write(&format!("{n}.py"), &format!("{n}\r\n"));
         }
+        let root = repository.root().to_owned();
         let private = root.join(".git/tracemark");
         std::fs::create_dir(&private).unwrap();
         let read = || {
@@ -577,7 +575,7 @@ mod tests {
         snapshots.keep_held(&occasion, &first, &limits).unwrap();
         let second = hold(&files);
         assert_eq!((second.files.len(), is_stored(&second)), (0, true));
-        git(&["config", "core.autocrlf", "input"]);
+        repository.git(&["config", "core.autocrlf", "input"]);
         let converted = hold(&read().1);
         assert!(
             !is_stored(&converted),
