@@ -18,6 +18,7 @@ mod place;
 mod remembered_files;
 mod request;
 mod server;
+mod slices;
 mod surprises;
 mod uses;
 mod watching;
@@ -53,6 +54,8 @@ const LAST_PATIENCE: Duration = Duration::from_millis(500);
 /// [`StartError`] when it cannot start, or when its state directory is taken away.
 pub fn run(paths: &Paths, ready: impl FnOnce(&str)) -> Result<(), StartError> {
     keep_memory_private();
+    // Before there are other threads, which take it over.
+    slices::be_short();
     // First, as a signal that nobody hears would end the process.
     let (news, mut signals) = listen_for_signals()?;
     surprises::watch_mounts(news.clone());
