@@ -83,30 +83,34 @@ fn look_unguarded(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Look
     if !eyes.are_on(&session.worktree) {
         return gone(eyes);
     }
-    let is_synced = depth == Depth::Synced && eyes.is_synced();
-    let (touched, sight) = eyes.take_touched(&session.worktree);
-    let is_removal =
-        depth == Depth::Touched && tells_of_removal(&eyes.reader, &session.worktree, &touched);
-    let (touched, sight) = if is_removal {
-        after_removal(eyes, &session.worktree, touched, sight)
-    } else {
-        (touched, sight)
-    };
-    if is_removal && !eyes.are_on(&session.worktree) {
-        eyes.unread = std::mem::take(&mut eyes.unread).with(touched);
-        return Look {
-            sight,
-            ..gone(eyes)
-        };
+    let is_told = depth == Depth::Touched || depth == Depth::Synced && eyes.is_synced();
+    let (mut touched, mut sight) = eyes.take_touched(&session.worktree);
+    if depth == Depth::Touched && tells_of_removal(&eyes.reader, &session.worktree, &touched) {
+        (touched, sight) = after_removal(eyes, &session.worktree, touched, sight);
+        if !eyes.are_on(&session.worktree) {
+            eyes.unread = std::mem::take(&mut eyes.unread).with(touched);
+            return Look {
+                sight,
+                ..gone(eyes)
+            };
+        }
     }
+    look_at_what_is_there(eyes, session, depth, is_told, (touched, sight))
+}
+
+fn look_at_what_is_there(
+    eyes: &mut Eyes,
+    session: &Arc<Session>,
+    depth: Depth,
+    is_told: bool,
+    mut told: (Touched, Option<Sight>),
+) -> Look {
     let is_there = session.worktree.root.join(".git").exists();
     let settings = session.has_current_settings();
     let settings_changed = is_there && matches!(settings, Ok(false));
-    let mut told = (touched, sight);
     let outcome = if settings_changed {
         Err(PassFailure::Torn)
     } else {
-        let is_told = depth == Depth::Touched || is_synced;
         read(eyes, session, depth, is_told, &mut told)
     };
     let (touched, sight) = told;

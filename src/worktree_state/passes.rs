@@ -85,9 +85,7 @@ impl WorktreeState {
             }
             Ok(Seen::Same) => self.is_overdue = false,
             Ok(Seen::Observed(observation, memory, series)) => {
-                for waiter in &mut self.waiters {
-                    waiter.covered |= waiter.in_pass;
-                }
+                self.cover_those_in_pass();
                 self.broken = None;
                 self.broken_tries = 0;
                 self.was_torn = false;
@@ -101,20 +99,26 @@ impl WorktreeState {
                 self.broken_tries = 1;
                 self.torn(now, effects);
             }
-            Err(PassFailure::Broken(reason)) => {
-                self.broken = Some(reason);
-                self.forget_last(now, effects);
-                self.pass_everything = true;
-                let pause = BACKOFF.0.saturating_mul(1 << self.broken_tries.min(5));
-                self.broken_tries = self.broken_tries.saturating_add(1);
-                self.want_pass(now + pause.min(BACKOFF.1));
-                for waiter in &mut self.waiters {
-                    waiter.covered |= waiter.in_pass;
-                }
-            }
+            Err(PassFailure::Broken(reason)) => self.broke(reason, now, effects),
         }
         for waiter in &mut self.waiters {
             waiter.in_pass = false;
+        }
+    }
+
+    fn broke(&mut self, reason: String, now: Instant, effects: &mut Vec<Effect>) {
+        self.broken = Some(reason);
+        self.forget_last(now, effects);
+        self.pass_everything = true;
+        let pause = BACKOFF.0.saturating_mul(1 << self.broken_tries.min(5));
+        self.broken_tries = self.broken_tries.saturating_add(1);
+        self.want_pass(now + pause.min(BACKOFF.1));
+        self.cover_those_in_pass();
+    }
+
+    fn cover_those_in_pass(&mut self) {
+        for waiter in &mut self.waiters {
+            waiter.covered |= waiter.in_pass;
         }
     }
 
