@@ -15,6 +15,8 @@ use crate::support::installed;
 
 /// How long anything may take.
 const DEADLINE: Duration = Duration::from_mins(2);
+/// So long without a request is taken for the end of them.
+const QUIET: Duration = Duration::from_secs(3);
 
 pub(crate) struct Home {
     dir: tempfile::TempDir,
@@ -66,6 +68,16 @@ impl Home {
             requests,
             seen["models"].as_object().map_or(0, serde_json::Map::len),
         )
+    }
+
+    /// Waits until nothing more comes: versions of commits that were passed by are made one after the other, in nobody's way.
+    pub(crate) fn wait_until_quiet(&self) {
+        let mut before = None;
+        wait_until(|| {
+            std::thread::sleep(QUIET);
+            let now = Some(self.seen());
+            (std::mem::replace(&mut before, now) == now).then_some(())
+        });
     }
 
     fn exchange(&self, method: &str, target: &str, body: &str) -> String {

@@ -32,13 +32,15 @@ use support::{
 
 const SIZES: [usize; 3] = [1_000, 10_000, 100_000];
 /// Saves that are timed for each naming.
-const SAVES: usize = 100;
+const SAVES: usize = 80;
 /// Between two saves, so that each begins with a daemon at rest.
 const PAUSE: Duration = Duration::from_millis(300);
 /// Processes that are timed for each figure.
 const ROUNDS: usize = 15;
 /// Commits that are timed for each hook: what one adds is the difference of two times, each of which varies by more.
-const COMMITS: usize = 40;
+const COMMITS: usize = 20;
+/// Checkouts that are timed, and as many `git status` after one.
+const CHECKOUTS: usize = 5;
 /// How long the idle daemon is watched.
 const IDLE: Duration = Duration::from_secs(30);
 /// How many files another branch changes.
@@ -207,9 +209,11 @@ impl Teller<'_> {
             for (kind, times) in kinds.iter().zip(&mut times) {
                 let commit = ["commit", "-q", "--allow-empty", "-m", "x"];
                 times.push(self.process(Path::new("git"), &[*kind, &commit].concat()));
-                std::thread::sleep(PAUSE);
+                // The look that follows one would slow the next.
+                std::thread::sleep(PAUSE * 3);
             }
         }
+        self.home.wait_until_quiet();
         let [none, no_op, ours] = times.map(|times| median(&times));
         Commit { none, no_op, ours }
     }
@@ -256,25 +260,39 @@ impl Teller<'_> {
         git(&["commit", "-q", "--allow-empty", "-m", "new"]);
         git(&["checkout", "-q", "other"]);
         self.ask(&["active"]);
-        std::thread::sleep(PAUSE * 10);
-        let (before, (_, models)) = (self.env_id(), self.home.seen());
-        git(&["checkout", "-q", "-"]);
-        let began = Instant::now();
-        wait_until(|| {
-            let id = self.env_id();
-            (!id.is_empty() && id != before).then_some(())
-        });
-        let right = ms(began.elapsed());
-        std::thread::sleep(PAUSE * 10);
-        let made = self.home.seen().1 - models;
-        git(&["checkout", "-q", "other"]);
-        let status = self.process(Path::new("git"), &["status", "--porcelain", "-uall"]);
-        git(&["checkout", "-q", "-"]);
+        self.home.wait_until_quiet();
+        let (_, models) = self.home.seen();
+        let first = self.right_after_checkout();
+        self.home.wait_until_quiet();
+        let models = self.home.seen().1 - models;
+        let (mut rights, mut statuses) = (vec![first], Vec::new());
+        for _ in 0..CHECKOUTS {
+            rights.push(self.right_after_checkout());
+            git(&["checkout", "-q", "-"]);
+            let status = ["status", "--porcelain", "-uall"];
+            statuses.push(self.process(Path::new("git"), &status));
+            self.ask(&["active"]);
+        }
         Some(Checkout {
-            right,
-            status,
-            models: made,
+            right: median(&rights),
+            status: median(&statuses),
+            models,
         })
+    }
+
+    fn right_after_checkout(&self) -> f64 {
+        std::thread::sleep(PAUSE * 3);
+        let before = self.env_id();
+        run(
+            Command::new("git").args(["checkout", "-q", "-"]),
+            &self.root(),
+        );
+        ms(timed(|| {
+            wait_until(|| {
+                let id = self.env_id();
+                (!id.is_empty() && id != before).then_some(())
+            });
+        }))
     }
 }
 
