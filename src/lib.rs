@@ -2,7 +2,7 @@
 //!
 //! A daemon watches the working tree of a git repository, recomputes the repository hash on every change and commit,
 //! finds or creates the matching LoggedModel in MLflow, and publishes its id in an env file and on a local socket.
-//! What each module may use stands in `tests/it/layers.rs`: only what lies below it.
+//! The groups say what a module touches; what each may use, and the order, stands in `tests/it/layers.rs`.
 
 // Pure: no disk, no network, no clock.
 pub mod debt;

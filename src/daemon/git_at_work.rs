@@ -15,8 +15,8 @@ const AFTERWARDS: Duration = Duration::from_millis(20);
 /// One that takes longer is waited for by looking again, this long in all.
 const LONG: Duration = Duration::from_secs(5);
 
-/// How long git's lock of the index has been waited for (`index.lock`, gitrepository-layout(5), git-index-pack(1)'s
-/// siblings all make it with `O_EXCL` and rename it over the index).
+/// How long git's lock of the index has been waited for: `index.lock`, which git makes with `O_EXCL` and renames over the index (lockfile.h, git
+/// 2.47).
 #[derive(Debug, Default)]
 pub(super) struct Patience {
     since: Option<Instant>,

@@ -1,7 +1,7 @@
 //! The git-hash: what `get_current_git_hash()` of MLflow's guide on versioning GenAI apps with git returns.
 //!
-//! Pure but for the files that the helper itself opens. The text of diffs and status comes from git; here they are
-//! put together byte for byte as the helper does, its quirks included: the trimmed status loses the first space of its
+//! Knows ways to ask git for as little as is sure to give the same. The text of diffs comes from git, that of the status from git or from a glance
+//! at the index; here they are put together byte for byte as the helper does, its quirks included: the trimmed status loses the first space of its
 //! first line, quoted names are opened with their quotes, an absolute name leaves the repository.
 
 use std::borrow::Cow;

@@ -37,6 +37,7 @@ mod pass_basis;
 mod pass_diffs;
 mod pass_files;
 mod pass_look;
+mod pass_stop;
 mod pass_touched;
 mod pass_verify;
 pub(crate) mod plain_config;

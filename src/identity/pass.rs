@@ -21,7 +21,7 @@ use super::object::{Format, RawId};
 use super::own_index;
 use super::pass_basis::{Basis, Prepared};
 use super::pass_look::Later;
-use super::reader::{NOT_WANTED, Stop};
+use super::pass_stop::{NOT_WANTED, Stop};
 use super::shares::in_shares;
 use super::stamp::Moment;
 use super::status_text::PathBytes;

@@ -14,7 +14,7 @@ use super::kept::Head;
 use super::nearby::Nearby;
 use super::object::Format;
 use super::pass::Pass;
-use super::reader::Stop;
+use super::pass_stop::Stop;
 use super::split_index;
 use super::stamp::{Moment, Stamp};
 

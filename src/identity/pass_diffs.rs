@@ -7,7 +7,7 @@ use super::kept::Kept;
 use super::known_diffs::{Key, NewSides, are_sides_of};
 use super::loose::LooseObjects;
 use super::pass::Pass;
-use super::reader::Stop;
+use super::pass_stop::Stop;
 use crate::git::Git;
 
 impl Pass<'_> {

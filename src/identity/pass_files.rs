@@ -17,7 +17,7 @@ use super::kept::Distrust;
 use super::object::Format;
 use super::pass::Pass;
 use super::pass_basis::Basis;
-use super::reader::Stop;
+use super::pass_stop::Stop;
 use super::shares::in_shares;
 use super::stamp::Stamp;
 use super::status_text::{PathBytes, Status};

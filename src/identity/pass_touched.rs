@@ -11,7 +11,7 @@ use super::index_file::{IndexEntry, IndexFile, is_other_size};
 use super::kept::Kept;
 use super::own_index;
 use super::pass::{Pass, may_be_refused};
-use super::reader::Stop;
+use super::pass_stop::Stop;
 use super::stamp::Stamp;
 use super::status_text::{Change, PathBytes, Status};
 use crate::git::{Git, records};

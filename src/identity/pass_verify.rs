@@ -10,7 +10,7 @@ use super::index_file::IndexFile;
 use super::kept::Kept;
 use super::mirror::Mirror;
 use super::pass::Pass;
-use super::reader::Stop;
+use super::pass_stop::Stop;
 use super::stamp::Stamp;
 use super::status_text::{PathBytes, Status};
 

@@ -9,26 +9,21 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::file_content::ContentError;
 use super::files::{Copies, Files};
 use super::files_record::{self, FilesRecord};
-use super::git_hash::GitHashError;
 use super::ground::Places;
 use super::index_names::IndexNames;
 use super::kept::{Cache, Kept};
 use super::pass::Pass;
 use super::pass_basis::Prepared;
+use super::pass_stop::{NOT_WANTED, Stop};
 use super::scratch::in_place;
 use super::stamp::Moment;
-use super::tree::TreeError;
 use super::workbench::Workbench;
 use super::{ReadError, Reading, read_safely, read_with};
-use crate::git::{Git, GitError};
+use crate::git::Git;
 use crate::ids::ContentId;
 use crate::touched::Touched;
-
-/// Why a reading has no git-hash where none was wanted.
-pub(super) const NOT_WANTED: &str = "the git-hash was not asked for";
 
 /// How often a worktree was read, and how.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -128,9 +123,8 @@ impl WorktreeReader {
 
     /// Returns whether the last reading found the file in the index.
     pub fn tracks(&self, path: &Path) -> bool {
-        let inside = path.strip_prefix(&self.places.root).ok();
-        let kept = self.kept.as_ref().zip(inside);
-        kept.is_some_and(|(kept, path)| kept.index.find(path.as_os_str().as_bytes()).is_some())
+        let known = self.known(path);
+        known.is_some_and(|(kept, path)| kept.index.find(path).is_some())
     }
 
     /// Returns how often the worktree was read, and how.
@@ -174,19 +168,21 @@ impl WorktreeReader {
     /// Returns whether the last reading knows of no file there. Nothing is known of a worktree that is read from scratch each time; then
     /// it is false.
     pub fn misses(&self, path: &Path) -> bool {
-        let inside = path.strip_prefix(&self.places.root).ok();
-        let known = self.kept.as_ref().zip(inside);
-        known.is_some_and(|(_, path)| self.cache.files.get(path.as_os_str().as_bytes()).is_none())
+        let known = self.known(path);
+        known.is_some_and(|(_, path)| self.cache.files.get(path).is_none())
     }
 
     /// Returns whether the last reading knows of files below, or tracks some.
     pub fn has_dir(&self, path: &Path) -> bool {
-        let inside = path.strip_prefix(&self.places.root).ok();
-        let known = self.kept.as_ref().zip(inside);
-        known.is_some_and(|(kept, path)| {
-            let path = path.as_os_str().as_bytes();
+        self.known(path).is_some_and(|(kept, path)| {
             self.cache.files.has_dir(path) || kept.index.below(path).next().is_some()
         })
+    }
+
+    /// Returns what the last pass left, and the path below the top.
+    fn known<'a>(&'a self, path: &'a Path) -> Option<(&'a Kept, &'a [u8])> {
+        let inside = path.strip_prefix(&self.places.root).ok()?;
+        Some((self.kept.as_ref()?, inside.as_os_str().as_bytes()))
     }
 
     /// Returns every file of the last reading; `None` where they are to be read by [`Files::read`].
@@ -415,50 +411,6 @@ fn left_by(pass: Pass<'_>) -> (Option<Arc<Copies>>, Option<Workbench>) {
     (Some(Arc::new(copies)), None)
 }
 
-/// Why a pass of this module gave no reading.
-pub(super) enum Stop {
-    /// Files changed meanwhile.
-    Torn,
-    /// This state is better read from scratch.
-    NotPlain,
-}
-
-impl From<GitError> for Stop {
-    fn from(_: GitError) -> Self {
-        Self::NotPlain
-    }
-}
-
-impl From<GitHashError> for Stop {
-    fn from(_: GitHashError) -> Self {
-        Self::NotPlain
-    }
-}
-
-impl From<TreeError> for Stop {
-    fn from(error: TreeError) -> Self {
-        match error {
-            TreeError::Torn => Self::Torn,
-            _ => Self::NotPlain,
-        }
-    }
-}
-
-impl From<std::io::Error> for Stop {
-    fn from(_: std::io::Error) -> Self {
-        Self::NotPlain
-    }
-}
-
-impl From<ContentError> for Stop {
-    fn from(error: ContentError) -> Self {
-        match error {
-            ContentError::Torn => Self::Torn,
-            ContentError::NotAFile | ContentError::TooLarge | ContentError::Io(_) => Self::NotPlain,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -597,7 +549,7 @@ mod tests {
         let touched = ["file1.py", "file2.py", "new.py"].map(|name| bed.root().join(name));
         let touched = Touched::Paths(touched.into());
         let (has_come, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
-        let mut wrong = 0;
+        let (mut wrong, mut came) = (0, 0);
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !is_over.load(Ordering::Relaxed) {
@@ -613,10 +565,14 @@ mod tests {
                     }
                 }
             });
-            for _ in 0..40 {
+            for _ in 0..1_000 {
+                if came == 20 {
+                    break;
+                }
                 let read = reader.read(&touched);
                 wrong += usize::from(read.is_ok_and(|reading| reading.content == never));
                 if has_come.load(Ordering::Relaxed) {
+                    came += 1;
                     bed.write("file2.py", "first");
                     fs::remove_file(bed.root().join("new.py")).unwrap();
                     reader.read(&Touched::Everything).ok();
@@ -626,6 +582,7 @@ mod tests {
             is_over.store(true, Ordering::Relaxed);
         });
         assert_eq!(wrong, 0);
+        assert!(came > 0, "nothing came beside a file that was held");
     }
 
     #[test]

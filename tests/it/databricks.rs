@@ -1,4 +1,4 @@
-//! A Databricks workspace, played by a server that behaves as Databricks documents it: logins, tokens that end, limits.
+//! Does it work with a Databricks workspace? Played by a server that behaves as Databricks documents it: logins, tokens that end, limits.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;

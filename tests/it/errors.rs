@@ -9,7 +9,7 @@ use crate::world::Said;
 use crate::world::World;
 
 #[test]
-fn outside_a_repository() {
+fn outside_a_repository_every_command_says_so_and_nothing_is_tracked() {
     let world = World::without_repository();
     for command in [&["up"][..], &["active"], &["hash"], &["down"], &["env"]] {
         world.tracemark(command).failed(4, "not a git repository");
@@ -18,7 +18,7 @@ fn outside_a_repository() {
 }
 
 #[test]
-fn in_a_repository_that_is_not_tracked() {
+fn a_repository_that_is_not_tracked_is_said_not_to_be() {
     let world = World::with_commit();
     for command in [&["active"][..], &["env"], &["down"]] {
         world.tracemark(command).failed(4, "is not tracked");
@@ -26,7 +26,7 @@ fn in_a_repository_that_is_not_tracked() {
 }
 
 #[test]
-fn in_a_bare_repository() {
+fn a_bare_repository_is_said_to_have_no_work_tree() {
     let world = World::without_repository();
     std::fs::create_dir(world.repo()).unwrap();
     world.git(&["init", "-q", "--bare", "."]);
@@ -48,7 +48,7 @@ fn before_the_first_commit_there_is_no_hash_but_tracking_works() {
 }
 
 #[test]
-fn with_a_branch_that_is_broken() {
+fn a_broken_branch_is_not_taken_for_a_repository_without_commits() {
     let world = World::with_commit();
     std::fs::write(world.repo().join(".git/refs/heads/main"), "junk\n").unwrap();
     let said = world.tracemark(&["hash"]);
@@ -57,7 +57,7 @@ fn with_a_branch_that_is_broken() {
 }
 
 #[test]
-fn with_an_index_that_cannot_be_read() {
+fn an_index_that_cannot_be_read_is_not_taken_for_a_lack_of_room() {
     let world = World::with_commit();
     let index = world.repo().join(".git/index");
     std::fs::remove_file(&index).unwrap();
@@ -68,7 +68,7 @@ fn with_an_index_that_cannot_be_read() {
 }
 
 #[test]
-fn without_git() {
+fn without_git_it_is_said_that_git_is_not_installed() {
     let mut world = World::with_commit();
     let empty = world.base().join("empty");
     std::fs::create_dir(&empty).unwrap();
@@ -78,7 +78,7 @@ fn without_git() {
 }
 
 #[test]
-fn with_a_store_that_nobody_answers_for() {
+fn with_a_store_that_nobody_answers_for_tracking_is_on_and_no_id_is_published() {
     let world = World::with_commit();
     let address = format!("http://127.0.0.1:{}", free_port());
     let said = world.tracemark(&["up", "--store", &address]);
@@ -145,7 +145,7 @@ fn with_a_store_that_refuses_or_is_none_nothing_is_written() {
 }
 
 #[test]
-fn with_a_store_that_is_in_trouble() {
+fn what_a_store_in_trouble_says_is_shown_without_its_control_characters() {
     let world = World::with_commit();
     let address = always(
         "500 Internal Server Error",
@@ -162,7 +162,7 @@ fn with_a_store_that_is_in_trouble() {
 }
 
 #[test]
-fn with_an_experiment_that_was_deleted() {
+fn an_experiment_that_was_deleted_is_said_to_be() {
     let world = World::with_commit();
     look(server(), &["experiment", "deleted"]);
     let python = format!(
@@ -177,7 +177,7 @@ fn with_an_experiment_that_was_deleted() {
 }
 
 #[test]
-fn with_a_tracking_uri_that_cannot_be_used() {
+fn a_tracking_uri_that_cannot_be_used_is_named() {
     let world = World::with_commit();
     for (uri, cause) in [
         ("postgresql://u:p@db/mlflow", "postgresql"),
@@ -190,7 +190,7 @@ fn with_a_tracking_uri_that_cannot_be_used() {
 }
 
 #[test]
-fn with_a_git_directory_that_cannot_be_written() {
+fn a_git_directory_that_cannot_be_written_is_named() {
     if rustix::process::geteuid().is_root() {
         // Permissions do not stop root: a file in the directory's place does.
         let world = World::with_commit();
@@ -207,7 +207,7 @@ fn with_a_git_directory_that_cannot_be_written() {
 }
 
 #[test]
-fn with_a_settings_file_that_is_wrong() {
+fn a_wrong_value_in_a_settings_file_stops_up_and_an_unknown_key_is_named() {
     let world = World::with_commit();
     world.write(".tracemark.toml", "naming = 'by-mood'\n");
     world.tracemark(&["up"]).failed(3, "by-mood");
@@ -220,7 +220,7 @@ fn with_a_settings_file_that_is_wrong() {
 }
 
 #[test]
-fn with_usage_that_is_wrong() {
+fn wrong_usage_exits_2_and_says_what_to_type() {
     let world = World::without_repository();
     world
         .tracemark(&["no-such-command"])
@@ -240,7 +240,7 @@ fn with_usage_that_is_wrong() {
 }
 
 #[test]
-fn where_there_is_no_work_tree() {
+fn where_there_is_no_work_tree_only_the_commit_can_be_named() {
     let world = World::without_repository();
     let bare = world.base().join("bare");
     world

@@ -114,7 +114,7 @@ impl Fleet {
 }
 
 #[test]
-fn on_one_sqlite_file() {
+fn many_at_once_make_one_row_on_one_sqlite_file() {
     let dir = tempfile::tempdir().unwrap();
     let store = sqlite_store(dir.path());
     let mut fleet = Fleet::new(&store, &store, "once_on_sqlite");
@@ -123,14 +123,14 @@ fn on_one_sqlite_file() {
 }
 
 #[test]
-fn on_one_server() {
+fn many_at_once_make_one_row_on_one_server() {
     let mut fleet = Fleet::new(server(), server(), "once_on_server");
     assert_eq!(fleet.play(), 0);
     fleet.check_by_name();
 }
 
 #[test]
-fn on_a_server_behind_a_proxy_that_loses_answers() {
+fn many_at_once_make_one_row_behind_a_proxy_that_loses_answers() {
     let dir = tempfile::tempdir().unwrap();
     let mut proxy = Proxy::start(dir.path());
     let mut fleet = Fleet::new(server(), proxy.address(), "once_behind_proxy");

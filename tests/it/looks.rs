@@ -1,4 +1,4 @@
-//! What people look at while they edit: the prompt and `watch`.
+//! What do I see while I edit? The prompt and `watch`.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::Stdio;

@@ -47,19 +47,3 @@ mod trust;
 mod watching;
 mod wheel;
 mod world;
-
-/// `cargo test` needs Rust, git, python3 and a package index; what needs more lives in `tests/host`.
-#[test]
-fn says_that_the_host_suite_exists_and_was_not_run() {
-    use std::io::Write as _;
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/host/run");
-    assert!(
-        std::path::Path::new(script).is_file(),
-        "{script} is missing"
-    );
-    writeln!(
-        std::io::stderr(),
-        "note: the host suite (zsh, fish, direnv, node, just, mise, shellcheck, a real systemd --user) was not run; run it with tests/host/run"
-    )
-    .unwrap();
-}

@@ -177,7 +177,7 @@ fn check_summary(said: &str, id: &str) {
 }
 
 #[test]
-fn on_a_tracking_server() {
+fn traces_are_linked_to_the_code_on_a_tracking_server() {
     let world = app_world();
     let said = world.tracemark(&[
         "up",
@@ -198,7 +198,7 @@ fn on_a_tracking_server() {
 }
 
 #[test]
-fn on_mlflows_sqlite_file_without_any_server() {
+fn traces_are_linked_to_the_code_on_mlflows_sqlite_file_without_any_server() {
     let world = app_world();
     let store = sqlite_store(&world.repo());
     check_summary(&world.tracemark(&["up"]).ok(), &world.env_id());

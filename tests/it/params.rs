@@ -1,4 +1,4 @@
-//! Steps 4 and 5 of MLflow's guide: parameters of a version, versions by hand, prompts that are linked to a version.
+//! Can I do steps 4 and 5 of MLflow's guide? Parameters of a version, versions by hand, prompts that are linked to a version.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The states at the edge: what cannot be read, never ends, has no text, or is asked for in a strange place.
+//! Is the hash right at the edge, too? What cannot be read, never ends, has no text, or is asked for in a strange place.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;

@@ -1,0 +1,53 @@
+//! Why a pass gives no reading. Knows nothing of what is done about it.
+
+use super::file_content::ContentError;
+use super::git_hash::GitHashError;
+use super::tree::TreeError;
+use crate::git::GitError;
+
+/// Why a reading has no git-hash where none was wanted.
+pub(super) const NOT_WANTED: &str = "the git-hash was not asked for";
+
+/// Why a pass gave no reading.
+pub(super) enum Stop {
+    /// Files changed meanwhile.
+    Torn,
+    /// This state is better read from scratch.
+    NotPlain,
+}
+
+impl From<GitError> for Stop {
+    fn from(_: GitError) -> Self {
+        Self::NotPlain
+    }
+}
+
+impl From<GitHashError> for Stop {
+    fn from(_: GitHashError) -> Self {
+        Self::NotPlain
+    }
+}
+
+impl From<TreeError> for Stop {
+    fn from(error: TreeError) -> Self {
+        match error {
+            TreeError::Torn => Self::Torn,
+            _ => Self::NotPlain,
+        }
+    }
+}
+
+impl From<std::io::Error> for Stop {
+    fn from(_: std::io::Error) -> Self {
+        Self::NotPlain
+    }
+}
+
+impl From<ContentError> for Stop {
+    fn from(error: ContentError) -> Self {
+        match error {
+            ContentError::Torn => Self::Torn,
+            ContentError::NotAFile | ContentError::TooLarge | ContentError::Io(_) => Self::NotPlain,
+        }
+    }
+}
