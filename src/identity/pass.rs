@@ -154,8 +154,8 @@ impl Pass<'_> {
             &mut dirs,
         )
         .ok_or(Stop::NotPlain)?;
-        self.refuse_new_links(&candidates, &mut dirs)?;
         let untracked = self.untracked_among(&kept, &candidates)?;
+        self.refuse_new_links(candidates.present.union(&untracked), &mut dirs)?;
         let tracked_too = self.renew_touched(&mut kept, &candidates, &untracked)?;
         self.renew_diffs(&mut kept, tracked_too)?;
         let reading = self.reading(&mut kept)?;

@@ -34,17 +34,16 @@ impl Pass<'_> {
     }
 
     /// Which names a file has that was not known to have several, only a look at all of them tells.
-    pub(super) fn refuse_new_links(
+    pub(super) fn refuse_new_links<'a>(
         &self,
-        candidates: &Candidates,
+        mut paths: impl Iterator<Item = &'a PathBytes>,
         dirs: &mut RealDirs<'_>,
     ) -> Result<(), Stop> {
-        let mut unknown = candidates
-            .present
-            .iter()
-            .filter(|path| !self.cache.files.linked().contains(*path));
-        let is_new = |path: &PathBytes| dirs.stamp(path).is_some_and(|it| it.has_other_names());
-        if unknown.any(is_new) {
+        let is_new = |path: &PathBytes| {
+            !self.cache.files.linked().contains(path)
+                && dirs.stamp(path).is_some_and(|it| it.has_other_names())
+        };
+        if paths.any(is_new) {
             return Err(Stop::NotPlain);
         }
         Ok(())

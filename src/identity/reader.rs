@@ -903,6 +903,14 @@ mod tests {
         assert_eq!(reader.read(&touched).unwrap(), bed.scratch_reading());
         let touched = bed.write("new.log", "file3 too");
         assert_eq!(reader.read(&touched).unwrap(), bed.scratch_reading());
+        // One that came with its directory.
+        let dir = bed.root().join("new");
+        fs::create_dir(&dir).unwrap();
+        fs::hard_link(bed.root().join("file4.py"), dir.join("inner.py")).unwrap();
+        let touched = Touched::Paths(BTreeSet::from([dir]));
+        assert_eq!(reader.read(&touched).unwrap(), bed.scratch_reading());
+        let touched = bed.write("new/inner.py", "file4 too");
+        assert_eq!(reader.read(&touched).unwrap(), bed.scratch_reading());
     }
 
     #[test]

@@ -340,6 +340,7 @@ fn what_is_written_through_another_name_of_a_file_is_seen_by_who_asks() {
     let store = tempfile::tempdir().unwrap();
     let world = tracked(store.path());
     world.write("lib/own.py", "own = 1\n");
+    world.write("lib/alone.py", "alone = 1\n");
     world.commit("lib");
     let link = |from: &str, to: &str| {
         std::fs::hard_link(world.repo().join(from), world.repo().join(to)).unwrap();
@@ -357,7 +358,17 @@ fn what_is_written_through_another_name_of_a_file_is_seen_by_who_asks() {
         (age() > Duration::from_secs(3)).then_some(())
     });
     asked(&world, &[]);
-    for name in ["app.py", "own.log", "lib/app.py"] {
+    let bring = || {
+        let away = world.base().join("away");
+        std::fs::create_dir(&away).unwrap();
+        std::fs::hard_link(world.repo().join("lib/alone.py"), away.join("alone.py")).unwrap();
+        std::fs::rename(&away, world.repo().join("brought")).unwrap();
+        asked(&world, &[]);
+    };
+    for name in ["app.py", "own.log", "lib/app.py", "brought/alone.py"] {
+        if name.starts_with("brought/") {
+            bring();
+        }
         let path = world.repo().join(name);
         let mut file = std::fs::File::options().append(true).open(path).unwrap();
         std::io::Write::write_all(&mut file, name.as_bytes()).unwrap();
