@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::config::Layer;
 use crate::fs_util::{self, PathError};
 use crate::git::GitError;
-use crate::identity::git_hash::hex;
+use crate::identity::digest::hex;
 use crate::repository::Worktree;
 
 /// The version of the record's format.

@@ -18,7 +18,7 @@ use crate::fs_util::{
     PathError, claim_private_dir, create_one_private_dir, create_private_dir, lies_inside,
     read_if_exists, remove_if_exists, replace, replace_durably,
 };
-use crate::identity::git_hash::hex;
+use crate::identity::digest::hex;
 use crate::paths::{Paths, REPOSITORIES};
 use crate::registry::{Record, Registry, carried_over};
 use crate::repository::Worktree;

@@ -12,7 +12,7 @@ use crate::cli::{ParamsAction, ParamsArgs};
 use crate::client::Question;
 use crate::config::{Layer, Settings};
 use crate::error::{Failure, FailureKind};
-use crate::identity::git_hash::hex;
+use crate::identity::digest::hex;
 use crate::ledger::Ledger;
 use crate::registry::Record;
 use crate::repository::Worktree;

@@ -39,6 +39,8 @@ use resolving::owe_commits;
 
 /// A turn of the loop that takes longer is told in the log.
 const SLOW_TURN: Duration = Duration::from_millis(50);
+/// How long work that still runs is waited for at the end; the whole end takes five seconds at most.
+const WORK_PATIENCE: Duration = Duration::from_secs(3);
 
 type WorktreeId = u64;
 
@@ -451,10 +453,7 @@ impl EventLoop {
             empty_env(worktree);
         }
         let finish = async { while self.work.join_next().await.is_some() {} };
-        if tokio::time::timeout(std::time::Duration::from_secs(3), finish)
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(WORK_PATIENCE, finish).await.is_err() {
             tracing::warn!("work still runs and is left");
         }
         // What was being written meanwhile.

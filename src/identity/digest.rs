@@ -4,8 +4,6 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::git_hash::hex;
-
 /// A hash over HEAD and the parts that are not empty. A copy continues from where it was made.
 #[derive(Debug, Clone)]
 pub(super) struct Digest {
@@ -121,6 +119,15 @@ impl TextDecoder {
         }
         text
     }
+}
+
+/// Returns lowercase hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _infallible = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 #[cfg(test)]

@@ -5,8 +5,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::digest::hex;
 use super::file_content::Content;
-use super::git_hash::{GitHashError, file_hash, hex, opened_names, python_join};
+use super::git_hash::GitHashError;
+use super::helper_text::{file_hash, opened_names, python_join};
 use super::stamp::{Moment, Stamp};
 
 /// What is remembered of a file, links followed.

@@ -7,7 +7,7 @@ mod cached_trees;
 mod candidates;
 mod conversion;
 mod diffs;
-mod digest;
+pub(crate) mod digest;
 mod directories;
 pub mod explain;
 pub(crate) mod file_content;
@@ -21,6 +21,7 @@ mod git_config;
 pub mod git_hash;
 mod glance;
 mod ground;
+mod helper_text;
 mod ignores;
 mod index_file;
 pub mod index_names;
@@ -317,7 +318,7 @@ pub fn commit_name(app: &str, head: &ObjectId) -> String {
 pub fn tree_name(app: &str, content: &ContentId) -> String {
     let text = content.as_str();
     let digits = if text.contains('+') {
-        git_hash::hex(&Sha256::digest(text))
+        digest::hex(&Sha256::digest(text))
     } else {
         text.to_owned()
     };

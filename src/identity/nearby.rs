@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use super::git_hash::python_strip;
+use super::helper_text::python_strip;
 use crate::git::{Git, is_boolean, plain_root_above};
 
 /// Variables of git that say nothing about where a repository is or what its state is.

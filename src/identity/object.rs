@@ -5,7 +5,7 @@
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
-use super::git_hash::hex;
+use super::digest::hex;
 
 /// How a repository names its objects (`git rev-parse --show-object-format`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::git_config::GitConfig;
-use super::git_hash::python_strip;
 use super::ground::{Ground, Places};
+use super::helper_text::python_strip;
 use super::index_file::IndexFile;
 use super::index_names::IndexNames;
 use super::kept::Head;

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::git_hash::hex;
+use super::digest::hex;
 use super::index_file::IndexFile;
 
 /// What the names of shared index files begin with.

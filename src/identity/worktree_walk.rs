@@ -19,6 +19,7 @@ use super::untracked::Stray;
 
 /// So many files a thread are worth its start.
 const FILES_A_THREAD: usize = 2000;
+/// More wait for each other in the kernel.
 const THREADS_MAX: usize = 8;
 /// The largest file that is read here, in bytes.
 const READ_MAX: u64 = 1 << 24;

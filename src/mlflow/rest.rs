@@ -27,7 +27,9 @@ use crate::ids::ModelId;
 use race::{Race, by_server_clock};
 use rows::{experiment_id, found, is_of, map, pairs, row, tag_pairs, version};
 
+/// LoggedModels in one answer, as many as MLflow gives by itself (3.17.2, `SEARCH_LOGGED_MODEL_MAX_RESULTS_DEFAULT`).
 const PAGE_SIZE: u32 = 100;
+/// Answers that are asked for, one after the other: 2,000 rows of one name are a fault of their own.
 const PAGE_LIMIT: usize = 20;
 /// What MLflow's client sends in one request (3.17.2, `_MLFLOW_CREATE_LOGGED_MODEL_PARAMS_BATCH_SIZE`).
 const PARAMS_PER_REQUEST: usize = 100;

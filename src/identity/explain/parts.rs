@@ -8,8 +8,9 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 
 use super::state::{Entry, State, shown};
+use crate::identity::digest::hex;
 use crate::identity::digest::{self, Digest, TextDecoder};
-use crate::identity::git_hash::{self, hex};
+use crate::identity::helper_text;
 
 /// How much of a line is looked at to tell whether it begins a file's diff; a path has at most 4096 bytes (limits.h).
 const HEADER_MAX: usize = 16 * 1024;
@@ -220,7 +221,7 @@ impl FileLine {
 
 fn file_lines(state: &State, status: &str) -> Vec<FileLine> {
     let meant = damaged_first(state, status).map(|entry| shown(&entry.path));
-    let mut lines: Vec<FileLine> = git_hash::opened_names(status)
+    let mut lines: Vec<FileLine> = helper_text::opened_names(status)
         .enumerate()
         .map(|(at, name)| FileLine {
             name: name.to_owned(),
@@ -236,13 +237,13 @@ fn file_lines(state: &State, status: &str) -> Vec<FileLine> {
 /// the helper trims.
 pub(super) fn damaged_first<'a>(state: &'a State, status: &str) -> Option<&'a Entry> {
     let line = status.strip_prefix(' ')?.split('\n').next()?;
-    git_hash::opened_names(line).next()?;
+    helper_text::opened_names(line).next()?;
     state.first()
 }
 
 fn content(state: &State, name: &str) -> Content {
-    let path = git_hash::python_join(&state.root, name);
-    match git_hash::file_hash(&path, name) {
+    let path = helper_text::python_join(&state.root, name);
+    match helper_text::file_hash(&path, name) {
         Ok(Some(digits)) => Content::Sha256(digits),
         Ok(None) => Content::Unreadable(why_unreadable(state, name, &path)),
         Err(error) => Content::Refused(error.to_string()),

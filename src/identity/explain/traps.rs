@@ -8,6 +8,7 @@ use super::settings::{Setting, Settings, drivers};
 use super::state::{Entry, Kind, State, is_executable, is_link, os, shown};
 use crate::git::{Git, GitError, LOCAL_ENV_VARS, SHELL_VARS, records};
 use crate::identity::git_hash::{self, GitHash, GitHashError};
+use crate::identity::helper_text;
 use crate::identity::tree::has_commit;
 
 /// Digits of an abbreviated object id where there are few objects (`FALLBACK_DEFAULT_ABBREV`, git 2.47).
@@ -200,7 +201,7 @@ impl Search<'_> {
         if let Some(first) = damaged_first(self.state, status) {
             traps.extend(files.iter().find(|line| line.meant.is_some()).map(|line| {
                 let found = !matches!(line.content, Content::Unreadable(_));
-                let path = git_hash::python_join(&self.state.root, &line.name);
+                let path = helper_text::python_join(&self.state.root, &line.name);
                 Trap::FirstName {
                     path: shown(&first.path),
                     name: line.name.clone(),

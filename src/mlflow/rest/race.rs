@@ -10,6 +10,7 @@ use crate::mlflow::patience::{Patience, UNDECIDED_PAUSE};
 use crate::mlflow::{Row, TAG_DUPLICATE_OF, TAG_NONCE, Wanted};
 use crate::unix_time;
 
+/// After this, whoever created a row at the same moment is seen too.
 const SECOND_LOOK: Duration = Duration::from_millis(500);
 /// The second look comes later where the server is slow: what it was told before may still be on its way.
 const SECOND_LOOK_MAX: Duration = Duration::from_secs(5);
