@@ -121,6 +121,11 @@ impl Teller<'_> {
         self.home.tracemark(&self.root(), arguments)
     }
 
+    /// Waits as long as a reading of a million files takes.
+    fn active(&self) -> String {
+        self.ask(&["active", "--timeout", "120"])
+    }
+
     fn env_id(&self) -> String {
         let text = fs::read_to_string(self.root().join(".git/tracemark/env")).unwrap_or_default();
         let line = text
@@ -141,7 +146,7 @@ impl Teller<'_> {
         let texts = ["# one\n", "# two\n"];
         let ids = texts.map(|text| {
             fs::write(&file, text).unwrap();
-            self.ask(&["active"])
+            self.active()
         });
         let mut saves = Saves::default();
         std::thread::sleep(PAUSE * 4);
@@ -178,7 +183,7 @@ impl Teller<'_> {
             .map(|_| {
                 self.home.end_daemon();
                 std::thread::sleep(PAUSE);
-                let start = ms(timed(|| drop(self.ask(&["active"]))));
+                let start = ms(timed(|| drop(self.active())));
                 (start, self.process(Path::new("git"), &status))
             })
             .unzip();
@@ -232,7 +237,7 @@ impl Teller<'_> {
 
     /// Nobody asks: the time to settle is part of it. The requests are those until the id is there.
     fn new_version(&mut self) -> (f64, usize) {
-        self.ask(&["active"]);
+        self.active();
         std::thread::sleep(PAUSE * 10);
         let (before, (requests, _)) = (self.env_id(), self.home.seen());
         self.bed.edit();
@@ -255,11 +260,11 @@ impl Teller<'_> {
             fs::write(self.root().join(path_of(n)), format!("# other {n}\n")).unwrap();
         }
         git(&["commit", "-q", "-a", "-m", "other"]);
-        self.ask(&["active"]);
+        self.active();
         git(&["checkout", "-q", "-"]);
         git(&["commit", "-q", "--allow-empty", "-m", "new"]);
         git(&["checkout", "-q", "other"]);
-        self.ask(&["active"]);
+        self.active();
         self.home.wait_until_quiet();
         let (_, models) = self.home.seen();
         let first = self.right_after_checkout();
@@ -271,7 +276,7 @@ impl Teller<'_> {
             git(&["checkout", "-q", "-"]);
             let status = ["status", "--porcelain", "-uall"];
             statuses.push(self.process(Path::new("git"), &status));
-            self.ask(&["active"]);
+            self.active();
         }
         Some(Checkout {
             right: median(&rights),
