@@ -13,9 +13,9 @@ use serde_json::Value;
 use crate::process::Process;
 use crate::support::installed;
 
-/// How long anything may take.
-const DEADLINE: Duration = Duration::from_mins(2);
-/// So long without a request is taken for the end of them.
+/// How long anything may take, for a million files too.
+const DEADLINE: Duration = Duration::from_mins(10);
+/// So long without a request and without work is taken for the end of both.
 const QUIET: Duration = Duration::from_secs(3);
 
 pub(crate) struct Home {
@@ -70,13 +70,16 @@ impl Home {
         )
     }
 
-    /// Waits until nothing more comes: versions of commits that were passed by are made one after the other, in nobody's way.
+    /// Waits until nothing more comes and the daemon rests: versions of commits that were passed by are made one after the other, and
+    /// their code is kept, in nobody's way.
     pub(crate) fn wait_until_quiet(&self) {
         let mut before = None;
         wait_until(|| {
             std::thread::sleep(QUIET);
-            let now = Some(self.seen());
-            (std::mem::replace(&mut before, now) == now).then_some(())
+            let now = Some((self.seen(), self.daemon().work()));
+            let is_at_rest = before == now;
+            before = now;
+            is_at_rest.then_some(())
         });
     }
 

@@ -149,7 +149,7 @@ impl Teller<'_> {
             self.active()
         });
         let mut saves = Saves::default();
-        std::thread::sleep(PAUSE * 4);
+        self.home.wait_until_quiet();
         for round in 0..SAVES {
             let (before, wanted) = (&ids[(round + 1) % 2], &ids[round % 2]);
             fs::write(&file, texts[round % 2]).unwrap();
@@ -397,6 +397,19 @@ fn print(stories: &[Story]) {
             )
         },
     );
+    rows_of_versions(stories);
+    row("first `up`", stories, "", |it| format!("{:.0}", it.first));
+    row(
+        "start of the daemon to the answer, in `git status`",
+        stories,
+        "1.5 ×",
+        |it| format!("{:.0}, {:.2}", it.start.ms, it.start.in_status),
+    );
+    rows_of_footprint(stories);
+}
+
+/// What is new: a version, and another branch.
+fn rows_of_versions(stories: &[Story]) {
     row(
         "a new version over REST (settle 500 ms), requests",
         stories,
@@ -414,28 +427,16 @@ fn print(stories: &[Story]) {
         stories,
         "1.5 ×, 1",
         |it| {
-            it.checkout.as_ref().map_or_else(
-                || "-".to_owned(),
-                |it| {
-                    format!(
-                        "{:.0}, {:.0}, {:.2}, {}",
-                        it.right,
-                        it.status,
-                        it.right / it.status,
-                        it.models
-                    )
-                },
+            let Some(it) = &it.checkout else {
+                return "-".to_owned();
+            };
+            let ratio = it.right / it.status;
+            format!(
+                "{:.0}, {:.0}, {ratio:.2}, {}",
+                it.right, it.status, it.models
             )
         },
     );
-    row("first `up`", stories, "", |it| format!("{:.0}", it.first));
-    row(
-        "start of the daemon to the answer, in `git status`",
-        stories,
-        "1.5 ×",
-        |it| format!("{:.0}, {:.2}", it.start.ms, it.start.in_status),
-    );
-    rows_of_footprint(stories);
 }
 
 fn rows_of_saves(stories: &[Story]) {

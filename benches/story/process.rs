@@ -69,12 +69,30 @@ impl Process {
         tasks.map(of).collect()
     }
 
-    /// In hundredths of a second (proc(5), `stat`, fields 14 and 15).
+    /// What the kernel says of it behind its name (proc(5), `stat`, from field 3 on); nothing of one that is gone.
+    fn stat(self) -> Vec<String> {
+        let text = fs::read_to_string(self.file("stat")).unwrap_or_default();
+        let after_name = text.rsplit(") ").next().unwrap_or_default();
+        after_name.split(' ').map(str::to_owned).collect()
+    }
+
+    /// In hundredths of a second (fields 14 and 15).
     fn ticks(self) -> f64 {
-        let text = fs::read_to_string(self.file("stat")).unwrap();
-        let after_name = text.rsplit(") ").next().unwrap();
-        let fields = after_name.split(' ').skip(11).take(2);
+        let fields = self.stat().into_iter().skip(11).take(2);
         fields.map(|field| field.parse::<f64>().unwrap()).sum()
+    }
+
+    /// The time of the processor that it took up to now, and its children, those that ended (fields 14 to 17) and those that run.
+    pub(crate) fn work(self) -> f64 {
+        let own = self.stat().into_iter().skip(11).take(4);
+        let own: f64 = own.map(|field| field.parse::<f64>().unwrap()).sum();
+        let pids = fs::read_dir("/proc").unwrap().flatten();
+        let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let parent = self.0.to_string();
+        let children = pids
+            .map(Process)
+            .filter(|child| child.stat().get(1) == Some(&parent));
+        own + children.map(Self::ticks).sum::<f64>()
     }
 
     pub(crate) fn idle(self, during: Duration) -> Idle {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
@@ -444,12 +444,14 @@ fn exec_leaves_the_terminal_to_the_command() {
     assert_eq!(said.code, Some(37));
 }
 
-/// Waits ten seconds at most.
-fn wait_for_end(child: &mut std::process::Child) -> Option<std::process::ExitStatus> {
-    (0..1000).find_map(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(10));
-        child.try_wait().unwrap()
-    })
+/// A child that does not outlive its test.
+struct EndedAtLast(Child);
+
+impl Drop for EndedAtLast {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
 }
 
 #[test]
@@ -457,19 +459,21 @@ fn a_signal_goes_to_the_command_that_exec_became() {
     use std::os::unix::process::ExitStatusExt as _;
     let world = World::tracked();
     let run = |script: &str, signal: rustix::process::Signal| {
-        let mut exec = world.command(env!("CARGO_BIN_EXE_tracemark"));
+        // A shell has what it runs in the background ignore SIGINT, tests too.
+        let heeding = "import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])";
+        let mut exec = world.command("python3");
+        exec.args(["-c", heeding, env!("CARGO_BIN_EXE_tracemark")]);
         exec.args(["exec", "--", "sh", "-c", script]);
-        let mut child = exec.stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut child = EndedAtLast(exec.stdout(Stdio::piped()).spawn().unwrap());
         let mut line = String::new();
-        let stdout = child.stdout.take().unwrap();
+        let stdout = child.0.stdout.take().unwrap();
         std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).unwrap();
         assert_eq!(line, "ready\n");
-        let pid = rustix::process::Pid::from_child(&child);
+        let pid = rustix::process::Pid::from_child(&child.0);
         rustix::process::kill_process(pid, signal).unwrap();
-        // A signal that is ignored where the tests run never arrives.
-        let status = wait_for_end(&mut child);
-        child.kill().unwrap();
-        status.expect("the signal arrives")
+        wait_until("the signal arrives", || child.0.try_wait().unwrap())
     };
     let trapped =
         "trap 'exit 41' TERM; trap 'exit 42' INT; echo ready; while :; do sleep 0.01; done";
@@ -768,6 +772,51 @@ fn canary(world: &World) -> (PathBuf, String) {
     (sung, script.display().to_string())
 }
 
+/// Variables by which git and shells run a program.
+const RUNNING: [&str; 7] = [
+    "GIT_EXTERNAL_DIFF",
+    "GIT_SSH_COMMAND",
+    "GIT_PAGER",
+    "PAGER",
+    "GIT_EDITOR",
+    "GIT_ASKPASS",
+    "GIT_CONFIG_VALUE_0",
+];
+
+/// Returns the program with the canary wherever a variable names one.
+fn with_canary(world: &World, canary: &str, program: &str, argument: &str) -> Command {
+    let mut command = world.command(program);
+    command.envs(RUNNING.map(|name| (name, canary)));
+    command
+        .env("GIT_CONFIG_COUNT", "1")
+        .env("GIT_CONFIG_KEY_0", "core.fsmonitor")
+        .arg(argument);
+    command
+}
+
+/// Returns variables that lead git elsewhere, and shells astray.
+fn leading_astray<'a>(elsewhere: &'a str, canary: &'a str) -> [(&'static str, &'a str); 17] {
+    [
+        ("GIT_CONFIG_PARAMETERS", "'core.fsmonitor'='false'"),
+        ("GIT_DIR", elsewhere),
+        ("GIT_WORK_TREE", elsewhere),
+        ("GIT_INDEX_FILE", elsewhere),
+        ("GIT_OBJECT_DIRECTORY", elsewhere),
+        ("GIT_NAMESPACE", "other"),
+        ("GIT_LITERAL_PATHSPECS", "1"),
+        ("GIT_DIFF_OPTS", "--unified=9"),
+        ("GIT_TRACE", canary),
+        ("GIT_TRACE2_EVENT", canary),
+        ("GIT_DEFAULT_HASH", "none"),
+        ("BASH_ENV", canary),
+        ("ENV", canary),
+        ("IFS", "/"),
+        ("CDPATH", "/"),
+        ("LC_ALL", "xx_YY.none"),
+        ("MLFLOW_ACTIVE_MODEL_ID", "m-$(touch sung)"),
+    ]
+}
+
 #[test]
 fn a_daemon_of_a_shell_with_hostile_variables_runs_none_of_them_and_tells_the_same() {
     let world = World::tracked();
@@ -776,50 +825,16 @@ fn a_daemon_of_a_shell_with_hostile_variables_runs_none_of_them_and_tells_the_sa
     let elsewhere = world.base().join("elsewhere");
     std::fs::create_dir(&elsewhere).unwrap();
     let elsewhere = elsewhere.display().to_string();
-    let with = |program: &str, arguments: &[&str]| {
-        let mut command = world.command(program);
-        for name in [
-            "GIT_EXTERNAL_DIFF",
-            "GIT_SSH_COMMAND",
-            "GIT_PAGER",
-            "PAGER",
-            "GIT_EDITOR",
-            "GIT_ASKPASS",
-            "GIT_CONFIG_VALUE_0",
-        ] {
-            command.env(name, &canary);
-        }
-        command
-            .env("GIT_CONFIG_COUNT", "1")
-            .env("GIT_CONFIG_KEY_0", "core.fsmonitor")
-            .args(arguments);
-        command
-    };
-    drop(with("git", &["diff"]).output().unwrap());
+    drop(
+        with_canary(&world, &canary, "git", "diff")
+            .output()
+            .unwrap(),
+    );
     assert!(sung.exists(), "the canary does not sing");
     std::fs::remove_file(&sung).unwrap();
-    let mut daemon = with(env!("CARGO_BIN_EXE_tracemark"), &["daemon"]);
-    for (name, value) in [
-        ("GIT_CONFIG_PARAMETERS", "'core.fsmonitor'='false'"),
-        ("GIT_DIR", elsewhere.as_str()),
-        ("GIT_WORK_TREE", &elsewhere),
-        ("GIT_INDEX_FILE", &elsewhere),
-        ("GIT_OBJECT_DIRECTORY", &elsewhere),
-        ("GIT_NAMESPACE", "other"),
-        ("GIT_LITERAL_PATHSPECS", "1"),
-        ("GIT_DIFF_OPTS", "--unified=9"),
-        ("GIT_TRACE", canary.as_str()),
-        ("GIT_TRACE2_EVENT", &canary),
-        ("GIT_DEFAULT_HASH", "none"),
-        ("BASH_ENV", &canary),
-        ("ENV", &canary),
-        ("IFS", "/"),
-        ("CDPATH", "/"),
-        ("LC_ALL", "xx_YY.none"),
-        ("MLFLOW_ACTIVE_MODEL_ID", "m-$(touch sung)"),
-    ] {
-        daemon.env(name, value);
-    }
+    let program = env!("CARGO_BIN_EXE_tracemark");
+    let mut daemon = with_canary(&world, &canary, program, "daemon");
+    daemon.envs(leading_astray(&elsewhere, &canary));
     let before = std::fs::read(&canary).unwrap();
     let mut daemon = daemon
         .stdout(Stdio::null())

@@ -163,6 +163,13 @@ fn linked_worktrees_that_were_swapped_by_hand_get_no_id_until_git_repairs_them_a
     }
 }
 
+/// The paths of those that the daemon tracks.
+fn worktrees(world: &World) -> Vec<serde_json::Value> {
+    let status = world.get("/v1/status");
+    let listed = status["worktrees"].as_array().unwrap().iter();
+    listed.map(|one| one["path"].clone()).collect()
+}
+
 #[test]
 fn fifty_linked_worktrees_are_tracked_as_they_are_made_and_forgotten_as_they_are_removed() {
     let world = World::with_commit();
@@ -176,12 +183,7 @@ fn fifty_linked_worktrees_are_tracked_as_they_are_made_and_forgotten_as_they_are
         let branch = name(number);
         world.git(&["worktree", "add", "-q", "-b", &branch, at.to_str().unwrap()]);
     }
-    let listed = || {
-        world.get("/v1/status")["worktrees"]
-            .as_array()
-            .unwrap()
-            .len()
-    };
+    let listed = || worktrees(&world).len();
     for number in 0..50 {
         let env = world
             .repo()
@@ -210,12 +212,7 @@ fn fifty_linked_worktrees_are_tracked_as_they_are_made_and_forgotten_as_they_are
     std::fs::write(moved.join("app.py"), "print('moved')\n").unwrap();
     tracemark(&world, &moved, &["active"]).ok();
     wait_until("the old place is forgotten", || {
-        let status = world.get("/v1/status");
-        let paths: Vec<_> = status["worktrees"]
-            .as_array()?
-            .iter()
-            .map(|one| one["path"].clone())
-            .collect();
+        let paths = worktrees(&world);
         (paths.len() == 2 && paths.contains(&moved.to_str()?.into())).then_some(())
     });
     world.git(&["worktree", "remove", "--force", moved.to_str().unwrap()]);

@@ -405,6 +405,27 @@ fn the_line_for_hooks_of_another_manager_is_told_everywhere_and_waits_for_nothin
     assert!(!doctor.contains("another program owns"), "{doctor}");
 }
 
+fn lies(file: &Path) -> (Vec<u8>, std::time::SystemTime) {
+    let time = file.metadata().unwrap().modified().unwrap();
+    (std::fs::read(file).unwrap(), time)
+}
+
+/// As git runs it (`prepare_shell_cmd` in run-command.c): with the hook's arguments appended.
+fn tells_the_daemon(world: &World, command: &str) {
+    let ear = Ear::of(world);
+    let mut run = world.command("sh");
+    run.args([
+        "-c",
+        &format!("{command} \"$@\""),
+        "x",
+        "no-such-program",
+        "1",
+    ]);
+    let said = Said::of(&run.output().unwrap());
+    assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""));
+    assert!(ear.hears().contains("/v1/touch"));
+}
+
 #[test]
 fn a_git_with_hooks_in_its_configuration_gets_them_there_and_down_takes_them_back() {
     let mut world = World::with_commit();
@@ -415,10 +436,7 @@ fn a_git_with_hooks_in_its_configuration_gets_them_there_and_down_takes_them_bac
     let config = world.repo().join(".git/config");
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, text.trim_end()).unwrap();
-    let before = (
-        std::fs::read(&config).unwrap(),
-        config.metadata().unwrap().modified().unwrap(),
-    );
+    let before = lies(&config);
     world.tracemark(&["up", "--store", &store]).ok();
     assert!(hook(&world, "post-commit").exists());
     with_new_git(&mut world);
@@ -442,32 +460,10 @@ fn a_git_with_hooks_in_its_configuration_gets_them_there_and_down_takes_them_bac
     let doctor = world.tracemark(&["doctor"]).stdout;
     assert!(!doctor.contains("hook"), "{doctor}");
     let command = world.git(&["config", "--local", "--get", "hook.tracemark.command"]);
-    let time = config.metadata().unwrap().modified().unwrap();
+    let once = lies(&config);
     world.tracemark(&["up"]).ok();
-    assert_eq!(
-        config.metadata().unwrap().modified().unwrap(),
-        time,
-        "twice is once"
-    );
-    {
-        // As git runs it (run-command.c, prepare_shell_cmd): with the hook's arguments appended.
-        let ear = Ear::of(&world);
-        let mut run = world.command("sh");
-        run.args([
-            "-c",
-            &format!("{command} \"$@\""),
-            "x",
-            "no-such-program",
-            "1",
-        ]);
-        let said = Said::of(&run.output().unwrap());
-        assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""));
-        assert!(ear.hears().contains("/v1/touch"));
-    }
+    assert_eq!(lies(&config), once, "twice is once");
+    tells_the_daemon(&world, &command);
     world.tracemark(&["down"]).ok();
-    let after = (
-        std::fs::read(&config).unwrap(),
-        config.metadata().unwrap().modified().unwrap(),
-    );
-    assert_eq!(after, before);
+    assert_eq!(lies(&config), before);
 }

@@ -980,6 +980,71 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+impl Play {
+    /// Has the step happen, as the `n`th one; `asked` are the waiters whose question nobody took back.
+    fn take(&mut self, n: usize, step: &Step, asked: &mut BTreeSet<u64>) {
+        let waiter = n as u64;
+        match step {
+            Step::Edit => self.edit(),
+            Step::Back => {
+                self.disk = self.disk.wrapping_sub(1);
+                self.give(Input::Touched);
+            }
+            Step::Commit => self.commit(),
+            Step::Noise => self.give(Input::Touched),
+            Step::Ask(ms) => {
+                asked.insert(waiter);
+                let deadline = self.now + Duration::from_millis(*ms);
+                self.give(Input::Asked {
+                    waiter,
+                    deadline,
+                    full: n.is_multiple_of(7),
+                });
+            }
+            Step::Leave => {
+                if let Some(last) = asked.pop_last() {
+                    self.give(Input::Left(last));
+                }
+            }
+            Step::PassEnds => self.finish_pass(),
+            Step::PassTears => self.fail_pass(PassFailure::Torn),
+            Step::PassBreaks => self.fail_pass(PassFailure::Broken("gone".into())),
+            Step::PassIsPutOff => self.fail_pass(PassFailure::Busy),
+            // Only where nothing that counts was touched since the last pass.
+            Step::PassSeesNothing => {
+                if self.reading.is_some() && self.reading == self.seen {
+                    self.reading = None;
+                    self.give(Input::Read(Ok(Seen::Same)));
+                }
+            }
+            Step::StoreRefuses => self.fail_resolve(Scope::Version, None),
+            Step::StoreIsBusy(seconds) => {
+                self.fail_resolve(Scope::Store, Some(Duration::from_secs(*seconds)));
+            }
+            Step::Verified(how) => self.verify_one(*how),
+            Step::Blind => self.give(Input::Polling),
+            Step::Seeing => self.give(Input::Watching),
+            Step::Series(under_way) => {
+                self.series = if *under_way {
+                    Series::UnderWay
+                } else {
+                    Series::No
+                };
+            }
+            Step::StoreAnswers => self.finish_resolve(true),
+            Step::StoreFails => self.finish_resolve(false),
+            Step::LedgerAnswers => self.finish_recalls(),
+            Step::Kill => {
+                asked.clear();
+                self.answered.clear();
+                self.kill();
+            }
+            Step::Wait(ms) => self.wait(Duration::from_millis(*ms)),
+            Step::NewSettings => self.new_settings(),
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
@@ -990,48 +1055,7 @@ proptest! {
         let mut play = Play::new(Create::Settled);
         let mut asked = BTreeSet::new();
         for (n, step) in steps.iter().enumerate() {
-            let waiter = n as u64;
-            match step {
-                Step::Edit => play.edit(),
-                Step::Back => { play.disk = play.disk.wrapping_sub(1); play.give(Input::Touched); }
-                Step::Commit => play.commit(),
-                Step::Noise => play.give(Input::Touched),
-                Step::Ask(ms) => {
-                    asked.insert(waiter);
-                    let deadline = play.now + Duration::from_millis(*ms);
-                    play.give(Input::Asked { waiter, deadline, full: n % 7 == 0 });
-                }
-                Step::Leave => if let Some(last) = asked.pop_last() { play.give(Input::Left(last)); },
-                Step::PassEnds => play.finish_pass(),
-                Step::PassTears => play.fail_pass(PassFailure::Torn),
-                Step::PassBreaks => play.fail_pass(PassFailure::Broken("gone".into())),
-                Step::PassIsPutOff => play.fail_pass(PassFailure::Busy),
-                // Only where nothing that counts was touched since the last pass.
-                Step::PassSeesNothing => if play.reading.is_some() && play.reading == play.seen {
-                    play.reading = None;
-                    play.give(Input::Read(Ok(Seen::Same)));
-                },
-                Step::StoreRefuses => play.fail_resolve(Scope::Version, None),
-                Step::StoreIsBusy(seconds) => {
-                    play.fail_resolve(Scope::Store, Some(Duration::from_secs(*seconds)));
-                }
-                Step::Verified(how) => play.verify_one(*how),
-                Step::Blind => play.give(Input::Polling),
-                Step::Seeing => play.give(Input::Watching),
-                Step::Series(under_way) => {
-                    play.series = if *under_way { Series::UnderWay } else { Series::No };
-                }
-                Step::StoreAnswers => play.finish_resolve(true),
-                Step::StoreFails => play.finish_resolve(false),
-                Step::LedgerAnswers => play.finish_recalls(),
-                Step::Kill => {
-                    asked.clear();
-                    play.answered.clear();
-                    play.kill();
-                }
-                Step::Wait(ms) => play.wait(Duration::from_millis(*ms)),
-                Step::NewSettings => play.new_settings(),
-            }
+            play.take(n, step, &mut asked);
             for publication in &play.published {
                 if let (State::Active(active), Some(seen)) = (&publication.state, &publication.observation) {
                     prop_assert_eq!(&active.model_id, &model(seen).model_id);

@@ -1,7 +1,8 @@
 //! What do I see while I edit? The prompt and `watch`.
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::process::Stdio;
+use std::process::{Child, Stdio};
+use std::sync::mpsc::Receiver;
 
 use serde_json::Value;
 
@@ -293,41 +294,66 @@ fn screen(written: &str, columns: usize) -> Vec<String> {
     rows
 }
 
-#[test]
-fn watch_draws_one_block_over_itself_however_narrow_the_terminal_is() {
-    let world = World::tracked();
-    let id = world.env_id();
-    let script = "import fcntl, os, pty, struct, sys, termios
+/// A command on a terminal of 24 rows and 40 columns.
+struct Terminal {
+    child: Child,
+    pieces: Receiver<Vec<u8>>,
+    written: Vec<u8>,
+}
+
+impl Terminal {
+    const COLUMNS: usize = 40;
+    const SCRIPT: &str = "import fcntl, os, pty, struct, sys, termios
 pid, terminal = pty.fork()
 if pid == 0:
     fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 40, 0, 0)); os.execv(sys.argv[1], sys.argv[1:])
 while True: sys.stdout.buffer.write(os.read(terminal, 65536)); sys.stdout.flush()";
-    let mut python = world.command("python3");
-    python.args(["-c", script, env!("CARGO_BIN_EXE_tracemark"), "watch"]);
-    let mut child = python
-        .env("TERM", "xterm")
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut output = child.stdout.take().unwrap();
-    let (sender, pieces) = std::sync::mpsc::channel();
-    let reader = std::thread::spawn(move || {
-        let mut piece = [0; 4096];
-        while let Ok(length @ 1..) = output.read(&mut piece) {
-            if sender.send(piece[..length].to_vec()).is_err() {
-                return;
+
+    fn of(world: &World, command: &str) -> Self {
+        let mut python = world.command("python3");
+        python.args(["-c", Self::SCRIPT, env!("CARGO_BIN_EXE_tracemark"), command]);
+        let python = python.env("TERM", "xterm").stdout(Stdio::piped());
+        let mut child = python.spawn().unwrap();
+        let mut output = child.stdout.take().unwrap();
+        let (sender, pieces) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let mut piece = [0; 4096];
+            while let Ok(length @ 1..) = output.read(&mut piece) {
+                if sender.send(piece[..length].to_vec()).is_err() {
+                    return;
+                }
             }
+        });
+        Self {
+            child,
+            pieces,
+            written: Vec::new(),
         }
-    });
-    let mut written = Vec::new();
-    let mut shows = |what: &str, wanted: &dyn Fn(&[String]) -> bool| {
+    }
+
+    /// Waits until the screen is as wanted, and returns its rows.
+    fn shows(&mut self, what: &str, wanted: impl Fn(&[String]) -> bool) -> Vec<String> {
         wait_until(what, || {
-            written.extend(pieces.try_iter().flatten());
-            let screen = screen(&String::from_utf8_lossy(&written), 40);
+            self.written.extend(self.pieces.try_iter().flatten());
+            let screen = screen(&String::from_utf8_lossy(&self.written), Self::COLUMNS);
             wanted(&screen).then_some(screen)
         })
-    };
-    shows("the block is there", &|rows| {
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+#[test]
+fn watch_draws_one_block_over_itself_however_narrow_the_terminal_is() {
+    let world = World::tracked();
+    let id = world.env_id();
+    let mut terminal = Terminal::of(&world, "watch");
+    terminal.shows("the block is there", |rows| {
         rows.iter().any(|row| row.starts_with("traces"))
     });
     for n in 0..3 {
@@ -335,11 +361,11 @@ while True: sys.stdout.buffer.write(os.read(terminal, 65536)); sys.stdout.flush(
         world.write(&format!("a-file-with-a-long-name-{n}.py"), "x");
         let next = world.tracemark(&["active"]).ok();
         let next = format!("model    {}", &next[..20]);
-        shows("the next id is there", &|rows| {
+        terminal.shows("the next id is there", |rows| {
             rows.iter().any(|row| row.starts_with(&next))
         });
     }
-    let rows = shows("all files are there", &|rows| {
+    let rows = terminal.shows("all files are there", |rows| {
         rows.iter().any(|row| row.starts_with("changed  4 app.py"))
             && rows.iter().any(|row| row.starts_with("state    active"))
     });
@@ -353,8 +379,4 @@ while True: sys.stdout.buffer.write(os.read(terminal, 65536)); sys.stdout.flush(
         "{rows:?}"
     );
     assert!(!rows.iter().any(|row| row.contains(&id[..20])), "{rows:?}");
-    child.kill().unwrap();
-    child.wait().unwrap();
-    drop(pieces);
-    reader.join().unwrap();
 }

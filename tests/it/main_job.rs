@@ -73,38 +73,64 @@ impl Story<'_> {
         let first = world.env_id();
         assert_eq!(world.tracemark(&["active"]).ok().trim(), first);
         self.check_model(&first, &world.git(&["rev-parse", "HEAD"]), false);
+        let linked = self.traces_of_every_start(&first);
+        let second = self.edit_after(&first);
+        // The old traces stay with their version.
+        assert_eq!(self.traces(&first), linked);
+        self.evaluate(&second);
 
-        // Started by `exec` in a fresh interpreter, and by a shell that sourced the env file.
-        let mut fresh = world.command(env!("CARGO_BIN_EXE_tracemark"));
+        // Committed: the model of the commit, named with the full HEAD.
+        world.commit("second");
+        let third = world.new_env_id(&second);
+        self.check_model(&third, &world.git(&["rev-parse", "HEAD"]), false);
+        assert_eq!(world.tracemark(&["active"]).ok().trim(), third);
+
+        // An app that calls the guide's helper itself ends on the same model, clean and dirty.
+        self.helper_agrees(&third);
+        let app = std::fs::read_to_string(support("app.py")).unwrap();
+        world.write("app.py", app + "# changed\n");
+        let fourth = world.new_env_id(&third);
+        self.helper_agrees(&fourth);
+    }
+
+    /// Traces of an app that was started by `exec` in a fresh interpreter, and by a shell that sourced the env file.
+    fn traces_of_every_start(&self, first: &str) -> Vec<String> {
+        let mut fresh = self.world.command(env!("CARGO_BIN_EXE_tracemark"));
         fresh.args(["exec", "--"]).arg(python()).arg("app.py");
         let by_exec = run_fresh(fresh);
-        let mut sourced = world.sourced_env();
+        let mut sourced = self.world.sourced_env();
         sourced.insert("MLFLOW_TRACKING_URI".into(), self.store.into());
         sourced.insert("MLFLOW_EXPERIMENT_ID".into(), self.experiment.clone());
         let by_shell = self.run(&sourced, "app.py");
         let mut linked = vec![text(&by_exec["trace_id"]), text(&by_shell["trace_id"])];
         linked.sort();
-        assert_eq!(self.traces(&first), linked);
+        assert_eq!(self.traces(first), linked);
         for trace in &linked {
             assert_eq!(
                 text(&look(self.store, &["trace", trace])["model_id"]),
                 first
             );
         }
+        linked
+    }
 
-        // Edited, not committed: the next trace goes to another version, the old ones stay.
+    /// Edited, not committed: the next trace goes to another version.
+    fn edit_after(&self, first: &str) -> String {
+        let world = self.world;
         world.write("prompts/new.txt", "Be brief.\n");
-        let second = world.new_env_id(&first);
+        let second = world.new_env_id(first);
         let said = world.get(&format!("/v1/active?worktree={}", world.repo().display()));
         assert_eq!(text(&said["model_id"]), second);
         let hash = world.tracemark(&["hash"]).ok();
         self.check_model(&second, hash.trim(), true);
         let edited = self.run(&world.exec_env(), "app.py");
         assert_eq!(self.traces(&second), [text(&edited["trace_id"])]);
-        assert_eq!(self.traces(&first), linked);
+        second
+    }
 
-        // Evaluations and metrics.
-        let evaluated = self.run(&world.exec_env(), "evaluate.py");
+    /// Evaluations and metrics belong to the version too.
+    fn evaluate(&self, second: &str) {
+        let evaluated = self.run(&self.world.exec_env(), "evaluate.py");
         for run in evaluated["linked"].as_array().unwrap() {
             assert_eq!(
                 (&run["run_linked"], &run["traces_linked"]),
@@ -119,21 +145,6 @@ impl Story<'_> {
                 "{evaluated}"
             );
         }
-
-        // Committed: the model of the commit, named with the full HEAD.
-        world.commit("second");
-        let third = world.new_env_id(&second);
-        self.check_model(&third, &world.git(&["rev-parse", "HEAD"]), false);
-        assert_eq!(world.tracemark(&["active"]).ok().trim(), third);
-
-        // An app that calls the guide's helper itself ends on the same model, clean and dirty.
-        self.helper_agrees(&third);
-        world.write(
-            "app.py",
-            std::fs::read_to_string(support("app.py")).unwrap() + "# changed\n",
-        );
-        let fourth = world.new_env_id(&third);
-        self.helper_agrees(&fourth);
     }
 
     fn helper_agrees(&self, id: &str) {

@@ -566,12 +566,8 @@ fn holding(dir: &Path, text: &str, found: &mut Vec<PathBuf>) {
     }
 }
 
-#[test]
-fn a_token_is_in_no_log_no_file_no_answer_and_no_argument() {
-    let stub = Stub::new(&signed_by(&format!("Bearer {CANARY}")));
-    let mut world = world_with_token(&stub);
-    world.set("TRACEMARK_LOG", "trace");
-    let mut said = vec![world.tracemark(&["up"])];
+/// Answers that give back what a request was signed with, whole, cut, quoted or escaped, wherever a server can.
+fn troubles() -> Vec<Value> {
     let json = "application/json";
     let message = |text: &str| json!({"error_code": text, "message": text}).to_string();
     let experiment = |id: &str| {
@@ -580,7 +576,7 @@ fn a_token_is_in_no_log_no_file_no_answer_and_no_argument() {
     };
     let escaped = r#"{"error_code": "ESCAPED_TOKEN", "message": "no ESCAPED_TOKEN"}"#;
     let elsewhere = |target: &str| json!({"status": 302, "headers": {"Location": target}});
-    let troubles = [
+    vec![
         json!({"status": 401, "body": "you said AUTHORIZATION"}),
         json!({"status": 403, "body": "BEGIN_OF_TOKEN… may not do this"}),
         json!({"status": 403, "body": message("AUTHORIZATION")}),
@@ -605,8 +601,26 @@ fn a_token_is_in_no_log_no_file_no_answer_and_no_argument() {
         json!({"status": 200, "body": experiment("AUTHORIZATION"), "kind": json}),
         json!({"status": 200, "body": experiment("ESCAPED_TOKEN").replace("deleted", ""), "kind": json}),
         json!({"status": 200, "body": experiment("0").replace("\"name\":\"0\"", "\"name\":\"BEGIN_OF_TOKEN\""), "kind": json}),
-    ];
-    for (turn, mut trouble) in troubles.into_iter().enumerate() {
+    ]
+}
+
+fn leaves_no_core_file(world: &World) {
+    let limits = format!("/proc/{}/limits", world.daemon_pid().unwrap());
+    let limits = std::fs::read_to_string(limits).unwrap();
+    let core = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"));
+    let words: Vec<_> = core.unwrap().split_whitespace().skip(4).collect();
+    assert_eq!(words, ["0", "0", "bytes"], "no core file");
+}
+
+#[test]
+fn a_token_is_in_no_log_no_file_no_answer_and_no_argument() {
+    let stub = Stub::new(&signed_by(&format!("Bearer {CANARY}")));
+    let mut world = world_with_token(&stub);
+    world.set("TRACEMARK_LOG", "trace");
+    let mut said = vec![world.tracemark(&["up"])];
+    for (turn, mut trouble) in troubles().into_iter().enumerate() {
         trouble["times"] = json!(-1);
         stub.control(&json!({ "answer": trouble }));
         world.write("app.py", format!("print({turn})\n"));
@@ -637,13 +651,7 @@ fn a_token_is_in_no_log_no_file_no_answer_and_no_argument() {
     let arguments =
         std::fs::read(format!("/proc/{}/cmdline", world.daemon_pid().unwrap())).unwrap();
     assert!(!String::from_utf8_lossy(&arguments).contains(canary));
-    let limits = format!("/proc/{}/limits", world.daemon_pid().unwrap());
-    let limits = std::fs::read_to_string(limits).unwrap();
-    let core = limits
-        .lines()
-        .find(|line| line.starts_with("Max core file size"));
-    let words: Vec<_> = core.unwrap().split_whitespace().skip(4).collect();
-    assert_eq!(words, ["0", "0", "bytes"], "no core file");
+    leaves_no_core_file(&world);
     let mut found = Vec::new();
     holding(world.base(), canary, &mut found);
     assert_eq!(found, Vec::<PathBuf>::new());

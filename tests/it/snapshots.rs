@@ -669,28 +669,52 @@ fn told(world: &World, arguments: &[&str]) -> String {
     world.tracemark(arguments).ok()
 }
 
-#[test]
-fn from_any_id_the_exact_code_comes_back_and_is_compared() {
+/// A commit, a version of an edit, and a third text on the disk that nobody asked about.
+struct Edited {
+    world: World,
+    store: String,
+    clean: String,
+    second: String,
+    name: String,
+    content: String,
+}
+
+fn edited() -> Edited {
     let world = World::with_commit();
     let store = crate::python::sqlite_store(world.base());
     told(&world, &["up", "--store", &store]);
     let clean = told(&world, &["active"]).trim().to_owned();
     world.write("app.py", "print('second')\n");
     world.write("prompts/x.md", "Be brief.\n");
-    let second = told(&world, &["active"]).trim().to_owned();
-    let (name, content) = {
-        let active: serde_json::Value =
-            serde_json::from_str(&told(&world, &["active", "--json"])).unwrap();
-        (
-            active["name"].as_str().unwrap().to_owned(),
-            active["content"].as_str().unwrap().to_owned(),
-        )
-    };
+    let active: serde_json::Value =
+        serde_json::from_str(&told(&world, &["active", "--json"])).unwrap();
+    let [second, name, content] =
+        ["model_id", "name", "content"].map(|key| active[key].as_str().unwrap().to_owned());
+    world.write("app.py", "print('third')\n");
+    Edited {
+        world,
+        store,
+        clean,
+        second,
+        name,
+        content,
+    }
+}
+
+#[test]
+fn a_version_can_be_shown_and_held_against_what_is_there_now() {
+    let Edited {
+        world,
+        store,
+        clean,
+        second,
+        name,
+        content,
+    } = edited();
     for id in [&clean, &second] {
         let model = crate::python::look(&store, &["model", id]);
         assert_eq!(model["tags"]["tracemark.restorable"], "true", "{model}");
     }
-    world.write("app.py", "print('third')\n");
     let shown = told(&world, &["show", &second]);
     for word in [
         second.as_str(),
@@ -712,7 +736,20 @@ fn from_any_id_the_exact_code_comes_back_and_is_compared() {
         "{diff}"
     );
     assert!(told(&world, &["diff", "HEAD", &second]).contains("+Be brief."));
+    world
+        .tracemark(&["show", "nothing"])
+        .failed(1, "no version, commit or trace");
+}
 
+#[test]
+fn from_any_id_the_exact_code_comes_back_and_is_compared() {
+    let Edited {
+        world,
+        second,
+        name,
+        content,
+        ..
+    } = edited();
     let lay = |dir: &str| lying(&world.base().join(dir));
     let head = world.git(&["rev-parse", "HEAD"]);
     for (dir, id) in [("r1", &second[..8]), ("r2", &name), ("r3", &content[..10])] {
@@ -737,10 +774,16 @@ fn from_any_id_the_exact_code_comes_back_and_is_compared() {
     world
         .tracemark(&["restore", "tr-none", "../r5"])
         .failed(1, "no version, commit or trace");
-    world
-        .tracemark(&["show", "nothing"])
-        .failed(1, "no version, commit or trace");
+}
 
+#[test]
+fn the_log_lists_every_version_the_newest_first() {
+    let Edited {
+        world,
+        clean,
+        second,
+        ..
+    } = edited();
     let listed = told(&world, &["log"]);
     assert!(
         listed.contains("app.py") && listed.contains("commit "),
@@ -756,6 +799,12 @@ fn from_any_id_the_exact_code_comes_back_and_is_compared() {
         .collect();
     assert_eq!(models.last(), Some(&clean.as_str()));
     assert!(models.contains(&second.as_str()));
+}
+
+fn give_to_another_machine(world: &World, id: &str) {
+    let database = rusqlite::Connection::open(world.base().join("mlflow.db")).unwrap();
+    let tag = "UPDATE logged_model_tags SET tag_value = 'theirs' WHERE model_id = ?1 AND tag_key = 'tracemark.nonce'";
+    assert_eq!(database.execute(tag, [id]).unwrap(), 1);
 }
 
 #[test]
@@ -781,10 +830,7 @@ fn a_trace_leads_to_its_code_and_only_what_nothing_refers_to_is_removed() {
     );
     let [unused, theirs] = ["unused", "of another machine"].map(version);
     let active = version("active");
-    let database = rusqlite::Connection::open(world.base().join("mlflow.db")).unwrap();
-    let tag = "UPDATE logged_model_tags SET tag_value = 'theirs' WHERE model_id = ?1 AND tag_key = 'tracemark.nonce'";
-    assert_eq!(database.execute(tag, [&theirs]).unwrap(), 1);
-    drop(database);
+    give_to_another_machine(&world, &theirs);
 
     let found = crate::python::look(&store, &["traces", &traced, "0"]);
     let trace = found[0].as_str().unwrap();

@@ -142,6 +142,32 @@ fn models() -> BTreeMap<String, Value> {
         .collect()
 }
 
+fn content_of(model: &Value) -> &Value {
+    &model["tags"]["tracemark.content"]
+}
+
+fn stands_for(models: &BTreeMap<String, Value>, id: &str, content: &str) {
+    let found = models.get(id).map(content_of);
+    assert!(
+        id.is_empty() || found == Some(&Value::from(content)),
+        "{id} was handed out for {content}, and stands for {found:?}"
+    );
+}
+
+/// Returns how many answers were given while nothing moved, each for what lay on the disk.
+fn compared_with_the_disk(answers: &[Answer], periods: &[Period]) -> usize {
+    let mut strict = 0;
+    for answer in answers.iter().filter(|answer| answer.fresh) {
+        let rested =
+            |period: &&Period| period.from <= answer.asked && answer.answered <= period.until;
+        if let Some(period) = periods.iter().find(rested) {
+            assert_eq!(answer.content, period.content);
+            strict += 1;
+        }
+    }
+    strict
+}
+
 #[test]
 fn every_id_that_was_ever_handed_out_belongs_to_the_code_of_its_moment() {
     let world = World::with_commit();
@@ -165,43 +191,20 @@ fn every_id_that_was_ever_handed_out_belongs_to_the_code_of_its_moment() {
     });
     let (answers, seen) = (answers.into_inner().unwrap(), seen.into_inner().unwrap());
     let models = models();
-    let content_of = |id: &str| {
-        models
-            .get(id)
-            .map(|model| model["tags"]["tracemark.content"].clone())
-    };
     let given = answers.iter().map(|answer| (&answer.id, &answer.content));
     for (id, content) in given.chain(seen.iter().map(|(id, content)| (id, content))) {
-        assert!(
-            id.is_empty() || content_of(id) == Some(Value::from(content.as_str())),
-            "{id} was handed out for {content}, and stands for {:?}",
-            content_of(id)
-        );
+        stands_for(&models, id, content);
     }
-    let mut strict = 0;
-    for answer in answers.iter().filter(|answer| answer.fresh) {
-        let rested =
-            |period: &&Period| period.from <= answer.asked && answer.answered <= period.until;
-        if let Some(period) = done.periods.iter().find(rested) {
-            assert_eq!(answer.content, period.content);
-            strict += 1;
-        }
-    }
+    let strict = compared_with_the_disk(&answers, &done.periods);
     let read: BTreeSet<_> = seen.iter().map(|(_, content)| content).collect();
+    let name = |model: &Value| model["name"].to_string();
     let versions: BTreeSet<_> = models
         .values()
-        .map(|model| {
-            (
-                model["name"].to_string(),
-                model["tags"]["tracemark.content"].to_string(),
-            )
-        })
+        .map(|model| (name(model), content_of(model).to_string()))
         .collect();
     assert_eq!(versions.len(), models.len(), "two models of one version");
-    for head in world
-        .git(&["rev-list", "--branches", "--not", &before_up])
-        .lines()
-    {
+    let commits = world.git(&["rev-list", "--branches", "--not", &before_up]);
+    for head in commits.lines() {
         let is_made = models.values().any(|model| model["name"] == head);
         assert!(is_made, "commit {head} has no model");
     }
