@@ -1,4 +1,6 @@
-//! The command line: names, flags, help. Types only.
+//! The command line: names, flags, help, and the completions and pages that are made of those.
+//!
+//! Carries nothing out, and looks at no file: what words mean here and now, the commands say.
 
 #![allow(
     clippy::doc_markdown,

@@ -2,7 +2,7 @@
 //!
 //! User-private settings of a repository (made by `up`) beat the repository's own `.tracemark.toml`, which beats the
 //! user's `config.toml`, which beats the defaults. The repository's file is data from strangers: what chooses a server
-//! is never read from it.
+//! is never read from it. Reads no variable of a shell, and writes no file.
 
 mod keys;
 mod origin;
@@ -158,6 +158,44 @@ pub struct Layer {
     /// Where LoggedModels live.
     #[serde(skip_serializing_if = "StoreLayer::is_empty")]
     pub store: StoreLayer,
+}
+
+impl Layer {
+    /// Returns this layer over a lower one; an experiment in it replaces name and id together, and what the lower one says of another
+    /// store counts for nothing.
+    #[must_use]
+    pub fn over(self, mut lower: Self) -> Self {
+        let other_store = self.store.uri.is_some() && self.store.uri != lower.store.uri;
+        if other_store || self.store.experiment.is_some() || self.store.experiment_id.is_some() {
+            lower.store.experiment = None;
+            lower.store.experiment_id = None;
+        }
+        if other_store {
+            lower.store.connection = ConnectionLayer::default();
+        }
+        Self {
+            naming: self.naming.or(lower.naming),
+            app: self.app.or(lower.app),
+            create: self.create.or(lower.create),
+            settle: self.settle.or(lower.settle),
+            env: self.env.or(lower.env),
+            env_copy: self.env_copy.or(lower.env_copy),
+            model_type: self.model_type.or(lower.model_type),
+            params: lower.params.into_iter().chain(self.params).collect(),
+            variant: self.variant.or(lower.variant),
+            pin: self.pin.or(lower.pin),
+            snapshots: self.snapshots.or(lower.snapshots),
+            gc: GcLayer {
+                keep: self.gc.keep.or(lower.gc.keep),
+            },
+            store: StoreLayer {
+                uri: self.store.uri.or(lower.store.uri),
+                experiment: self.store.experiment.or(lower.store.experiment),
+                experiment_id: self.store.experiment_id.or(lower.store.experiment_id),
+                connection: self.store.connection.or(lower.store.connection),
+            },
+        }
+    }
 }
 
 /// The part of a layer that chooses a server.

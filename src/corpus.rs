@@ -1,4 +1,6 @@
 //! What once led to an error, or shows what is meant, is read by everything that reads bytes from outside (`fuzz/corpus`).
+//!
+//! For tests only: in no build for users.
 
 use std::path::{Path, PathBuf};
 

@@ -2,7 +2,7 @@
 //!
 //! Its grammar is what every reader of env files agrees on: comment lines and `NAME=VALUE` with values out of
 //! `[A-Za-z0-9._/:@%+,=-]`. A value outside it is left empty, so nothing that a branch, a file name or a server says
-//! can become shell code.
+//! can become shell code. Knows nothing of where values come from.
 
 mod dates;
 
@@ -219,10 +219,10 @@ fn is_ours(dir: &HeldDir) -> bool {
     content != Content::Absent && is_free(&content)
 }
 
-/// Has an env file and the visible copy name no model, where they are there and ours.
+/// Has the env file of a private directory, which is ours, name no model, where there is one.
 ///
 /// # Errors
-/// [`PathError`] when one of them cannot be written.
+/// [`PathError`] when it cannot be written.
 pub fn empty(private_dir: &Path) -> Result<(), PathError> {
     let dir = match HeldDir::open(private_dir) {
         Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => return Ok(()),

@@ -1,4 +1,6 @@
 //! What a command says when it fails: one line of cause, one line of what to type, and an exit code by meaning.
+//!
+//! Pure: `main` prints it and ends the process.
 
 use std::io::ErrorKind;
 

@@ -1,19 +1,22 @@
-//! What running an app leaves in its worktree and git does not ignore: a marked block in `info/exclude`, so that git, the
-//! guide's helper and tracemark agree that it is no code.
+//! What running an app leaves in its worktree and git does not ignore: a marked block in `info/exclude`, so that git,
+//! the guide's helper and tracemark agree that it is no code.
+//!
+//! Touches no `.gitignore`, and nothing in that file but our own block.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::fs_util::{PathError, read_if_exists, remove_if_exists, replace};
 use crate::git::Git;
-use crate::marked_block::Marks;
+use crate::marked_block::{Marks, OURS};
 use crate::repository::Worktree;
 
 const BEGIN: &str = "# >>> tracemark >>> (made by `tracemark up`, removed by `tracemark down`)\n";
 const END: &str = "# <<< tracemark <<<\n";
+/// The whole first line: what a person wrote about it is no block.
 const MARKS: Marks = Marks {
     begin: BEGIN.as_bytes(),
-    end: END.as_bytes(),
+    ..OURS
 };
 
 /// Patterns, each with a path that it is tried on.

@@ -199,3 +199,19 @@ pub fn lies_inside(dir: &Path, path: &Path) -> bool {
     let inside = real.zip(dir.canonicalize().ok());
     !path.is_symlink() && inside.is_some_and(|(real, dir)| real.starts_with(dir))
 }
+
+/// Removes a directory that is empty; any other stays.
+pub fn remove_empty(dir: &Path) {
+    if let Err(error) = std::fs::remove_dir(dir) {
+        tracing::debug!(%error, dir = %dir.display(), "the directory stays");
+    }
+}
+
+/// Returns `dir` and the directories around it that do not exist, the deepest first.
+pub fn missing_dirs(dir: &Path) -> Vec<PathBuf> {
+    dir.ancestors()
+        .take_while(|dir| dir.symlink_metadata().is_err())
+        .filter(|dir| !dir.as_os_str().is_empty())
+        .map(Path::to_owned)
+        .collect()
+}

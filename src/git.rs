@@ -3,8 +3,10 @@
 //! Knows how to run git, how it fails and where it would stand, nothing of what the output means.
 
 mod boolean;
+mod link;
 mod output;
 mod top;
+mod user_files;
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
@@ -15,8 +17,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 pub use boolean::is_boolean;
+pub use link::{git_dir_in_file, named_by};
 use output::Stopped;
 pub use top::plain_root_above;
+pub use user_files::{home, seen_from, xdg_dir};
 
 /// How many bytes of output are kept where it is wanted whole; more is an error, not a truncation.
 const OUTPUT_LIMIT: usize = 512 * 1024 * 1024;

@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 use crate::fs_util::{PathError, read_if_exists, remove_if_exists, replace};
 use crate::git::{Git, GitError};
 use crate::hook_settings;
-use crate::marked_block::{Marks, find};
+use crate::marked_block::{OURS, find};
 use crate::repository::Worktree;
 
-/// The hooks after which the code or HEAD may be another (githooks(5)).
+/// The hooks after which the code or HEAD may be another (githooks(5)); the first is the one that matters most.
 pub const EVENTS: [&str; 5] = [
     "post-commit",
     "post-checkout",
@@ -25,10 +25,6 @@ pub const EVENTS: [&str; 5] = [
 ];
 
 const TEMPLATE: &str = include_str!("../hooks/post-commit");
-const MARKS: Marks = Marks {
-    begin: b"# >>> tracemark >>>",
-    end: b"# <<< tracemark <<<\n",
-};
 const SWITCHED_OFF: &str = "switched off (not executable)";
 const SHARED: &str = "a link, or one file under several names";
 const SHEBANG: &[u8] = b"#!/bin/sh\n";
@@ -138,7 +134,7 @@ pub fn plan(worktree: &Worktree, program: &Path) -> Result<Plan, HookError> {
                 // In git-lfs's own a block of an earlier version goes; what is switched off or shared stays as it is.
                 let is_touched = why != SWITCHED_OFF && why != SHARED;
                 let text = existing.as_deref().filter(|_| is_touched);
-                let text = text.map(|text| MARKS.without_block(text));
+                let text = text.map(|text| OURS.without_block(text));
                 text.or_else(|| existing.clone())
             }
             None => Some(ours),
@@ -162,7 +158,7 @@ fn why_left_alone(file: &Path, existing: Option<&[u8]>, event: &str) -> Option<&
     if rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_err() {
         return Some(SWITCHED_OFF);
     }
-    let text = MARKS.without_block(existing);
+    let text = OURS.without_block(existing);
     if is_git_lfs(&text, event) {
         return Some("git-lfs's own, which takes no other line in it");
     }
@@ -225,7 +221,7 @@ fn without_blocks(common_dir: &Path, dirs: &BTreeSet<PathBuf>) -> Result<Vec<Wri
     let mut found = Vec::new();
     for file in files {
         let text = read_if_exists(&file)?.unwrap_or_default();
-        let rest = MARKS.without_block(&text);
+        let rest = OURS.without_block(&text);
         if rest != text {
             found.push((file, Some(rest).filter(|rest| rest != SHEBANG)));
         }
@@ -252,7 +248,7 @@ pub fn with_half_a_block(common_dir: &Path, dirs: &BTreeSet<PathBuf>) -> Vec<Pat
     files
         .filter(|file| {
             let text = read_if_exists(file).ok().flatten();
-            text.is_some_and(|text| MARKS.is_cut_off(&MARKS.without_block(&text)))
+            text.is_some_and(|text| OURS.is_cut_off(&OURS.without_block(&text)))
         })
         .collect()
 }
@@ -318,7 +314,7 @@ fn with_block(existing: Option<&[u8]>, block: &[u8]) -> Vec<u8> {
     let Some(existing) = existing else {
         return [SHEBANG, block].concat();
     };
-    let rest = MARKS.without_block(existing);
+    let rest = OURS.without_block(existing);
     let first_line = rest.iter().position(|byte| *byte == b'\n');
     let (shebang, body) = rest.split_at(first_line.map_or(rest.len(), |at| at + 1));
     [shebang, block, body].concat()
@@ -381,7 +377,7 @@ mod tests {
             "#!/bin/sh\n",
         ] {
             let text = installed(Some(hook)).unwrap();
-            assert_eq!(MARKS.without_block(text.as_bytes()), hook.as_bytes());
+            assert_eq!(OURS.without_block(text.as_bytes()), hook.as_bytes());
             assert_eq!(
                 installed(Some(&text)).as_ref(),
                 Some(&text),

@@ -114,9 +114,13 @@ impl LedgerError {
 pub struct VersionKey {
     /// The LoggedModel's name.
     pub name: String,
-    /// The content id, or `commit:` and the full HEAD under the naming `commit`.
+    /// The content id, `commit:` and the full HEAD under the naming `commit`, or `pin`; with params of its own, `#` and its variant
+    /// behind. What one means, `version` says.
     pub key: String,
 }
+
+/// What SQLite calls a database that is nowhere on the disk (sqlite.org/inmemorydb.html).
+const NOWHERE: &str = ":memory:";
 
 /// An open ledger.
 #[derive(Debug)]
@@ -151,6 +155,14 @@ impl Ledger {
             aside: Mutex::new(None),
             path: path.to_owned(),
         })
+    }
+
+    /// Returns an empty ledger that is nowhere on the disk, for whoever only looks.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when SQLite cannot have one.
+    pub fn in_memory() -> Result<Self, LedgerError> {
+        Self::open(Path::new(NOWHERE))
     }
 
     fn connected(path: &Path) -> Result<Connection, LedgerError> {

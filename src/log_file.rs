@@ -1,7 +1,8 @@
-//! The log of a daemon without a terminal or journal: standard error, which is a file, set aside when it grows.
+//! The log of a daemon without a terminal or journal: standard error, which is a file, set aside when it grows; and how
+//! the lines of any log are made harmless.
 //!
 //! Standard error itself is moved to the new file, so that what a library or a panic says lands there too; crates that
-//! rotate logs hold a file of their own and leave standard error behind.
+//! rotate logs hold a file of their own and leave standard error behind. Knows nothing of what is worth a line.
 
 use std::fs::File;
 use std::io;

@@ -1,4 +1,6 @@
-//! Parses, runs, shows a failure, exits: the only place that ends the process.
+//! Parses, starts the log, runs, shows a failure, exits with its code.
+//!
+//! Knows nothing of what commands do. Nothing else ends the process but signals and the help that clap prints.
 
 use std::ffi::OsString;
 use std::io::Write as _;

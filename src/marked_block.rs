@@ -11,6 +11,12 @@ pub struct Marks {
     pub end: &'static [u8],
 }
 
+/// How every block that we write begins and ends, in whatever file; more may follow in the first line.
+pub const OURS: Marks = Marks {
+    begin: b"# >>> tracemark >>>",
+    end: b"# <<< tracemark <<<\n",
+};
+
 impl Marks {
     /// Returns the text without the block, all of it where there is none.
     pub fn without_block(self, text: &[u8]) -> Vec<u8> {

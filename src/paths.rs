@@ -1,7 +1,7 @@
-//! Every path outside repositories that the program uses.
+//! Every path outside repositories that the program uses. Makes none of them, and opens none.
 //!
-//! The state directory is the identity of a daemon: it holds the lock and the record of the socket in use. It depends on
-//! the home directory alone, so that shells, cron jobs and services with different `XDG_*` values find one daemon.
+//! The state directory is the identity of a daemon: it holds the lock and the record of the socket in use. It depends
+//! on the home directory alone, so that shells, cron jobs and services with different `XDG_*` values find one daemon.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! The repositories that this user tracks: one record each, outside the repositories, made by `up`.
 //!
-//! Nothing is ever run in a repository without a record here.
+//! Commands write them, the daemon never does, and it tracks nothing that has none.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -139,10 +139,7 @@ impl Registry {
 
     /// Returns where the record of a repository lies, or would.
     pub fn file(&self, common_dir: &Path) -> PathBuf {
-        use std::os::unix::ffi::OsStrExt as _;
-        let digest = hex(&Sha256::digest(common_dir.as_os_str().as_bytes()));
-        self.dir
-            .join(format!("{}.json", digest.get(..16).unwrap_or(&digest)))
+        self.dir.join(record_file_name(common_dir))
     }
 
     /// Returns the record of a repository, `None` when it is not tracked.
@@ -247,6 +244,13 @@ impl Registry {
     pub fn remove(&self, common_dir: &Path) -> Result<bool, RegistryError> {
         Ok(fs_util::remove_if_exists(&self.file(common_dir))?)
     }
+}
+
+/// Returns what files about the repository of a common git directory are called in directories of ours.
+pub fn record_file_name(common_dir: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt as _;
+    let digest = hex(&Sha256::digest(common_dir.as_os_str().as_bytes()));
+    format!("{}.json", digest.get(..16).unwrap_or(&digest))
 }
 
 /// Returns where a path is after the repository around it, whose common git directory is named, was moved; one outside of

@@ -1,5 +1,7 @@
-//! File systems that others write to as well: over a network, or on the other side of a virtual machine's wall. inotify(7) tells of
-//! what this machine does there, of nothing else.
+//! File systems that others write to as well: over a network, or on the other side of a virtual machine's wall.
+//! inotify(7) tells of what this machine does there, of nothing else.
+//!
+//! Only names them: what follows for a worktree, `watch` says.
 
 use std::path::Path;
 

@@ -1,18 +1,19 @@
 //! Which programs the repository's own configuration names, and whether they are those that `up` saw.
 //!
 //! Trust is given by `up`, for what the configuration named at that moment. A change is not run before `up` saw it.
+//! Runs none of them and writes nothing: whoever is about to run git asks here.
+
+mod glance;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 
-use crate::fs_util::read_if_exists;
-use crate::git::{GIT_LFS, Git, GitError, records};
+use crate::git::{GIT_LFS, Git, GitError, named_by, records};
 use crate::identity::index_names::IndexNames;
 use crate::registry::Registry;
-use crate::repository::{Worktree, gitlinks};
+use crate::repository::{Worktree, git_dir_of, gitlinks};
+pub use glance::may_name_programs;
 
 /// Values of `core.fsmonitor` that name git's own monitor, or none (git-config(1)).
 const NO_PROGRAM: [&str; 9] = ["", "true", "false", "yes", "no", "on", "off", "1", "0"];
@@ -100,10 +101,11 @@ fn dirs_in_worktree(
         };
         for path in named.chain(linked) {
             let inside = top.join(path);
-            if let Some(dir) = git_dir_of(&inside)
+            if let Some(dir) = real_git_dir_of(&inside)
                 && dirs.insert(dir.clone())
             {
-                dirs.extend(named_by(&dir.join("commondir"), b"", &dir));
+                let common = named_by(&dir.join("commondir"), b"", &dir);
+                dirs.extend(common.and_then(|dir| dir.canonicalize().ok()));
                 tops.insert(inside);
             }
         }
@@ -111,20 +113,9 @@ fn dirs_in_worktree(
     Ok(dirs)
 }
 
-/// What `.git` is, or leads to where it is a file (gitrepository-layout(5)).
-fn git_dir_of(root: &Path) -> Option<PathBuf> {
-    let path = root.join(".git");
-    if path.is_dir() {
-        return path.canonicalize().ok();
-    }
-    named_by(&path, b"gitdir:", root)
-}
-
-/// The directory that a file of git's names behind `before`, seen from `dir`; of several names of one always the same.
-fn named_by(file: &Path, before: &[u8], dir: &Path) -> Option<PathBuf> {
-    let text = read_if_exists(file).ok()??;
-    let name = text.strip_prefix(before)?.trim_ascii();
-    dir.join(OsStr::from_bytes(name)).canonicalize().ok()
+/// Of several names of one directory always the same.
+fn real_git_dir_of(root: &Path) -> Option<PathBuf> {
+    git_dir_of(root)?.canonicalize().ok()
 }
 
 fn subdirs(dir: &Path) -> Vec<PathBuf> {
@@ -280,6 +271,9 @@ fn names_a_program(key: &str, value: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
     use super::*;
 
     #[test]
@@ -291,13 +285,13 @@ mod tests {
         std::fs::create_dir_all(&inside).unwrap();
         std::fs::create_dir(&target).unwrap();
         std::fs::write(inside.join(".git"), b"gitdir: ../else\xffwhere\n").unwrap();
-        assert_eq!(git_dir_of(&inside), Some(target));
+        assert_eq!(real_git_dir_of(&inside), Some(target));
         std::fs::remove_file(inside.join(".git")).unwrap();
         let made = std::process::Command::new("mkfifo")
             .arg(inside.join(".git"))
             .status();
         assert!(made.unwrap().success());
-        assert_eq!(git_dir_of(&inside), None);
+        assert_eq!(real_git_dir_of(&inside), None);
     }
 
     #[test]

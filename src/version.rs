@@ -8,7 +8,7 @@ use crate::config::Settings;
 use crate::identity::{Naming, Reading, model_name};
 use crate::ids::ModelId;
 use crate::ledger::VersionKey;
-use crate::mlflow::{Key, Wanted};
+use crate::mlflow::{Key, Wanted, tags};
 
 /// What a version's tags say beside its reading.
 #[derive(Debug, Clone, Default)]
@@ -62,8 +62,6 @@ impl Observation {
     }
 }
 
-/// Whether the code of a row can be brought back: `true`, `partial` or `false`; `false` until it is kept.
-pub const TAG_RESTORABLE: &str = "tracemark.restorable";
 /// The key of a pinned version.
 const PINNED: &str = "pin";
 /// What the key of a commit's version begins with.
@@ -83,6 +81,16 @@ pub fn key_of(version: &VersionKey) -> Option<(Key, Option<String>)> {
         None => Key::Content(key.parse().ok()?),
     };
     Some((key, variant))
+}
+
+/// Returns whether a version goes by its name alone, so that it says nothing of code.
+pub fn is_pinned(version: &VersionKey) -> bool {
+    matches!(key_of(version), Some((Key::Pinned, _)))
+}
+
+/// Returns whether a version goes by its content, not by a commit or by its name.
+pub fn is_of_content(version: &VersionKey) -> bool {
+    matches!(key_of(version), Some((Key::Content(_), _)))
 }
 
 /// Returns a version as it is looked for, without what would be needed to create it.
@@ -123,19 +131,19 @@ pub fn wanted(
     let (key, variant) = key_of(&observation.version)
         .unwrap_or_else(|| (Key::Content(reading.content.clone()), None));
     let clean_commit = reading.head.clone().filter(|_| !reading.dirty);
-    let mut tags = tags(around, settings, nonce);
+    let mut tags = tags_of_any(around, settings, nonce);
     match &key {
-        Key::Pinned => tags.extend([pair("tracemark.pinned", "true")]),
+        Key::Pinned => tags.extend([pair(tags::PINNED, "true")]),
         Key::Commit(_) => tags.extend(code_tags(reading, around)),
         Key::Content(content) => {
             tags.extend(code_tags(reading, around));
-            tags.extend([pair("tracemark.content", content.as_str())]);
+            tags.extend([pair(tags::CONTENT, content.as_str())]);
         }
     }
     tags.extend(
         variant
             .as_deref()
-            .map(|variant| pair("tracemark.variant", variant)),
+            .map(|variant| pair(tags::VARIANT, variant)),
     );
     Wanted {
         name: observation.version.name.clone(),
@@ -156,20 +164,24 @@ fn pair(key: &str, value: &str) -> (String, String) {
 }
 
 /// What every row says. Tag names of MLflow 3.17.2 (`mlflow/utils/mlflow_tags.py`) and our own.
-fn tags(around: &Surroundings, settings: &Settings, nonce: &str) -> BTreeMap<String, String> {
+fn tags_of_any(
+    around: &Surroundings,
+    settings: &Settings,
+    nonce: &str,
+) -> BTreeMap<String, String> {
     let mut tags = BTreeMap::from([
-        pair("mlflow.model.isExternal", "true"),
-        pair("mlflow.user", &around.user),
-        pair("mlflow.source.name", &around.app),
-        pair("mlflow.source.type", "LOCAL"),
-        pair("tracemark.schema", "1"),
-        pair("tracemark.naming", settings.naming.as_str()),
-        pair("tracemark.app", &around.app),
-        pair("tracemark.nonce", nonce),
-        pair(TAG_RESTORABLE, "false"),
+        pair(tags::EXTERNAL, "true"),
+        pair(tags::USER, &around.user),
+        pair(tags::SOURCE_NAME, &around.app),
+        pair(tags::SOURCE_TYPE, "LOCAL"),
+        pair(tags::SCHEMA, "1"),
+        pair(tags::NAMING, settings.naming.as_str()),
+        pair(tags::APP, &around.app),
+        pair(tags::NONCE, nonce),
+        pair(tags::RESTORABLE, "false"),
     ]);
     let origin = around.origin.as_deref().filter(|origin| !origin.is_empty());
-    tags.extend(origin.map(|origin| pair("mlflow.source.git.repoURL", origin)));
+    tags.extend(origin.map(|origin| pair(tags::GIT_REPO_URL, origin)));
     tags
 }
 
@@ -177,17 +189,43 @@ fn tags(around: &Surroundings, settings: &Settings, nonce: &str) -> BTreeMap<Str
 /// MLflow's own git versioning would take the row over and overwrite it.
 fn code_tags(reading: &Reading, around: &Surroundings) -> BTreeMap<String, String> {
     let dirty = if reading.dirty { "true" } else { "false" };
-    let mut tags = BTreeMap::from([pair("tracemark.dirty", dirty)]);
+    let mut tags = BTreeMap::from([pair(tags::DIRTY, dirty)]);
     if !reading.dirty {
-        tags.extend([pair("mlflow.source.git.dirty", "false")]);
+        tags.extend([pair(tags::GIT_DIRTY, "false")]);
     }
     if let Some(head) = &reading.head {
         tags.extend([
-            pair("mlflow.source.git.commit", head.as_str()),
-            pair("tracemark.head", head.as_str()),
+            pair(tags::GIT_COMMIT, head.as_str()),
+            pair(tags::HEAD, head.as_str()),
         ]);
     }
     let branch = around.branch.as_deref().filter(|branch| !branch.is_empty());
-    tags.extend(branch.map(|branch| pair("mlflow.source.git.branch", branch)));
+    tags.extend(branch.map(|branch| pair(tags::GIT_BRANCH, branch)));
     tags
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_version_goes_by_is_told_with_a_variant_and_without() {
+        let tree = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
+        for (key, is_by_name, is_by_content) in [
+            ("pin", true, false),
+            ("pin#v1", true, false),
+            (tree, false, true),
+            (&format!("{tree}#v1"), false, true),
+            (&format!("commit:{tree}"), false, false),
+            (&format!("commit:{tree}#v1"), false, false),
+            ("something else", false, false),
+        ] {
+            let version = VersionKey {
+                name: "pin".to_owned(),
+                key: key.to_owned(),
+            };
+            assert_eq!(is_pinned(&version), is_by_name, "{key}");
+            assert_eq!(is_of_content(&version), is_by_content, "{key}");
+        }
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! An entry is on the disk before the thing that it is about. It lies in the state directory, one file for each
 //! repository and one for the rest of the machine; paths in a repository are relative to its git directory, so that an
-//! entry still fits one that was moved. What lies in our own directories is not listed, it goes with them.
+//! entry still fits one that was moved. What lies in our own directories is not listed, it goes with them. Asks git
+//! nothing, as git may refuse the repository.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, FileTimes, Permissions};
@@ -16,12 +17,13 @@ use sha2::{Digest as _, Sha256};
 
 use crate::fs_util::{
     PathError, claim_private_dir, create_one_private_dir, create_private_dir, lies_inside,
-    read_if_exists, remove_if_exists, replace, replace_durably,
+    missing_dirs, read_if_exists, remove_empty, remove_if_exists, replace, replace_durably,
 };
 use crate::identity::digest::hex;
+use crate::marked_block::{self, OURS};
 use crate::paths::{Paths, REPOSITORIES};
-use crate::registry::{Record, Registry, carried_over};
-use crate::repository::Worktree;
+use crate::registry::{Record, Registry, carried_over, record_file_name};
+use crate::repository::{Worktree, private_dirs};
 
 /// The version of both formats.
 const SCHEMA: u32 = 1;
@@ -30,8 +32,6 @@ const MACHINE: &str = "machine.json";
 /// Where a repository carries its own entry, below its common git directory: one that is moved to another disk has no
 /// device and inode to be known by.
 const CARRIED: &str = "tracemark/written.json";
-/// How our blocks begin, in whatever file: with one, a file is not as it was found.
-const BLOCK: &[u8] = b"# >>> tracemark >>>";
 /// The bits of a mode that a carried entry may set.
 const MODE: u32 = 0o777;
 /// What a removed block may have left of a file that was there before: a line end too many, or nothing, where a file of
@@ -175,7 +175,8 @@ impl Entry {
         let Some(bytes) = read_if_exists(file)? else {
             return Ok(());
         };
-        if crate::marked_block::find(&bytes, BLOCK).is_some() {
+        // With a block of ours a file is not as it was found.
+        if marked_block::find(&bytes, OURS.begin).is_some() {
             return Ok(());
         }
         let metadata = file.metadata().map_err(PathError::of("read", file))?;
@@ -366,10 +367,7 @@ impl Written {
     }
 
     fn file(&self, common_dir: &Path) -> PathBuf {
-        use std::os::unix::ffi::OsStrExt as _;
-        let digest = hex(&Sha256::digest(common_dir.as_os_str().as_bytes()));
-        let name = digest.get(..16).unwrap_or(&digest);
-        self.dir.join(format!("{name}.json"))
+        self.dir.join(record_file_name(common_dir))
     }
 }
 
@@ -402,59 +400,6 @@ pub fn restored_record(registry: &Registry, worktree: &Worktree) -> Option<Recor
             && (&carried.common_dir, carried.identity) == (&record.common_dir, record.identity)
             && !record.is_about_what_is_there()
     })
-}
-
-/// Removes a directory that is empty; any other stays.
-pub fn remove_empty(dir: &Path) {
-    if let Err(error) = std::fs::remove_dir(dir) {
-        tracing::debug!(%error, dir = %dir.display(), "the directory stays");
-    }
-}
-
-/// Returns our own directories in a repository: of the main worktree and of linked ones, as they lie on the disk.
-pub fn private_dirs(common_dir: &Path) -> Vec<PathBuf> {
-    linked(common_dir)
-        .chain([common_dir.to_owned()])
-        .map(|git_dir| git_dir.join("tracemark"))
-        .filter(|dir| dir.symlink_metadata().is_ok())
-        .collect()
-}
-
-/// Returns the roots of worktrees in which a copy of the env file may lie, as far as the disk tells.
-pub fn roots_on_disk(common_dir: &Path) -> Vec<PathBuf> {
-    let linked = linked(common_dir).filter_map(|git_dir| {
-        let named = std::fs::read_to_string(git_dir.join("gitdir")).ok()?;
-        Some(git_dir.join(named.trim_end()).parent()?.to_owned())
-    });
-    let main = common_dir.ends_with(".git").then(|| common_dir.parent());
-    linked.chain(main.flatten().map(Path::to_owned)).collect()
-}
-
-/// Returns the common git directory that a linked worktree's `.git` file names, whether or not it is there.
-pub fn repository_named_in(root: &Path) -> Option<PathBuf> {
-    let text = std::fs::read_to_string(root.join(".git")).ok()?;
-    let git_dir = root.join(text.strip_prefix("gitdir: ")?.trim_end());
-    let worktrees = git_dir.parent().filter(|dir| dir.ends_with("worktrees"))?;
-    Some(worktrees.parent()?.to_owned())
-}
-
-/// Git directories of linked worktrees (gitrepository-layout(5)).
-fn linked(common_dir: &Path) -> impl Iterator<Item = PathBuf> {
-    let entries = std::fs::read_dir(common_dir.join("worktrees"));
-    entries
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path())
-}
-
-/// Returns `dir` and the directories around it that do not exist, the deepest first.
-pub fn missing_dirs(dir: &Path) -> Vec<PathBuf> {
-    dir.ancestors()
-        .take_while(|dir| dir.symlink_metadata().is_err())
-        .filter(|dir| !dir.as_os_str().is_empty())
-        .map(Path::to_owned)
-        .collect()
 }
 
 fn sha256(bytes: &[u8]) -> String {

@@ -1,4 +1,6 @@
 //! A command line that makes no sense: its cause and what to type, as for every failure.
+//!
+//! Pure.
 
 use std::ffi::OsString;
 

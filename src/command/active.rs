@@ -1,4 +1,7 @@
 //! `tracemark active`: the model id of the code on disk now.
+//!
+//! Prints no id that may be that of older code, unless it was told not to wait. Starts a daemon where none runs, but
+//! with `--once`.
 
 use std::time::{Duration, Instant};
 

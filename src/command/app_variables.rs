@@ -1,4 +1,5 @@
-//! What an app is told of the way to its store, beside the address: what `up` kept of its shell, none of it secret.
+//! What an app is told of the way to its store, beside the address: what `up` kept of its shell, none of it secret; and
+//! whether this shell sends the app to another workspace. Asks no server.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

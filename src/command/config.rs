@@ -1,4 +1,6 @@
 //! `tracemark config`: the settings, and where each comes from.
+//!
+//! Asks neither the daemon nor the store, writes nothing, and shows no password.
 
 use std::path::{Path, PathBuf};
 
@@ -57,7 +59,7 @@ fn check(context: &Context) -> Result<(), Failure> {
     let Ok(worktree) = here() else { return Ok(()) };
     let record = context.registry().find(&worktree.common_dir)?;
     let private = record.map(|record| record.settings).unwrap_or_default();
-    let layer = environment::laid_over(environment::layer(), private);
+    let layer = environment::layer().over(private);
     let user = context.paths.user_config();
     let loaded = Settings::load(&layer, &worktree.root, &user);
     loaded.map(drop).map_err(|error| {

@@ -1,4 +1,6 @@
-//! `tracemark daemon`, and how other commands get one running.
+//! `tracemark daemon`, and how other commands get one running, replaced or ended.
+//!
+//! Knows nothing of what a daemon does, and kills none: one is asked to end.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};

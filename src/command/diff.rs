@@ -1,10 +1,13 @@
 //! `tracemark diff`: the code between two versions, shown by git as the user has it.
+//!
+//! Makes no diff itself, and asks no daemon.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 
+use super::code::Code;
 use super::shown_by_git::{git_with, show};
-use super::versions::{Code, Versions};
+use super::versions::Versions;
 use super::{Context, warn};
 use crate::cli::DiffArgs;
 use crate::error::Failure;

@@ -1,4 +1,6 @@
 //! `tracemark doctor`: looks for every known trouble, and says what to type.
+//!
+//! Mends nothing and starts no daemon.
 
 use serde::Serialize;
 

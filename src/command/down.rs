@@ -1,17 +1,19 @@
 //! `tracemark down`: takes back everything that `up` did for this repository, wherever it lies by now.
+//!
+//! Leaves what is in the store, and the snapshots, which may be the only copy of code; `purge` alone removes those.
 
 use std::path::{Path, PathBuf};
 
 use super::take_back::{self, Snapshot, place_of, remove_dir};
 use super::up::check_owner;
-use super::{Context, answer, here, purge};
+use super::{Context, answer, here, purge, untrack};
 use crate::cli::DownArgs;
 use crate::error::{Failure, FailureKind};
 use crate::ledger::Ledger;
 use crate::registry::{Record, Registry};
-use crate::repository::Worktree;
+use crate::repository::{self, Worktree};
 use crate::snapshot::Snapshots;
-use crate::written::{self, Entry, Written};
+use crate::written::{Entry, Written};
 
 pub(super) fn run(context: &Context, arguments: &DownArgs) -> Result<(), Failure> {
     if arguments.purge {
@@ -74,7 +76,7 @@ fn one(
     }
     record.only = staying;
     registry.write(&record)?;
-    tell_daemon(context, worktree, &record);
+    untrack(context, &worktree.root);
     let kept = Snapshots::place(&worktree.common_dir);
     remove_dir(&worktree.private_dir(), Some(&kept))?;
     if worktree.scratch_dir() != worktree.private_dir() {
@@ -95,7 +97,7 @@ fn all(
     let leaving = record.worktrees().unwrap_or_default();
     let roots: Vec<_> = leaving.into_iter().map(|one| one.root).collect();
     registry.remove(&record.common_dir)?;
-    tell_daemon(context, worktree, record);
+    untrack(context, &worktree.root);
     let mut entry = list.entry(record);
     take_back::repository(&list, &mut entry, &record.common_dir, Snapshot::Kept)?;
     forgive(context, &roots);
@@ -141,8 +143,8 @@ fn gone(context: &Context, dir: &Path, only_this: bool) -> Result<(), Failure> {
         if dir.exists() && entry.is_at(&entry.common_dir) && entry.common_dir.starts_with(dir) {
             return false;
         }
-        let listed = written::roots_on_disk(&entry.common_dir);
-        if written::repository_named_in(dir).as_ref() == Some(&entry.common_dir) {
+        let listed = repository::roots_on_disk(&entry.common_dir);
+        if repository::repository_named_in(dir).as_ref() == Some(&entry.common_dir) {
             return true;
         }
         names.iter().any(|dir| {
@@ -193,9 +195,7 @@ fn others_stay(
     record.only.retain(|root| !gone.contains(root));
     registry.write(&record)?;
     for root in gone {
-        if let Err(error) = context.client().untrack(root) {
-            tracing::debug!(%error, root = %root.display(), "the daemon was not told");
-        }
+        untrack(context, root);
     }
     forgive(context, gone);
     Ok(true)
@@ -204,9 +204,7 @@ fn others_stay(
 fn forget(context: &Context, registry: &Registry, entry: &Entry) -> Result<(), Failure> {
     registry.remove(&entry.common_dir)?;
     for root in &entry.roots {
-        if let Err(error) = context.client().untrack(root) {
-            tracing::debug!(%error, root = %root.display(), "the daemon was not told");
-        }
+        untrack(context, root);
     }
     let roots: Vec<_> = entry.roots.iter().cloned().collect();
     forgive(context, &roots);
@@ -242,12 +240,5 @@ fn forgive(context: &Context, roots: &[std::path::PathBuf]) {
     });
     if let Err(error) = forgiven {
         tracing::warn!(%error, "the ledger cannot be written");
-    }
-}
-
-/// A daemon that does not run has nothing to forget.
-fn tell_daemon(context: &Context, worktree: &Worktree, record: &Record) {
-    if let Err(error) = context.client().untrack(&worktree.root) {
-        tracing::debug!(%error, repository = %record.common_dir.display(), "the daemon was not told");
     }
 }

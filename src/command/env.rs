@@ -1,4 +1,6 @@
 //! `tracemark env`: the variables, for `eval` and for readers of env files.
+//!
+//! Prints no id that may be that of older code, and no value that a shell could run.
 
 use std::time::Duration;
 

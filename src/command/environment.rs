@@ -1,4 +1,6 @@
 //! What this shell's environment says of naming, store and the way there, in MLflow's own variables.
+//!
+//! Takes no password and no token, and reads no file.
 
 use std::path::PathBuf;
 
@@ -61,42 +63,7 @@ pub(super) fn over_kept(asked: Layer, mut kept: Layer) -> Layer {
             ..ConnectionLayer::default()
         };
     }
-    laid_over(asked, kept)
-}
-
-/// Lays `upper` over `lower`; an experiment in `upper` replaces name and id together, and what `lower` says of another
-/// store counts for nothing.
-pub(super) fn laid_over(upper: Layer, mut lower: Layer) -> Layer {
-    let other_store = upper.store.uri.is_some() && upper.store.uri != lower.store.uri;
-    if other_store || upper.store.experiment.is_some() || upper.store.experiment_id.is_some() {
-        lower.store.experiment = None;
-        lower.store.experiment_id = None;
-    }
-    if other_store {
-        lower.store.connection = ConnectionLayer::default();
-    }
-    Layer {
-        naming: upper.naming.or(lower.naming),
-        app: upper.app.or(lower.app),
-        create: upper.create.or(lower.create),
-        settle: upper.settle.or(lower.settle),
-        env: upper.env.or(lower.env),
-        env_copy: upper.env_copy.or(lower.env_copy),
-        model_type: upper.model_type.or(lower.model_type),
-        params: lower.params.into_iter().chain(upper.params).collect(),
-        variant: upper.variant.or(lower.variant),
-        pin: upper.pin.or(lower.pin),
-        snapshots: upper.snapshots.or(lower.snapshots),
-        gc: crate::retention::GcLayer {
-            keep: upper.gc.keep.or(lower.gc.keep),
-        },
-        store: crate::config::StoreLayer {
-            uri: upper.store.uri.or(lower.store.uri),
-            experiment: upper.store.experiment.or(lower.store.experiment),
-            experiment_id: upper.store.experiment_id.or(lower.store.experiment_id),
-            connection: upper.store.connection.or(lower.store.connection),
-        },
-    }
+    asked.over(kept)
 }
 
 fn path(name: &str) -> Option<PathBuf> {

@@ -1,4 +1,6 @@
 //! `tracemark exec -- CMD`: becomes CMD with the right id in its environment, whatever the shell had exported.
+//!
+//! Hands out no id that may be wrong: CMD runs without one then, with `--require` not at all. No parent of CMD stays.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;

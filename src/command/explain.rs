@@ -1,4 +1,6 @@
 //! `tracemark hash --explain`: what a hash is made of and the traps that the state sits in, for a puzzled person.
+//!
+//! Only words: what there is to say, `identity::explain` finds out. Asks neither the daemon nor the store.
 
 use std::path::Path;
 

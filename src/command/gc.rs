@@ -1,4 +1,7 @@
 //! `tracemark gc`: removes versions that nothing refers to, and snapshots by age and room.
+//!
+//! Removes nothing without `--yes`, and nothing of which it is not known whether it is in use: the daemon is started to
+//! tell. Makes no LoggedModel.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,13 +14,14 @@ use crate::cli::GcArgs;
 use crate::error::{Failure, FailureKind};
 use crate::ids::ModelId;
 use crate::ledger::{Chapter, Ledger};
-use crate::mlflow::{ModelRow, References, StoreError};
+use crate::mlflow::{ModelRow, References, StoreError, tags};
 use crate::protocol::WorktreeStatus;
 use crate::retention::{Retention, age};
 use crate::session::Restorable;
 use crate::snapshot::{Pruned, Reason, Record, SnapshotError, committed_trees};
 use crate::text::printable;
 use crate::unix_time;
+use crate::version::is_of_content;
 
 pub(super) fn run(context: &Context, arguments: &GcArgs) -> Result<(), Failure> {
     let (worktree, record) = context.tracked()?;
@@ -124,11 +128,9 @@ impl Sweep<'_> {
             let age = Duration::from_millis(self.now_ms.saturating_sub(self.last_used(chapter)));
             let is_active = self.active.contains(chapter.model.as_str())
                 || self.active.contains(&chapter.version.name);
-            let is_of_code =
-                !chapter.version.key.starts_with("commit:") && chapter.version.key != "pin";
             chapter.store == self.store.session.store_key()
                 && chapter.dirty
-                && is_of_code
+                && is_of_content(&chapter.version)
                 && !self.is_used_elsewhere(&chapter.model)
                 && !is_active
                 && age >= self.retention.model_age
@@ -174,7 +176,7 @@ impl Sweep<'_> {
             let active = active(self.context)?;
             let committed = self.committed()?;
             let is_committed = |row: &ModelRow| {
-                let content = row.tag("tracemark.content");
+                let content = row.tag(tags::CONTENT);
                 content.is_some_and(|content| committed.contains(content))
             };
             let mut rows = some.to_vec();
@@ -248,8 +250,8 @@ fn is_ours(row: &ModelRow, chapter: &Chapter) -> bool {
     !chapter.nonce.is_empty()
         && row.nonce() == Some(chapter.nonce.as_str())
         && row.experiment == chapter.experiment
-        && row.tag("mlflow.source.git.dirty") != Some("false")
-        && row.tag("tracemark.pinned").is_none()
+        && row.tag(tags::GIT_DIRTY) != Some("false")
+        && row.tag(tags::PINNED).is_none()
 }
 
 /// Asks the daemon, which is started where none runs: what is active is what is on disk, not what was made last. Returns ids, and

@@ -1,4 +1,6 @@
 //! `tracemark completions` and `man`: made from the definition of the command line.
+//!
+//! Knows no command, needs no repository, and writes no file but with `--dir`.
 
 use super::answer;
 use crate::cli::{Cli, CompletionsArgs, ManArgs};

@@ -1,6 +1,8 @@
 //! `tracemark hash`: the repository hash alone, in the caller's own directory and environment, as the guide's helper.
+//!
+//! Asks neither the daemon nor the store.
 
-use super::environment::{self, laid_over};
+use super::environment;
 use super::{Context, answer, explain, say};
 use crate::cli::{HashArgs, NamingArg};
 use crate::config::Settings;
@@ -44,7 +46,7 @@ pub(super) fn run(context: &Context, arguments: &HashArgs) -> Result<(), Failure
 /// configuration holds no word that could name a program.
 pub(super) fn warn_of_strangers(context: &Context, cure: &str) {
     let cwd = std::env::current_dir().unwrap_or_default();
-    if !super::prompt::may_name_programs(&cwd) {
+    if !trust::may_name_programs(&cwd) {
         return;
     }
     let Ok(worktree) = Worktree::discover(&cwd) else {
@@ -207,7 +209,7 @@ pub(super) fn app(context: &Context, arguments: &HashArgs) -> Result<String, Fai
     };
     let record = context.registry().find(&worktree.common_dir)?;
     let private = record.map(|record| record.settings).unwrap_or_default();
-    let layer = laid_over(environment::layer(), private);
+    let layer = environment::layer().over(private);
     let settings = Settings::load(&layer, &worktree.root, &context.paths.user_config())
         .map_err(crate::session::SessionError::from)?;
     Ok(settings

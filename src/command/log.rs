@@ -1,4 +1,7 @@
 //! `tracemark log`: the versions of this repository, newest first.
+//!
+//! Lists what is known here: the store is waited for a second at most, and only to count traces. Needs no daemon:
+//! without one no version is marked as active.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,6 +11,7 @@ use crate::cli::LogArgs;
 use crate::error::Failure;
 use crate::ids::ModelId;
 use crate::mlflow::TraceCounts;
+use crate::session::Restorable;
 use crate::snapshot::Changes;
 use crate::text::printable;
 
@@ -174,10 +178,7 @@ fn change(changes: &Changes) -> Option<String> {
 fn document(version: &Version, active: &BTreeSet<String>, traces: &Traces) -> serde_json::Value {
     let model = version.model();
     let record = version.record.as_ref();
-    let restorable = record.map_or(
-        "false",
-        |record| if record.is_whole() { "true" } else { "partial" },
-    );
+    let restorable = Restorable::of(record).as_str();
     serde_json::json!({
         "model_id": model.map(ToString::to_string),
         "name": version.name(None),

@@ -1,4 +1,6 @@
 //! How answers look on a terminal: colours, its width, and times as people say them.
+//!
+//! Prints nothing itself, and knows nothing of what is said.
 
 use std::io::IsTerminal as _;
 use std::time::{Duration, UNIX_EPOCH};

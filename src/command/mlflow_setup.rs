@@ -2,13 +2,14 @@
 //! the MLflow which will use it.
 
 use std::ffi::OsStr;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
+use super::child::run_within;
 use super::{consent, say};
 use crate::mlflow::StoreUri;
+use crate::text::printable;
 
 /// Any read through the tracking store makes MLflow create and fill the database (MLflow 3.17.2).
 const MAKE: &str = "import mlflow; mlflow.search_experiments()";
@@ -18,8 +19,6 @@ const LOOK: &str = "import importlib.util as u, sys; sys.exit(u.find_spec('mlflo
 const LOOK_LIMIT: Duration = Duration::from_secs(20);
 /// How long the making may take; MLflow needs 10 to 30 seconds.
 const MAKE_LIMIT: Duration = Duration::from_mins(5);
-/// The pause between two looks at a child.
-const PAUSE: Duration = Duration::from_millis(20);
 /// Where virtual environments are kept, relative to the repository's root.
 pub(super) const ENVIRONMENTS: [&str; 3] = [".venv", "venv", "env"];
 
@@ -52,7 +51,12 @@ pub(super) fn offer(uri: &StoreUri, root: &Path, command: Option<&OsStr>, yes: b
         file.display(),
         python.display()
     ));
-    let mut make = Command::new(&python);
+    make(uri, file, root, &python)
+}
+
+/// Returns whether the file is there afterwards.
+fn make(uri: &StoreUri, file: &Path, root: &Path, python: &Path) -> bool {
+    let mut make = Command::new(python);
     make.args(["-c", MAKE])
         // Modules of the directory are none of MLflow's (Python 3.11 and newer).
         .env("PYTHONSAFEPATH", "1")
@@ -62,22 +66,18 @@ pub(super) fn offer(uri: &StoreUri, root: &Path, command: Option<&OsStr>, yes: b
         .env_remove("MLFLOW_EXPERIMENT_ID")
         // Artifacts of the default experiment lie below the directory where this runs.
         .current_dir(file.parent().unwrap_or(root));
-    match limited(make, MAKE_LIMIT) {
-        Ok((true, _)) if file.exists() => true,
-        Ok((_, words)) => {
-            let last = words.lines().last().unwrap_or("no message");
-            say(&format!(
-                "That failed: {}. The app's first run makes it.",
-                crate::text::printable(last)
-            ));
-            false
-        }
-        Err(error) => {
-            say(&format!(
-                "That failed: {error}. The app's first run makes it."
-            ));
-            false
-        }
+    let failed = |why: &str| {
+        say(&format!(
+            "That failed: {why}. The app's first run makes it."
+        ));
+        false
+    };
+    match run_within(&mut make, MAKE_LIMIT) {
+        Ok(done) if done.status.success() && file.exists() => true,
+        Ok(done) => failed(&printable(
+            done.stderr.lines().last().unwrap_or("no message"),
+        )),
+        Err(error) => failed(&error.to_string()),
     }
 }
 
@@ -158,35 +158,5 @@ fn has_mlflow(python: &Path) -> bool {
     }
     let mut look = Command::new(python);
     look.args(["-c", LOOK]).current_dir("/");
-    limited(look, LOOK_LIMIT).is_ok_and(|(found, _)| found)
-}
-
-/// Runs a command that is ended when it takes too long; whether it succeeded, and what it said on standard error.
-fn limited(mut command: Command, limit: Duration) -> std::io::Result<(bool, String)> {
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    let stderr = child.stderr.take();
-    let reader = std::thread::spawn(move || {
-        let mut words = String::new();
-        let read = stderr.map(|mut stderr| stderr.read_to_string(&mut words));
-        (words, read)
-    });
-    let deadline = Instant::now() + limit;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            let words = reader
-                .join()
-                .map_or_else(|_| String::new(), |(words, _)| words);
-            return Ok((status.success(), words));
-        }
-        if Instant::now() >= deadline {
-            child.kill()?;
-            child.wait()?;
-            return Ok((false, format!("it took more than {} s", limit.as_secs())));
-        }
-        std::thread::sleep(PAUSE);
-    }
+    run_within(&mut look, LOOK_LIMIT).is_ok_and(|done| done.status.success())
 }

@@ -1,8 +1,12 @@
 //! The commands: each answers on standard output, says everything else on standard error, and fails with a [`Failure`].
+//!
+//! Nothing but `main` calls them, the daemon least of all; none ends the process.
 
 mod active;
 mod app_variables;
 mod checks;
+mod child;
+mod code;
 mod config;
 mod consent;
 mod daemon;
@@ -274,6 +278,13 @@ fn ask_saying_whom(
 fn tell_daemon(context: &Context, worktree: &Worktree) {
     if let Err(error) = context.client().track(&worktree.root) {
         tracing::debug!(%error, "the daemon was not told");
+    }
+}
+
+/// A daemon that does not run has nothing to forget.
+fn untrack(context: &Context, root: &Path) {
+    if let Err(error) = context.client().untrack(root) {
+        tracing::debug!(%error, root = %root.display(), "the daemon was not told");
     }
 }
 

@@ -1,4 +1,7 @@
-//! An answer without a daemon: one reading and one resolution in this process, for CI and for when no daemon can be had.
+//! An answer without a daemon: one reading and one resolution in this process, for CI and for when no daemon can be
+//! had.
+//!
+//! Publishes nothing: no env file, no socket. Runs nothing in a tracked repository that `up` did not see.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

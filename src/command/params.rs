@@ -1,4 +1,6 @@
 //! `tracemark params`: parameters of the versions of this repository, and what the version of now has.
+//!
+//! Changes no parameter that a LoggedModel has already, as MLflow never does: that takes another version.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

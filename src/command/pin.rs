@@ -1,4 +1,6 @@
 //! `tracemark pin` and `tracemark unpin`: a version found by its name alone, whatever the code.
+//!
+//! Only writes the setting down and asks: whoever answers finds the version.
 
 use std::time::Duration;
 

@@ -1,14 +1,17 @@
 //! `tracemark down --purge`: removes everything that tracemark ever wrote on this machine.
+//!
+//! Asks no store, and leaves what a person wrote, settings included.
 
 use std::path::{Path, PathBuf};
 
 use super::take_back::{self, Snapshot, place_of, remove};
 use super::{Context, answer, daemon, here, service};
 use crate::error::{Failure, FailureKind};
+use crate::fs_util::remove_empty;
 use crate::paths::Paths;
 use crate::repository::Worktree;
 use crate::text::printable;
-use crate::written::{Entry, Written, remove_empty};
+use crate::written::{Entry, Written};
 
 /// What lies in a state directory that somebody else made.
 const STATE_FILES: [&str; 14] = [

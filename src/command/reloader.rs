@@ -1,4 +1,7 @@
-//! Commands that start new interpreters when the code changes: without the Python wheel those keep the id of the first one.
+//! Commands that start new interpreters when the code changes: without the Python wheel those keep the id of the first
+//! one.
+//!
+//! Only warns, and runs nothing to learn it.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead as _, BufReader, Read as _};

@@ -1,9 +1,12 @@
 //! `tracemark restore`: the exact code of a version in a new directory.
+//!
+//! Never writes into a directory that exists, nor inside a worktree of the repository. Asks no daemon.
 
 use std::path::{Component, Path};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::code::not_kept;
 use super::versions::Versions;
 use super::{Context, answer, warn};
 use crate::cli::RestoreArgs;
@@ -108,14 +111,6 @@ fn refuse_inside(worktree: &Worktree, dir: &Path) -> Result<(), Failure> {
         )
         .hint("name a new directory beside it, such as ../restored")),
     }
-}
-
-fn not_kept(id: &str) -> Failure {
-    Failure::new(
-        FailureKind::Negative,
-        &format!("the code of {id:?} is not kept on this machine"),
-    )
-    .hint(&format!("tracemark show {}", shell_quoted(id)))
 }
 
 fn failure(error: RestoreError, dir: &Path) -> Failure {

@@ -1,4 +1,6 @@
 //! `tracemark service`: systemd user units for the daemon, and how other commands have systemd start it.
+//!
+//! Touches no unit that somebody else wrote, and removes none of a package.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,6 @@
 //! `tracemark show`: one version, or one file of it.
+//!
+//! Asks no daemon; without the store it says what is known here.
 
 use std::collections::BTreeSet;
 use std::io::{IsTerminal as _, Write as _};
@@ -12,6 +14,7 @@ use crate::cli::ShowArgs;
 use crate::error::{Failure, FailureKind};
 use crate::git::{Git, records};
 use crate::mlflow::ModelRow;
+use crate::session::Restorable;
 use crate::snapshot::{Record, blob_of, commits_with, path_bytes, path_text};
 use crate::text::printable;
 
@@ -243,10 +246,7 @@ impl Facts {
 
     fn document(&self, version: &Version) -> serde_json::Value {
         let record = self.code.as_ref();
-        let restorable = record.map_or(
-            "false",
-            |record| if record.is_whole() { "true" } else { "partial" },
-        );
+        let restorable = Restorable::of(record).as_str();
         serde_json::json!({
             "schema": 1,
             "name": version.name(self.row.as_ref()),

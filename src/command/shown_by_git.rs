@@ -1,5 +1,7 @@
-//! What the user's own git shows: with pager, colours and settings as the user has them, and the snapshots beside the objects of
-//! the repository.
+//! What the user's own git shows: with pager, colours and settings as the user has them, and the snapshots beside the
+//! objects of the repository.
+//!
+//! Runs no program that the repository names and `up` did not see, and no pager then.
 
 use std::ffi::OsStr;
 use std::os::unix::process::ExitStatusExt as _;

@@ -1,4 +1,7 @@
 //! `tracemark status`: daemon, store, every worktree, what is wrong and the next command to type.
+//!
+//! Asks no store itself and reads no code: the daemon tells, started where this repository is tracked; without one, the
+//! records and the ledger.
 
 use super::look::{Paint, Tone, ago};
 use super::{Context, answer, checks, daemon, json, warn};

@@ -1,4 +1,4 @@
-//! The steps of `up`, told to a person at a terminal as they happen.
+//! The steps of `up`, told to a person at a terminal as they happen. Does none of them, and tells nobody else.
 
 use std::io::IsTerminal as _;
 

@@ -1,4 +1,6 @@
 //! The store, asked from a command: one question after the other, each with an end.
+//!
+//! Only reads: what `gc` removes, it removes itself.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

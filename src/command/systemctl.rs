@@ -1,16 +1,14 @@
 //! Asks systemd's user manager, through its own client and never for longer than it was told.
 
-use std::io::Read as _;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
+use super::child::run_within;
 use crate::error::{Failure, FailureKind};
 use crate::paths::Paths;
 
 /// How long the manager may take to say that it is there.
 const QUICK: Duration = Duration::from_secs(3);
-/// The pause between two looks at the client.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Runs `systemctl --user` and returns what it printed.
 pub(super) fn systemctl(
@@ -50,43 +48,11 @@ fn run(paths: &Paths, mut command: Command, limit: Duration) -> Result<String, S
     if let Some(dir) = paths.runtime_dirs().next() {
         command.env("XDG_RUNTIME_DIR", dir);
     }
-    let mut child = command
-        .env("LC_ALL", "C.UTF-8")
-        .env("SYSTEMD_PAGER", "")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| error.to_string())?;
-    let deadline = Instant::now() + limit;
-    // What is asked for here is far below what a pipe holds, so nobody needs to read meanwhile.
-    let status = loop {
-        match child.try_wait() {
-            Ok(Some(status)) => break status,
-            Ok(None) if Instant::now() < deadline => std::thread::sleep(LOOK_AGAIN),
-            Ok(None) => {
-                drop(child.kill());
-                drop(child.wait());
-                return Err(format!("no answer within {} s", limit.as_secs()));
-            }
-            Err(error) => return Err(error.to_string()),
-        }
-    };
-    let (mut said, mut complained) = (String::new(), String::new());
-    if let Some(mut stdout) = child.stdout.take() {
-        drop(stdout.read_to_string(&mut said));
+    command.env("LC_ALL", "C.UTF-8").env("SYSTEMD_PAGER", "");
+    let done = run_within(&mut command, limit).map_err(|error| error.to_string())?;
+    if done.status.success() {
+        return Ok(done.stdout);
     }
-    if let Some(mut stderr) = child.stderr.take() {
-        drop(stderr.read_to_string(&mut complained));
-    }
-    if status.success() {
-        Ok(said)
-    } else {
-        let line = complained.lines().next().unwrap_or_default();
-        Err(if line.is_empty() {
-            status.to_string()
-        } else {
-            line.to_owned()
-        })
-    }
+    let complaint = done.stderr.lines().next().filter(|line| !line.is_empty());
+    Err(complaint.map_or_else(|| done.status.to_string(), str::to_owned))
 }

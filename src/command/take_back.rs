@@ -1,5 +1,7 @@
-//! Taking back what was written in one repository: blocks in hooks and `info/exclude`, our own directories, copies of the
-//! env file. Asks git nothing, so that a repository that was moved, or that git refuses, is cleaned all the same.
+//! Taking back what was written in one repository: blocks in hooks and `info/exclude`, our own directories, copies of
+//! the env file.
+//!
+//! Asks git nothing about the repository, so that one that was moved, or that git refuses, is cleaned all the same.
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
@@ -14,9 +16,9 @@ use crate::exclude;
 use crate::fs_util::PathError;
 use crate::hooks;
 use crate::registry::Record;
-use crate::repository::Worktree;
+use crate::repository::{self, Worktree};
 use crate::snapshot::Snapshots;
-use crate::written::{self, Entry, Written};
+use crate::written::{Entry, Written};
 
 /// How often a directory is removed into which somebody writes, and the pause between two tries.
 const TRIES_MAX: u32 = 50;
@@ -59,10 +61,10 @@ pub(super) fn repository(
         );
     }
     let kept = (snapshots == Snapshot::Kept).then(|| Snapshots::place(common_dir));
-    for dir in written::private_dirs(common_dir) {
+    for dir in repository::private_dirs(common_dir) {
         remove_dir(&dir, kept.as_deref())?;
     }
-    let roots = written::roots_on_disk(common_dir);
+    let roots = repository::roots_on_disk(common_dir);
     for root in entry.roots.iter().chain(&roots).collect::<BTreeSet<_>>() {
         env_file::remove_copy(root)?;
     }
@@ -89,7 +91,7 @@ pub(super) fn unlisted(
     context: &Context,
     worktree: &Worktree,
 ) -> Result<Option<Unlisted>, Failure> {
-    if written::private_dirs(&worktree.common_dir).is_empty() {
+    if repository::private_dirs(&worktree.common_dir).is_empty() {
         return Ok(None);
     }
     check_owner(worktree)?;

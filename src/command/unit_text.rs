@@ -1,4 +1,6 @@
 //! The text of the systemd units: the templates in `systemd/` with the program and the environment filled in.
+//!
+//! Pure.
 
 use std::path::{Path, PathBuf};
 

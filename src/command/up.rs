@@ -1,16 +1,18 @@
 //! `tracemark up`: tracks this repository and shows it. Safe to repeat.
+//!
+//! Puts nothing of ours into the repository before it is on the list of `written`; keeps no password and no token.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::environment::{laid_over, layer_for, over_kept};
+use super::environment::{layer_for, over_kept};
 use super::steps::Steps;
 use super::take_back::hook_failure;
 use super::{
     Context, answer, ask_client, checks, client_failure, config, daemon, fixes, here, mlflow_setup,
-    once, say, up_plan, warn,
+    once, say, untrack, up_plan, warn,
 };
 use crate::cli::UpArgs;
 use crate::config::{ConnectionLayer, Layer, StoreLayer};
@@ -174,9 +176,7 @@ fn forget(
 ) -> Result<(), Failure> {
     registry.remove(&old.common_dir)?;
     list.remove(&Entry::new(old))?;
-    if let Err(error) = context.client().untrack(&old.root) {
-        tracing::debug!(%error, "the daemon was not told");
-    }
+    untrack(context, &old.root);
     say(&format!(
         "This repository was tracked in {}: its settings came along",
         printable(&old.root.to_string_lossy())
@@ -255,7 +255,7 @@ fn asked_for(arguments: &UpArgs) -> Result<Layer, Failure> {
         ..Layer::default()
     };
     let environment = layer_for(arguments.store.as_deref())?;
-    Ok(laid_over(flags, environment))
+    Ok(flags.over(environment))
 }
 
 /// Remembers which variables of this shell hold a password or token, never what they hold, so that a daemon without

@@ -11,7 +11,7 @@ use crate::client::Client;
 use crate::env_file::COPY_DIR;
 use crate::error::Failure;
 use crate::exclude;
-use crate::fs_util::{PathError, read_if_exists};
+use crate::fs_util::{PathError, missing_dirs, read_if_exists};
 use crate::hook_settings;
 use crate::hooks::{self, EVENTS, Installed, LeftAlone};
 use crate::ledger::Ledger;
@@ -20,10 +20,7 @@ use crate::registry::Record;
 use crate::repository::Worktree;
 use crate::session::{Session, choice_text};
 use crate::text::printable;
-use crate::written::{Written, missing_dirs};
-
-/// What SQLite calls a database that is nowhere on the disk (sqlite.org/inmemorydb.html).
-const NOWHERE: &str = ":memory:";
+use crate::written::Written;
 
 /// Returns a session as `up` would have it, that remembers nothing; `named` is the tracking URI of the command line.
 pub(super) fn session(
@@ -32,7 +29,7 @@ pub(super) fn session(
     record: &Record,
     named: Option<&str>,
 ) -> Result<Session, Failure> {
-    let ledger = Arc::new(Ledger::open(Path::new(NOWHERE))?);
+    let ledger = Arc::new(Ledger::in_memory()?);
     Ok(Session::open_named(
         worktree,
         &record.settings,

@@ -1,4 +1,6 @@
 //! Which version a person means: by model id, name, content id, commit or trace id.
+//!
+//! Asks the store only for what nobody knows here, and no daemon at all. Makes no version.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,15 +10,14 @@ use super::store::Store;
 use super::{Context, environment, here, once};
 use crate::error::{Failure, FailureKind};
 use crate::git::Git;
-use crate::identity::files::Files;
 use crate::ids::ModelId;
 use crate::ledger::{Chapter, Ledger};
-use crate::mlflow::{ModelRow, TraceLink};
+use crate::mlflow::{ModelRow, TraceLink, tags};
 use crate::repository::Worktree;
 use crate::session::Session;
-use crate::snapshot::{Committed, LeftOut, Limits, Record, Snapshots};
+use crate::snapshot::{Committed, Record, Snapshots};
 use crate::text::printable;
-use crate::trust;
+use crate::version::is_pinned;
 
 /// Fewer digits than this are no abbreviation.
 const DIGITS_MIN: usize = 4;
@@ -27,18 +28,6 @@ pub(super) struct Versions {
     pub(super) snapshots: Snapshots,
     pub(super) records: Vec<Record>,
     pub(super) chapters: Vec<Chapter>,
-}
-
-/// The code of a version as objects.
-pub(super) struct Code {
-    /// The tree as git takes files in.
-    pub(super) tree: String,
-    /// The tree with the bytes of the disk.
-    pub(super) disk: String,
-    /// Not in the snapshots but in the repository itself.
-    pub(super) in_repository: bool,
-    /// What is not kept of it.
-    pub(super) left_out: Vec<LeftOut>,
 }
 
 /// A version that was found.
@@ -90,7 +79,7 @@ impl Version {
             .chapter
             .as_ref()
             .and_then(|chapter| chapter.head.as_deref());
-        let said = self.row.as_ref().and_then(|row| row.tag("tracemark.head"));
+        let said = self.row.as_ref().and_then(|row| row.tag(tags::HEAD));
         kept.or(known).or(said).or(self.commit())
     }
 
@@ -118,7 +107,7 @@ impl Version {
             .chapter
             .as_ref()
             .map(|chapter| chapter.content.as_str());
-        let said = || row.or(self.row.as_ref())?.tag("tracemark.content");
+        let said = || row.or(self.row.as_ref())?.tag(tags::CONTENT);
         kept.or(known).or_else(said)
     }
 
@@ -147,7 +136,7 @@ impl Version {
     pub(super) fn is_dirty(&self) -> bool {
         let kept = self.record.as_ref().map(|record| record.dirty);
         let known = self.chapter.as_ref().map(|chapter| chapter.dirty);
-        let said = || Some(self.row.as_ref()?.tag("tracemark.dirty")? == "true");
+        let said = || Some(self.row.as_ref()?.tag(tags::DIRTY)? == "true");
         kept.or(known).or_else(said).unwrap_or(false)
     }
 }
@@ -226,10 +215,8 @@ impl Versions {
 
     /// Its tags tell which code it stands for; that may be here, whoever made the row.
     fn of_row(&self, row: ModelRow) -> Version {
-        let content = row.tag("tracemark.content");
-        let head = row
-            .tag("tracemark.head")
-            .or_else(|| row.tag("mlflow.source.git.commit"));
+        let content = row.tag(tags::CONTENT);
+        let head = row.tag(tags::HEAD).or_else(|| row.tag(tags::GIT_COMMIT));
         let newest = |is_it: &dyn Fn(&Record) -> bool| {
             self.records
                 .iter()
@@ -260,80 +247,6 @@ impl Versions {
             record,
             chapter: None,
             row: Some(row),
-        }
-    }
-
-    /// Returns the code of what `id` means, `@` for the disk now.
-    pub(super) fn code(&self, context: &Context, id: &str) -> Result<Code, Failure> {
-        if id == "@" {
-            return self.code_now(context);
-        }
-        let version = self.find(context, id)?;
-        if let Some(record) = version.record {
-            return Ok(Code {
-                disk: record.disk().to_owned(),
-                tree: record.tree,
-                in_repository: false,
-                left_out: record.left_out,
-            });
-        }
-        if let Some(committed) = version.committed {
-            let record = committed.record(&self.worktree.root)?;
-            return Ok(Code {
-                disk: record.tree.clone(),
-                tree: record.tree,
-                in_repository: true,
-                left_out: record.left_out,
-            });
-        }
-        Err(Failure::new(
-            FailureKind::Negative,
-            &format!("the code of {id:?} is not kept on this machine"),
-        )
-        .hint(&format!("tracemark show {id}")))
-    }
-
-    fn code_now(&self, context: &Context) -> Result<Code, Failure> {
-        let (worktree, record) = context.tracked()?;
-        let settings = super::load_settings(context, &worktree, &record)?;
-        let limits = Limits {
-            file: settings.retention.file_limit,
-            quota: u64::MAX,
-        };
-        let private = worktree.private_dir();
-        let scratch = crate::identity::scratch::in_place(&private);
-        let doubt = trust::doubt(&context.registry(), &worktree);
-        let git = match doubt {
-            None => Git::at(&worktree.root).wary(),
-            Some(_) => Git::at(&worktree.root).distrusting(),
-        };
-        let head = git.line(&["rev-parse", "-q", "--verify", "HEAD"]);
-        let head = head.ok().and_then(|head| String::from_utf8(head).ok());
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let kept = Files::read(&git, &worktree.root, scratch)
-                .map_err(|error| error.to_string())
-                .and_then(|(_, files)| {
-                    let captured =
-                        self.snapshots
-                            .capture(&worktree.root, head.as_deref(), &files, &limits);
-                    captured.map_err(|error| error.to_string())
-                });
-            match kept {
-                Ok(captured) => {
-                    return Ok(Code {
-                        disk: captured.disk.unwrap_or_else(|| captured.tree.clone()),
-                        tree: captured.tree,
-                        in_repository: false,
-                        left_out: captured.left_out,
-                    });
-                }
-                Err(_) if tries < 5 => {}
-                Err(reason) => {
-                    return Err(Failure::new(FailureKind::Negative, &reason).hint("git status"));
-                }
-            }
         }
     }
 
@@ -400,7 +313,13 @@ impl Versions {
             // As `--once` reads it.
             None => environment::layer_for(None)?,
         };
-        let ledger = Arc::new(Ledger::open(&context.paths.ledger())?);
+        let file = context.paths.ledger();
+        let ledger = if file.exists() {
+            Ledger::open(&file)?
+        } else {
+            Ledger::in_memory()?
+        };
+        let ledger = Arc::new(ledger);
         let session = Session::open(&self.worktree, &settings, &context.paths, ledger)?;
         Ok(Store {
             session,
@@ -507,16 +426,17 @@ impl Versions {
                 .find(|record| record.content == chapter.content)
         };
         // A pin says nothing of code.
-        let record = match chapter.version.key.as_str() {
-            "pin" => None,
-            _ => exact.or_else(|| own().next()).or_else(same_content),
+        let record = if is_pinned(&chapter.version) {
+            None
+        } else {
+            exact.or_else(|| own().next()).or_else(same_content)
         };
         let record = record.cloned();
         // The commit itself, where nothing is kept of it any more or was ever.
         let head = chapter
             .head
             .as_deref()
-            .filter(|_| !chapter.dirty && record.is_none());
+            .filter(|_| !chapter.dirty && record.is_none() && !is_pinned(&chapter.version));
         let committed = head.and_then(|head| {
             Committed::of_content(&self.worktree.root, &chapter.content, Some(head))
         });
@@ -558,7 +478,7 @@ pub(super) fn when(ms: u64) -> String {
 /// What made the row may have been this program, MLflow's own versioning by git (3.17.2), or the helper of its guide, which
 /// names it after a commit.
 fn is_clean(row: &ModelRow, head: &str) -> bool {
-    let dirty = ["tracemark.dirty", "mlflow.source.git.dirty"];
+    let dirty = [tags::DIRTY, tags::GIT_DIRTY];
     let said = dirty.into_iter().find_map(|name| row.tag(name));
     said.map_or(row.name == head, |dirty| dirty == "false")
 }
@@ -566,10 +486,10 @@ fn is_clean(row: &ModelRow, head: &str) -> bool {
 /// The same code, seen here at another time and maybe on another commit.
 fn as_the_row_says(record: Record, row: &ModelRow) -> Record {
     let text = |name: &str| row.tag(name).map(str::to_owned);
-    let dirty = row.tag("tracemark.dirty").map(|dirty| dirty == "true");
+    let dirty = row.tag(tags::DIRTY).map(|dirty| dirty == "true");
     Record {
-        head: text("tracemark.head").or_else(|| record.head.clone()),
-        branch: text("mlflow.source.git.branch"),
+        head: text(tags::HEAD).or_else(|| record.head.clone()),
+        branch: text(tags::GIT_BRANCH),
         dirty: dirty.unwrap_or(record.dirty),
         at_ms: u64::try_from(row.created_ms).unwrap_or(record.at_ms),
         ..record

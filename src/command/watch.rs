@@ -1,4 +1,7 @@
-//! `tracemark watch`: follows a worktree as one edits. A block that is drawn again on a terminal, plain lines elsewhere.
+//! `tracemark watch`: follows a worktree as one edits. A block that is drawn again on a terminal, plain lines
+//! elsewhere.
+//!
+//! Asks for no version: none is made because somebody watches. Starts the daemon where none runs.
 
 use std::collections::BTreeSet;
 use std::io::IsTerminal as _;

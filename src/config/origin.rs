@@ -1,4 +1,6 @@
 //! Where each setting comes from: the layers one by one, for people.
+//!
+//! Decides nothing: what is in use, the merged settings say, and this must say the same.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -235,19 +237,13 @@ mod tests {
 
     #[test]
     fn each_value_is_that_of_the_uppermost_layer_and_says_so() {
+        const USER: &str = "settle = '2s'\nnaming = 'commit'\n[store]\nuri = 'http://a'\nexperiment = 'x'\n[store.connection]\ntimeout = 3";
+        const REPOSITORY: &str = "naming = 'tree'\nset_up = 1\n[store]\nuri = 'http://evil'";
         let dir = tempfile::tempdir().unwrap();
         let user = dir.path().join("config.toml");
         let repository = dir.path().join(REPOSITORY_FILE);
-        std::fs::write(
-            &user,
-            "settle = '2s'\nnaming = 'commit'\n[store]\nuri = 'http://a'\nexperiment = 'x'\n[store.connection]\ntimeout = 3",
-        )
-        .unwrap();
-        std::fs::write(
-            &repository,
-            "naming = 'tree'\nset_up = 1\n[store]\nuri = 'http://evil'",
-        )
-        .unwrap();
+        std::fs::write(&user, USER).unwrap();
+        std::fs::write(&repository, REPOSITORY).unwrap();
         let mut private = Layer {
             app: Some("kept".into()),
             ..Layer::default()

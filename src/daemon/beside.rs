@@ -1,10 +1,12 @@
 //! Worktrees that come and go beside one that is tracked: `git worktree add` and `remove`, whoever runs them.
+//!
+//! Keeps no list of them: each look reads `.git/worktrees` anew, and changes nothing there.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::load::{Catalog, Loaded};
-use crate::repository::Worktree;
+use crate::repository::{Worktree, linked, root_of};
 use crate::touched::Touched;
 
 /// How long git may take to make a worktree before it is looked at as it is.
@@ -51,7 +53,7 @@ pub(super) fn may_differ(worktree: &Worktree, touched: &Touched) -> bool {
 
 /// Whether git has given up a linked worktree, or moved it.
 pub(super) fn is_gone(worktree: &Worktree) -> bool {
-    !worktree.is_main() && root_of(&worktree.git_dir).as_ref() != Some(&worktree.root)
+    !worktree.is_main() && real_root_of(&worktree.git_dir).as_ref() != Some(&worktree.root)
 }
 
 /// Returns the worktrees of a repository that are tracked and not among those `known` by their roots, once git has made
@@ -61,12 +63,11 @@ pub(super) fn new_ones(catalog: &Catalog, common_dir: &Path, known: &[PathBuf]) 
         return Vec::new();
     };
     let deadline = Instant::now() + MAKING_MAX;
-    while Instant::now() < deadline && git_dirs(common_dir).iter().any(|dir| is_made_now(dir)) {
+    while Instant::now() < deadline && linked(common_dir).any(|dir| is_made_now(&dir)) {
         std::thread::sleep(PAUSE);
     }
-    git_dirs(common_dir)
-        .iter()
-        .filter_map(|git_dir| root_of(git_dir))
+    linked(common_dir)
+        .filter_map(|git_dir| real_root_of(&git_dir))
         .filter(|root| !known.contains(root) && root.join(".git").exists())
         .filter_map(|root| Worktree::discover(&root).ok())
         // Where directories were moved by hand, the two do not name each other.
@@ -86,18 +87,8 @@ fn is_made_now(git_dir: &Path) -> bool {
     !git_dir.join("gitdir").exists() || lock.is_ok_and(|why| why.starts_with(MAKING))
 }
 
-/// gitrepository-layout(5): `gitdir` names the `.git` file of the worktree, also relative to itself.
-fn root_of(git_dir: &Path) -> Option<PathBuf> {
-    let named = std::fs::read_to_string(git_dir.join("gitdir")).ok()?;
-    let root = git_dir
-        .join(named.trim_end_matches('\n'))
-        .parent()?
-        .to_owned();
+/// As git finds it: without links on the way.
+fn real_root_of(git_dir: &Path) -> Option<PathBuf> {
+    let root = root_of(git_dir)?;
     Some(root.canonicalize().unwrap_or(root))
-}
-
-fn git_dirs(common_dir: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(common_dir.join("worktrees"));
-    let entries = entries.into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).collect()
 }

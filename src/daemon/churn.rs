@@ -1,4 +1,6 @@
 //! Which paths keep changing the code of a worktree, and the ignore line that would end it.
+//!
+//! Writes no such line, and decides nothing: when a program writes the code, the pure state says.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Who is connected, and who of them asks nothing: those make room for others.
+//! Who is connected, and who of them asks nothing: those make room for others. Knows nothing of what they ask.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,6 @@
-//! One tracked worktree: what the loop knows of it, and how that is said. Changes nothing on the disk and asks nobody.
+//! One tracked worktree: what the loop knows of it, and how that is said.
+//!
+//! Writes nothing and asks no store; ledger and disk are only looked at: what is owed, whether the worktree is there.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -1,4 +1,6 @@
 //! Who writes the env file of one worktree: one write at a time, the newest text next, again where it failed.
+//!
+//! Knows nothing of what the text says.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -1,7 +1,8 @@
 //! The owner of every worktree's state: takes events one at a time, lets the pure state decide, carries out effects.
 //!
-//! Nothing else changes state. Work runs in tasks of one set and comes back as events. This file holds the turns of the loop and
-//! the looks; which worktrees there are, what stores are asked, and what others hear have files of their own.
+//! Nothing else changes state. Work runs in tasks of one set and comes back as events, so that no turn waits for a
+//! store or reads code. This file holds the turns of the loop and the looks; which worktrees there are, what stores are
+//! asked, and what others hear have files of their own.
 
 mod answers;
 mod resolving;
@@ -22,8 +23,9 @@ use super::churn::Advice;
 use super::entry::{Afterwards, Entry};
 use super::env_writer::EnvOutcome;
 use super::eyes::Eyes;
+use super::left_over::empty_env;
 use super::lifecycle::{Program, Signal, notify_systemd, watchdog_interval};
-use super::load::{Catalog, Loaded, empty_env};
+use super::load::{Catalog, Loaded};
 use super::remembered_files;
 use super::request::{Reply, Request};
 use super::surprises::{Sleep, Spot};

@@ -1,4 +1,5 @@
-//! Those who follow a worktree on the socket: each is told every change, and one that lags behind is cut off with a last word.
+//! Those who follow a worktree on the socket: each is told every change, and one that lags behind is cut off with a
+//! last word. Waits for none of them, and knows nothing of how they are reached.
 
 use tokio::sync::mpsc;
 

@@ -1,4 +1,6 @@
 //! One daemon per user: the lock that makes it so, the socket, the record by which clients find it, signals, systemd.
+//!
+//! Knows no worktree, and nothing of what is said over the socket.
 
 mod lock;
 mod record;

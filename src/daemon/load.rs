@@ -1,17 +1,15 @@
 //! From records to worktrees that can be tracked: blocking work at the start and when something new is asked about.
+//!
+//! Writes no record, watches nothing, and asks no store.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::env_file;
-use crate::fs_util::PathError;
 use crate::ledger::Ledger;
 use crate::paths::Paths;
 use crate::registry::{Record, Registry};
 use crate::repository::Worktree;
 use crate::session::{Session, SessionError};
-use crate::written::{self, Entry, Written};
 
 /// A worktree under a record, with its session or in one line why there is none.
 pub(super) struct Loaded {
@@ -84,51 +82,5 @@ impl Catalog {
             has_wrong_settings: matches!(session, Err(SessionError::Config(_))),
             session: session.map_err(|error| error.to_string()),
         }
-    }
-}
-
-/// Removes what a killed daemon left in the middle of a pass.
-pub(super) fn sweep(worktree: &Worktree) {
-    let Ok(entries) = std::fs::read_dir(worktree.scratch_dir()) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let is_scratch = name.as_encoded_bytes().starts_with(b"tracemark-");
-        if is_scratch && let Err(error) = std::fs::remove_dir_all(entry.path()) {
-            tracing::warn!(%error, path = %entry.path().display(), "a scratch directory stays behind");
-        }
-    }
-}
-
-/// Leaves no env file with an id where a daemon of this instance may have written one, also of repositories whose record
-/// cannot be used. Asks git nothing, so that it works for a repository that git refuses.
-pub(super) fn empty_all_env(registry: &Registry, paths: &Paths) {
-    let entries = Written::of(paths).entries(registry).into_iter();
-    let is_ours = |entry: &Entry| {
-        let carried = Entry::carried(&entry.common_dir);
-        carried.is_none_or(|carried| carried.other_instance(paths).is_none())
-    };
-    let ours = entries.filter(|entry| entry.is_at(&entry.common_dir));
-    for entry in ours.filter(is_ours) {
-        for dir in written::private_dirs(&entry.common_dir) {
-            tell(env_file::empty(&dir));
-        }
-        let roots = written::roots_on_disk(&entry.common_dir);
-        for root in entry.roots.iter().chain(&roots).collect::<BTreeSet<_>>() {
-            tell(env_file::empty_copy(root));
-        }
-    }
-}
-
-/// Leaves env files that name no model: nobody watches over them for now.
-pub(super) fn empty_env(worktree: &Worktree) {
-    tell(env_file::empty(&worktree.private_dir()));
-    tell(env_file::empty_copy(&worktree.root));
-}
-
-fn tell(emptied: Result<(), PathError>) {
-    if let Err(error) = emptied {
-        tracing::error!(%error, "an env file is not emptied");
     }
 }

@@ -1,4 +1,6 @@
 //! The daemon: boot order, tasks, stop order.
+//!
+//! Decides nothing about a worktree: the event loop does. Prints nothing: whoever runs it is told that it is ready.
 
 mod beside;
 mod churn;
@@ -11,6 +13,7 @@ mod followers;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod git_at_work;
+mod left_over;
 mod lifecycle;
 mod load;
 mod mounts;
@@ -38,8 +41,9 @@ use crate::ledger::Ledger;
 use crate::paths::Paths;
 use crate::registry::Registry;
 use event_loop::EventLoop;
+use left_over::{empty_all_env, sweep};
 use lifecycle::{DaemonRecord, Lock, Signal, Socket, listen_for_signals, notify_systemd};
-use load::{Catalog, Loaded, empty_all_env, sweep};
+use load::{Catalog, Loaded};
 use place::Place;
 
 /// Requests that may wait for the event loop; a client beyond them waits in its connection.

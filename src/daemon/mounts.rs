@@ -1,5 +1,6 @@
-//! Which file systems are mounted below a directory, and whether that changed: no event of any file tells of it. Knows
-//! nothing on systems that keep no such list.
+//! Which file systems are mounted below a directory, and whether that changed: no event of any file tells of it.
+//!
+//! Reads the list of mounts alone: waits for no file system, and knows nothing on systems that keep no such list.
 
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt as _;

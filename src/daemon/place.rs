@@ -106,7 +106,8 @@ impl Place {
     /// Listens anew where the socket is gone, and returns what the event loop should know of that.
     fn find_again(&mut self) -> Option<Signal> {
         if self.socket.as_ref().is_some_and(Socket::is_there) {
-            return self.write_record_again();
+            self.write_record_again();
+            return None;
         }
         let moved = self.listen_anew();
         if let Err(error) = &moved {
@@ -127,12 +128,11 @@ impl Place {
         Ok(self.record.info.socket.clone())
     }
 
-    fn write_record_again(&self) -> Option<Signal> {
+    fn write_record_again(&self) {
         if !self.record.is_there()
             && let Err(error) = self.record.save()
         {
             tracing::warn!(%error, "the daemon's record is not as it was written and stays so");
         }
-        None
     }
 }

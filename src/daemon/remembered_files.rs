@@ -1,4 +1,6 @@
 //! Where it lies what the last daemon read of the files of a worktree, beside the env file.
+//!
+//! Knows nothing of what is in it, nor whether it still holds: the reader says.
 
 use std::path::Path;
 

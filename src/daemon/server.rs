@@ -1,5 +1,7 @@
 //! HTTP/1.1 on the local socket: accepts, checks who asks, bounds sizes and times, and turns requests into
-//! [`Request`]s. Holds no state of its own.
+//! [`Request`]s.
+//!
+//! Knows no worktree: the event loop has the answers. Remembers nothing of a client but that it is connected.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -36,7 +38,8 @@ const HEAD_MAX: usize = 16 * 1024;
 const BODY_MAX: usize = 16 * 1024;
 /// The longest time that a question may wait.
 const WAIT_MAX: Duration = Duration::from_mins(5);
-
+/// After one that could not be accepted, as where descriptors are out (accept(2)): long enough not to spin, short beside any deadline.
+const PAUSE: Duration = Duration::from_millis(100);
 /// How often it is told that other users try to connect.
 const TOLD_EVERY: Duration = Duration::from_mins(1);
 /// How many clients may follow a worktree at a time, fewer than are served: whoever follows holds a connection for as long as it likes.
@@ -76,7 +79,7 @@ pub(super) async fn serve(listener: UnixListener, requests: mpsc::Sender<Request
             Ok(_) => strangers.refuse(),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(PAUSE).await;
             }
         }
     }

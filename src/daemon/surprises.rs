@@ -1,4 +1,7 @@
-//! What may change everything without an event of any file: the machine slept, or file systems were mounted and unmounted.
+//! What may change everything without an event of any file: the machine slept, or file systems were mounted and
+//! unmounted.
+//!
+//! Only notices: what is read again the event loop says.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;

@@ -1,4 +1,6 @@
 //! One look at a worktree, on a thread for blocking work: watch what is new, then read what was touched.
+//!
+//! Asks no store and publishes nothing: what a look brought goes back to the event loop, which decides.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;

@@ -1,4 +1,6 @@
 //! Git's truth values (`git_parse_maybe_bool` in parse.c, git 2.47).
+//!
+//! Pure.
 
 use std::ffi::OsStr;
 

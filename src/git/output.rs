@@ -1,4 +1,6 @@
 //! Reads what a child prints to both of its outputs as it comes, without a thread for either.
+//!
+//! Knows nothing of git or of what is printed, and ends no child: whoever started it does.
 
 use std::io::{self, Read};
 use std::os::fd::AsFd;

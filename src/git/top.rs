@@ -1,4 +1,6 @@
 //! The top of a work tree, where it is found without a process of git.
+//!
+//! Opens no repository and asks git nothing: whether a setting puts the top elsewhere, whoever asks has to see.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};

@@ -1,18 +1,20 @@
 //! Whether and how git converts files on their way in (gitattributes(5), `core.autocrlf`): blobs of converted files are
 //! named by git, into an index of our own that no objects are written for.
+//!
+//! Reads no attribute file and converts nothing itself: that one is there is enough to leave the files to git.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use super::add_refusals::refuse_wrong_encoding;
 use super::file_map::{Entry, listed_entry};
 use super::git_config::GitConfig;
 use super::ground::{Places, outer_attributes};
 use super::index_file::IndexFile;
 use super::stamp::{Moment, Stamp};
-use super::tree::TreeError;
-use super::tree::{SETTINGS, refuse_wrong_encoding};
+use super::tree::{SETTINGS, TreeError};
 use crate::git::{Git, records};
 
 /// What decides how files are converted.

@@ -1,12 +1,14 @@
 //! The texts of `git diff --cached` and `git diff`, made at the same time and hashed one after the other.
 //!
 //! The second waits in its pipe, and its git with it, until the first is hashed: memory does not grow with the texts.
+//! Keeps no text, and understands of it nothing but which blobs its `index` lines name.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use super::digest::{Digest, Part, TextDecoder};
 use super::git_hash::GitHashError;
 use super::known_diffs::NewSides;
+use super::line_starts::LineStarts;
 use crate::git::{Git, Running};
 
 /// What changes the meaning of pathspecs (git(1)).
@@ -16,6 +18,13 @@ pub(super) const PATHSPEC_VARS: [&str; 4] = [
     "GIT_NOGLOB_PATHSPECS",
     "GIT_ICASE_PATHSPECS",
 ];
+
+/// Returns the pathspec of this one path, seen from the top (gitglossary(7), "pathspec").
+pub(super) fn top_literal(path: &OsStr) -> OsString {
+    let mut pathspec = OsString::from(":(top,literal)");
+    pathspec.push(path);
+    pathspec
+}
 
 /// A call of git whose output is one part of the hash.
 #[derive(Debug, Clone)]
@@ -35,9 +44,7 @@ impl DiffCall {
             arguments.push("--".into());
         }
         for path in paths {
-            let mut pathspec = OsString::from(":(top,literal)");
-            pathspec.push(path);
-            arguments.push(pathspec);
+            arguments.push(top_literal(path));
         }
         Self { git, arguments }
     }
@@ -104,29 +111,21 @@ impl RunningDiff {
     }
 }
 
+/// Lines of files may be long; those that name blobs are not.
+const HEADER_MAX: usize = 200;
+
 /// Finds the lines `index OLD..NEW` in a diff, in any pieces. No other line begins so: those of files have a space, a plus or a
 /// minus before them (git-diff(1), `diff-format.txt`).
 #[derive(Default)]
 struct Headers {
     sides: NewSides,
-    /// The beginning of a line.
-    line: Vec<u8>,
+    lines: LineStarts<HEADER_MAX>,
 }
-
-/// Lines of files may be long; those that name blobs are not.
-const HEADER_MAX: usize = 200;
 
 impl Headers {
     fn read(&mut self, text: &[u8]) {
-        for piece in text.split_inclusive(|byte| *byte == b'\n') {
-            let room = HEADER_MAX.saturating_sub(self.line.len()).min(piece.len());
-            self.line
-                .extend_from_slice(piece.get(..room).unwrap_or(piece));
-            if piece.ends_with(b"\n") {
-                self.sides.extend(new_side(&self.line));
-                self.line.clear();
-            }
-        }
+        let sides = &mut self.sides;
+        self.lines.add(text, |line| sides.extend(new_side(line)));
     }
 }
 

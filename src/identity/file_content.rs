@@ -1,4 +1,6 @@
-//! One file, read once: its blob as git would name it without any conversion, and the SHA-256 of its bytes.
+//! One file in one reading: its blob as git would name it without any conversion, and the SHA-256 of its bytes.
+//!
+//! Opens no link and waits for no pipe; asks git nothing and remembers nothing.
 
 use std::fs::File;
 use std::io::{self, Read as _};

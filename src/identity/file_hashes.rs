@@ -1,6 +1,7 @@
 //! The FILES part: the SHA-256 of every file that the helper opens, remembered for as long as the file lies untouched.
 //!
-//! Each file is looked at every time, wherever it is: a damaged or absolute name leads anywhere.
+//! Each file is looked at every time, wherever it is: a damaged or absolute name leads anywhere. Asks git nothing:
+//! which files are opened stands in the text of the status.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,18 +1,22 @@
-//! Every file of one reading, for whoever keeps the code: each path with its blob, and the blob of its bytes as they lie on
-//! the disk; submodules and nested repositories with all of theirs.
+//! Every file of one reading, for whoever keeps the code: each path with its blob, and the blob of its bytes as they
+//! lie on the disk; submodules and nested repositories with all of theirs.
+//!
+//! Holds no bytes, but in copies on the disk those of files that did not hold still. Knows no snapshot.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::candidates::RealDirs;
+use super::ReadError;
 use super::file_content::{self, ContentError};
 use super::file_map::{Entry, FileMap, Mode};
+use super::from_scratch::{classify, head};
+use super::nested::is_own_root;
 use super::object::Format;
+use super::real_dirs::RealDirs;
 use super::scratch::Scratch;
-use super::tree::{CapturedTree, TreeError, is_own_root};
-use super::{ReadError, classify, head};
+use super::tree::{CapturedTree, TreeError};
 use crate::git::Git;
 use crate::ids::ContentId;
 

@@ -1,4 +1,7 @@
-//! What reads git's bytes, for inputs that nobody thought of (`fuzz/`): none may panic, and what is accepted must mean itself.
+//! What reads git's bytes, for inputs that nobody thought of (`fuzz/`): none may panic, and what is accepted must mean
+//! itself.
+//!
+//! In no build for users.
 
 use std::collections::BTreeSet;
 

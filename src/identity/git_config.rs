@@ -1,11 +1,13 @@
 //! Git's configuration as it is in force for one worktree, and the files that it comes from.
+//!
+//! Reads none of these files: git lists what they say (`plain_config` reads those that every reader takes alike).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::git::{Git, GitError};
+use crate::git::{Git, GitError, seen_from};
 
 /// What `git config --list` says (git-config(1)).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -94,10 +96,16 @@ fn is_include(key: &str) -> bool {
 }
 
 fn included(value: &str, by: Option<&Path>) -> Option<PathBuf> {
-    match value.strip_prefix("~/") {
-        Some(below_home) => home().map(|home| home.join(below_home)),
-        None => Some(by?.parent()?.join(value)),
-    }
+    seen_from(by.and_then(Path::parent), value)
+}
+
+/// Returns whether a value of `status.showUntrackedFiles` has `git status` list any (`parse_untracked_setting_name` in
+/// builtin/commit.c, git 2.47).
+pub(super) fn lists_untracked(value: &str) -> bool {
+    matches!(
+        value.to_ascii_lowercase().as_str(),
+        "normal" | "all" | "true" | "yes" | "on" | "1"
+    )
 }
 
 /// Where git may have been built to look for the attributes of the whole system (gitattributes(5)).
@@ -107,23 +115,6 @@ pub(super) const SYSTEM_ATTRIBUTES: [&str; 4] = [
     "/opt/homebrew/etc/gitattributes",
     "/opt/local/etc/gitattributes",
 ];
-
-/// Returns the user's home directory, as git takes it.
-pub(super) fn home() -> Option<PathBuf> {
-    std::env::var_os("HOME")
-        .filter(|home| !home.is_empty())
-        .map(PathBuf::from)
-}
-
-/// Returns the user's directory for git (`$XDG_CONFIG_HOME/git`, git-config(1)).
-pub(super) fn xdg_dir() -> Option<PathBuf> {
-    let xdg = std::env::var_os("XDG_CONFIG_HOME").filter(|dir| !dir.is_empty());
-    let base = match xdg {
-        Some(dir) => PathBuf::from(dir),
-        None => home()?.join(".config"),
-    };
-    Some(base.join("git"))
-}
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,8 @@
 //! The git-hash: what `get_current_git_hash()` of MLflow's guide on versioning GenAI apps with git returns.
 //!
-//! Knows ways to ask git for as little as is sure to give the same. The text of diffs comes from git, that of the status from git or from a glance
-//! at the index; what the helper makes of them in Python is in `helper_text`.
+//! Knows ways to ask git for as little as is sure to give the same. The text of diffs comes from git, that of the
+//! status from git or from a glance at the index; what the helper makes of them in Python is in `helper_text`.
+//! Remembers nothing from one call to the next.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use super::FILE_LIMIT;
 use super::diffs::{self, DiffCall, RunningDiff};
 use super::digest::Digest;
+use super::git_config::lists_untracked;
 use super::glance::{Glance, Usual};
 use super::helper_text::{decode, file_lines, python_strip};
 use super::index_file::{IndexFile, SmallIndex};
@@ -426,10 +428,7 @@ pub(super) fn unstaged(
 /// False where `git status` without `-uall` may print nothing though there are untracked files.
 fn shows_untracked(git: &Git) -> bool {
     match git.line(&["config", "--get", "status.showUntrackedFiles"]) {
-        Ok(value) => matches!(
-            value.to_ascii_lowercase().as_slice(),
-            b"normal" | b"all" | b"true" | b"yes" | b"on" | b"1"
-        ),
+        Ok(value) => lists_untracked(&String::from_utf8_lossy(&value)),
         Err(_) => true,
     }
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::as_read::AsRead;
-use super::git_config::{SYSTEM_ATTRIBUTES, xdg_dir};
+use super::git_config::SYSTEM_ATTRIBUTES;
 use super::index_file::IndexFile;
 use super::nearby::Nearby;
 use super::plain_config;
@@ -16,6 +16,7 @@ use super::staged;
 use super::status_text::{Change, Changes, PathBytes, Status};
 use super::untracked;
 use super::worktree_walk::{self, Looker, Unsure};
+use crate::git::xdg_dir;
 
 /// The longest name that file systems take, in bytes (`NAME_MAX` in limits.h(0p)); longer paths are left to git.
 const NAME_MAX: usize = 255;

@@ -1,19 +1,22 @@
-//! What every reading rests on beside the files of the code: HEAD, index, configuration, ignore and attribute files, packs.
+//! What every reading rests on beside the files of the code: HEAD, index, configuration, ignore and attribute files,
+//! packs.
 //!
-//! While none of it moved, what was read before still counts for every file that was not touched.
+//! While none of it moved, what was read before still counts for every file that was not touched. Asks git nothing, and
+//! says that something moved, never what that means.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::git_config::{GitConfig, SYSTEM_ATTRIBUTES, home, xdg_dir};
+use super::git_config::{GitConfig, SYSTEM_ATTRIBUTES};
 use super::stamp::{Moment, Stamp};
 use super::status_text::unquote;
+use crate::git::{home, named_by, seen_from, xdg_dir};
 
-/// In the common git directory (gitrepository-layout(5)). Directories count for the names in them: packed objects decide
+/// In the common git directory (gitrepository-layout(5)); `watch` sees to it that each of them makes events. Directories count for the names in them: packed objects decide
 /// how long git's abbreviations are.
-const COMMON: [&str; 11] = [
+pub(super) const COMMON: [&str; 11] = [
     "HEAD",
     "packed-refs",
     "reftable/tables.list",
@@ -27,7 +30,7 @@ const COMMON: [&str; 11] = [
     "objects/info/alternates",
 ];
 /// In the git directory of the worktree.
-const OWN: [&str; 5] = [
+pub(super) const OWN: [&str; 5] = [
     "HEAD",
     "index",
     "config.worktree",
@@ -62,11 +65,8 @@ pub(super) struct Places {
 impl Places {
     /// Finds the common git directory of a linked worktree (gitrepository-layout(5), `commondir`).
     pub(super) fn new(root: &Path, git_dir: &Path) -> Self {
-        let common = std::fs::read(git_dir.join("commondir")).ok();
-        let common_dir = common.map_or_else(
-            || git_dir.to_owned(),
-            |text| git_dir.join(OsStr::from_bytes(text.trim_ascii())),
-        );
+        let common_dir = named_by(&git_dir.join("commondir"), b"", git_dir);
+        let common_dir = common_dir.unwrap_or_else(|| git_dir.to_owned());
         Self {
             root: root.to_owned(),
             git_dir: git_dir.to_owned(),
@@ -95,7 +95,7 @@ impl Ground {
         paths.extend(
             xdg_dir()
                 .into_iter()
-                .flat_map(|dir| of_user.map(|name| dir.join(name))),
+                .flat_map(|dir| of_user.map(|name| root.join(&dir).join(name))),
         );
         paths.extend(attributes_file(config, root));
         paths.extend(configured(config, "diff.orderfile", root));
@@ -209,15 +209,11 @@ pub(super) fn object_dirs(objects: &Path) -> Vec<PathBuf> {
 /// Returns the user's own attribute file (`core.attributesFile` in git-config(1)).
 fn attributes_file(config: &GitConfig, root: &Path) -> Option<PathBuf> {
     configured(config, "core.attributesfile", root)
-        .or_else(|| xdg_dir().map(|dir| dir.join("attributes")))
+        .or_else(|| xdg_dir().map(|dir| root.join(dir).join("attributes")))
 }
 
 fn configured(config: &GitConfig, key: &str, root: &Path) -> Option<PathBuf> {
-    let value = config.get(key)?;
-    match value.strip_prefix("~/") {
-        Some(below_home) => home().map(|home| home.join(below_home)),
-        None => Some(root.join(value)),
-    }
+    seen_from(Some(root), config.get(key)?)
 }
 
 /// Returns where attribute files outside the worktree may be.

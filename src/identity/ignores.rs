@@ -1,5 +1,7 @@
-//! Git's rules for what is not listed as untracked, where they are plain: names, `*`, `?`, sets of letters, `!`, slashes at the
-//! ends or between (gitignore(5)). `None` is anything else, which is left to git.
+//! Git's rules for what is not listed as untracked, where they are plain: names, `*`, `?`, sets of letters, `!`,
+//! slashes at the ends or between (gitignore(5)). `None` is anything else, which is left to git.
+//!
+//! Knows no index and lists no directory: that what is tracked is never ignored is for whoever asks.
 
 use std::collections::BTreeMap;
 use std::path::Path;

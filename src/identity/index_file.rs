@@ -1,18 +1,19 @@
-//! A small index: the entries of a few paths out of git's index, written as an index of its own, so that `git diff` reads
-//! those instead of all.
+//! Git's index as bytes: its entries, read out of it, and found by their paths.
 //!
-//! Entries are copied as they are: stages, intent-to-add, assume-unchanged and skip-worktree flags, stat data. An index
-//! that needs more than its own bytes to be understood (split, sparse, of a version unknown here) is left to git. Layout:
-//! gitformat-index(5), git 2.47.
+//! An index of a version or with an extension unknown here is left to git; `split_index` and `sparse_index` make whole what needs
+//! more than its own bytes. Layout: gitformat-index(5), git 2.47. Opens no file and asks git nothing: bytes come in.
+
+mod stat_data;
+mod writing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CStr;
 use std::ops::Range;
 
-use rustix::fs::{FileType, Stat};
-
 use super::cached_trees;
 use super::object::RawId;
+pub(super) use stat_data::{Described, found_size, is_other_size, mode_of};
+pub(super) use writing::SmallIndex;
 
 /// Signature, version, number of entries.
 const HEADER: usize = 12;
@@ -41,7 +42,9 @@ const DIRECTORY: u32 = 0o040_000;
 /// The mode of a submodule's entry.
 const GITLINK: u32 = 0o160_000;
 /// The modes of files: plain, executable, link.
-const FILES: [u32; 3] = [0o100_644, 0o100_755, LINK];
+const FILES: [u32; 3] = [0o100_644, EXECUTABLE, LINK];
+/// The mode of files that may be run.
+pub(super) const EXECUTABLE: u32 = 0o100_755;
 /// The mode of symbolic links.
 pub(super) const LINK: u32 = 0o120_000;
 
@@ -120,17 +123,6 @@ pub(super) struct IndexEntry<'a> {
     id_length: usize,
 }
 
-/// How far a file is as git noted it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Described {
-    /// In everything.
-    Exactly,
-    /// But for nanoseconds, which only some builds of git compare (`USE_NSEC` in its Makefile, 2.47).
-    ToTheSecond,
-    /// Not.
-    No,
-}
-
 impl<'a> IndexEntry<'a> {
     /// Returns the path.
     pub(super) fn path(&self) -> &'a [u8] {
@@ -154,36 +146,6 @@ impl<'a> IndexEntry<'a> {
             number(self.head.get(WRITTEN)?)?,
             number(self.head.get(SIZE)?)?,
         ))
-    }
-
-    /// Returns whether what git noted is what lstat(2) says of the file now, mode and device aside.
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "git cuts them so"
-    )]
-    pub(super) fn describes(&self, file: &Stat) -> Described {
-        let seconds = [(0, file.st_ctime as u32), (8, file.st_mtime as u32)];
-        let nanoseconds = [
-            (4, file.st_ctime_nsec as u32),
-            (12, file.st_mtime_nsec as u32),
-        ];
-        let others = [
-            (INODE, file.st_ino as u32),
-            (MODE.end, file.st_uid),
-            (MODE.end + 4, file.st_gid),
-            (SIZE.start, file.st_size as u32),
-        ];
-        let noted = |at: usize| self.head.get(at..at + 4).and_then(number);
-        let all = |expected: &[(usize, u32)]| {
-            let mut expected = expected.iter();
-            expected.all(|(at, expected)| noted(*at) == Some(*expected))
-        };
-        match (all(&seconds) && all(&others), all(&nanoseconds)) {
-            (true, true) => Described::Exactly,
-            (true, false) => Described::ToTheSecond,
-            (false, _) => Described::No,
-        }
     }
 
     /// Returns whether it is a repository of its own.
@@ -282,33 +244,6 @@ impl IndexFile {
         &self.bytes
     }
 
-    /// Returns the bytes of an index in which directories gave way to the files that `files` lists for the id of their tree: mode,
-    /// id and path below it. Git is told of them that they are not checked out.
-    pub(super) fn full(
-        &self,
-        mut files: impl FnMut(RawId) -> Option<Vec<(u32, RawId, Vec<u8>)>>,
-    ) -> Option<Vec<u8>> {
-        let mut listed = Vec::new();
-        for entry in self.entries() {
-            if entry.mode()? != DIRECTORY {
-                listed.push((entry.head.to_vec(), entry.path.to_vec()));
-                continue;
-            }
-            for (mode, id, below) in files(entry.id()?)? {
-                listed.push((hidden_head(mode, id), [entry.path, &below].concat()));
-            }
-        }
-        let entries: Vec<_> = listed
-            .iter()
-            .map(|(head, path)| IndexEntry {
-                head,
-                path,
-                id_length: self.id_length,
-            })
-            .collect();
-        Some(written(&entries, self.id_length))
-    }
-
     /// Returns the ids of the trees that git noted of the entries below directories: that of the root, which is empty, and others,
     /// which end with a slash.
     pub(super) fn cached_trees(&self) -> BTreeMap<Vec<u8>, RawId> {
@@ -316,35 +251,6 @@ impl IndexFile {
         noted
             .and_then(|noted| cached_trees::read(noted, self.id_length))
             .unwrap_or_default()
-    }
-
-    /// Returns the bytes of the index that a split index and its shared one are together: entries of `shared` without
-    /// the `deleted`, the `replaced` taken from the first entries of `own` in turn, and the rest of `own`.
-    pub(super) fn merged(
-        shared: &Self,
-        own: &Self,
-        deleted: &[bool],
-        replaced: &[bool],
-    ) -> Option<Vec<u8>> {
-        let is_set = |bits: &[bool], at: usize| bits.get(at).copied().unwrap_or(false);
-        let mut own_entries = own.entries();
-        let mut entries: Vec<IndexEntry<'_>> = Vec::new();
-        for (at, entry) in shared.entries().enumerate() {
-            let entry = if is_set(replaced, at) {
-                IndexEntry {
-                    path: entry.path,
-                    ..own_entries.next()?
-                }
-            } else {
-                entry
-            };
-            if !is_set(deleted, at) {
-                entries.push(entry);
-            }
-        }
-        entries.extend(own_entries);
-        entries.sort_by(|a, b| (a.path, a.stage()).cmp(&(b.path, b.stage())));
-        Some(written(&entries, own.id_length))
     }
 
     /// Returns how many entries there are.
@@ -439,41 +345,6 @@ impl IndexFile {
         start..start + count
     }
 
-    /// Returns the bytes of an index with the entries of `paths`, of all submodules, and of the files that rule others;
-    /// and whether there are any of the latter two kinds.
-    pub(super) fn with_only(&self, paths: &BTreeSet<Vec<u8>>) -> SmallIndex {
-        let mut chosen: BTreeSet<usize> =
-            paths.iter().flat_map(|path| self.places_of(path)).collect();
-        chosen.extend(&self.always);
-        let places = chosen.iter().filter_map(|at| self.entries.get(*at));
-        let entries: Vec<_> = places.filter_map(|place| self.entry(place)).collect();
-        let is_unasked_rule =
-            |entry: &IndexEntry<'_>| entry.rules_others() && !paths.contains(entry.path);
-        SmallIndex {
-            has_gitlinks: entries.iter().any(IndexEntry::is_gitlink),
-            has_rules: entries.iter().any(is_unasked_rule),
-            bytes: written(&entries, self.id_length),
-        }
-    }
-
-    /// Returns the bytes of an index with the entries of `paths`, of which nothing is known to have been read.
-    pub(super) fn with_only_unread(&self, paths: &BTreeSet<Vec<u8>>) -> Vec<u8> {
-        let chosen = paths.iter().flat_map(|path| self.places_of(path));
-        let chosen = chosen.filter_map(|at| self.entries.get(at));
-        let entries: Vec<_> = chosen.filter_map(|place| self.entry(place)).collect();
-        let mut small = written(&entries, self.id_length);
-        let (places, _) = places(&small, self.id_length).unwrap_or_default();
-        let heads: Vec<_> = places.iter().filter_map(|it| it.head.start()).collect();
-        for start in heads {
-            for part in [0..MODE.start, MODE.end..STAT] {
-                if let Some(stat) = small.get_mut(start + part.start..start + part.end) {
-                    stat.fill(0);
-                }
-            }
-        }
-        small
-    }
-
     /// Returns the paths whose entry is another than in `before`, stat data aside.
     pub(super) fn changed_since(&self, before: &Self) -> BTreeSet<Vec<u8>> {
         let is_same = |entry: &IndexEntry<'_>, other: &Self| {
@@ -509,71 +380,6 @@ fn places(bytes: &[u8], id_length: usize) -> Option<(Vec<Place>, Extensions)> {
         at += length;
     }
     Some((entries, extensions(body, at)?))
-}
-
-/// The head of an entry of which nothing is known but mode and id, and which is not to be looked for on disk.
-fn hidden_head(mode: u32, id: RawId) -> Vec<u8> {
-    let mut head = vec![0; MODE.start];
-    head.extend_from_slice(&mode.to_be_bytes());
-    head.resize(STAT, 0);
-    head.extend_from_slice(id.as_bytes());
-    head.extend_from_slice(&EXTENDED.to_be_bytes());
-    head.extend_from_slice(&SKIP_WORKTREE.to_be_bytes());
-    head
-}
-
-/// Returns the bytes of an index with these entries and no extension.
-fn written(entries: &[IndexEntry<'_>], id_length: usize) -> Vec<u8> {
-    let is_extended = entries.iter().any(IndexEntry::is_extended);
-    let version: u32 = if is_extended { 3 } else { 2 };
-    let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
-    let mut bytes = b"DIRC".to_vec();
-    bytes.extend_from_slice(&version.to_be_bytes());
-    bytes.extend_from_slice(&count.to_be_bytes());
-    for entry in entries {
-        write_entry(&mut bytes, entry);
-    }
-    // Git takes zeros for "no checksum" (index.skipHash) and checks none while reading.
-    bytes.resize(bytes.len() + id_length, 0);
-    bytes
-}
-
-/// An index of few entries.
-#[derive(Debug, Default)]
-pub(super) struct SmallIndex {
-    /// The file's bytes.
-    pub(super) bytes: Vec<u8>,
-    /// Whether the index holds submodules.
-    pub(super) has_gitlinks: bool,
-    /// Whether there are entries that were not asked for and rule how others are read.
-    pub(super) has_rules: bool,
-}
-
-/// Returns whether a file differs by its size alone, whatever is in it (`ie_modified` in read-cache.c, git 2.47): where the index notes
-/// a size, and another than the file has.
-pub(super) fn is_other_size(noted: u32, found: u32) -> bool {
-    noted != 0 && noted != found
-}
-
-/// Returns the size of a file, cut as in git's index.
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "git cuts it so"
-)]
-pub(super) fn found_size(file: &Stat) -> u32 {
-    file.st_size as u32
-}
-
-/// The mode that git gives a file (gitformat-index(5)); `None` for what is neither file nor link.
-pub(super) fn mode_of(file: &Stat) -> Option<u32> {
-    let [plain, executable, link] = FILES;
-    match FileType::from_raw_mode(file.st_mode) {
-        FileType::Symlink => Some(link),
-        FileType::RegularFile if file.st_mode & 0o100 == 0 => Some(plain),
-        FileType::RegularFile => Some(executable),
-        _ => None,
-    }
 }
 
 fn number(bytes: &[u8]) -> Option<u32> {
@@ -630,22 +436,6 @@ fn read_compressed_path<'a>(bytes: &'a [u8], previous: &[u8]) -> Option<(Vec<u8>
     Some((path, rest.get(length + 1..)?))
 }
 
-/// The flags hold the length of the path, which a split index leaves out.
-fn write_entry(body: &mut Vec<u8>, entry: &IndexEntry<'_>) {
-    let length = entry.head.len() + entry.path.len();
-    let flags_at = body.len() + STAT + entry.id_length;
-    body.extend_from_slice(entry.head);
-    let path_length = u16::try_from(entry.path.len())
-        .unwrap_or(NAME_LENGTH)
-        .min(NAME_LENGTH);
-    let flags = entry.flags(0) & !NAME_LENGTH | path_length;
-    if let Some(place) = body.get_mut(flags_at..flags_at + 2) {
-        place.copy_from_slice(&flags.to_be_bytes());
-    }
-    body.extend_from_slice(entry.path);
-    body.resize(body.len() + ((length + 8) & !7) - length, 0);
-}
-
 /// What follows the entries.
 #[derive(Default)]
 struct Extensions {
@@ -690,7 +480,7 @@ mod tests {
     use crate::git::Git;
     use crate::scratch_repository::ScratchRepository;
 
-    fn repository(version: &str) -> ScratchRepository {
+    pub(super) fn repository(version: &str) -> ScratchRepository {
         let repository = ScratchRepository::new();
         for path in ["a", "deep/er/a.py", "deep/er/b.py", "deep/zz", "é"] {
             repository.write(path, "x");
@@ -701,39 +491,6 @@ mod tests {
         repository.git(&["add", "-N", "later"]);
         repository.git(&["update-index", "--assume-unchanged", "deep/zz"]);
         repository
-    }
-
-    fn listed(dir: &std::path::Path, index: &std::path::Path) -> Vec<u8> {
-        let git = Git::at(dir).with_var("GIT_INDEX_FILE", index);
-        git.run(&["ls-files", "-s", "-v", "--debug"])
-            .unwrap()
-            .stdout
-    }
-
-    #[test]
-    fn git_reads_from_a_small_index_what_it_reads_from_the_whole() {
-        for version in ["2", "3", "4"] {
-            let repository = repository(version);
-            let whole = repository.at(".git/index");
-            let bytes = std::fs::read(&whole).unwrap();
-            let index = IndexFile::read(bytes.clone(), 20).unwrap();
-            let all: BTreeSet<_> = index.entries().map(|entry| entry.path().to_vec()).collect();
-            let copy = repository.at(".git/copy");
-            std::fs::write(&copy, index.with_only(&all).bytes).unwrap();
-            assert_eq!(
-                listed(repository.root(), &copy),
-                listed(repository.root(), &whole),
-                "version {version}"
-            );
-
-            let one = BTreeSet::from([b"deep/er/b.py".to_vec()]);
-            std::fs::write(&copy, index.with_only(&one).bytes).unwrap();
-            let text = String::from_utf8(listed(repository.root(), &copy)).unwrap();
-            assert!(
-                text.contains("deep/er/b.py") && !text.contains("a.py"),
-                "{text}"
-            );
-        }
     }
 
     #[test]

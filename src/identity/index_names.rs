@@ -1,5 +1,7 @@
-//! What an index names, for those who need to know no more of it. It is read here as git reads it, in a fraction of the time that
-//! libgit2 takes, which checks the hash over all of it.
+//! What an index names, for those who need to know no more of it. It is read here as git reads it, in a fraction of the
+//! time that libgit2 takes, which checks the hash over all of it.
+//!
+//! Tells no id, no mode and nothing of the disk.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;

@@ -1,13 +1,12 @@
 //! What a pass leaves for the next: all that was found out of one state, and what was read of single files.
 //!
-//! Says nothing of the disk as it is now: whoever uses it looks whether the ground moved.
+//! Reads no file, asks git nothing, and does not know whether the ground moved since: whoever uses it looks.
 
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::candidates::RealDirs;
 use super::conversion::Conversion;
 use super::digest::Digest;
 use super::file_hashes::FileHashes;
@@ -18,6 +17,7 @@ use super::index_file::IndexFile;
 use super::known_diffs::KnownDiffs;
 use super::loose::LooseObjects;
 use super::object::Format;
+use super::real_dirs::RealDirs;
 use super::stamp::Stamp;
 use super::status_text::{PathBytes, Status};
 

@@ -1,4 +1,6 @@
 //! What a directory holds, told without a copy of every name.
+//!
+//! Follows no link, enters no directory and opens no file. Knows nothing of git.
 
 use std::ffi::CStr;
 use std::os::fd::OwnedFd;

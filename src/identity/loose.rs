@@ -1,5 +1,7 @@
-//! The loose objects of a repository, as far as they decide how long git's abbreviations in a diff are: an object that shares
-//! the first digits of another lengthens them (`core.abbrev` in git-config(1)). No event tells of one.
+//! The loose objects of a repository, as far as they decide how long git's abbreviations in a diff are: an object that
+//! shares the first digits of another lengthens them (`core.abbrev` in git-config(1)). No event tells of one.
+//!
+//! Lists and opens none: when their directories changed is enough.
 
 use std::path::Path;
 

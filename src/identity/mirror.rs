@@ -1,4 +1,7 @@
 //! Files that never hold still, held: each is read once into a directory of our own, where git reads it again.
+//!
+//! Which files, the pass says. Runs no git, writes nothing outside of that directory, and does not remove it: it goes
+//! with the scratch directory around it.
 
 use std::fs::{self, File, Permissions};
 use std::io;

@@ -1,4 +1,6 @@
 //! Indexes of our own for git to read and write, so that it writes no other.
+//!
+//! The user's index is copied, never written. Knows no entry: what stands in an index is for others to read and make.
 
 use std::fs::File;
 use std::path::Path;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Reading;
-use super::candidates::{Candidates, RealDirs};
+use super::candidates::Candidates;
 use super::digest::Digest;
 use super::file_map::FileMap;
 use super::git_hash::GitHash;
@@ -22,6 +22,7 @@ use super::own_index;
 use super::pass_basis::{Basis, Prepared};
 use super::pass_look::Later;
 use super::pass_stop::{NOT_WANTED, Stop};
+use super::real_dirs::RealDirs;
 use super::shares::in_shares;
 use super::stamp::Moment;
 use super::status_text::PathBytes;

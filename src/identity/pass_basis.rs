@@ -1,11 +1,13 @@
 //! What a pass that looks at every file begins with, and the part of it that may be read before.
+//!
+//! Reads no file of the code, and keeps nothing: what was prepared lies with whoever asked for it.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::git_config::GitConfig;
+use super::git_config::{GitConfig, lists_untracked};
 use super::ground::{Ground, Places};
 use super::helper_text::python_strip;
 use super::index_file::IndexFile;
@@ -172,12 +174,9 @@ fn misses_rules(root: &Path, index: &IndexFile) -> bool {
 fn is_plain_config(config: &GitConfig) -> Result<(), Stop> {
     let off = |key| config.get(key).is_none() || config.is_true(key) == Some(false);
     let on = |key| config.get(key).is_none() || config.is_true(key) == Some(true);
-    let shows_untracked = config.get("status.showuntrackedfiles").is_none_or(|value| {
-        matches!(
-            value.to_ascii_lowercase().as_str(),
-            "normal" | "all" | "true" | "yes" | "on" | "1"
-        )
-    });
+    let shows_untracked = config
+        .get("status.showuntrackedfiles")
+        .is_none_or(lists_untracked);
     // What `git add` dies of where it is no truth value, or none of the other words for colours.
     let is_truth = |key| config.get(key).is_none() || config.is_true(key).is_some();
     let of_colours = config.get("color.ui");

@@ -1,4 +1,7 @@
 //! The part of a pass that has git make the diffs.
+//!
+//! Does not find out which files changed: that stands in the status that it is given. Where no git-hash is wanted it
+//! does nothing.
 
 use super::diffs::{self, RunningDiff};
 use super::digest::Digest;

@@ -1,4 +1,6 @@
 //! The part of a pass that reads files and names their blobs.
+//!
+//! Looks for none: which files there are it is told. Makes no diff.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;

@@ -1,4 +1,7 @@
-//! The part of a full pass that looks at everything: without a process of git where what its status says is certain, else with it.
+//! The part of a full pass that looks at everything: without a process of git where what its status says is certain,
+//! else with it.
+//!
+//! Knows nothing of what was touched, and makes no diff.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,17 +1,21 @@
 //! The part of a narrow pass that finds out what became of the files that were touched.
+//!
+//! Knows their paths alone, not what an event said of them. Lists no directory: git does.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
-use super::candidates::{Candidates, RealDirs, parents};
+use super::candidates::{Candidates, parents};
+use super::diffs::top_literal;
 use super::file_map::Mode;
-use super::index_file::{IndexEntry, IndexFile, is_other_size};
+use super::index_file::{EXECUTABLE, IndexEntry, IndexFile, LINK, is_other_size};
 use super::kept::Kept;
 use super::own_index;
 use super::pass::{Pass, may_be_refused};
 use super::pass_stop::Stop;
+use super::real_dirs::RealDirs;
 use super::stamp::Stamp;
 use super::status_text::{Change, PathBytes, Status};
 use crate::git::{Git, records};
@@ -86,9 +90,11 @@ impl Pass<'_> {
         }
         let no_index = self.workbench.path().join("no-index");
         let git = self.git.clone().with_var("GIT_INDEX_FILE", no_index);
-        let arguments = ["ls-files", "-o", "--exclude-standard", "-z", "--"].map(PathBuf::from);
-        let pathspecs = asked.iter().map(|path| top_literal(path));
-        let arguments: Vec<PathBuf> = arguments.into_iter().chain(pathspecs).collect();
+        let arguments = ["ls-files", "-o", "--exclude-standard", "-z", "--"].map(OsString::from);
+        let pathspecs = asked
+            .iter()
+            .map(|path| top_literal(OsStr::from_bytes(path)));
+        let arguments: Vec<OsString> = arguments.into_iter().chain(pathspecs).collect();
         let listed = git.run(&arguments)?.stdout;
         for path in records(&listed) {
             if path.ends_with(b"/") || may_be_refused(path) {
@@ -198,8 +204,8 @@ impl Pass<'_> {
             return Some(b'D');
         };
         let mode = entry.mode()?;
-        let is_same_kind = (mode == 0o120_000) == (file.mode == Mode::Link);
-        let same_bits = (mode == 0o100_755) == (file.mode == Mode::Executable);
+        let is_same_kind = (mode == LINK) == (file.mode == Mode::Link);
+        let same_bits = (mode == EXECUTABLE) == (file.mode == Mode::Executable);
         let size = |stamp: Stamp| stamp.written_and_size().1;
         let (_, noted) = entry.written_and_size()?;
         let same_size = file.stamp.is_none_or(|it| !is_other_size(noted, size(it)));
@@ -224,9 +230,11 @@ impl Pass<'_> {
         own_index::write_with_time_of(&whole, &copy, &small.bytes)?;
         let git = own_index::on_own_index(git, &copy).with_config(&["core.fsmonitor=false"]);
         let arguments = ["status", "--porcelain", "-z", "-uno", "--no-renames", "--"];
-        let pathspecs = paths.iter().map(|path| top_literal(path));
-        let arguments: Vec<PathBuf> = arguments
-            .map(PathBuf::from)
+        let pathspecs = paths
+            .iter()
+            .map(|path| top_literal(OsStr::from_bytes(path)));
+        let arguments: Vec<OsString> = arguments
+            .map(OsString::from)
             .into_iter()
             .chain(pathspecs)
             .collect();
@@ -262,9 +270,4 @@ fn set_unstaged(status: &mut Status, path: &[u8], code: u8) {
     {
         status.tracked.remove(path);
     }
-}
-
-fn top_literal(path: &[u8]) -> PathBuf {
-    let text = [b":(top,literal)", path].concat();
-    PathBuf::from(OsStr::from_bytes(&text))
 }

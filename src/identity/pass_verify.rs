@@ -1,9 +1,10 @@
 //! The part of a pass that looks again, whether what was read in it held still, and reads alone what did not.
+//!
+//! Takes no event's word: it compares stamps, or reads once more. A file that holds still for no reading ends the pass.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::candidates::RealDirs;
 use super::file_content::{self, Content, ContentError};
 use super::file_map::{Entry, Mode};
 use super::index_file::IndexFile;
@@ -11,6 +12,7 @@ use super::kept::Kept;
 use super::mirror::Mirror;
 use super::pass::Pass;
 use super::pass_stop::Stop;
+use super::real_dirs::RealDirs;
 use super::stamp::Stamp;
 use super::status_text::{PathBytes, Status};
 

@@ -1,10 +1,11 @@
-//! Git's configuration where it is so plain that every reader takes it alike: no includes, no quotes, no comments behind values.
+//! Git's configuration where it is so plain that every reader takes it alike: no includes, no quotes, no comments
+//! behind values.
 //!
-//! Anything else, and any setting whose effect is not known here, is left to git.
+//! Asks git nothing: anything else, and any setting whose effect is not known here, is left to it.
 
 use std::path::{Path, PathBuf};
 
-use super::git_config::{home, xdg_dir};
+use crate::git::{home, xdg_dir};
 
 /// Settings by which `git status` neither fails nor prints more, whatever their value; by section, with or without subsection.
 const IRRELEVANT: [&str; 5] = ["alias.", "credential.", "init.", "remote.", "url."];

@@ -1,8 +1,9 @@
 //! Readings of one worktree, one after another: what was read before is kept, and only what was touched is read again.
 //!
-//! A full pass looks at every file and reads those whose stamp moved; a narrow pass looks at the files that were touched and
-//! at those that are not committed. Both answer what [`super::read`] answers from scratch; where a worktree is not plain enough
-//! to be sure of that (submodules, conflicts, hidden files, programs in the place of git's diff), [`super::read`] is what is done.
+//! A full pass looks at every file and reads those whose stamp moved; a narrow pass looks at the files that were
+//! touched and at those that are not committed. Both answer what [`super::read`] answers from scratch; where a worktree
+//! is not plain enough to be sure of that (submodules, conflicts, hidden files, programs in the place of git's diff),
+//! [`super::read`] is what is done. Watches nothing, and never decides when to read: what was touched it is told.
 
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use super::files::{Copies, Files};
 use super::files_record::{self, FilesRecord};
+use super::from_scratch::{read_safely, read_with};
 use super::ground::Places;
 use super::index_names::IndexNames;
 use super::kept::{Cache, Kept};
@@ -20,7 +22,7 @@ use super::pass_stop::{NOT_WANTED, Stop};
 use super::scratch::in_place;
 use super::stamp::Moment;
 use super::workbench::Workbench;
-use super::{ReadError, Reading, read_safely, read_with};
+use super::{ReadError, Reading};
 use crate::git::Git;
 use crate::ids::ContentId;
 use crate::touched::Touched;
@@ -314,46 +316,42 @@ impl WorktreeReader {
         }))
     }
 
-    /// Files of the same content that lie as they did are not told apart once more.
     fn read_from_scratch(&mut self) -> Result<Reading, ReadError> {
-        let scratch = in_place(&self.private);
-        let index = self.places.git_dir.join("index");
-        let root = &self.places.root;
-        let known = self.from_scratch.take();
-        let known = known.filter(|(_, files)| !files.is_safe && files.lie_still(root));
-        let read = read_with(&self.places.root, &index, scratch, |content| {
-            !is_of(known.as_ref(), content)
-        });
-        read.map(|(reading, files)| self.remember(reading, files, known))
-    }
-
-    fn remember(
-        &mut self,
-        reading: Reading,
-        files: Option<Files>,
-        known: Option<(ContentId, Files)>,
-    ) -> Reading {
-        self.from_scratch = match files {
-            Some(files) => Some((reading.content.clone(), files)),
-            None => known.filter(|(of, _)| *of == reading.content),
-        };
-        reading
+        let root = self.places.root.clone();
+        let (scratch, index) = (self.private.clone(), self.places.git_dir.join("index"));
+        self.remembering(false, |wanted| {
+            read_with(&root, &index, in_place(&scratch), wanted)
+        })
     }
 
     fn read_safely(&mut self, reason: &str) -> Result<Reading, ReadError> {
-        let scratch = in_place(&self.private);
-        let root = &self.places.root;
-        let known = self.from_scratch.take();
-        let known = known.filter(|(_, files)| files.is_safe && files.lie_still(root));
-        let read = read_safely(&self.places.root, scratch, reason, |content| {
-            !is_of(known.as_ref(), content)
+        let (root, scratch) = (self.places.root.clone(), self.private.clone());
+        let reading = self.remembering(true, |wanted| {
+            read_safely(&root, in_place(&scratch), reason, wanted)
         });
-        let reading = read.map(|(reading, files)| self.remember(reading, files, known));
         self.passes.full += 1;
         if matches!(reading, Err(ReadError::Torn)) {
             self.passes.torn += 1;
         }
         reading
+    }
+
+    /// Files of the same content that lie as they did are not told apart once more.
+    fn remembering(
+        &mut self,
+        is_safe: bool,
+        read: impl FnOnce(&dyn Fn(&ContentId) -> bool) -> Result<(Reading, Option<Files>), ReadError>,
+    ) -> Result<Reading, ReadError> {
+        let root = &self.places.root;
+        let known = self.from_scratch.take();
+        let known = known.filter(|(_, files)| files.is_safe == is_safe && files.lie_still(root));
+        let is_known = |content: &ContentId| known.as_ref().is_some_and(|(of, _)| of == content);
+        let (reading, files) = read(&|content| !is_known(content))?;
+        self.from_scratch = match files {
+            Some(files) => Some((reading.content.clone(), files)),
+            None => known.filter(|(of, _)| *of == reading.content),
+        };
+        Ok(reading)
     }
 
     fn new_workbench(&self) -> std::io::Result<(Workbench, Moment)> {
@@ -389,10 +387,6 @@ impl WorktreeReader {
 
 fn head_text(reading: &Reading) -> Option<String> {
     reading.head.as_ref().map(ToString::to_string)
-}
-
-fn is_of(known: Option<&(ContentId, Files)>, content: &ContentId) -> bool {
-    known.is_some_and(|(of, _)| of == content)
 }
 
 /// Returns what a pass read of files that did not hold still, else what the next one can use. Of one that failed nothing is

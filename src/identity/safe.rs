@@ -1,7 +1,8 @@
 //! Reading a repository that nobody vouched for: what its configuration names as a program is switched off.
 //!
-//! Attributes apply all the same where git itself converts (`text`, `eol`, `ident`, `working-tree-encoding`); a clean filter
-//! does not run, so what it would change is read as it lies on disk.
+//! Attributes apply all the same where git itself converts (`text`, `eol`, `ident`, `working-tree-encoding`); a clean
+//! filter does not run, so what it would change is read as it lies on disk. Does not decide whom to trust, but for
+//! repositories inside: the `Git` that comes in says so.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};

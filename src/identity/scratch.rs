@@ -1,20 +1,14 @@
-//! Temporary directories that no reading of the worktree sees.
+//! Temporary directories that no reading of the worktree sees: where there is room for one.
+//!
+//! Puts nothing there itself.
 
-use std::collections::BTreeSet;
+mod on_signals;
+
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use crate::git::Git;
-
-/// Every directory in use, for [`remove_on_signals`]. A mutex because passes run side by side; held for one change.
-static IN_USE: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
-
-fn in_use() -> MutexGuard<'static, BTreeSet<PathBuf>> {
-    IN_USE.lock().unwrap_or_else(PoisonError::into_inner)
-}
+pub use on_signals::remove_on_signals;
 
 /// Where Linux keeps files in memory (`shm_overview(7)`).
 const MEMORY: &str = "/dev/shm";
@@ -37,38 +31,8 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        in_use().remove(self.0.path());
+        on_signals::forget(self.0.path());
     }
-}
-
-/// Whether the next directory is the first of a one-shot command.
-static IS_ONE_SHOT: AtomicBool = AtomicBool::new(false);
-
-/// Makes a one-shot command that a signal ends take its scratch directories along, once it has any.
-pub fn remove_on_signals() {
-    IS_ONE_SHOT.store(true, Ordering::SeqCst);
-}
-
-fn listen() -> io::Result<()> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
-    std::thread::spawn(move || {
-        for signal in signals.forever() {
-            for dir in in_use().iter() {
-                let removed = (0..50).any(|_| gone_or_wait(dir));
-                tracing::debug!(removed, "scratch directory");
-            }
-            drop(signal_hook::low_level::emulate_default_handler(signal));
-        }
-    });
-    Ok(())
-}
-
-/// A git that still writes there makes a removal fail, and then soon ends as its directory is gone.
-fn gone_or_wait(dir: &Path) -> bool {
-    let gone = std::fs::remove_dir_all(dir).is_ok() || !dir.exists();
-    std::thread::sleep(Duration::from_millis(20));
-    gone && !dir.exists()
 }
 
 /// Returns the directory where it is one, and no link took the place of it or of one above it.
@@ -96,13 +60,9 @@ pub(super) fn new_small(git: &Git, top: &Path, parent: Option<&Path>) -> io::Res
 }
 
 fn hold(make: impl FnOnce() -> io::Result<tempfile::TempDir>) -> io::Result<Scratch> {
-    if IS_ONE_SHOT.swap(false, Ordering::SeqCst)
-        && let Err(error) = listen()
-    {
-        tracing::debug!(%error, "signals stay as they are");
-    }
+    on_signals::begin();
     let dir = make()?;
-    in_use().insert(dir.path().to_owned());
+    on_signals::note(dir.path());
     Ok(Scratch(dir))
 }
 

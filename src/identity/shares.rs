@@ -1,4 +1,6 @@
 //! Work that is shared out over the processors.
+//!
+//! Knows nothing of the work, and keeps no thread once it is done.
 
 use std::num::NonZero;
 use std::ops::Range;

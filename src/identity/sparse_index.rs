@@ -1,5 +1,7 @@
-//! A sparse index made full, so that git need not: it would write trees into the user's object store, and freshen the times of
-//! those that are there (sparse-index.c, `expand_index`, git 2.47).
+//! A sparse index made full, so that git need not: it would write trees into the user's object store, and freshen the
+//! times of those that are there (sparse-index.c, `expand_index`, git 2.47).
+//!
+//! Opens and writes no index: bytes come in and go out, and git only lists trees.
 
 use std::path::Path;
 

@@ -1,5 +1,7 @@
 //! A split index and the shared one beside it, made one again, so that git need not read (and freshen the time of) the
 //! shared file. Layout: gitformat-index(5), "Split index"; the bitmaps: gitformat-bitmap(5), "EWAH"; git 2.47.
+//!
+//! Writes nothing and asks git nothing: what is not understood is handed back as it came.
 
 use std::path::Path;
 

@@ -1,4 +1,6 @@
 //! What is staged: the entries of an index beside the tree of a commit, without reading what git noted to be the same.
+//!
+//! Looks at no file of the worktree, starts no git, and finds no renames: where there may be one, there is no answer.
 
 use std::collections::BTreeMap;
 

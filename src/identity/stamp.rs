@@ -1,4 +1,7 @@
 //! What changes whenever a file is written, replaced or renamed over.
+//!
+//! Reads no content. The clock is asked nowhere else in `identity`: that of the file system, by a probe, and the
+//! system's for what lies on other disks.
 
 use std::fs::{File, Metadata};
 use std::io;

@@ -5,22 +5,21 @@
 //! into an index of our own and writes no objects: `git add` would freshen the time of every object that exists already,
 //! packs included. The trees over them are hashed here.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest as _, Sha256};
-
 use super::FILE_LIMIT;
-use super::candidates::RealDirs;
+use super::add_refusals::{invalid_path, refuse_broken_submodules, refuse_contested_submodules};
 use super::diffs::PATHSPEC_VARS;
-use super::digest::hex;
-use super::file_content::{self, Content, is_absence};
+use super::file_content::{self, Content};
 use super::file_map::{self, Entry, FileMap, Mode};
+use super::nested::{is_empty_tree, is_own_root, nested_digest};
 use super::object::Format;
 use super::scratch::Scratch;
 use super::stamp::Stamp;
+use super::starting_index::StartingIndex;
 use super::{sparse_index, split_index};
 use crate::git::{Git, GitError, records};
 use crate::ids::{ContentId, ObjectId};
@@ -51,7 +50,7 @@ pub enum TreeError {
     #[error("cannot make a scratch directory")]
     Scratch(#[source] std::io::Error),
     /// Git printed something that is not an object id.
-    #[error("git write-tree printed no object id")]
+    #[error("git printed something that is no object id")]
     NotAnObjectId,
     /// A sparse checkout hides every file, as `git add -A :/` finds too (git 2.47).
     #[error("nothing is checked out: the sparse checkout hides every file")]
@@ -70,7 +69,7 @@ pub enum TreeError {
     TooDeep,
 }
 
-/// An index and an object directory of our own that hold the state of one worktree, removed when dropped.
+/// An index of our own that holds the state of one worktree, removed when dropped.
 #[derive(Debug)]
 pub struct CapturedTree {
     git: Git,
@@ -95,7 +94,7 @@ impl CapturedTree {
             .into_iter()
             .fold(super::safe::disarmed(git)?, Git::without_var)
             .with_config(&SETTINGS);
-        let top = path_line(&git, &["rev-parse", "--show-toplevel"])?;
+        let top = git.path(&["rev-parse", "--show-toplevel"])?;
         if top.as_os_str().is_empty() {
             return Err(TreeError::NoWorkTree);
         }
@@ -107,30 +106,19 @@ impl CapturedTree {
         // Without a path it reads its settings and does nothing: it dies of more of them than other commands do.
         git.run(&["-c", "advice.addEmptyPathspec=false", "add"])?;
         start.find_untracked(&git, &top)?;
-        if !start.hidden.is_empty() && start.files.is_empty() && start.replaced.is_empty() {
+        if start.hides_all() {
             return Err(TreeError::NothingCheckedOut);
         }
         refuse_broken_submodules(&git, &top, &start.gitlinks)?;
         refuse_contested_submodules(&git, &top, &start.entries)?;
         let stamps = stamps(&top, &start.files);
-        let is_too_large = |stamp: &Option<Stamp>| stamp.is_some_and(|it| it.size() > FILE_LIMIT);
-        if let Some((path, _)) = stamps.iter().find(|(_, stamp)| is_too_large(stamp)) {
-            let path = String::from_utf8_lossy(path).into_owned();
-            return Err(TreeError::TooLarge { path });
-        }
+        refuse_too_large(&stamps)?;
         let links = start.update(&git, &top)?;
         let entries = git.run(&["ls-files", "-s", "-z"])?.stdout;
         let sha256 = git.run(&["rev-parse", "--show-object-format"])?.stdout == b"sha256\n";
         let format = if sha256 { Format::Sha256 } else { Format::Sha1 };
         let mut map = file_map::listed(&entries).ok_or(TreeError::NotAnObjectId)?;
-        for path in links {
-            // One that was staged as a link is not in this index, and new to it.
-            if map.get(&path).is_none() {
-                return Err(invalid_path(&path));
-            }
-            let entry = link(&top, &path, format)?;
-            map.insert(&path, entry);
-        }
+        insert_links(&mut map, links, &top, format)?;
         let id = map.tree_id(format).and_then(|id| id.to_hex().parse().ok());
         Ok(Self {
             git,
@@ -292,288 +280,32 @@ fn dirty_content(outer: &Git, dir: &Path, depth: usize) -> Result<Option<Content
     Ok((!clean).then_some(content))
 }
 
-/// False where `.git` leads nowhere, so that git refuses or answers for a repository around it.
-pub(crate) fn is_own_root(git: &Git, dir: &Path) -> bool {
-    let top = path_line(git, &["rev-parse", "--show-toplevel"]);
-    match (top.map(|top| top.canonicalize()), dir.canonicalize()) {
-        (Ok(Ok(top)), Ok(dir)) => top == dir,
-        _ => false,
+fn refuse_too_large(stamps: &BTreeMap<Vec<u8>, Option<Stamp>>) -> Result<(), TreeError> {
+    let is_too_large = |stamp: &Option<Stamp>| stamp.is_some_and(|it| it.size() > FILE_LIMIT);
+    match stamps.iter().find(|(_, stamp)| is_too_large(stamp)) {
+        None => Ok(()),
+        Some((path, _)) => Err(TreeError::TooLarge {
+            path: String::from_utf8_lossy(path).into_owned(),
+        }),
     }
 }
 
-fn is_empty_tree(content: &ContentId) -> bool {
-    matches!(
-        content.as_str(),
-        "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
-            | "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321"
-    )
-}
-
-/// Hashes `path NUL content LF` for each dirty nested repository, in byte order of the paths.
-fn nested_digest(dirty: &BTreeMap<Vec<u8>, ContentId>) -> String {
-    let mut hasher = Sha256::new();
-    for (path, content) in dirty {
-        hasher.update(path);
-        hasher.update([0]);
-        hasher.update(content.as_str());
-        hasher.update(b"\n");
-    }
-    let mut digits = hex(&hasher.finalize());
-    digits.truncate(12);
-    digits
-}
-
-/// What the repository's own index says, taken over into the scratch index, and what is to be read from the disk.
-struct StartingIndex {
-    entries: Vec<u8>,
-    hidden: Vec<Vec<u8>>,
-    unborn: Vec<Vec<u8>>,
-    /// Tracked files where a directory is now, or a link in the place of a directory above.
-    replaced: Vec<Vec<u8>>,
-    /// What is tracked as a repository of its own.
-    gitlinks: Vec<Vec<u8>>,
-    tracked: BTreeSet<Vec<u8>>,
-    files: Vec<Vec<u8>>,
-}
-
-impl StartingIndex {
-    fn read(git: &Git, top: &Path) -> Result<Self, TreeError> {
-        let entries = git.run(&["ls-files", "-s", "-z"])?.stdout;
-        let flags = git.run(&["ls-files", "-t", "-z"])?.stdout;
-        let is_absent = |path: &[u8]| {
-            let on_disk = top.join(OsStr::from_bytes(path));
-            on_disk.symlink_metadata().is_err()
-        };
-        let (hidden, files): (Vec<_>, Vec<_>) = records(&flags)
-            .filter_map(|record| Some((record.first()? == &b'S', record.get(2..)?)))
-            .filter(|(_, path)| !is_out_of_sight(&top.join(OsStr::from_bytes(path))))
-            .map(|(skip, path)| (skip && is_absent(path), path.to_vec()))
-            .partition(|(is_hidden, _)| *is_hidden);
-        let is_dir = |path: &[u8]| {
-            let on_disk = top.join(OsStr::from_bytes(path));
-            on_disk.symlink_metadata().is_ok_and(|found| found.is_dir())
-        };
-        let gitlinks: BTreeSet<_> = records(&entries)
-            .filter(|entry| entry.starts_with(b"160000 "))
-            .filter_map(|entry| entry.splitn(2, |byte| *byte == b'\t').nth(1))
-            .map(<[u8]>::to_vec)
-            .collect();
-        let mut real_dirs = RealDirs::new(top);
-        let (replaced, mut files): (Vec<_>, Vec<_>) = files.into_iter().partition(|(_, path)| {
-            let is_replaced = !gitlinks.contains(path) && is_dir(path);
-            is_replaced || !real_dirs.hold(path)
-        });
-        files.sort();
-        files.dedup();
-        let tracked = files.iter().map(|(_, path)| path.clone()).collect();
-        Ok(Self {
-            entries,
-            hidden: hidden.into_iter().map(|(_, path)| path).collect(),
-            gitlinks: gitlinks.into_iter().collect(),
-            tracked,
-            unborn: Vec::new(),
-            replaced: replaced.into_iter().map(|(_, path)| path).collect(),
-            files: files.into_iter().map(|(_, path)| path).collect(),
-        })
-    }
-
-    /// Adds what is not tracked, given the index that [`Self::write`] made: a repository may have taken the place of a file.
-    fn find_untracked(&mut self, git: &Git, top: &Path) -> Result<(), TreeError> {
-        let untracked = git
-            .run(&["ls-files", "-o", "--exclude-standard", "-z"])?
-            .stdout;
-        let (nested, plain): (Vec<_>, Vec<_>) =
-            records(&untracked).partition(|path| path.ends_with(b"/"));
-        let (born, unborn): (Vec<_>, Vec<_>) = nested
-            .into_iter()
-            .filter_map(|path| path.strip_suffix(b"/"))
-            .partition(|path| has_commit(git, &top.join(OsStr::from_bytes(path))));
-        self.unborn = unborn.into_iter().map(<[u8]>::to_vec).collect();
-        // After the tracked ones: attribute files that are gone count until git comes to them (builtin/add.c, git 2.47).
-        let mut added: Vec<_> = plain.into_iter().chain(born).map(<[u8]>::to_vec).collect();
-        for path in self.repositories_in_place_of_files(git, top) {
-            if !has_commit(git, &top.join(OsStr::from_bytes(&path))) {
-                return Err(no_commit(&path));
-            }
-            added.push(path);
+fn insert_links(
+    map: &mut FileMap,
+    links: Vec<Vec<u8>>,
+    top: &Path,
+    format: Format,
+) -> Result<(), TreeError> {
+    for path in links {
+        // One that was staged as a link is not in this index, and new to it.
+        if map.get(&path).is_none() {
+            return Err(invalid_path(&path));
         }
-        added.sort();
-        added.dedup();
-        self.files.extend(added);
-        Ok(())
-    }
-
-    /// What is tracked is not ignored, whatever it has become.
-    fn repositories_in_place_of_files(&self, git: &Git, top: &Path) -> Vec<Vec<u8>> {
-        let mut real_dirs = RealDirs::new(top);
-        let replaced = self.replaced.iter().filter(|path| real_dirs.hold(path));
-        let is_repository = |path: &&Vec<u8>| {
-            let dir = top.join(OsStr::from_bytes(path));
-            dir.join(".git").exists() && is_own_root(&git.in_other_repository(&dir), &dir)
-        };
-        replaced.filter(is_repository).cloned().collect()
-    }
-
-    /// Has git read the files into the index that [`Self::write`] made. Returns the links that it left out.
-    fn update(&self, git: &Git, top: &Path) -> Result<Vec<Vec<u8>>, TreeError> {
-        let update = [
-            "update-index",
-            "--add",
-            "--remove",
-            "--replace",
-            "--info-only",
-        ];
-        let update = [&update[..], &["-z", "--stdin"]].concat();
-        let said = git
-            .clone()
-            .with_var("LANGUAGE", "C")
-            .run_with_input(&update, Some(nul_terminated(&self.files)))?;
-        let ignored = |line: &[u8]| {
-            let path = line.strip_prefix(IGNORING.as_bytes())?.to_vec();
-            let is_link = top.join(OsStr::from_bytes(&path)).is_symlink();
-            (is_link && self.tracked.contains(&path)).then_some(path)
-        };
-        let (mut links, mut rest) = (Vec::new(), Vec::new());
-        for line in said.stderr.split_inclusive(|byte| *byte == b'\n') {
-            match ignored(line.trim_ascii_end()) {
-                Some(path) => links.push(path),
-                None => rest.extend_from_slice(line),
-            }
-        }
-        refuse_wrong_encoding(&rest)?;
-        Ok(links)
-    }
-
-    fn write(&self, git: &Git) -> Result<(), TreeError> {
-        git.run(&["read-tree", "--empty"])?;
-        git.run_with_input(
-            &["update-index", "-z", "--index-info"],
-            Some(with_ours(&self.entries)),
-        )?;
-        if !self.replaced.is_empty() {
-            git.run_with_input(
-                &["update-index", "--force-remove", "-z", "--stdin"],
-                Some(nul_terminated(&self.replaced)),
-            )?;
-        }
-        if !self.hidden.is_empty() {
-            git.run_with_input(
-                &["update-index", "--skip-worktree", "-z", "--stdin"],
-                Some(nul_terminated(&self.hidden)),
-            )?;
-        }
-        Ok(())
-    }
-}
-
-/// Git keeps what it has of a file of which the system does not say whether it is there (`check_removed` in diff-lib.c, git 2.47).
-fn is_out_of_sight(path: &Path) -> bool {
-    path.symlink_metadata()
-        .is_err_and(|error| !is_absence(&error))
-}
-
-/// Returns the stage of an entry, and its path behind a tab.
-fn stage_and_path(entry: &[u8]) -> Option<(u8, Vec<u8>)> {
-    let tab = entry.iter().position(|byte| *byte == b'\t')?;
-    let stage = *entry.get(tab.checked_sub(1)?)?;
-    Some((stage, entry.get(tab..)?.to_vec()))
-}
-
-/// Where a conflict is not resolved `git add` takes our side for what was tracked (`index_name_pos_also_unmerged` and
-/// `read_blob_data_from_index` in read-cache.c, git 2.47), where `git update-index` takes none: by it goes the mode where modes do not count.
-fn with_ours(entries: &[u8]) -> Vec<u8> {
-    let ours: BTreeSet<_> = records(entries)
-        .filter_map(stage_and_path)
-        .filter_map(|(stage, path)| (stage == b'2').then_some(path))
-        .collect();
-    let mut text = Vec::with_capacity(entries.len());
-    for entry in records(entries) {
-        match stage_and_path(entry) {
-            Some((b'2', path)) => {
-                let head = entry.len() - path.len() - 1;
-                text.extend_from_slice(entry.get(..head).unwrap_or_default());
-                text.push(b'0');
-                text.extend(path);
-            }
-            Some((b'1' | b'3', path)) if ours.contains(&path) => continue,
-            _ => text.extend_from_slice(entry),
-        }
-        text.push(0);
-    }
-    text
-}
-
-fn no_commit(path: &[u8]) -> TreeError {
-    let path = String::from_utf8_lossy(path);
-    refusal(format!("'{path}' does not have a commit checked out"))
-}
-
-fn invalid_path(path: &[u8]) -> TreeError {
-    refusal(format!("invalid path '{}'", String::from_utf8_lossy(path)))
-}
-
-fn refusal(message: String) -> TreeError {
-    TreeError::Git(GitError::Failed {
-        command: "add".to_owned(),
-        message,
-    })
-}
-
-/// Before it adds anything `git add` looks whether submodules are clean, and dies where one is broken, or changed and without a
-/// commit (submodule.c, object-file.c, git 2.47). Its look runs what submodules name, so none is taken where that may not be.
-fn refuse_broken_submodules(git: &Git, top: &Path, gitlinks: &[Vec<u8>]) -> Result<(), TreeError> {
-    if git.distrusts() {
-        return Ok(());
-    }
-    let outer = git;
-    let git = git.clone().with_var("GIT_LITERAL_PATHSPECS", "1");
-    for some in gitlinks.chunks(ARGUMENTS_MAX) {
-        let look = [
-            "diff-files",
-            "--raw",
-            "-z",
-            "--ignore-submodules=untracked",
-            "--",
-        ];
-        let paths = some.iter().map(|path| OsStr::from_bytes(path));
-        let arguments: Vec<_> = look.into_iter().map(OsStr::new).chain(paths).collect();
-        let changed = git.run(&arguments)?.stdout;
-        let mut fields = changed.split(|byte| *byte == 0);
-        while let (Some(change), Some(path)) = (fields.next(), fields.next()) {
-            let is_there = change.starts_with(b":160000 160000 ");
-            if is_there && !has_commit(outer, &top.join(OsStr::from_bytes(path))) {
-                return Err(no_commit(path));
-            }
-        }
+        let entry = link(top, &path, format)?;
+        map.insert(&path, entry);
     }
     Ok(())
 }
-
-/// In a conflict `git add` takes what is checked out, and dies where a directory stays in which nothing is (`check_removed` in
-/// diff-lib.c, `add_to_index` in read-cache.c, git 2.47).
-fn refuse_contested_submodules(git: &Git, top: &Path, entries: &[u8]) -> Result<(), TreeError> {
-    let mut seen = BTreeSet::new();
-    for entry in records(entries) {
-        let Some((_, path)) = stage_and_path(entry).filter(|(stage, _)| *stage != b'0') else {
-            continue;
-        };
-        let is_first = seen.insert(path.clone());
-        let path = path.strip_prefix(b"\t").unwrap_or(&path);
-        let on_disk = top.join(OsStr::from_bytes(path));
-        let is_dir = || {
-            let found = on_disk.symlink_metadata();
-            found.is_ok_and(|found| found.is_dir()) && RealDirs::new(top).hold(path)
-        };
-        let is_checked_out = || on_disk.join(".git").exists() && has_commit(git, &on_disk);
-        if is_first && entry.starts_with(b"160000 ") && is_dir() && !is_checked_out() {
-            return Err(no_commit(path));
-        }
-    }
-    Ok(())
-}
-
-/// How many paths one command is given.
-const ARGUMENTS_MAX: usize = 256;
 
 /// Returns what a link is to git.
 fn link(top: &Path, path: &[u8], format: Format) -> Result<Entry, TreeError> {
@@ -596,55 +328,11 @@ fn link(top: &Path, path: &[u8], format: Format) -> Result<Entry, TreeError> {
     })
 }
 
-/// Where it writes objects git dies of text in another encoding than `working-tree-encoding` says; where it only hashes,
-/// it says so and goes on (convert.c, git 2.47).
-pub(super) fn refuse_wrong_encoding(stderr: &[u8]) -> Result<(), TreeError> {
-    let text = String::from_utf8_lossy(stderr);
-    let complaint = text.lines().find(|line| {
-        [
-            "failed to encode",
-            "BOM is prohibited",
-            "BOM is required",
-            IGNORING,
-        ]
-        .iter()
-        .any(|words| line.contains(words))
-    });
-    complaint.map_or(Ok(()), |line| {
-        Err(TreeError::Git(GitError::Failed {
-            command: "update-index".to_owned(),
-            message: line.to_owned(),
-        }))
-    })
-}
-
-/// What `git update-index` says before the path of a file that may not be added; before that of a link too that stands where
-/// a file was, which `git add` takes.
-const IGNORING: &str = "Ignoring path ";
-
-/// Returns whether the repository in `dir` has a commit checked out, so that `git add` takes it.
-pub(super) fn has_commit(git: &Git, dir: &Path) -> bool {
-    git.in_other_repository(dir)
-        .run(&["rev-parse", "-q", "--verify", "HEAD"])
-        .is_ok()
-}
-
-fn nul_terminated(paths: &[Vec<u8>]) -> Vec<u8> {
-    paths
-        .iter()
-        .flat_map(|path| path.iter().copied().chain([0]))
-        .collect()
-}
-
-fn path_line(git: &Git, arguments: &[&str]) -> Result<PathBuf, TreeError> {
-    Ok(PathBuf::from(OsString::from_vec(git.line(arguments)?)))
-}
-
 /// Names repository, worktree and index outright, so that the directory of a call no longer matters; in place of a split
 /// index, one made whole in `scratch`.
 fn pinned(git: &Git, top: &Path, scratch: &Path) -> Result<Git, TreeError> {
-    let git_dir = path_line(git, &["rev-parse", "--absolute-git-dir"])?;
-    let mut index = git_path(git, "index")?;
+    let git_dir = git.path(&["rev-parse", "--absolute-git-dir"])?;
+    let mut index = git.path(&["rev-parse", "--path-format=absolute", "--git-path", "index"])?;
     let is_parts = split_index::is_likely(&git_dir) || sparse_index::is_likely(&git_dir);
     if is_parts && index.is_file() {
         let bytes = std::fs::read(&index).map_err(TreeError::Scratch)?;
@@ -658,11 +346,4 @@ fn pinned(git: &Git, top: &Path, scratch: &Path) -> Result<Git, TreeError> {
         .with_var("GIT_DIR", git_dir)
         .with_var("GIT_WORK_TREE", top)
         .with_var("GIT_INDEX_FILE", index))
-}
-
-fn git_path(git: &Git, name: &str) -> Result<PathBuf, TreeError> {
-    path_line(
-        git,
-        &["rev-parse", "--path-format=absolute", "--git-path", name],
-    )
 }

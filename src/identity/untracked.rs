@@ -1,4 +1,6 @@
 //! The files that `git status -uall` lists as untracked, among those that an index does not know.
+//!
+//! Knows no index: what one does not know comes in. Opens no file but those with rules, and starts no git.
 
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;

@@ -1,4 +1,8 @@
-//! The directories of a worktree beside what an index noted of them: each by itself, as many at a time as there are processors.
+//! The directories of a worktree beside what an index noted of them: each by itself, as many at a time as there are
+//! processors.
+//!
+//! Enters no directory without tracked files, knows no rule of what is ignored, and starts no git: `None` says that it
+//! must be asked.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;

@@ -1,4 +1,7 @@
-//! A ledger that cannot be used: put away, and what can be read of it carried over into a new one.
+//! A ledger that cannot be used: put away, and what can be read of it carried over into a new one; and whose turn it is
+//! to open one.
+//!
+//! Knows no meaning of a row: tables are copied by the names of their columns.
 
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;

@@ -1,4 +1,6 @@
 //! What versions are owed their LoggedModel, by worktree, and how far HEAD was followed there.
+//!
+//! Does not read what a debt or a mark says: both are texts of others.
 
 use rusqlite::{OptionalExtension as _, params};
 

@@ -1,5 +1,7 @@
-//! How a server is reached: certificates, proxies, time limits, workspace. Nothing here is secret. Reads certificate
-//! files when a client is set up; blocks for as long as that takes.
+//! How a server is reached: certificates, proxies, time limits, workspace. Reads certificate files when a client is set
+//! up; blocks for as long as that takes.
+//!
+//! Sends nothing and signs nothing. A `Connection` holds no secret.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

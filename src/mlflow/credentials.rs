@@ -1,5 +1,8 @@
 //! Who we are to an MLflow server: what MLflow's own client would send, or what our own credentials file says for the
 //! server. Reads small files; blocks for as long as that takes.
+//!
+//! Asks the environment nothing itself, writes nothing and sends nothing: `http` does, and knows whether the way is
+//! safe.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;

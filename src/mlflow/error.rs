@@ -1,7 +1,7 @@
 //! What can go wrong between this program and the place where `LoggedModels` live.
 //!
 //! Display is the cause in one line, [`StoreError::hint`] what to do next. Text that a server sent is cut and its
-//! control characters are escaped here, before anyone can print it.
+//! control characters are escaped here, before anyone can print it. Says whether another try may help, and makes none.
 
 use crate::text::is_hidden;
 use std::fmt::Write as _;

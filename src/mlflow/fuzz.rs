@@ -1,4 +1,6 @@
 //! What reads servers' answers and users' files, for inputs that nobody thought of (`fuzz/`): none may panic.
+//!
+//! In no build for users. Asks no server.
 
 use serde::de::DeserializeOwned;
 

@@ -1,4 +1,6 @@
 //! Files as Python's `configparser` reads them: `~/.mlflow/credentials`, `~/.databrickscfg` and our own credentials.
+//!
+//! Pure. Knows no key: which value is a secret is for whoever takes it out.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! Finds or creates the LoggedModel of a version, on a tracking server over REST or in MLflow's SQLite file.
 //!
-//! Owns the rule by which a row is the row of a version. Knows nothing of worktrees, of what was published, or of
-//! when to try again: each call asks the store once and says what it found.
+//! Owns the rule by which a row is the row of a version. Knows nothing of worktrees, of what was published, or of when
+//! to try a store again that failed: each call says what it found.
 
 mod connection;
 mod credentials;
@@ -20,6 +20,7 @@ mod retries;
 mod scrub;
 mod secret;
 mod sqlite;
+pub mod tags;
 mod uri;
 mod wire;
 
@@ -37,20 +38,8 @@ pub use secret::Secret;
 pub use sqlite::stop_waiting;
 pub use uri::{StoreUri, StoreUriError};
 
-const TAG_CONTENT: &str = "tracemark.content";
-const TAG_HEAD: &str = "tracemark.head";
-const TAG_NONCE: &str = "tracemark.nonce";
-const TAG_PINNED: &str = "tracemark.pinned";
-const TAG_DUPLICATE_OF: &str = "tracemark.duplicate_of";
-const TAG_VARIANT: &str = "tracemark.variant";
-/// Set on a row that another machine than its maker's hands out.
-const TAG_SHARED: &str = "tracemark.shared";
 /// A row that is older than this and not READY was given up by whoever made it.
 const UNDECIDED_FOR_MS: i64 = 60_000;
-/// MLflow 3.17.2, `mlflow/utils/mlflow_tags.py`.
-const TAG_COMMIT: &str = "mlflow.source.git.commit";
-/// MLflow 3.17.2, `mlflow/utils/mlflow_tags.py`: set by `create_external_model`.
-const TAG_EXTERNAL: &str = "mlflow.model.isExternal";
 
 /// Which experiment the `LoggedModels` belong to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -256,11 +245,7 @@ impl Store {
     ///
     /// # Errors
     /// Whatever keeps the store from answering. A file that cannot be written is no error but a [`ModelFile::Failed`].
-    pub async fn finish(
-        &self,
-        _experiment: &Experiment,
-        found: &Found,
-    ) -> Result<ModelFile, StoreError> {
+    pub async fn finish(&self, found: &Found) -> Result<ModelFile, StoreError> {
         if !found.needs_finish {
             return Ok(ModelFile::Skipped);
         }
@@ -301,17 +286,6 @@ impl Store {
             Backend::Sqlite(sqlite) => sqlite.set_tags(id, tags).await,
         }
     }
-
-    /// Returns whether the LoggedModel exists; false when the store says that it does not, or that it was deleted.
-    ///
-    /// # Errors
-    /// Whatever keeps the store from answering.
-    pub async fn exists(&self, id: &ModelId) -> Result<bool, StoreError> {
-        match &self.0 {
-            Backend::Rest(rest) => rest.exists(id).await,
-            Backend::Sqlite(sqlite) => sqlite.exists(id).await,
-        }
-    }
 }
 
 /// Returns whether MLflow takes a name for a LoggedModel: 3.17.2 refuses these characters
@@ -346,7 +320,7 @@ struct Row {
 impl Row {
     /// Only this program tags a nonce.
     fn is_made_here(&self) -> bool {
-        self.tags.contains_key(TAG_NONCE)
+        self.tags.contains_key(tags::NONCE)
     }
 
     /// False while whoever made the row may still delete it in favour of an earlier one: it makes it READY once it
@@ -375,27 +349,30 @@ enum Claim {
 
 /// The tag by which a row says that.
 fn shared_tag() -> BTreeMap<String, String> {
-    BTreeMap::from([(TAG_SHARED.to_owned(), "true".to_owned())])
+    BTreeMap::from([(tags::SHARED.to_owned(), "true".to_owned())])
 }
 
 impl Wanted {
     fn claim(&self, row: &Row) -> Claim {
         let tag = |key: &str| row.tags.get(key).map(String::as_str);
         let (carried, key) = match &self.key {
-            Key::Content(content) => (tag(TAG_CONTENT), content.as_str()),
-            Key::Commit(head) => (tag(TAG_HEAD).or_else(|| tag(TAG_COMMIT)), head.as_str()),
+            Key::Content(content) => (tag(tags::CONTENT), content.as_str()),
+            Key::Commit(head) => (
+                tag(tags::HEAD).or_else(|| tag(tags::GIT_COMMIT)),
+                head.as_str(),
+            ),
             // Every other row of this program carries its head or its nonce.
             Key::Pinned => (
-                tag(TAG_PINNED)
-                    .or_else(|| tag(TAG_CONTENT))
-                    .or_else(|| tag(TAG_HEAD))
-                    .or_else(|| tag(TAG_NONCE)),
+                tag(tags::PINNED)
+                    .or_else(|| tag(tags::CONTENT))
+                    .or_else(|| tag(tags::HEAD))
+                    .or_else(|| tag(tags::NONCE)),
                 "true",
             ),
         };
         match carried {
-            _ if tag(TAG_PINNED).is_some() && self.key != Key::Pinned => Claim::Other,
-            _ if tag(TAG_VARIANT) != self.variant.as_deref() => Claim::Other,
+            _ if tag(tags::PINNED).is_some() && self.key != Key::Pinned => Claim::Other,
+            _ if tag(tags::VARIANT) != self.variant.as_deref() => Claim::Other,
             Some(carried) if carried == key => Claim::Ours,
             None if self.may_adopt(row) => Claim::Adoptable,
             _ => Claim::Other,
@@ -424,7 +401,7 @@ impl Wanted {
             .filter(|(_, claim)| *claim != Claim::Other)
             .min_by_key(|(row, _)| {
                 (
-                    row.tags.contains_key(TAG_DUPLICATE_OF),
+                    row.tags.contains_key(tags::DUPLICATE_OF),
                     !row.is_decided(),
                     row.created_ms,
                     &row.id,
@@ -436,11 +413,11 @@ impl Wanted {
     /// refers to it. Those of commits are never removed.
     fn is_to_mark(&self, row: &Row) -> bool {
         let is_of_others = |nonce: &String| {
-            Some(nonce) != self.tags.get(TAG_NONCE) && !self.made_here.contains(nonce)
+            Some(nonce) != self.tags.get(tags::NONCE) && !self.made_here.contains(nonce)
         };
         self.clean_commit.is_none()
-            && row.tags.get(TAG_NONCE).is_some_and(is_of_others)
-            && !row.tags.contains_key(TAG_SHARED)
+            && row.tags.get(tags::NONCE).is_some_and(is_of_others)
+            && !row.tags.contains_key(tags::SHARED)
     }
 
     /// The rows that the earlier `winner` makes duplicates and that nobody has tagged yet, among those that this program
@@ -453,7 +430,7 @@ impl Wanted {
     ) -> Vec<&'a Row> {
         rows.iter()
             .filter(|row| row.id != winner.id && self.claim(row) == Claim::Ours)
-            .filter(|row| row.is_made_here() && !row.tags.contains_key(TAG_DUPLICATE_OF))
+            .filter(|row| row.is_made_here() && !row.tags.contains_key(tags::DUPLICATE_OF))
             .filter(|row| row.is_decided() || row.is_abandoned(store_now_ms))
             .collect()
     }
@@ -462,7 +439,7 @@ impl Wanted {
     /// external is for its maker to say.
     fn adoption_tags(&self, row: &Row) -> BTreeMap<String, String> {
         let lacks =
-            |key: &str| key != TAG_NONCE && key != TAG_EXTERNAL && !row.tags.contains_key(key);
+            |key: &str| key != tags::NONCE && key != tags::EXTERNAL && !row.tags.contains_key(key);
         self.tags
             .iter()
             .filter(|(key, _)| lacks(key))
@@ -489,10 +466,10 @@ mod tests {
 
     pub(super) fn wanted(name: &str) -> Wanted {
         let tags = [
-            (TAG_CONTENT, CONTENT),
-            (TAG_HEAD, HEAD),
-            (TAG_NONCE, "n1"),
-            (TAG_EXTERNAL, "true"),
+            (tags::CONTENT, CONTENT),
+            (tags::HEAD, HEAD),
+            (tags::NONCE, "n1"),
+            (tags::EXTERNAL, "true"),
             ("mlflow.user", "ann"),
         ];
         Wanted {
@@ -531,21 +508,21 @@ mod tests {
 
     #[test]
     fn the_earliest_row_that_carries_the_key_wins() {
-        let key = (TAG_CONTENT, CONTENT);
+        let key = (tags::CONTENT, CONTENT);
         let rows = [
             row("c", 30, &[key]),
             row("b", 20, &[key]),
             row("a", 20, &[key]),
-            row("z", 10, &[(TAG_CONTENT, "other")]),
+            row("z", 10, &[(tags::CONTENT, "other")]),
         ];
         assert_eq!(chosen(&wanted("x"), &rows), Some(("a".into(), Claim::Ours)));
     }
 
     #[test]
     fn a_tagged_duplicate_loses_but_is_better_than_nothing() {
-        let key = (TAG_CONTENT, CONTENT);
+        let key = (tags::CONTENT, CONTENT);
         let rows = [
-            row("a", 10, &[key, (TAG_DUPLICATE_OF, "b")]),
+            row("a", 10, &[key, (tags::DUPLICATE_OF, "b")]),
             row("b", 20, &[key]),
         ];
         assert_eq!(chosen(&wanted("x"), &rows), Some(("b".into(), Claim::Ours)));
@@ -575,7 +552,7 @@ mod tests {
         };
         assert_eq!(chosen(&elsewhere, &old), None);
         assert_eq!(
-            chosen(&wanted("x"), &[row("a", 2000, &[(TAG_PINNED, "true")])]),
+            chosen(&wanted("x"), &[row("a", 2000, &[(tags::PINNED, "true")])]),
             None
         );
     }
@@ -587,13 +564,20 @@ mod tests {
             ..wanted("app-git-01234567")
         };
         let other = "f".repeat(40);
-        assert_eq!(commit.claim(&row("a", 1, &[(TAG_HEAD, HEAD)])), Claim::Ours);
         assert_eq!(
-            commit.claim(&row("a", 1, &[(TAG_COMMIT, HEAD)])),
+            commit.claim(&row("a", 1, &[(tags::HEAD, HEAD)])),
             Claim::Ours
         );
         assert_eq!(
-            commit.claim(&row("a", 1, &[(TAG_HEAD, &other), (TAG_COMMIT, HEAD)])),
+            commit.claim(&row("a", 1, &[(tags::GIT_COMMIT, HEAD)])),
+            Claim::Ours
+        );
+        assert_eq!(
+            commit.claim(&row(
+                "a",
+                1,
+                &[(tags::HEAD, &other), (tags::GIT_COMMIT, HEAD)]
+            )),
             Claim::Other
         );
         assert_eq!(commit.claim(&row("a", 1, &[])), Claim::Adoptable);
@@ -602,10 +586,10 @@ mod tests {
     #[test]
     fn adoption_keeps_what_is_there() {
         let tags =
-            wanted("x").adoption_tags(&row("a", 1, &[("mlflow.user", "bob"), (TAG_HEAD, "old")]));
+            wanted("x").adoption_tags(&row("a", 1, &[("mlflow.user", "bob"), (tags::HEAD, "old")]));
         assert_eq!(
             tags,
-            BTreeMap::from([(TAG_CONTENT.to_owned(), CONTENT.to_owned())])
+            BTreeMap::from([(tags::CONTENT.to_owned(), CONTENT.to_owned())])
         );
     }
 

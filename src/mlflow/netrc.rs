@@ -1,4 +1,6 @@
 //! `~/.netrc`, which MLflow's client reads through Python's `requests` library.
+//!
+//! Pure: the text comes in.
 
 use super::secret::Secret;
 

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Backend, Store, StoreError, TAG_NONCE, TAG_SHARED};
+use super::{Backend, Store, StoreError, tags};
 use crate::ids::{ExperimentId, ModelId};
 
 /// MLflow 3.17.2, `mlflow/utils/mlflow_tags.py`: the registered versions of a LoggedModel, as JSON.
@@ -41,7 +41,7 @@ impl ModelRow {
 
     /// Returns the nonce of a row that this program made.
     pub fn nonce(&self) -> Option<&str> {
-        self.tag(TAG_NONCE)
+        self.tag(tags::NONCE)
     }
 
     /// Returns what the row itself tells of its use, `None` where it tells of none.
@@ -58,7 +58,7 @@ impl ModelRow {
             Some("it has metrics")
         } else if self.source_run.is_some() {
             Some("a run made it")
-        } else if self.tag(TAG_SHARED).is_some() {
+        } else if self.tag(tags::SHARED).is_some() {
             Some("another machine uses it")
         } else if self.tags.keys().any(|tag| is_of_somebody(tag)) {
             Some("somebody tagged it")

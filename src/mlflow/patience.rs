@@ -1,4 +1,6 @@
 //! How long a row is waited for that another machine made and may be about to delete, as an earlier one turned up.
+//!
+//! Waits for nothing itself and asks no store: whoever looks again does.
 
 use std::time::{Duration, Instant};
 

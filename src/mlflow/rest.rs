@@ -21,7 +21,7 @@ use super::mlmodel::{self, Place};
 use super::wire;
 use super::{
     Claim, Experiment, ExperimentChoice, Found, ModelFile, Row, Standing, StoreError, StoreUri,
-    TAG_DUPLICATE_OF, TAG_NONCE, Wanted, shared_tag,
+    Wanted, shared_tag, tags,
 };
 use crate::ids::ModelId;
 use race::{Race, by_server_clock};
@@ -36,7 +36,8 @@ const PARAMS_PER_REQUEST: usize = 100;
 /// How long after the request to create it a lost row may be deleted. Well below [`super::patience::UNDECIDED_PATIENCE`], after which
 /// others hand its id out.
 const DELETE_WITHIN: Duration = Duration::from_secs(5);
-/// How often, and for how long, the removal of a lost row is tried.
+/// How often, and for how long, the removal of a lost row is tried: as long as the winner may be waited for
+/// ([`super::patience::UNDECIDED_PATIENCE`]), and no more often than a server in trouble should bear.
 const RETIRE_TRIES: u32 = 8;
 const RETIRE_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -399,10 +400,10 @@ impl Rest {
     }
 
     async fn find_lost(&self, experiment: &Experiment, wanted: &Wanted) -> Option<Row> {
-        let nonce = wanted.tags.get(TAG_NONCE)?;
+        let nonce = wanted.tags.get(tags::NONCE)?;
         let found = self.search(experiment, &wanted.name).await.ok()?;
         let mut rows = found.rows.into_iter();
-        rows.find(|row| row.tags.get(TAG_NONCE) == Some(nonce))
+        rows.find(|row| row.tags.get(tags::NONCE) == Some(nonce))
     }
 
     /// Removes a row that was created a moment ago and lost. It was never published here; where others may have taken it
@@ -451,7 +452,7 @@ impl Rest {
     }
 
     async fn tag_duplicate(&self, loser: &ModelId, winner: &ModelId) -> Result<(), StoreError> {
-        let tag = BTreeMap::from([(TAG_DUPLICATE_OF.to_owned(), winner.to_string())]);
+        let tag = BTreeMap::from([(tags::DUPLICATE_OF.to_owned(), winner.to_string())]);
         self.set_tags(loser, &tag).await
     }
 
@@ -548,14 +549,6 @@ impl Rest {
         }))
         .await
         .map(drop)
-    }
-
-    pub(super) async fn exists(&self, id: &ModelId) -> Result<bool, StoreError> {
-        match self.get(id).await {
-            Ok(_) => Ok(true),
-            Err(StoreError::NotFound { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
     }
 
     /// READY comes last: a row that was left half-way stays PENDING, so that the next call finishes it.
@@ -668,7 +661,7 @@ mod tests {
     use super::*;
     use crate::mlflow::http::BODY_LIMIT;
     use crate::mlflow::tests::{CONTENT, wanted};
-    use crate::mlflow::{Keys, Store, TAG_CONTENT};
+    use crate::mlflow::{Keys, Store};
     use std::path::Path;
     use std::sync::Mutex;
     use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -779,12 +772,12 @@ mod tests {
 
     async fn refused_with(answer: String) -> StoreError {
         let fake = Fake::answering([answer]).await;
-        fake.store.exists(&ID.parse().unwrap()).await.unwrap_err()
+        fake.store.model(&ID.parse().unwrap()).await.unwrap_err()
     }
 
     #[tokio::test]
     async fn a_new_version_takes_three_requests() {
-        let ours = model(ID, 5, &[(TAG_CONTENT, CONTENT), (TAG_NONCE, "n1")]);
+        let ours = model(ID, 5, &[(tags::CONTENT, CONTENT), (tags::NONCE, "n1")]);
         let (found, asked) = ask([json("{}"), one(&ours), page(&[ours])]).await;
         let found = found.unwrap();
         assert!(found.created && found.needs_finish);
@@ -804,15 +797,15 @@ mod tests {
 
     #[tokio::test]
     async fn the_row_is_kept_where_the_search_does_not_show_it_yet() {
-        let ours = model(ID, 5, &[(TAG_CONTENT, CONTENT)]);
+        let ours = model(ID, 5, &[(tags::CONTENT, CONTENT)]);
         let (found, _) = ask([json("{}"), one(&ours), json("{}")]).await;
         assert_eq!(found.unwrap().model_id.as_str(), ID);
     }
 
     #[tokio::test]
     async fn a_loser_deletes_its_own_row_when_no_trace_refers_to_it() {
-        let ours = model("m-b", 5, &[(TAG_CONTENT, CONTENT)]);
-        let theirs = model("m-a", 5, &[(TAG_CONTENT, CONTENT)]);
+        let ours = model("m-b", 5, &[(tags::CONTENT, CONTENT)]);
+        let theirs = model("m-a", 5, &[(tags::CONTENT, CONTENT)]);
         let both = page(&[ours.clone(), theirs]);
         let (found, asked) = ask([json("{}"), one(&ours), both, json("{}"), json("{}")]).await;
         let found = found.unwrap();
@@ -826,7 +819,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_row_that_its_maker_has_not_decided_on_is_waited_for() {
-        let tags = [(TAG_CONTENT, CONTENT), (TAG_NONCE, "theirs")];
+        let tags = [(tags::CONTENT, CONTENT), (tags::NONCE, "theirs")];
         let second_of_may = 1_777_680_000_000;
         let dated = |answer: String, date: &str| {
             answer.replacen("\r\n", &format!("\r\ndate: {date}\r\n"), 1)
@@ -871,8 +864,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_row_that_is_decided_beats_an_earlier_one_that_is_not() {
-        let ours = model("m-b", 4, &[(TAG_CONTENT, CONTENT), (TAG_NONCE, "n1")]);
-        let theirs = model("m-a", 5, &[(TAG_CONTENT, CONTENT), (TAG_NONCE, "n2")])
+        let ours = model("m-b", 4, &[(tags::CONTENT, CONTENT), (tags::NONCE, "n1")]);
+        let theirs = model("m-a", 5, &[(tags::CONTENT, CONTENT), (tags::NONCE, "n2")])
             .replace("LOGGED_MODEL_PENDING", "LOGGED_MODEL_READY");
         let both = page(&[ours.clone(), theirs]);
         let (found, asked) = ask([json("{}"), one(&ours), both, json("{}"), json("{}")]).await;
@@ -882,8 +875,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_an_earlier_try_left_behind_is_tagged_and_never_deleted() {
-        let left = model("m-b", 5, &[(TAG_CONTENT, CONTENT), (TAG_NONCE, "n1")]);
-        let winner = model("m-a", 4, &[(TAG_CONTENT, CONTENT), (TAG_NONCE, "n2")])
+        let left = model("m-b", 5, &[(tags::CONTENT, CONTENT), (tags::NONCE, "n1")]);
+        let winner = model("m-a", 4, &[(tags::CONTENT, CONTENT), (tags::NONCE, "n2")])
             .replace("LOGGED_MODEL_PENDING", "LOGGED_MODEL_READY");
         let (found, asked) = ask([page(&[left, winner]), json("{}")]).await;
         assert_eq!(found.unwrap().model_id.as_str(), "m-a");
@@ -896,7 +889,7 @@ mod tests {
     #[tokio::test]
     async fn a_review_tags_later_rows_and_names_the_earlier_one() {
         let ready = |id: &str, at: i64| {
-            model(id, at, &[(TAG_CONTENT, CONTENT), (TAG_NONCE, id)])
+            model(id, at, &[(tags::CONTENT, CONTENT), (tags::NONCE, id)])
                 .replace("LOGGED_MODEL_PENDING", "LOGGED_MODEL_READY")
         };
         for (id, later) in [("m-a", false), ("m-b", true)] {
@@ -927,8 +920,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_in_trouble_is_asked_again_about_a_loser() {
-        let ours = model("m-b", 5, &[(TAG_CONTENT, CONTENT)]);
-        let both = page(&[model("m-a", 4, &[(TAG_CONTENT, CONTENT)]), ours.clone()]);
+        let ours = model("m-b", 5, &[(tags::CONTENT, CONTENT)]);
+        let both = page(&[model("m-a", 4, &[(tags::CONTENT, CONTENT)]), ours.clone()]);
         let busy = http("503 Service Unavailable", "text/plain", "busy");
         let answers = [
             json("{}"),
@@ -955,8 +948,8 @@ mod tests {
             "<!doctype html><title>404</title>",
         );
         for answer in [html, json(r#"{"traces":[{"trace_id":"tr-1"}]}"#)] {
-            let ours = model("m-b", 5, &[(TAG_CONTENT, CONTENT)]);
-            let both = page(&[model("m-a", 4, &[(TAG_CONTENT, CONTENT)]), ours.clone()]);
+            let ours = model("m-b", 5, &[(tags::CONTENT, CONTENT)]);
+            let both = page(&[model("m-a", 4, &[(tags::CONTENT, CONTENT)]), ours.clone()]);
             let (found, asked) = ask([json("{}"), one(&ours), both, answer, json("{}")]).await;
             assert_eq!(found.unwrap().model_id.as_str(), "m-a");
             assert!(
@@ -972,7 +965,7 @@ mod tests {
         let tagged = model(
             "m-a",
             5000,
-            &[("mlflow.user", "bob"), (TAG_CONTENT, CONTENT)],
+            &[("mlflow.user", "bob"), (tags::CONTENT, CONTENT)],
         );
         let (found, asked) = ask([
             page(std::slice::from_ref(&foreign)),
@@ -984,10 +977,10 @@ mod tests {
         assert!(
             asked[1].starts_with("PATCH ")
                 && !asked[1].contains("mlflow.user")
-                && !asked[1].contains(TAG_NONCE)
+                && !asked[1].contains(tags::NONCE)
         );
-        let taken = model("m-a", 5000, &[(TAG_CONTENT, "other")]);
-        let ours = model("m-b", 6000, &[(TAG_CONTENT, CONTENT)]);
+        let taken = model("m-a", 5000, &[(tags::CONTENT, "other")]);
+        let ours = model("m-b", 6000, &[(tags::CONTENT, CONTENT)]);
         let both = page(&[taken.clone(), ours.clone()]);
         let (found, _) = ask([page(&[foreign]), json("{}"), one(&taken), one(&ours), both]).await;
         assert_eq!(found.unwrap().model_id.as_str(), "m-b");
@@ -995,7 +988,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_create_whose_answer_was_lost_is_recognised_and_never_repeated() {
-        let ours = model(ID, 5, &[(TAG_CONTENT, CONTENT), (TAG_NONCE, "n1")]);
+        let ours = model(ID, 5, &[(tags::CONTENT, CONTENT), (tags::NONCE, "n1")]);
         let lost = || http("502 Bad Gateway", "text/html", "<html>");
         let (found, asked) = ask([
             json("{}"),
@@ -1021,7 +1014,7 @@ mod tests {
     #[tokio::test]
     async fn hostile_ids_are_refused() {
         for id in ["m-1$(touch x)", "m 1", "", "../../x"] {
-            let (found, _) = ask([page(&[model(id, 5, &[(TAG_CONTENT, CONTENT)])])]).await;
+            let (found, _) = ask([page(&[model(id, 5, &[(tags::CONTENT, CONTENT)])])]).await;
             assert!(matches!(found, Err(StoreError::InvalidAnswer(_))), "{id}");
         }
         let fake = Fake::answering([json(
@@ -1034,7 +1027,7 @@ mod tests {
 
     #[tokio::test]
     async fn rows_of_another_experiment_or_name_are_never_taken() {
-        let tags = [(TAG_CONTENT, CONTENT), (TAG_NONCE, "n1")];
+        let tags = [(tags::CONTENT, CONTENT), (tags::NONCE, "n1")];
         let ours = model(ID, 5, &tags);
         for (true_word, lie) in [
             (r#""experiment_id":"1""#, r#""experiment_id":"2""#),
@@ -1133,10 +1126,10 @@ mod tests {
             r#"{"error_code":"RESOURCE_DOES_NOT_EXIST","message":"m"}"#,
         );
         let fake = Fake::answering([gone]).await;
-        assert_eq!(fake.store.exists(&ID.parse().unwrap()).await, Ok(false));
+        assert_eq!(fake.store.model(&ID.parse().unwrap()).await, Ok(None));
         let nobody = StoreUri::parse("http://127.0.0.1:9", Path::new("/")).unwrap();
         let nobody = Store::open(&nobody, &Access::default()).unwrap();
-        let error = nobody.exists(&ID.parse().unwrap()).await.unwrap_err();
+        let error = nobody.model(&ID.parse().unwrap()).await.unwrap_err();
         assert!(
             matches!(&error, StoreError::Unreachable { url, .. } if url == "http://127.0.0.1:9"),
             "{error}"
@@ -1154,7 +1147,7 @@ mod tests {
         };
         let store = Store::open(&uri, &access).unwrap();
         assert_eq!(
-            store.exists(&ID.parse().unwrap()).await,
+            store.model(&ID.parse().unwrap()).await,
             Err(StoreError::UnusableCredentials)
         );
     }

@@ -1,4 +1,6 @@
-//! How often and at what pace a command without a daemon asks again, by MLflow's own variables. Pure but for chance.
+//! How often and at what pace a command without a daemon asks again, by MLflow's own variables.
+//!
+//! Pure: variables and chance come in, and whoever asks waits.
 
 use std::time::Duration;
 

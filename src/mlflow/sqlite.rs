@@ -16,12 +16,13 @@ use std::time::Duration;
 
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior,
+    params,
 };
 
 use super::patience::{Patience, UNDECIDED_PAUSE};
 use super::{
-    Claim, Experiment, ExperimentChoice, Found, ModelFile, Standing, StoreError, TAG_DUPLICATE_OF,
-    Wanted, error::clean,
+    Claim, Experiment, ExperimentChoice, Found, ModelFile, Standing, StoreError, Wanted,
+    error::clean, tags,
 };
 use crate::ids::ModelId;
 use experiments::{experiment_named, experiment_with_id, number};
@@ -195,7 +196,7 @@ impl Sqlite {
         later: &ModelId,
         earlier: &ModelId,
     ) -> Result<(), StoreError> {
-        let tags = BTreeMap::from([(TAG_DUPLICATE_OF.to_owned(), earlier.to_string())]);
+        let tags = BTreeMap::from([(tags::DUPLICATE_OF.to_owned(), earlier.to_string())]);
         let (experiment, later) = (experiment.id.clone(), later.clone());
         self.transact(move |transaction, _| {
             let id = number(&experiment)?;
@@ -204,17 +205,23 @@ impl Sqlite {
         .await
     }
 
-    pub(super) async fn exists(&self, id: &ModelId) -> Result<bool, StoreError> {
-        let id = id.clone();
-        self.blocking(move |sqlite| {
-            let connection = sqlite.open()?;
-            check_shape(&connection, &sqlite.path)?;
-            let query =
-                "SELECT 1 FROM logged_models WHERE model_id = ?1 AND lifecycle_stage = 'active'";
-            Ok(connection
-                .query_row(query, [id.as_str()], |_| Ok(()))
-                .optional()?
-                .is_some())
+    /// Sets tags of a row, whatever they were.
+    pub(super) async fn set_tags(
+        &self,
+        id: &ModelId,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<(), StoreError> {
+        let (id, tags) = (id.clone(), tags.clone());
+        self.transact(move |transaction, _| {
+            let query = "SELECT experiment_id FROM logged_models WHERE model_id = ?1 AND lifecycle_stage = 'active'";
+            let experiment: Option<i64> = transaction
+                .query_row(query, [id.as_str()], |row| row.get(0))
+                .optional()?;
+            let query = "INSERT OR REPLACE INTO logged_model_tags (model_id, experiment_id, tag_key, tag_value) VALUES (?1, ?2, ?3, ?4)";
+            for (key, value) in experiment.iter().flat_map(|_| &tags) {
+                transaction.execute(query, params![id.as_str(), experiment, key, value])?;
+            }
+            Ok(())
         })
         .await
     }
@@ -355,7 +362,7 @@ mod tests {
     use super::models::{READY, now_ms, read_tags};
     use super::*;
     use crate::mlflow::tests::{CONTENT, wanted};
-    use crate::mlflow::{Access, Key, Store, StoreUri, TAG_CONTENT, TAG_NONCE};
+    use crate::mlflow::{Access, Key, Store, StoreUri};
 
     /// The tables as MLflow 3.17.2 makes them.
     const SCHEMA: &str = "
@@ -462,7 +469,7 @@ mod tests {
     async fn a_row_that_a_machine_made_through_a_server_is_waited_for_until_it_is_decided() {
         let world = World::ready();
         let id = format!("m-{}", "7".repeat(32));
-        let tags = [(TAG_CONTENT, CONTENT), (TAG_NONCE, "theirs")];
+        let tags = [(tags::CONTENT, CONTENT), (tags::NONCE, "theirs")];
         let wanted = wanted("v1");
         world.foreign_row(&id, &wanted.name, now_ms(), &tags);
         let set = |status: i64| {
@@ -482,11 +489,7 @@ mod tests {
         let world = World::ready();
         let first = world.find(&wanted("abc")).await;
         assert!(first.created && first.needs_finish);
-        let experiment = world.experiment().await;
-        assert_eq!(
-            world.store.finish(&experiment, &first).await,
-            Ok(ModelFile::Written)
-        );
+        assert_eq!(world.store.finish(&first).await, Ok(ModelFile::Written));
         let location = first.artifact_location.clone().unwrap();
         assert!(Path::new(&location).join("MLmodel").is_file());
         let again = world.find(&wanted("abc")).await;
@@ -495,12 +498,13 @@ mod tests {
             (first.model_id, false, false)
         );
         assert_eq!(world.count(), 1);
-        assert_eq!(world.store.exists(&again.model_id).await, Ok(true));
+        let found = world.store.model(&again.model_id).await.unwrap();
+        assert_eq!(found.unwrap().id, again.model_id);
         world
             .database()
             .execute("UPDATE logged_models SET lifecycle_stage = 'deleted'", [])
             .unwrap();
-        assert_eq!(world.store.exists(&again.model_id).await, Ok(false));
+        assert_eq!(world.store.model(&again.model_id).await, Ok(None));
         assert!(world.find(&wanted("abc")).await.created);
     }
 
@@ -539,15 +543,15 @@ mod tests {
         );
         let tags = read_tags(&world.database(), &found.model_id).unwrap();
         assert_eq!(tags.get("mlflow.user").unwrap(), "bob");
-        assert_eq!(tags.get(TAG_CONTENT).unwrap(), CONTENT);
-        assert!(!tags.contains_key(TAG_NONCE));
+        assert_eq!(tags.get(tags::CONTENT).unwrap(), CONTENT);
+        assert!(!tags.contains_key(tags::NONCE));
     }
 
     #[tokio::test]
     async fn a_row_of_other_code_with_the_same_name_is_left_alone_and_ours_is_newer() {
         let world = World::ready();
         let future = now_ms() + 60_000;
-        world.foreign_row("m-other", "abc", future, &[(TAG_CONTENT, "other")]);
+        world.foreign_row("m-other", "abc", future, &[(tags::CONTENT, "other")]);
         let found = world.find(&wanted("abc")).await;
         assert!(found.created);
         let query = "SELECT creation_timestamp_ms FROM logged_models WHERE model_id = ?1";
@@ -566,7 +570,7 @@ mod tests {
             key: Key::Commit(head.parse().unwrap()),
             ..wanted("app-git-01234567")
         };
-        commit.tags.remove(TAG_CONTENT);
+        commit.tags.remove(tags::CONTENT);
         let first = world.find(&commit).await;
         assert_eq!(world.find(&commit).await.model_id, first.model_id);
     }

@@ -14,10 +14,10 @@ use crate::identity::files::Files;
 use crate::identity::{ReadError, Reading};
 use crate::ids::{ContentId, ModelId};
 use crate::ledger::{Chapter, VersionKey};
-use crate::mlflow::{ModelRow, StoreError};
+use crate::mlflow::{ModelRow, StoreError, tags};
 use crate::repository::Worktree;
 use crate::snapshot::{Held, Limits, Occasion, Record, SnapshotError, Snapshots};
-use crate::version::{ActiveModel, Observation, TAG_RESTORABLE};
+use crate::version::{ActiveModel, Observation};
 
 /// The code of so many readings is held that nobody has made a version of yet.
 const SEEN_MAX: usize = 8;
@@ -101,6 +101,15 @@ pub enum Restorable {
 }
 
 impl Restorable {
+    /// Returns how the code of a version can be brought back of which this snapshot is kept, if any.
+    pub fn of(record: Option<&Record>) -> Self {
+        match record {
+            Some(record) if record.is_whole() => Self::Whole,
+            Some(_) => Self::Partly,
+            None => Self::No,
+        }
+    }
+
     /// Returns the value of the tag `tracemark.restorable`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -427,7 +436,7 @@ impl Session {
     fn branch_of_debt(&self, version: &VersionKey) -> Option<String> {
         let owed = self.ledger.debt_for(&self.account(), version).ok()??;
         let debt = Debt::from_text(version, &owed)?;
-        debt.wanted.tags.get("mlflow.source.git.branch").cloned()
+        debt.wanted.tags.get(tags::GIT_BRANCH).cloned()
     }
 
     pub(super) fn is_first_asked(&self, model: &ModelId) -> bool {
@@ -489,11 +498,11 @@ impl Session {
     ) -> Result<(), StoreError> {
         let row = self.store.model(&chapter.model).await?;
         let is_ours = |row: &ModelRow| row.nonce() == Some(chapter.nonce.as_str());
-        let differs = |row: &ModelRow| row.tag(TAG_RESTORABLE) != Some(restorable.as_str());
+        let differs = |row: &ModelRow| row.tag(tags::RESTORABLE) != Some(restorable.as_str());
         if !row.is_some_and(|row| is_ours(&row) && differs(&row)) {
             return Ok(());
         }
-        let tags = BTreeMap::from([(TAG_RESTORABLE.to_owned(), restorable.as_str().to_owned())]);
+        let tags = BTreeMap::from([(tags::RESTORABLE.to_owned(), restorable.as_str().to_owned())]);
         self.store.set_tags(&chapter.model, &tags).await
     }
 

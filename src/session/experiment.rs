@@ -1,4 +1,6 @@
 //! The experiment of a worktree: as its store describes it, and as it did before.
+//!
+//! Knows no version.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

@@ -1,6 +1,7 @@
 //! From a version to its LoggedModel: found or created, completed, looked at again.
 //!
-//! What is handed out was in the store at that moment, and what was owed is settled before.
+//! What is handed out was in the store at that moment, and what was owed is settled before. Publishes nothing, and
+//! never waits to try again: whoever calls does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,8 +11,8 @@ use tokio::task::JoinHandle;
 
 use super::{FileIdentity, Kept, Restorable, Session};
 use crate::ledger::{Chapter, VersionKey};
-use crate::mlflow::{Experiment, Found, ModelFile, Standing, StoreError, Wanted};
-use crate::version::{ActiveModel, Observation, TAG_RESTORABLE, sought};
+use crate::mlflow::{Experiment, Found, ModelFile, Standing, StoreError, Wanted, tags};
+use crate::version::{ActiveModel, Observation, sought};
 
 /// How a LoggedModel that was handed out stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,7 +108,7 @@ impl Session {
         };
         wanted
             .tags
-            .insert(TAG_RESTORABLE.to_owned(), said.as_str().to_owned());
+            .insert(tags::RESTORABLE.to_owned(), said.as_str().to_owned());
         wanted.made_here = self.made_here(&observation.version);
         let file = self.store_file().and_then(FileIdentity::of);
         let (experiment, found) = self.find_or_create(&wanted).await?;
@@ -119,8 +120,8 @@ impl Session {
             experiment_id: experiment.id.clone(),
         };
         let tag = |name: &str| wanted.tags.get(name).cloned();
-        let nonce = tag("tracemark.nonce").unwrap_or_default();
-        let branch = tag("mlflow.source.git.branch");
+        let nonce = tag(tags::NONCE).unwrap_or_default();
+        let branch = tag(tags::GIT_BRANCH);
         let chapter = self.chapter(observation, branch, nonce, &model);
         let resolved = Resolved {
             version: observation.version.clone(),
@@ -356,7 +357,7 @@ impl Session {
             Standing::Later(found) => (found, true),
         };
         let model_id = &found.model_id;
-        match self.store.finish(experiment, found).await {
+        match self.store.finish(found).await {
             Ok(ModelFile::Failed(cause)) => {
                 tracing::warn!(cause, %model_id, "the MLmodel file is not written");
             }

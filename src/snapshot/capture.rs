@@ -1,8 +1,9 @@
 //! Keeping the code of a version: the objects that the store lacks, then a line in the index.
 //!
-//! What HEAD holds comes from the repository with the deltas that it has there; what is not committed is read from the disk
-//! and must be what the reading of the version read. A tree that the store holds has been kept with all that is below it, but for
-//! the blobs in `absent`: so only what changed is looked at.
+//! What HEAD holds comes from the repository with the deltas that it has there; what is not committed is read from the
+//! disk and must be what the reading of the version read. A tree that the store holds has been kept with all that is
+//! below it, but for the blobs in `absent`: so only what changed is looked at. Lets no version go (`prune` does), and
+//! writes no object of the repository's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;

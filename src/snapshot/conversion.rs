@@ -1,5 +1,7 @@
-//! Blobs of files that git converts on their way in and that the repository does not have: git makes them once more, beside
-//! the repository's objects.
+//! Blobs of files that git converts on their way in and that the repository does not have: git makes them once more,
+//! beside the repository's objects, where nothing is written, not even a time.
+//!
+//! Runs no filter of a repository that is not trusted, and does not compare what came of it: whoever asks does.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;

@@ -1,6 +1,8 @@
-//! The bytes of one reading that the store lacks, held until they are packed: what happens to the files after the reading no
-//! longer matters. In memory as long as they are few, then in a file without a name; compressed, but for small files, which are when they
-//! are packed.
+//! The bytes of one reading that the store lacks, held until they are packed: what happens to the files after the
+//! reading no longer matters. In memory as long as they are few, then in a file without a name; compressed, but for
+//! small files, which are when they are packed.
+//!
+//! Writes nothing into the store, and takes no lock of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;

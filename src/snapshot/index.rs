@@ -1,6 +1,8 @@
-//! The index of the snapshots: one line of JSON a version, appended, the newest last.
+//! The index of the snapshots: one line of JSON a version, appended, the newest last. Beside it the blobs that are not
+//! in the store, and why.
 //!
-//! A line that a crash cut short is passed over, and the next one begins on a line of its own.
+//! A line that a crash cut short is passed over, and the next one begins on a line of its own. Opens no object, and
+//! takes no lock: whoever writes holds it.
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -1,6 +1,7 @@
 //! The object store: a bare git repository without references, whose objects lie in packs alone.
 //!
-//! A pack counts once git has read it back and named every object in it by its bytes (git-index-pack(1)).
+//! A pack counts once git has read it back and named every object in it by its bytes (git-index-pack(1)). Takes no
+//! lock, whoever opens the store to write holds it; and never decides which objects stay.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};

@@ -1,4 +1,6 @@
 //! A pack that is being written: objects whole, one after another (gitformat-pack(5)).
+//!
+//! Makes no deltas. Does not decide what counts: the store reads the pack back first.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write};

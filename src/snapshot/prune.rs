@@ -84,7 +84,7 @@ impl Snapshots {
             .filter(|record| !goes(record))
             .cloned()
             .collect();
-        let format = records.first().and_then(|record| format_of(&record.tree));
+        let format = records.first().and_then(|record| Format::of(&record.tree));
         let Some(format) = format else {
             return Ok(());
         };
@@ -144,8 +144,4 @@ fn newest(records: &[Record]) -> BTreeSet<usize> {
         .filter(|(_, record)| worktrees.insert(record.worktree.clone()))
         .map(|(place, _)| place)
         .collect()
-}
-
-pub(super) fn format_of(tree: &str) -> Option<Format> {
-    Format::of(tree)
 }

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 
 use super::{Record, SnapshotError, Snapshots, objects, path_text};
@@ -210,9 +209,4 @@ impl Parser<'_> {
             _ => Err(SnapshotError::Damaged(line.into_owned())),
         }
     }
-}
-
-/// Returns an error of ours as one that a file operation may return.
-pub(super) fn wrong_path() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "no path that git takes in")
 }

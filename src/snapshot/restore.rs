@@ -11,7 +11,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::read::{BlobSink, TreeFile, list, read_blobs, wrong_path};
+use super::read::{BlobSink, TreeFile, list, read_blobs};
 use super::{LeftOut, Record, SnapshotError, Snapshots, path_bytes, path_text};
 use crate::fs_util::PathError;
 use crate::git::{Git, GitError, records};
@@ -116,32 +116,37 @@ fn restore_from(
         .tempdir_in(around)
         .map_err(PathError::of("write", around))?;
     let count = fill(from, record, &files, partial.path(), stop)?;
+    put(&user, head.filter(|_| is_linked), partial.path(), dir)?;
+    Ok(Restored {
+        files: count,
+        linked: is_linked,
+        left_out: record.left_out.clone(),
+    })
+}
+
+/// Has what is complete in `from` lie at `dir`, as a linked worktree of the commit `head` where there is one.
+fn put(user: &Git, head: Option<&str>, from: &Path, dir: &Path) -> Result<(), RestoreError> {
     // From here on the directory is ours: whoever made one meanwhile keeps it.
     fs::create_dir(dir).map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => RestoreError::Exists(dir.to_owned()),
         _ => PathError::of("create", dir)(error).into(),
     })?;
     let made = Made::at(dir);
-    if let Some(head) = head.filter(|_| is_linked)
-        && let Err(error) = link(&user, head, dir)
+    if let Some(head) = head
+        && let Err(error) = link(user, head, dir)
     {
         // Only while it is empty: somebody else may have made a worktree of it.
         drop(fs::remove_dir(dir));
         return Err(SnapshotError::Git(error).into());
     }
-    let placed = match head.filter(|_| is_linked) {
-        Some(head) => place_linked(&user, head, partial.path(), dir),
-        None => move_into(partial.path(), dir),
+    let placed = match head {
+        Some(head) => place_linked(user, head, from, dir),
+        None => move_into(from, dir),
     };
     if placed.is_err() && made.is_some_and(|made| made.is_at(dir)) {
-        take_back(&user, dir, is_linked);
+        take_back(user, dir, head.is_some());
     }
-    placed?;
-    Ok(Restored {
-        files: count,
-        linked: is_linked,
-        left_out: record.left_out.clone(),
-    })
+    placed
 }
 
 /// Which directory was made.
@@ -349,7 +354,8 @@ impl<'a> Dirs<'a> {
         let is_odd =
             |part: &[u8]| matches!(part, b"" | b"." | b"..") || part.eq_ignore_ascii_case(b".git");
         if path.split(|byte| *byte == b'/').any(is_odd) {
-            return Err(PathError::of("write", &to)(wrong_path()));
+            let wrong = std::io::Error::new(ErrorKind::InvalidInput, "no path that git takes in");
+            return Err(PathError::of("write", &to)(wrong));
         }
         let above = to.ancestors().skip(1).take_while(|dir| *dir != self.top);
         let mut above: Vec<_> = above

@@ -1,7 +1,7 @@
 //! The files of a commit that nobody saw on the disk: what a clean worktree of it holds, as git's objects tell.
 //!
-//! Where git converts a file on its way in, several contents of the disk make the same blob: such a file is there as git
-//! stores it, and said to be not as it lay.
+//! Where git converts a file on its way in, several contents of the disk make the same blob: such a file is there as
+//! git stores it, and said to be not as it lay. Reads no file of a worktree, and fetches nothing.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -14,8 +14,9 @@ use super::{SnapshotError, path_text};
 use crate::git::{Git, records};
 use crate::identity::file_map::{Entry, FileMap, Mode};
 use crate::identity::files::{Files, Nested};
+use crate::identity::nested::is_own_root;
 use crate::identity::object::{Format, RawId};
-use crate::identity::tree::{SETTINGS, is_own_root};
+use crate::identity::tree::SETTINGS;
 
 /// How many repositories deep it looks.
 const DEPTH_LIMIT: usize = 16;

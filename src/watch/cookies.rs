@@ -1,4 +1,6 @@
 //! Where files of our own lie whose events tell that all earlier ones have come.
+//!
+//! Watches nothing and waits for no event: `watch` does. Removes nothing but cookies.
 
 use std::ffi::OsStr;
 use std::fs::File;

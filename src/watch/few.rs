@@ -1,4 +1,6 @@
 //! Directories that are watched for a few files in them: git's own, and those of files outside the worktree.
+//!
+//! Watches none of them itself, and knows no directory of the code.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -6,7 +8,7 @@ use std::path::PathBuf;
 
 use notify::RecursiveMode;
 
-use crate::git::{Git, records};
+use crate::git::{Git, home, records, xdg_dir};
 use crate::repository::Worktree;
 
 /// The directories that are watched for a few files in them: what the identity depends on in git's own, and those of the
@@ -22,6 +24,7 @@ pub(super) fn dirs_of_few(
         (common.join("info"), RecursiveMode::NonRecursive),
         (common.join("refs"), RecursiveMode::Recursive),
         (common.join("objects/pack"), RecursiveMode::NonRecursive),
+        (common.join("objects/info"), RecursiveMode::NonRecursive),
         (common.join("reftable"), RecursiveMode::NonRecursive),
         (
             worktree.git_dir.join("reftable"),
@@ -51,11 +54,13 @@ pub(super) fn user_files(worktree: &Worktree) -> Vec<PathBuf> {
         .into_iter()
         .flatten()
         .collect();
-    if let Some(base) = directories::BaseDirs::new() {
-        let git = base.config_dir().join("git");
-        files.extend(["config", "ignore", "attributes"].map(|name| git.join(name)));
-        files.push(base.home_dir().join(".gitconfig"));
-    }
+    let of_user = ["config", "ignore", "attributes"];
+    files.extend(
+        xdg_dir()
+            .into_iter()
+            .flat_map(|dir| of_user.map(|name| worktree.root.join(&dir).join(name))),
+    );
+    files.extend(home().map(|home| home.join(".gitconfig")));
     files.extend(configuration(worktree));
     // Written through a link, a file makes its events where it lies.
     let of_git = ["config", "info/exclude", "info/attributes"];
@@ -104,4 +109,33 @@ fn named_files(worktree: &Worktree) -> Vec<PathBuf> {
             Some(PathBuf::from(OsStr::from_bytes(setting.get(at + 1..)?)))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::filter::Filter;
+    use super::*;
+    use crate::identity::names_of_ground;
+    use crate::scratch_repository::ScratchRepository;
+
+    #[test]
+    fn whatever_a_reading_rests_on_in_a_git_directory_makes_events_that_count() {
+        let repository = ScratchRepository::new();
+        let worktree = Worktree::discover(repository.root()).unwrap();
+        let git_dir = &worktree.git_dir;
+        for dir in ["reftable", "refs/replace"] {
+            std::fs::create_dir_all(git_dir.join(dir)).unwrap();
+        }
+        let dirs = dirs_of_few(&worktree, &[]);
+        let filter = Filter::at(repository.root(), Vec::new());
+        for name in names_of_ground() {
+            let path = git_dir.join(name);
+            let is_seen = |(dir, mode): &(PathBuf, RecursiveMode)| {
+                let is_in = path.parent() == Some(dir) || path == *dir;
+                is_in || *mode == RecursiveMode::Recursive && path.starts_with(dir)
+            };
+            assert!(dirs.iter().any(is_seen), "{name} is not watched");
+            assert!(filter.matters(&path), "{name} does not count");
+        }
+    }
 }

@@ -125,7 +125,9 @@ fn matters_to_git(inside: &Path) -> bool {
             "HEAD" | "index" | "packed-refs" | "config" | "config.worktree" | "refs" | "reftable"
             | "info" | "shallow",
         ) => true,
-        Some("objects") => inside.starts_with("objects/pack"),
+        Some("objects") => {
+            inside.starts_with("objects/pack") || inside == Path::new("objects/info/alternates")
+        }
         _ => false,
     }
 }

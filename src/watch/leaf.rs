@@ -1,7 +1,8 @@
 //! Which directories hold no others, told by their number of links, so that nobody has to list them.
 //!
-//! Each directory has one link from above, one from itself, and one from each directory in it. That holds on the file systems that
-//! are named here (as fts(3) of gnulib has it); others count otherwise, or not at all.
+//! Each directory has one link from above, one from itself, and one from each directory in it. That holds on the file
+//! systems that are named here (as fts(3) of gnulib has it); others count otherwise, or not at all. Lists nothing: one
+//! that is not sure to be a leaf is left to whoever asks.
 
 use std::path::Path;
 

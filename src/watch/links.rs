@@ -1,4 +1,6 @@
 //! Whether a path leads over symbolic links, asked in one call where the system has one.
+//!
+//! Walks no path itself: where the system does not tell at once, neither does this.
 
 use std::path::Path;
 

@@ -1,4 +1,6 @@
 //! What events told, until it is taken: a bounded set that collapses to "everything".
+//!
+//! Watches nothing, waits for nothing, and believes no event what became of a file.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

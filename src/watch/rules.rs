@@ -1,4 +1,6 @@
 //! Which directories of a worktree seem to be ignored: by its own rules, and by those of each repository inside it.
+//!
+//! Never the last word: git is asked of every directory that seems so.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};

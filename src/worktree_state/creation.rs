@@ -1,4 +1,6 @@
 //! When a version gets its LoggedModel, and what happens where it gets none.
+//!
+//! Creates nothing and asks no store: an effect has that done.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,7 @@
 //! Versions that the code has moved on from, and that are owed their LoggedModel.
+//!
+//! Knows no ledger: effects have it written and asked, an input says what is in it. Holds no more of them than
+//! `OWED_MAX`.
 
 use std::time::Instant;
 

@@ -1,4 +1,6 @@
 //! When the worktree is read, and what follows from what was seen.
+//!
+//! Reads nothing: an effect asks for it. Knows no path and no event, only that something was touched.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,6 @@
 //! Who asked, and when there is an answer.
+//!
+//! Knows nobody but by a number, and sends nothing: an effect does. Asks no store itself.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,6 @@
 //! What goes in and what comes out.
+//!
+//! Types alone: nothing is decided here.
 
 use std::time::{Duration, Instant};
 
@@ -30,7 +32,7 @@ pub enum Input {
     Resolved(Box<Observation>, Result<ActiveModel, StoreFailure>),
     /// The store said how a LoggedModel that was handed out stands.
     Verified(ModelId, Verdict),
-    /// The ledger said which versions are owed their LoggedModel: at most [`OWED_MAX`], the oldest first.
+    /// The ledger said which versions are owed their LoggedModel: at most [`super::OWED_MAX`], the oldest first.
     Recalled(Vec<Observation>),
     /// The ledger holds more versions that are owed their LoggedModel than it did.
     Owed,

@@ -552,6 +552,18 @@ fn doctor_tells_of_a_server_whose_clock_is_another() {
 }
 
 #[test]
+fn doctor_ends_beside_a_direnv_that_hangs() {
+    let mut world = World::tracked();
+    world.write(".envrc", "dotenv .git/tracemark/env\n");
+    let asked = world.base().join("asked");
+    let script = format!("echo >{}; exec sleep 1000", asked.display());
+    with_program(&mut world, "direnv", &script);
+    let said = problem(&world);
+    assert!(said.contains("direnv status gave no answer"), "{said}");
+    assert!(asked.exists());
+}
+
+#[test]
 fn doctor_tells_of_an_envrc_that_direnv_was_not_told_to_run() {
     for (word, allowed) in [("true", true), ("0", true), ("false", false), ("1", false)] {
         let mut world = World::tracked();

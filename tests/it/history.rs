@@ -139,27 +139,54 @@ fn clone_of(origin: &World) -> World {
     world
 }
 
-fn what_another_machine_made_is_found_by_its_code(store: &str, experiment: &str) {
-    let theirs = Past::new(World::with_commit(), store, experiment);
-    let ours = Past::new(clone_of(&theirs.world), store, experiment);
-    let theirs_head = |past: &Past| past.world.git(&["rev-parse", "HEAD"]);
+/// What another machine made.
+struct Theirs {
+    /// Not committed when its trace was made, committed later.
+    committed: String,
+    trace: String,
+    /// HEAD at that time.
+    first: String,
+    never: String,
+    /// A clean version whose commit was replaced by another with the same code.
+    replaced: String,
+    amended: String,
+}
 
-    // Not committed when the trace was made, committed and fetched later.
+fn made_by(theirs: &Past) -> Theirs {
+    let head = || theirs.world.git(&["rev-parse", "HEAD"]);
     let committed = theirs.version("soon committed");
     let never = theirs.version("never committed");
     let made = theirs.refer(&WAYS.map(|way| (way, committed.clone())).into());
-    let trace = made["trace"].as_str().unwrap();
-    let first = theirs_head(&theirs);
+    let first = head();
     theirs.world.write("app.py", "print(\"soon committed\")\n");
     theirs.world.commit("what was traced");
-    // A clean version whose commit is replaced by another with the same code.
     theirs.world.write("new.py", "new\n");
     theirs.world.commit("as it was first");
     let replaced = theirs.told(&["active"]).trim().to_owned();
-    theirs
-        .world
-        .git(&["commit", "-q", "--amend", "-m", "as it is now"]);
-    let amended = theirs_head(&theirs);
+    let amend = ["commit", "-q", "--amend", "-m", "as it is now"];
+    theirs.world.git(&amend);
+    Theirs {
+        committed,
+        trace: made["trace"].as_str().unwrap().to_owned(),
+        first,
+        never,
+        replaced,
+        amended: head(),
+    }
+}
+
+fn what_another_machine_made_is_found_by_its_code(store: &str, experiment: &str) {
+    let theirs = Past::new(World::with_commit(), store, experiment);
+    let ours = Past::new(clone_of(&theirs.world), store, experiment);
+    let Theirs {
+        committed,
+        trace,
+        first,
+        never,
+        replaced,
+        amended,
+    } = made_by(&theirs);
+    let trace = trace.as_str();
 
     let shown = ours.told(&["show", &never]);
     assert!(shown.contains("not kept on this machine"), "{shown}");
@@ -857,6 +884,44 @@ fn a_pinned_version_brings_back_no_code() {
     assert!(shown.contains("no: its code is not kept"), "{shown}");
     let refused = past.world.tracemark(&["restore", &pinned, "../pinned"]);
     assert_eq!(refused.code, Some(1), "{refused:?}");
+}
+
+#[test]
+fn a_pinned_version_with_params_of_its_own_says_nothing_of_code_that_was_kept_for_another() {
+    let past = past_in_a_file();
+    past.told(&["params", "set", "llm=other", "--new-version"]);
+    let kept = past.version("the same code");
+    wait_until("it is kept", || {
+        let shown = past.told(&["show", &kept]);
+        shown.contains("yes, every file").then_some(())
+    });
+    past.told(&["pin", "release"]);
+    let pinned = past.told(&["active"]).trim().to_owned();
+    assert_ne!(pinned, kept);
+    let shown = past.told(&["show", &pinned]);
+    assert!(shown.contains("no: its code is not kept"), "{shown}");
+}
+
+#[test]
+fn a_version_that_was_pinned_on_a_commit_says_nothing_of_code_either() {
+    let past = past_in_a_file();
+    past.told(&["pin", "release"]);
+    let pinned = past.told(&["active"]).trim().to_owned();
+    let shown = past.told(&["show", &pinned]);
+    assert!(shown.contains("no: its code is not kept"), "{shown}");
+    let refused = past.world.tracemark(&["restore", &pinned, "../pinned"]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+}
+
+#[test]
+fn a_command_that_only_looks_makes_no_state() {
+    let mut world = World::with_commit();
+    world.set("MLFLOW_TRACKING_URI", &sqlite_store(world.base()));
+    let nowhere = format!("m-{}", "0".repeat(32));
+    for arguments in [&["log"][..], &["show", "HEAD"], &["show", &nowhere]] {
+        let said = world.tracemark(arguments);
+        assert!(!world.state_dir().exists(), "{arguments:?}: {said:?}");
+    }
 }
 
 #[test]

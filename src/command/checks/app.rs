@@ -1,4 +1,7 @@
-//! Does the app look where tracemark puts its versions: its MLflow, its experiment, its environment files, its databases?
+//! Does the app look where tracemark puts its versions: its MLflow, its experiment, its environment files, its
+//! databases?
+//!
+//! Reads what lies there: runs none of the app's code, and asks no store.
 
 use std::path::{Path, PathBuf};
 

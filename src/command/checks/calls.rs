@@ -1,4 +1,6 @@
 //! Calls in Python code and notebooks that git does not ignore, with one literal text as their first argument.
+//!
+//! Runs no Python and evaluates none: any other argument is not seen.
 
 use std::path::Path;
 

@@ -1,4 +1,6 @@
 //! Is the env file where it should be, and does it say what the daemon says?
+//!
+//! Writes none: one that differs is looked at again, for a second at most, as the daemon may be writing it.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};

@@ -1,9 +1,14 @@
-//! What this shell and this repository are like.
+//! What this shell and this repository are like: hooks, snapshots, restores, direnv, what the daemon says of worktrees.
+//!
+//! Asks git and direnv, never the store.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::time::Duration;
 
 use super::{Finding, small_text};
+use crate::command::child::run_within;
 use crate::command::take_back::hook_failure;
 use crate::command::this_program;
 use crate::error::Failure;
@@ -14,14 +19,8 @@ use crate::repository::Worktree;
 use crate::snapshot::{self, Snapshots};
 use crate::text::shell_quoted;
 
-/// The event that matters most, and the others after which the code or HEAD may be another.
-const FIRST: &str = "post-commit";
-const OTHERS: [&str; 4] = [
-    "post-checkout",
-    "post-merge",
-    "post-rewrite",
-    "post-applypatch",
-];
+/// How long direnv may take to say what it allows; it runs no `.envrc` for that.
+const DIRENV_LIMIT: Duration = Duration::from_secs(5);
 /// What follows from a hook that does not call it.
 const LATE: &str = "commits are seen a moment later";
 
@@ -145,11 +144,12 @@ fn elsewhere(worktree: &Worktree, dir: &Path) -> Finding {
         dir.display(),
         owner(worktree, dir)
     );
+    let [first, others @ ..] = EVENTS;
     let cure = format!(
-        "add, each with its own name, to {}, and to the post-commit hook in {}: {}",
-        OTHERS.join(", "),
+        "add, each with its own name, to {}, and to the {first} hook in {}: {}",
+        others.join(", "),
         hooks::place_of_lines(dir).display(),
-        hooks::line(FIRST)
+        hooks::line(first)
     );
     Finding::new("hooks_elsewhere", &problem, &cure)
 }
@@ -229,7 +229,8 @@ fn owner(worktree: &Worktree, dir: &Path) -> String {
 }
 
 fn is_called_in(dir: &Path) -> bool {
-    calls(&hooks::place_of_lines(dir).join(FIRST), FIRST)
+    let [first, ..] = EVENTS;
+    calls(&hooks::place_of_lines(dir).join(first), first)
 }
 
 /// Whether a hook holds a line or block that calls ours, however the program is called.
@@ -245,13 +246,15 @@ pub(in crate::command) fn direnv(worktree: &Worktree) -> Option<Finding> {
         return None;
     }
     let mut direnv = Command::new("direnv");
-    let said = direnv.arg("status").current_dir(&worktree.root);
-    let said = said
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .ok()?;
-    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    direnv.arg("status").current_dir(&worktree.root);
+    let said = match run_within(&mut direnv, DIRENV_LIMIT) {
+        Ok(done) => done.stdout,
+        Err(error) if error.kind() == ErrorKind::TimedOut => {
+            let problem = format!("direnv status gave {error}");
+            return Some(Finding::new("direnv", &problem, "direnv status"));
+        }
+        Err(_) => return None,
+    };
     // A word up to 2.32, a number since 2.33, 0 for allowed.
     let mut lines = said
         .lines()

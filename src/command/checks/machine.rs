@@ -1,4 +1,6 @@
 //! What git, the daemon, systemd and the kernel are like.
+//!
+//! Starts no daemon to learn it, and opens no repository.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};

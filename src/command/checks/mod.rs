@@ -1,4 +1,6 @@
 //! Looks for known troubles: each check answers with what is wrong and what to type, or with nothing.
+//!
+//! None mends anything, and none asks a person.
 
 pub(super) mod app;
 mod calls;

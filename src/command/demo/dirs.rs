@@ -1,4 +1,6 @@
 //! The demo's directories: one of its own for state and settings, and that of the repository.
+//!
+//! Takes none that holds anything, and knows nothing of what comes into them.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;

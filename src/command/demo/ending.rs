@@ -1,4 +1,6 @@
 //! How the tour ends, on every way out: what was started ends, and what stays is said.
+//!
+//! Ends nothing that the demo did not start.
 
 use std::fs::File;
 

@@ -1,4 +1,6 @@
 //! The virtual environment with MLflow: made once in the cache, found there by the next demo.
+//!
+//! Installs nothing elsewhere: the user's own Python stays as it is.
 
 use std::ffi::OsStr;
 use std::fs::File;

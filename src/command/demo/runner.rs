@@ -1,4 +1,6 @@
 //! Children: run one at a time, each as a process group that ends with the demo, and the signals that end both.
+//!
+//! Knows nothing of what they do, of repositories or of daemons.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _};

@@ -1,4 +1,4 @@
-//! The step that asks the daemon's socket, as any program can.
+//! The step that asks the daemon's socket, as any program can. Only asks, and does without curl where there is none.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! The server that stands in for OpenAI.
+//! The server that stands in for OpenAI, on this machine alone. It knows nothing of versions, and does not outlive the
+//! demo.
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;

@@ -1,4 +1,6 @@
 //! What MLflow itself says of every run of the app, held against what was promised.
+//!
+//! Asks MLflow's own client: no word of tracemark counts for what it shows.
 
 use std::collections::BTreeMap;
 

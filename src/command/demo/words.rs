@@ -1,4 +1,6 @@
 //! How the tour speaks: its lines on standard output, names and words made fit for a line, its failures.
+//!
+//! Knows nothing of the steps.
 
 use std::ffi::OsStr;
 

@@ -1,6 +1,6 @@
-//! What others hear of worktrees: env files, followers, whoever asked, systemd.
+//! What others hear of worktrees, and what they ask: env files, followers, whoever asked, systemd.
 //!
-//! Changes no state of a worktree: what is said was decided before.
+//! Decides nothing: what is said was decided before, and what is asked goes to the pure state as an input.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;

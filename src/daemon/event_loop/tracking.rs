@@ -1,6 +1,6 @@
 //! Which worktrees there are: those that are tracked, made anew beside one, moved, given up.
 //!
-//! The records decide, which others write.
+//! The records decide, which others write: none is written here.
 
 use std::path::Path;
 use std::sync::Arc;

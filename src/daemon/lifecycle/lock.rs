@@ -1,4 +1,6 @@
 //! Being the only daemon of this user: a lock on a file, which the kernel takes back however a daemon ends.
+//!
+//! Never removes the file, and takes the lock from nobody: whoever holds it is asked to go.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};

@@ -1,4 +1,6 @@
 //! What the daemon writes about itself, by which clients find it, and whether its program was replaced since.
+//!
+//! Makes nobody the daemon: the lock does.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};

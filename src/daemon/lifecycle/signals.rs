@@ -1,4 +1,6 @@
 //! Signals as events, and what systemd is told.
+//!
+//! Acts on none itself, but for a second SIGTERM or SIGINT, which ends the process at once.
 
 use std::time::Duration;
 

@@ -1,4 +1,6 @@
 //! The socket that clients find: taken over from systemd, or made where nobody listens.
+//!
+//! Lets nobody in, and takes no place where somebody answers.
 
 use std::io::{self};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};

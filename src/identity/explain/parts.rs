@@ -1,4 +1,6 @@
 //! The parts of a git-hash, taken apart: how much, of what, and why a file could not be read.
+//!
+//! Knows no trap, and keeps no text of a diff: it is counted and hashed as it comes.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -11,6 +13,7 @@ use super::state::{Entry, State, shown};
 use crate::identity::digest::hex;
 use crate::identity::digest::{self, Digest, TextDecoder};
 use crate::identity::helper_text;
+use crate::identity::line_starts::LineStarts;
 
 /// How much of a line is looked at to tell whether it begins a file's diff; a path has at most 4096 bytes (limits.h).
 const HEADER_MAX: usize = 16 * 1024;
@@ -168,25 +171,19 @@ fn valid_start(raw: &[u8]) -> &[u8] {
 /// Finds the lines that begin the diff of a file (git-diff(1), "Generating patch text"), colours or not.
 #[derive(Debug, Default)]
 struct Headers {
-    line: Vec<u8>,
+    lines: LineStarts<HEADER_MAX>,
     last: Vec<u8>,
     count: usize,
 }
 
 impl Headers {
     fn add(&mut self, text: &[u8]) {
-        for piece in text.split_inclusive(|byte| *byte == b'\n') {
-            let room = HEADER_MAX.saturating_sub(self.line.len()).min(piece.len());
-            self.line
-                .extend_from_slice(piece.get(..room).unwrap_or_default());
-            if piece.ends_with(b"\n") {
-                self.end_line();
-            }
-        }
+        let mut lines = std::mem::take(&mut self.lines);
+        lines.add(text, |line| self.end_line(line));
+        self.lines = lines;
     }
 
-    fn end_line(&mut self) {
-        let line = std::mem::take(&mut self.line);
+    fn end_line(&mut self, line: &[u8]) {
         let line = without_colour(line.trim_ascii_end());
         let begins = [&b"diff --"[..], b"* Unmerged path ", b"Submodule "];
         if begins.iter().any(|begin| line.starts_with(begin)) {

@@ -1,4 +1,6 @@
 //! Which settings shape a git-hash here, found by asking what it would be without each.
+//!
+//! Knows of a setting only git's default, never what it does; sets none but for one call of git.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,6 @@
 //! What git says of a state entry by entry, read through an index of our own.
+//!
+//! Knows no trap: what of it is one is said in `traps`. The user's index is copied, never written.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;

@@ -1,4 +1,7 @@
-//! The traps of the git-hash that a state sits in now: where it moves though no code does, and where code moves and it does not.
+//! The traps of the git-hash that a state sits in now: where it moves though no code does, and where code moves and it
+//! does not.
+//!
+//! Has no words for people and no remedy, those are the command's; flags are taken from a copy of the index alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -7,9 +10,10 @@ use super::parts::{Content, Parts, damaged_first};
 use super::settings::{Setting, Settings, drivers};
 use super::state::{Entry, Kind, State, is_executable, is_link, os, shown};
 use crate::git::{Git, GitError, LOCAL_ENV_VARS, SHELL_VARS, records};
+use crate::identity::diffs::top_literal;
 use crate::identity::git_hash::{self, GitHash, GitHashError};
 use crate::identity::helper_text;
-use crate::identity::tree::has_commit;
+use crate::identity::nested::has_commit;
 
 /// Digits of an abbreviated object id where there are few objects (`FALLBACK_DEFAULT_ABBREV`, git 2.47).
 const SHORTEST_ABBREVIATION: u32 = 7;
@@ -245,8 +249,7 @@ impl Search<'_> {
     }
 
     fn binary_first(&self, first: &Entry) -> Result<Option<Trap>, GitError> {
-        let mut pathspec = std::ffi::OsString::from(":(top,literal)");
-        pathspec.push(os(&first.path));
+        let pathspec = top_literal(&os(&first.path));
         let diff = |option: &str| {
             let arguments = [
                 "diff",

@@ -1,7 +1,10 @@
 //! Why a tree id is what it is: where it departs from HEAD's.
+//!
+//! Makes no tree: that of the state comes in as it was read, and git compares it. Knows nothing of the git-hash.
 
 use super::state::shown;
 use crate::git::records;
+use crate::identity::nested::EMPTY_TREES;
 use crate::identity::safe;
 use crate::identity::tree::{CapturedTree, TreeError};
 
@@ -39,11 +42,11 @@ pub fn tree(captured: &CapturedTree) -> Result<TreeExplanation, TreeError> {
         .line(&["rev-parse", "-q", "--verify", "HEAD^{tree}"])
         .ok()
         .map(|id| shown(&id));
-    let empty = match captured.id().as_str().len() {
-        40 => "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
-        _ => "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
-    };
-    let against = head.as_deref().unwrap_or(empty);
+    let [sha1, sha256] = EMPTY_TREES;
+    let is_sha1 = captured.id().as_str().len() == sha1.len();
+    let against = head
+        .as_deref()
+        .unwrap_or(if is_sha1 { sha1 } else { sha256 });
     let arguments = [
         "diff-index",
         "--cached",

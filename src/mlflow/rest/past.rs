@@ -1,4 +1,6 @@
 //! What is asked of LoggedModels that exist, over REST.
+//!
+//! Makes no row and tags none; deletes only one that nothing refers to by then.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::ids::ModelId;
 use crate::mlflow::patience::{Patience, UNDECIDED_PAUSE};
-use crate::mlflow::{Row, TAG_DUPLICATE_OF, TAG_NONCE, Wanted};
+use crate::mlflow::{Row, Wanted, tags};
 use crate::unix_time;
 
 /// After this, whoever created a row at the same moment is seen too.
@@ -53,12 +53,12 @@ impl Race {
 
     /// A nonce is kept until its version is settled: rows that carry it were made by earlier tries.
     pub(super) fn recognise(&mut self, rows: &[Row], wanted: &Wanted) {
-        let nonce = wanted.tags.get(TAG_NONCE);
+        let nonce = wanted.tags.get(tags::NONCE);
         let own = self.own.as_ref().map(|own| &own.id);
         let made_before = rows
             .iter()
-            .filter(|row| nonce.is_some() && row.tags.get(TAG_NONCE) == nonce)
-            .filter(|row| !row.tags.contains_key(TAG_DUPLICATE_OF))
+            .filter(|row| nonce.is_some() && row.tags.get(tags::NONCE) == nonce)
+            .filter(|row| !row.tags.contains_key(tags::DUPLICATE_OF))
             .map(|row| &row.id)
             .filter(|id| Some(*id) != own && !self.lost.contains(*id));
         self.left_behind = made_before.cloned().collect();

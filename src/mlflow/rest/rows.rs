@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::ids::{ExperimentId, ModelId};
 use crate::mlflow::wire::{self, Pair};
-use crate::mlflow::{Experiment, Found, Row, StoreError, TAG_NONCE, Wanted};
+use crate::mlflow::{Experiment, Found, Row, StoreError, Wanted, tags};
 
 /// The longest value of a tag in characters that every store takes (Databricks' documented limit for tags of runs).
 const TAG_VALUE_MAX: usize = 5000;
@@ -84,7 +84,7 @@ pub(super) fn row(model: wire::Model) -> Result<Row, StoreError> {
 /// Only a row that this program made is finalized: one without a nonce belongs to whoever made it.
 pub(super) fn found(row: Row, wanted: &Wanted, created: bool) -> Found {
     let missing_params = wanted.missing_params(&row);
-    let finalize = !row.ready && row.tags.contains_key(TAG_NONCE);
+    let finalize = !row.ready && row.tags.contains_key(tags::NONCE);
     let unmarked = !created && wanted.is_to_mark(&row);
     Found {
         needs_finish: finalize || unmarked || !missing_params.is_empty(),

@@ -1,4 +1,6 @@
 //! The experiments of a file.
+//!
+//! Opens no file and ends no transaction: the connection comes in.
 
 use std::path::Path;
 

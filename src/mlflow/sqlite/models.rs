@@ -1,4 +1,6 @@
 //! The LoggedModels of a file, their tags, params and `MLmodel` files.
+//!
+//! Opens no database and ends no transaction. Which row stands for a version is not decided here, but by `Wanted`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -115,11 +117,7 @@ pub(super) fn rows_named(
         let invalid = |_| StoreError::InvalidAnswer(format!("model id \"{}\"", clean(&id)));
         let id: ModelId = id.parse().map_err(invalid)?;
         let tags = read_tags(connection, &id)?;
-        let params = read_pairs(
-            connection,
-            "SELECT param_key, param_value FROM logged_model_params WHERE model_id = ?1",
-            &id,
-        )?;
+        let params = read_params(connection, &id)?;
         rows.push(Row {
             id,
             created_ms,
@@ -143,7 +141,18 @@ pub(super) fn read_tags(
     )
 }
 
-pub(super) fn read_pairs(
+pub(super) fn read_params(
+    connection: &Connection,
+    id: &ModelId,
+) -> rusqlite::Result<BTreeMap<String, String>> {
+    read_pairs(
+        connection,
+        "SELECT param_key, param_value FROM logged_model_params WHERE model_id = ?1",
+        id,
+    )
+}
+
+fn read_pairs(
     connection: &Connection,
     query: &str,
     id: &ModelId,

@@ -1,5 +1,7 @@
-//! What is asked of LoggedModels that exist, in MLflow's SQLite file. Tables beside those of LoggedModels are the same in
-//! MLflow 3.1.4 to 3.17.2; one that is missing refers to nothing.
+//! What is asked of LoggedModels that exist, in MLflow's SQLite file. Tables beside those of LoggedModels are the same
+//! in MLflow 3.1.4 to 3.17.2; one that is missing refers to nothing.
+//!
+//! Makes no row and removes none: one that nothing refers to is marked as deleted, in the transaction that looks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::super::StoreError;
 use super::super::past::{ModelRow, References, TraceLink, models_in};
-use super::models::{now_ms, read_pairs, read_tags};
+use super::models::{now_ms, read_params, read_tags};
 use super::shape::{check_shape, has_table};
 use super::{Sqlite, Trouble};
 use crate::ids::ModelId;
@@ -16,27 +18,6 @@ const ROW: &str = "SELECT experiment_id, name, creation_timestamp_ms, source_run
      WHERE model_id = ?1 AND lifecycle_stage = 'active'";
 
 impl Sqlite {
-    /// Sets tags of a row, whatever they were.
-    pub(in super::super) async fn set_tags(
-        &self,
-        id: &ModelId,
-        tags: &BTreeMap<String, String>,
-    ) -> Result<(), StoreError> {
-        let (id, tags) = (id.clone(), tags.clone());
-        self.transact(move |transaction, _| {
-            let query = "SELECT experiment_id FROM logged_models WHERE model_id = ?1 AND lifecycle_stage = 'active'";
-            let experiment: Option<i64> = transaction
-                .query_row(query, [id.as_str()], |row| row.get(0))
-                .optional()?;
-            let query = "INSERT OR REPLACE INTO logged_model_tags (model_id, experiment_id, tag_key, tag_value) VALUES (?1, ?2, ?3, ?4)";
-            for (key, value) in experiment.iter().flat_map(|_| &tags) {
-                transaction.execute(query, params![id.as_str(), experiment, key, value])?;
-            }
-            Ok(())
-        })
-        .await
-    }
-
     pub(in super::super) async fn model(
         &self,
         id: &ModelId,
@@ -205,10 +186,9 @@ fn find(connection: &Connection, id: &ModelId) -> Result<Option<ModelRow>, Troub
     } else {
         0
     };
-    let params = "SELECT param_key, param_value FROM logged_model_params WHERE model_id = ?1";
     Ok(Some(ModelRow {
         tags: read_tags(connection, id)?,
-        params: read_pairs(connection, params, id)?,
+        params: read_params(connection, id)?,
         metrics: u64::try_from(metrics).unwrap_or(0),
         source_run: source_run.filter(|run| !run.is_empty()),
         id: id.clone(),

@@ -1,4 +1,6 @@
 //! Whether the tables of a file are those that are written, and stand still.
+//!
+//! Writes nothing and waits for nothing. Knows no list of MLflow's revisions.
 
 use std::path::Path;
 use std::time::Duration;
