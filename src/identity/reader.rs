@@ -257,6 +257,12 @@ impl WorktreeReader {
         is_undisturbed: &dyn Fn() -> bool,
     ) -> Result<Reading, ReadError> {
         (self.copies, self.held) = (None, BTreeSet::new());
+        if self.workbench.as_ref().is_some_and(Workbench::is_gone) {
+            // The rest may be about to go too, and rm(1) fails where something new appears meanwhile.
+            (self.workbench, self.kept) = (None, None);
+            self.passes.torn += 1;
+            return Err(ReadError::Torn);
+        }
         let narrow = self.narrow(touched);
         if narrow.is_none() {
             let prepared = self.prepared.as_ref();
@@ -469,6 +475,27 @@ mod tests {
         fn scratch_reading(&self) -> Reading {
             read(&self.root(), &self.root().join(".git/index"), None).unwrap()
         }
+    }
+
+    #[test]
+    fn where_somebody_removes_our_scratch_directory_nothing_new_is_made_at_once() {
+        let repository = ScratchRepository::new();
+        repository.write("app.py", "x");
+        repository.commit_all();
+        let (root, git_dir) = (repository.root(), repository.at(".git"));
+        let private = repository.at(".git/tracemark");
+        fs::create_dir(&private).unwrap();
+        let mut reader = WorktreeReader::new(root, &git_dir, &private);
+        let expected = reader.read(&Touched::Everything).unwrap();
+        let made = || fs::read_dir(&private).unwrap().count();
+        assert!(made() > 0);
+        for entry in fs::read_dir(&private).unwrap().flatten() {
+            fs::remove_dir_all(entry.path()).unwrap();
+        }
+        let torn = reader.read(&Touched::default());
+        assert!(matches!(torn, Err(ReadError::Torn)), "{torn:?}");
+        assert_eq!(made(), 0);
+        assert_eq!(reader.read(&Touched::default()).unwrap(), expected);
     }
 
     #[test]

@@ -37,6 +37,11 @@ impl Workbench {
         Moment::now(&probe)
     }
 
+    /// Returns whether somebody removed the directory, as whoever removes the whole repository does.
+    pub(super) fn is_gone(&self) -> bool {
+        self.path().symlink_metadata().is_err()
+    }
+
     /// Returns its path.
     pub(super) fn path(&self) -> &Path {
         self.scratch.path()

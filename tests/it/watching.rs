@@ -285,8 +285,9 @@ fn a_repository_that_was_used_a_moment_ago_can_be_removed() {
             command.args(arguments).current_dir(&dir);
             Said::of(&command.output().unwrap()).ok();
         }
-        let removed = world.command("rm").arg("-rf").arg(&dir).output();
-        Said::of(&removed.unwrap()).ok();
+        let removed = world.command("rm").arg("-rf").arg(&dir).output().unwrap();
+        let left = world.command("find").arg(&dir).output().unwrap();
+        assert!(removed.status.success(), "{removed:?}, {left:?}");
     }
 }
 
