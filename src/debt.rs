@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::identity::Reading;
-use crate::ledger::VersionKey;
+use crate::ids::VersionKey;
 use crate::mlflow::Wanted;
 use crate::version::{Observation, key_of};
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::fs_util::read_if_exists;
 use crate::git::{Git, GitError, records};
+use crate::text::single_quoted;
 
 /// The setting that holds the command.
 pub const COMMAND: &str = "hook.tracemark.command";
@@ -26,7 +27,7 @@ pub fn file(common_dir: &Path) -> PathBuf {
 /// Returns the command: it never fails, never waits, says nothing. Git appends the hook's arguments (`"$@"`), which the
 /// last `:` swallows.
 pub fn command(program: &Path) -> String {
-    let program = format!("'{}'", program.to_string_lossy().replace('\'', "'\\''"));
+    let program = single_quoted(&program.to_string_lossy());
     format!(
         "{{ [ \"${{TRACEMARK-1}}\" = 0 ] || [ ! -x {program} ] || {program} hook config; }} </dev/null >/dev/null 2>&1 & :"
     )

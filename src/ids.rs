@@ -102,6 +102,16 @@ impl ObjectId {
     }
 }
 
+/// What a version is remembered by.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct VersionKey {
+    /// The LoggedModel's name.
+    pub name: String,
+    /// The content id, `commit:` and the full HEAD under the naming `commit`, or `pin`; with params of its own, `#` and its variant
+    /// behind. What one means, `version` says.
+    pub key: String,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
-use crate::ids::{ExperimentId, ModelId};
+use crate::ids::{ExperimentId, ModelId, VersionKey};
 pub use debts::{Account, Owed};
 pub use history::Chapter;
 
@@ -107,16 +107,6 @@ impl LedgerError {
                 Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt)
             )
     }
-}
-
-/// What a version is remembered by.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct VersionKey {
-    /// The LoggedModel's name.
-    pub name: String,
-    /// The content id, `commit:` and the full HEAD under the naming `commit`, or `pin`; with params of its own, `#` and its variant
-    /// behind. What one means, `version` says.
-    pub key: String,
 }
 
 /// What SQLite calls a database that is nowhere on the disk (sqlite.org/inmemorydb.html).

@@ -18,15 +18,16 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 fn main() -> ExitCode {
     // An ignored SIGCHLD, inherited from the caller, would hide how every git ended.
     let heard = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    if let Err(error) = signal_hook::flag::register(signal_hook::consts::SIGCHLD, heard) {
-        tracing::debug!(%error, "SIGCHLD stays as it is");
-    }
+    let heeded = signal_hook::flag::register(signal_hook::consts::SIGCHLD, heard);
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     let cli = match Cli::read(&words) {
         Ok(cli) => cli,
         Err(wrong) => return show(&failure(&wrong)),
     };
     start_log(&cli.command);
+    if let Err(error) = heeded {
+        tracing::debug!(%error, "SIGCHLD stays as it is");
+    }
     match tracemark::command::run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => show(&failure),

@@ -24,7 +24,8 @@ pub struct Move {
     /// Where HEAD went.
     pub new: ObjectId,
     seconds: u64,
-    what: String,
+    /// What git did, in its own word: `commit`, `checkout`, `rebase (pick)` (git-reflog(1)).
+    pub what: String,
     message: String,
 }
 

@@ -40,9 +40,12 @@ impl ScratchRepository {
         self.root.join(path)
     }
 
-    /// Runs git there and returns what it prints.
+    /// Runs git there, without the settings of whoever runs the tests, and returns what it prints.
     pub(crate) fn git(&self, arguments: &[&str]) -> Vec<u8> {
-        Git::at(&self.root).run(arguments).unwrap().stdout
+        let git = Git::at(&self.root)
+            .with_var("GIT_CONFIG_NOSYSTEM", "1")
+            .with_var("GIT_CONFIG_GLOBAL", "/dev/null");
+        git.run(arguments).unwrap().stdout
     }
 
     /// Writes a file, in directories that are made as needed, and returns where it lies.

@@ -36,12 +36,17 @@ pub fn json_plain(text: &str) -> String {
     plain
 }
 
-/// Returns a path or pattern as a shell reads it back: plain where it can be.
-pub fn shell_quoted(path: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "._/@%+,=-".contains(c);
-    if path.chars().all(plain) {
-        path.to_owned()
+/// Returns a word as a shell reads it back: plain where it can be.
+pub fn shell_quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "._/:@%+,=-".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
     } else {
-        format!("'{}'", path.replace('\'', "'\\''"))
+        single_quoted(word)
     }
+}
+
+/// Returns a word between single quotes, as every shell of the Bourne kind reads it back.
+pub fn single_quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
 }

@@ -6,8 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::Settings;
 use crate::identity::{Naming, Reading, model_name};
-use crate::ids::ModelId;
-use crate::ledger::VersionKey;
+use crate::ids::{ModelId, VersionKey};
 use crate::mlflow::{Key, Wanted, tags};
 
 /// What a version's tags say beside its reading.

@@ -12,6 +12,7 @@ mod noted;
 mod rules;
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
@@ -54,11 +55,18 @@ pub enum WatchError {
     },
 }
 
+/// Of watches, or of descriptors for one more inotify instance (`inotify_init(2)`, `inotify_add_watch(2)`).
+fn is_limit(error: &std::io::Error) -> bool {
+    let limits = [rustix::io::Errno::NOSPC, rustix::io::Errno::MFILE];
+    let limits = limits.map(|limit| Some(limit.raw_os_error()));
+    limits.contains(&error.raw_os_error())
+}
+
 impl WatchError {
     fn of(path: &Path, error: &notify::Error) -> Self {
         let limit = match &error.kind {
             notify::ErrorKind::MaxFilesWatch => true,
-            notify::ErrorKind::Io(io) => matches!(io.raw_os_error(), Some(24 | 28)),
+            notify::ErrorKind::Io(io) => is_limit(io),
             _ => false,
         };
         if limit {
@@ -224,12 +232,8 @@ impl Watch {
 
     /// The store's file and what its database keeps beside it say nothing about the code.
     fn is_of_store(&self, path: &Path) -> bool {
-        self.store.as_ref().is_some_and(|store| {
-            let name = |path: &Path| path.file_name().map(|name| name.as_bytes().to_vec());
-            let (name, of_store) = (name(path), name(store));
-            path.parent() == store.parent()
-                && of_store.is_some_and(|of_store| name.is_some_and(|it| it.starts_with(&of_store)))
-        })
+        let store = self.store.as_ref();
+        store.is_some_and(|store| is_of_database(path, store))
     }
 
     fn decides_what_is_ignored(&self, path: &Path) -> bool {
@@ -494,6 +498,15 @@ fn was_gone(error: &notify::Error) -> bool {
 fn leads_elsewhere(dir: &Path) -> bool {
     links::are_on_the_way_to(dir)
         .unwrap_or_else(|| dir.canonicalize().is_ok_and(|real| real != dir))
+}
+
+/// Returns whether a file is a database, its journal, its log or the index of that (`https://sqlite.org/tempfiles.html`).
+pub fn is_of_database(path: &Path, database: &Path) -> bool {
+    let name = |path: &Path| path.file_name().map(OsStr::to_owned).unwrap_or_default();
+    let (name, base) = (name(path), name(database));
+    let rest = name.as_bytes().strip_prefix(base.as_bytes());
+    path.parent() == database.parent()
+        && rest.is_some_and(|rest| matches!(rest, b"" | b"-journal" | b"-wal" | b"-shm"))
 }
 
 #[cfg(test)]

@@ -12,8 +12,8 @@ mod words;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use crate::ids::VersionKey;
 use crate::ids::{ModelId, ObjectId};
-use crate::ledger::VersionKey;
 use crate::version::{ActiveModel, Observation};
 use creation::Refusal;
 pub use owed::OWED_MAX;

@@ -10,6 +10,7 @@ use crate::cli::{EnvArgs, Shell};
 use crate::client::Question;
 use crate::env_file::is_portable;
 use crate::error::Failure;
+use crate::text::single_quoted;
 
 pub(super) fn run(context: &Context, arguments: &EnvArgs) -> Result<(), Failure> {
     let (worktree, record) = context.tracked()?;
@@ -57,8 +58,7 @@ fn assignment(shell: Shell, name: &str, value: &str) -> Option<String> {
         }
         Shell::Dotenv => dotenv_value(value).map(|value| format!("{name}={value}\n")),
         Shell::Sh | Shell::Bash | Shell::Zsh | Shell::Json => {
-            let quoted = value.replace('\'', r"'\''");
-            Some(format!("export {name}='{quoted}'\n"))
+            Some(format!("export {name}={}\n", single_quoted(value)))
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::identity::explain::{
     Uncounted, Unreadable,
 };
 use crate::identity::{commit_name, explain, tree_name};
-use crate::text::printable;
+use crate::text::{printable, shell_quoted};
 
 /// How many lines are shown of a list.
 const LINES_MAX: usize = 50;
@@ -261,7 +261,7 @@ fn said(trap: &Trap) -> (String, Option<String>) {
             can_be_staged,
         } => (
             first_name(path, name, decoy.as_deref(), *outside),
-            can_be_staged.then(|| format!("git add {}", typed(path))),
+            can_be_staged.then(|| format!("git add {}", shell_quoted(path))),
         ),
         Trap::Paths { what, paths } => {
             let (what, cure) = uncounted(*what, &names(paths));
@@ -303,7 +303,7 @@ fn binary_first(path: &str, digits: usize) -> (String, Option<String>) {
     let text = format!(
         "the content of {path} (binary) counts only through {digits} digits of its object id, as the helper looks for it under another name"
     );
-    (text, Some(format!("git add {}", typed(path))))
+    (text, Some(format!("git add {}", shell_quoted(path))))
 }
 
 fn untracked(files: usize, setting: Option<&Setting>) -> (String, Option<String>) {
@@ -412,16 +412,6 @@ fn first_name(path: &str, name: &str, decoy: Option<&Path>, outside: bool) -> St
                 ""
             }
         ),
-    }
-}
-
-/// A path as a shell takes it.
-fn typed(path: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_./@%+=:,-".contains(c);
-    if path.chars().all(is_plain) {
-        path.to_owned()
-    } else {
-        format!("'{}'", path.replace('\'', "'\\''"))
     }
 }
 

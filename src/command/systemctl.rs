@@ -1,4 +1,6 @@
 //! Asks systemd's user manager, through its own client and never for longer than it was told.
+//!
+//! Knows no unit of ours, and writes none.
 
 use std::process::Command;
 use std::time::Duration;

@@ -389,6 +389,17 @@ fn keep_out(
         );
         return Ok(());
     }
+    if exclude::is_half(&worktree.common_dir) {
+        let problem = format!(
+            "{} holds a block of tracemark's whose end is gone, and stays as it is: running an app will change the code",
+            file.display()
+        );
+        warn(
+            &problem,
+            "take out the line # >>> tracemark >>> and what tracemark wrote below it, then tracemark up",
+        );
+        return Ok(());
+    }
     exclude::add(&worktree.common_dir, &patterns)?;
     record.excluded = true;
     say(&format!(

@@ -97,6 +97,12 @@ fn excludes(context: &Context, worktree: &Worktree, session: &Session) -> Result
             shown(&file)
         ));
     }
+    if exclude::is_half(&worktree.common_dir) {
+        let file = shown(&file);
+        return Ok(format!(
+            "leave {file}: it holds a block of tracemark's whose end is gone\n"
+        ));
+    }
     let text = exclude::with_patterns(&worktree.common_dir, &patterns)?;
     written(&file, &text)
 }

@@ -10,6 +10,7 @@ use super::churn::{Advice, Churn};
 use super::env_writer::EnvWriter;
 use super::eyes::Eyes;
 use super::followers::Followers;
+use super::presence::{Asker, Presence};
 use super::surprises::Spot;
 use super::uses::Uses;
 use crate::identity::reader::Passes;
@@ -23,6 +24,10 @@ use crate::unix_time;
 use crate::version::{ActiveModel, Observation};
 use crate::worktree_state::{Memory, Pending, Policy, Publication, State, WorktreeState};
 
+/// What is said of a worktree whose file system hangs, and what to do.
+const SILENT: &str = "its file system does not answer";
+const LISTED: &str = "see whether its directory can be listed; it is looked at again";
+
 /// One tracked worktree.
 pub(super) struct Entry {
     pub(super) worktree: Worktree,
@@ -34,6 +39,7 @@ pub(super) struct Entry {
     /// What the root is, and whether that changed while the eyes were out on a look.
     pub(super) spot: Spot,
     pub(super) is_displaced: bool,
+    pub(super) presence: Asker,
     pub(super) writer: EnvWriter,
     pub(super) followers: Followers,
     pub(super) mode_note: Option<String>,
@@ -292,12 +298,17 @@ impl Entry {
         wrong.map(|why| format!("{why}; the settings before are in use"))
     }
 
-    pub(super) fn status(&self) -> WorktreeStatus {
+    pub(super) fn status(&self, presence: Presence) -> WorktreeStatus {
         let mut active = self.describe(&self.state.publication_at(Instant::now()));
-        // No event tells of a directory that was moved away with another one around it.
-        if let Some((gone, cure)) = self.worktree.what_is_gone() {
-            (active.state, active.model_id) = ("broken".to_owned(), None);
-            (active.reason, active.hint) = (Some(gone), Some(cure));
+        match presence {
+            Presence::There => {}
+            Presence::Gone(gone, cure) => {
+                (active.state, active.model_id) = ("broken".to_owned(), None);
+                (active.reason, active.hint) = (Some(gone), Some(cure));
+            }
+            Presence::Silent => {
+                (active.reason, active.hint) = (Some(SILENT.to_owned()), Some(LISTED.to_owned()));
+            }
         }
         let wrong = self.settings_note();
         let correct = wrong

@@ -32,17 +32,22 @@ use super::surprises::{Sleep, Spot};
 use super::worktree_job::{Look, look};
 use crate::ids::ModelId;
 use crate::mlflow::stop_waiting;
-use crate::protocol::{Active, DaemonInfo};
+use crate::protocol::{Active, DaemonInfo, Status};
+use crate::repository::Worktree;
 use crate::session::{Resolved, Session};
 use crate::version::Observation;
 use crate::worktree_state::{Depth, Effect, Input, Seen, StoreFailure, Verdict, WaiterId};
 pub(super) use answers::Answer;
+use answers::Found;
 use resolving::owe_commits;
 
 /// A turn of the loop that takes longer is told in the log.
 const SLOW_TURN: Duration = Duration::from_millis(50);
 /// How long work that still runs is waited for at the end; the whole end takes five seconds at most.
-const WORK_PATIENCE: Duration = Duration::from_secs(3);
+const WORK_PATIENCE: Duration = Duration::from_millis(2500);
+/// How long env files may take to be emptied at the end, where a file system hangs, and then what was written meanwhile.
+const EMPTY_PATIENCE: Duration = Duration::from_secs(1);
+const LAST_PATIENCE: Duration = Duration::from_millis(400);
 
 type WorktreeId = u64;
 
@@ -67,6 +72,8 @@ enum Event {
     /// Other file systems lie where these worktrees are.
     Displaced(Vec<(WorktreeId, Spot)>),
     Loaded(Vec<Loaded>, Option<Box<Request>>),
+    /// What the file systems said, for whoever asked for the status.
+    Asked(Found, Reply<Status>),
 }
 
 /// Which worktrees were touched since the loop looked.
@@ -273,6 +280,7 @@ impl EventLoop {
             }
             Ok(Event::Finished) => {}
             Ok(Event::Displaced(worktrees)) => self.displaced(worktrees),
+            Ok(Event::Asked(found, reply)) => self.tell_status(found, reply),
             Ok(Event::Verified(id, session, model, verdict)) => {
                 if self.is_current(id, &session) {
                     self.input(id, Input::Verified(model, verdict));
@@ -451,23 +459,41 @@ impl EventLoop {
                 session.note_uses(&due);
             }
         }
-        for worktree in &worktrees {
-            empty_env(worktree);
-        }
+        empty_each(&worktrees, EMPTY_PATIENCE).await;
         let finish = async { while self.work.join_next().await.is_some() {} };
         if tokio::time::timeout(WORK_PATIENCE, finish).await.is_err() {
             tracing::warn!("work still runs and is left");
         }
         // What was being written meanwhile.
-        for worktree in &worktrees {
-            empty_env(worktree);
+        empty_each(&worktrees, LAST_PATIENCE).await;
+        let entries = self.entries.values_mut().filter(|it| !it.leaving);
+        let records = entries.filter_map(|entry| {
+            let record = entry.eyes.as_mut()?.reader.record(true)?;
+            let private_dir = entry.worktree.private_dir();
+            Some(move || remembered_files::write(&private_dir, &record))
+        });
+        each_in_time(records, LAST_PATIENCE).await;
+    }
+}
+
+async fn empty_each(worktrees: &[Worktree], patience: Duration) {
+    let each = worktrees.iter().cloned();
+    each_in_time(each.map(|worktree| move || empty_env(&worktree)), patience).await;
+}
+
+/// Each piece of work is for one worktree, whose file system may hang: then it is left, and holds up no other.
+async fn each_in_time<W>(pieces: impl Iterator<Item = W>, patience: Duration)
+where
+    W: FnOnce() + Send + 'static,
+{
+    let pieces: Vec<_> = pieces.map(tokio::task::spawn_blocking).collect();
+    let all = async {
+        for piece in pieces {
+            drop(piece.await);
         }
-        for entry in self.entries.values_mut().filter(|it| !it.leaving) {
-            let eyes = entry.eyes.as_mut();
-            if let Some(record) = eyes.and_then(|eyes| eyes.reader.record(true)) {
-                remembered_files::write(&entry.worktree.private_dir(), &record);
-            }
-        }
+    };
+    if tokio::time::timeout(patience, all).await.is_err() {
+        tracing::warn!("a file system does not answer and is left");
     }
 }
 

@@ -11,6 +11,7 @@ use super::watching::{Opener, Sight, Watching};
 use crate::identity::reader::WorktreeReader;
 use crate::identity::stamp::Stamp;
 use crate::identity::{ReadError, Reading};
+use crate::reflog;
 use crate::registry::Registry;
 use crate::repository::Worktree;
 use crate::touched::Touched;
@@ -162,20 +163,13 @@ pub(super) fn cause_of(touched: &Touched, root: &Path, git_dirs: [&Path; 2]) -> 
     }
 }
 
-/// Returns what git did to HEAD last, in its own word: `commit`, `checkout`, `rebase (pick)` (git-reflog(1)).
+/// Returns what git did to HEAD last, in its own word.
 pub(super) fn how_head_moved(git_dir: &Path) -> String {
-    let unknown = || "HEAD moved".to_owned();
-    let log = std::fs::read(git_dir.join("logs/HEAD")).unwrap_or_default();
-    let last = log
-        .rsplit(|byte| *byte == b'\n')
-        .find(|line| !line.is_empty());
-    let Some(last) = last.map(String::from_utf8_lossy) else {
-        return unknown();
-    };
-    let word = last
-        .split_once('\t')
-        .and_then(|(_, message)| message.split(':').next());
-    word.map_or_else(unknown, crate::text::printable)
+    let last = reflog::read(git_dir).pop();
+    last.map_or_else(
+        || "HEAD moved".to_owned(),
+        |last| crate::text::printable(&last.what),
+    )
 }
 
 #[cfg(test)]

@@ -1,4 +1,6 @@
 //! What reads requests on the socket, for inputs that nobody thought of (`fuzz/`): it must neither panic nor hang.
+//!
+//! In no build for users.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;

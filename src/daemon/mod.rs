@@ -18,6 +18,7 @@ mod lifecycle;
 mod load;
 mod mounts;
 mod place;
+mod presence;
 mod remembered_files;
 mod request;
 mod server;

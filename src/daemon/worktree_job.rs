@@ -4,7 +4,6 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -20,6 +19,7 @@ use crate::identity::{Naming, ReadError, Reading, rules_others};
 use crate::repository::{Worktree, ignored_by_git, may_be_ignored};
 use crate::session::Session;
 use crate::touched::Touched;
+use crate::watch::is_of_database;
 use crate::worktree_state::{Depth, Memory, PassFailure, Seen, Series};
 
 /// A removal goes on where something else vanishes within this time.
@@ -398,15 +398,6 @@ fn came_beside(
         }
     };
     later.into_iter().filter(is_beside).collect()
-}
-
-/// A database, its journal, its log and the index of that (`https://sqlite.org/tempfiles.html`).
-fn is_of_database(path: &Path, database: &Path) -> bool {
-    let name = |path: &Path| path.file_name().map(OsStr::to_owned).unwrap_or_default();
-    let (name, base) = (name(path), name(database));
-    let rest = name.as_bytes().strip_prefix(base.as_bytes());
-    path.parent() == database.parent()
-        && rest.is_some_and(|rest| matches!(rest, b"" | b"-journal" | b"-wal" | b"-shm"))
 }
 
 /// True when nothing was touched that git would look at, such as a database beside the code. Rules count also where they are

@@ -4,7 +4,8 @@
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::{Ledger, LedgerError, VersionKey, remember};
+use super::{Ledger, LedgerError, remember};
+use crate::ids::VersionKey;
 use crate::ids::{ExperimentId, ModelId};
 
 /// Who owes versions to whom: a worktree to an experiment of a store.

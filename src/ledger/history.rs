@@ -7,7 +7,8 @@ use std::sync::PoisonError;
 
 use rusqlite::params;
 
-use super::{Ledger, LedgerError, VersionKey, connect_aside};
+use super::{Ledger, LedgerError, connect_aside};
+use crate::ids::VersionKey;
 use crate::ids::{ExperimentId, ModelId};
 
 /// A version that got its LoggedModel: what a person wants to know of it afterwards.

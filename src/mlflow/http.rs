@@ -1,5 +1,7 @@
 //! One exchange with a server: signed, never redirected, never repeated except once with renewed credentials, at most
 //! 4 MiB of an answer kept.
+//!
+//! Knows no LoggedModel, and never decides whether to try again: it says what came back.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,5 +1,7 @@
 //! MLflow's tracking server over REST, and Databricks, which speaks the same. Never blocks, never repeats a create.
 
+mod experiments;
+mod model_file;
 mod past;
 mod race;
 mod rows;
@@ -8,24 +10,22 @@ pub(super) use past::read as read_past;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use reqwest::{Method, RequestBuilder};
 use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
 
-use super::connection::{Access, AccessError, is_loopback};
-use super::error::clean;
+use super::connection::{Access, AccessError};
 use super::http::{Answer, Http};
-use super::mlmodel::{self, Place};
 use super::wire;
 use super::{
-    Claim, Experiment, ExperimentChoice, Found, ModelFile, Row, Standing, StoreError, StoreUri,
-    Wanted, shared_tag, tags,
+    Claim, Experiment, Found, ModelFile, Row, Standing, StoreError, StoreUri, Wanted, shared_tag,
+    tags,
 };
 use crate::ids::ModelId;
 use race::{Race, by_server_clock};
-use rows::{experiment_id, found, is_of, map, pairs, row, tag_pairs, version};
+use rows::{found, is_of, map, pairs, row, tag_pairs, version};
 
 /// LoggedModels in one answer, as many as MLflow gives by itself (3.17.2, `SEARCH_LOGGED_MODEL_MAX_RESULTS_DEFAULT`).
 const PAGE_SIZE: u32 = 100;
@@ -142,115 +142,6 @@ impl Rest {
             }
         };
         StoreError::Unsuitable { reason }
-    }
-
-    /// A server without workspaces ignores the header and would answer for everybody (MLflow's client refuses too).
-    async fn check_workspace(&self) -> Result<(), StoreError> {
-        let Some(workspace) = &self.workspace else {
-            return Ok(());
-        };
-        let none = || StoreError::NoWorkspaces {
-            workspace: clean(workspace),
-        };
-        let look = || async {
-            let answer = self.call(self.request(Method::GET, &[SERVER_INFO])).await;
-            match answer {
-                Ok(wire::ServerInfo {
-                    workspaces_enabled: true,
-                }) => Ok(()),
-                Ok(_) | Err(StoreError::Unsuitable { .. } | StoreError::NotFound { .. }) => {
-                    Err(none())
-                }
-                Err(error) => Err(error),
-            }
-        };
-        self.has_workspaces.get_or_try_init(look).await.copied()
-    }
-
-    pub(super) async fn experiment(
-        &self,
-        choice: &ExperimentChoice,
-    ) -> Result<Experiment, StoreError> {
-        self.check_workspace().await?;
-        match choice {
-            ExperimentChoice::Name(name) if self.is_databricks && !name.starts_with('/') => {
-                Err(StoreError::ExperimentPath {
-                    name: Some(clean(name)),
-                })
-            }
-            ExperimentChoice::Default if self.is_databricks => {
-                Err(StoreError::ExperimentPath { name: None })
-            }
-            ExperimentChoice::Name(name) => self.experiment_named(name).await,
-            ExperimentChoice::Id(id) => self.experiment_with_id(id.as_str()).await,
-            ExperimentChoice::Default => self.experiment_with_id("0").await,
-        }
-    }
-
-    async fn experiment_named(&self, name: &str) -> Result<Experiment, StoreError> {
-        match self
-            .get_experiment("get-by-name", "experiment_name", name)
-            .await
-        {
-            Err(StoreError::NotFound { .. }) => {}
-            answer => return answer,
-        }
-        let request = self.request(Method::POST, &[EXPERIMENTS, &["create"]]);
-        match self
-            .call::<wire::CreatedExperiment>(request.json(&wire::CreateExperiment { name }))
-            .await
-        {
-            Ok(created) => {
-                self.experiment_with_id(experiment_id(&created.experiment_id)?.as_str())
-                    .await
-            }
-            Err(StoreError::Rejected { code, .. }) if code == "RESOURCE_ALREADY_EXISTS" => {
-                self.get_experiment("get-by-name", "experiment_name", name)
-                    .await
-            }
-            // On Databricks: the folder that the experiment shall lie in.
-            Err(StoreError::NotFound { message }) => Err(StoreError::Rejected {
-                status: 404,
-                code: "RESOURCE_DOES_NOT_EXIST".to_owned(),
-                message,
-            }),
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn experiment_with_id(&self, id: &str) -> Result<Experiment, StoreError> {
-        match self.get_experiment("get", "experiment_id", id).await {
-            Err(StoreError::NotFound { .. }) => {
-                Err(StoreError::ExperimentNotFound { id: id.to_owned() })
-            }
-            Ok(other) if other.id.as_str() != id => Err(StoreError::InvalidAnswer(format!(
-                "asked for experiment {id}, got another"
-            ))),
-            answer => answer,
-        }
-    }
-
-    async fn get_experiment(
-        &self,
-        route: &str,
-        parameter: &str,
-        value: &str,
-    ) -> Result<Experiment, StoreError> {
-        let mut url = self.http.url(&[EXPERIMENTS, &[route]]);
-        url.query_pairs_mut().append_pair(parameter, value);
-        let request = self.http.request_to(Method::GET, url);
-        let answer: wire::ExperimentAnswer = self.call(request).await?;
-        let body = answer.experiment;
-        if body.lifecycle_stage == "deleted" {
-            return Err(StoreError::ExperimentDeleted { name: clean(value) });
-        }
-        Ok(Experiment {
-            id: experiment_id(&body.experiment_id)?,
-            name: body.name,
-            artifact_location: body
-                .artifact_location
-                .filter(|location| !location.is_empty()),
-        })
     }
 
     /// Looks, creates where there is nothing, looks again, and once more after a while where other machines race.
@@ -611,37 +502,6 @@ impl Rest {
         }
         Ok(())
     }
-
-    async fn write_model_file(&self, found: &Found) -> ModelFile {
-        let Some(location) = &found.artifact_location else {
-            return ModelFile::Skipped;
-        };
-        let text = mlmodel::text(location, &found.model_id, SystemTime::now());
-        match Place::of(location, &found.model_id) {
-            Place::Proxied(segments) => self.upload(&segments, text).await,
-            Place::Local(dir) if self.shares_disk(&dir) => {
-                let written =
-                    tokio::task::spawn_blocking(move || mlmodel::write(&dir, &text)).await;
-                written.unwrap_or_else(|error| ModelFile::Failed(error.to_string()))
-            }
-            Place::Local(_) | Place::Elsewhere => ModelFile::Skipped,
-        }
-    }
-
-    async fn upload(&self, segments: &[String], text: String) -> ModelFile {
-        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        let request = self.request(Method::PUT, &[ARTIFACTS, &segments, &[mlmodel::FILE_NAME]]);
-        match self.send(request.body(text)).await {
-            Ok(_) => ModelFile::Written,
-            Err(error) => ModelFile::Failed(error.to_string()),
-        }
-    }
-
-    /// Whether a directory that the server names is one of this machine: the server is reached on the loopback
-    /// interface, and the directory above the experiment's (`…/mlruns` of `…/mlruns/0/models/{id}/artifacts`) exists.
-    fn shares_disk(&self, dir: &std::path::Path) -> bool {
-        is_loopback(self.http.base()) && dir.ancestors().nth(4).is_some_and(std::path::Path::is_dir)
-    }
 }
 
 /// What a search found.
@@ -661,9 +521,10 @@ mod tests {
     use super::*;
     use crate::mlflow::http::BODY_LIMIT;
     use crate::mlflow::tests::{CONTENT, wanted};
-    use crate::mlflow::{Keys, Store};
+    use crate::mlflow::{ExperimentChoice, Keys, Store};
     use std::path::Path;
     use std::sync::Mutex;
+    use std::time::SystemTime;
     use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
     use tokio::net::{TcpListener, TcpStream};
 

@@ -1,4 +1,6 @@
 //! A password or token: a value that nothing prints, writes or sends by accident.
+//!
+//! Does not know what it is for, and never shows it: whoever exposes it says so.
 
 use std::fmt;
 

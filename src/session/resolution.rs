@@ -10,7 +10,8 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use super::{FileIdentity, Kept, Restorable, Session};
-use crate::ledger::{Chapter, VersionKey};
+use crate::ids::VersionKey;
+use crate::ledger::Chapter;
 use crate::mlflow::{Experiment, Found, ModelFile, Standing, StoreError, Wanted, tags};
 use crate::version::{ActiveModel, Observation, sought};
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::questions::VERIFIED_FOR;
 use super::{BACKOFF, Effect, Progress, Scope, Series, StoreFailure, WorktreeState};
 use crate::config::Create;
-use crate::ledger::VersionKey;
+use crate::ids::VersionKey;
 use crate::version::{ActiveModel, Observation};
 
 /// The longest that a busy worktree puts off a version that nobody asked for.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::WaiterId;
 use crate::config::Create;
 use crate::ids::ModelId;
-use crate::ledger::VersionKey;
+use crate::ids::VersionKey;
 use crate::version::{ActiveModel, Observation};
 
 /// What happened.

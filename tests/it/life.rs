@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use tracemark::config::Create;
 use tracemark::identity::Reading;
 use tracemark::ids::ModelId;
-use tracemark::ledger::VersionKey;
+use tracemark::ids::VersionKey;
 use tracemark::version::{ActiveModel, Observation};
 use tracemark::worktree_state::{
     Depth, Effect, Input, Memory, OWED_MAX, PassFailure, Pending, Policy, Publication, Scope, Seen,

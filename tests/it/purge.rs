@@ -164,6 +164,24 @@ fn purge_knows_where_a_version_was_asked_for_without_up() {
 }
 
 #[test]
+fn nothing_is_added_to_an_exclude_file_whose_block_was_cut_off_and_what_stands_below_stays() {
+    let world = World::with_commit();
+    let store = sqlite_store(&world.repo());
+    let block = "# >>> tracemark >>> (made by `tracemark up`, removed by `tracemark down`)\n";
+    let text = format!("{block}mlflow.db-*\nmy-own-notes\n");
+    world.write(".git/info/exclude", &text);
+    let dry = world
+        .tracemark(&["up", "--store", &store, "--dry-run"])
+        .ok();
+    assert!(dry.contains("whose end is gone"), "{dry}");
+    let said = world.tracemark(&["up", "--store", &store]);
+    assert!(said.stderr.contains("whose end is gone"), "{said:?}");
+    world.tracemark(&["down"]).ok();
+    let file = world.repo().join(".git/info/exclude");
+    assert_eq!(std::fs::read_to_string(file).unwrap(), text);
+}
+
+#[test]
 fn an_exclude_file_that_is_a_link_is_not_written_through() {
     let (world, store) = world_with_store();
     let mine = world.base().join("home/exclude");

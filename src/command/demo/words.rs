@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 
 use crate::command::answer;
 use crate::error::{Failure, FailureKind};
-use crate::text::printable;
+use crate::text::{printable, shell_quoted};
 
 /// All of the tour is the answer: it goes to standard output.
 pub(super) fn line(text: &str) -> Result<(), Failure> {
@@ -46,12 +46,7 @@ pub(super) fn short(name: &str) -> String {
 
 /// Quotes a word for a shell where it needs that.
 pub(super) fn quoted(word: impl AsRef<OsStr>) -> String {
-    let word = word.as_ref().to_string_lossy();
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._/:@%+,=-".contains(c);
-    if word.chars().all(is_plain) {
-        return word.into_owned();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
+    shell_quoted(&word.as_ref().to_string_lossy())
 }
 
 pub(super) fn last_line(text: &str) -> Option<&str> {

@@ -2,19 +2,27 @@
 //!
 //! Decides nothing: what is said was decided before, and what is asked goes to the pure state as an input.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
+use tokio::task::JoinSet;
 
 use super::{Event, EventLoop, WorktreeId};
 use crate::config::EnvContents;
-use crate::daemon::entry::Entry;
 use crate::daemon::env_writer::EnvPlace;
 use crate::daemon::lifecycle::notify_systemd;
+use crate::daemon::presence::Presence;
 use crate::daemon::request::{Refusal, Reply, Request};
-use crate::protocol::{API, Active, DaemonInfo, STATUS_SCHEMA, Status};
+use crate::protocol::{API, Active, DaemonInfo, STATUS_SCHEMA, Status, WorktreeStatus};
 use crate::worktree_state::{Input, Pending, Publication, State, WaiterId};
+
+/// How long the file systems of worktrees may take to say that they are there, before `status` says that they do not.
+const DISK_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What file systems say of worktrees.
+pub(super) type Found = BTreeMap<WorktreeId, Presence>;
 
 /// An answer, with the way back.
 pub(in crate::daemon) enum Answer {
@@ -163,7 +171,7 @@ impl EventLoop {
             | Request::Touch { path, .. } => Some(path.clone()),
         };
         match request {
-            Request::Status { reply } => drop(reply.send(Ok(self.status()))),
+            Request::Status { reply } => self.ask_file_systems(reply),
             Request::Untrack { reply } => self.untrack(reply),
             Request::Track { .. } if may_load => self.load(path.as_deref(), Some(request)),
             _ => match path.as_deref().and_then(|path| self.find(path, may_load)) {
@@ -254,7 +262,34 @@ impl EventLoop {
         is_sure.then_some(*id)
     }
 
-    fn status(&self) -> Status {
+    /// Each worktree is asked for at the same time, so that one that hangs holds up no other.
+    fn ask_file_systems(&mut self, reply: Reply<Status>) {
+        let deadline = tokio::time::Instant::now() + DISK_PATIENCE;
+        let mut looks = JoinSet::new();
+        for (id, entry) in &self.entries {
+            let (id, asker, worktree) = (*id, entry.presence.clone(), entry.worktree.clone());
+            looks.spawn(async move { (id, asker.ask(worktree, deadline).await) });
+        }
+        self.work.spawn(async move {
+            let mut found = BTreeMap::new();
+            while let Some(look) = looks.join_next().await {
+                found.extend(look);
+            }
+            Event::Asked(found, reply)
+        });
+    }
+
+    /// What came since the file systems were asked is there.
+    pub(super) fn tell_status(&self, mut found: Found, reply: Reply<Status>) {
+        let worktrees = self.entries.iter().map(|(id, entry)| {
+            let presence = found.remove(id).unwrap_or(Presence::There);
+            entry.status(presence)
+        });
+        let worktrees = worktrees.collect();
+        drop(reply.send(Ok(self.status(worktrees))));
+    }
+
+    fn status(&self, worktrees: Vec<WorktreeStatus>) -> Status {
         Status {
             schema: STATUS_SCHEMA,
             api: API,
@@ -263,7 +298,7 @@ impl EventLoop {
                 replaced: self.program.is_replaced(),
                 ..self.info.clone()
             }),
-            worktrees: self.entries.values().map(Entry::status).collect(),
+            worktrees,
         }
     }
 

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::{Event, EventLoop, WorktreeId};
 use crate::identity::Reading;
-use crate::ledger::VersionKey;
+use crate::ids::VersionKey;
 use crate::session::{ResolveError, Resolved, Review, Session};
 use crate::version::{ActiveModel, Observation};
 use crate::worktree_state::{Input, Memory, OWED_MAX, Scope, StoreFailure, Verdict};

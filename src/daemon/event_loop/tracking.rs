@@ -17,6 +17,7 @@ use crate::daemon::eyes::Eyes;
 use crate::daemon::followers::Followers;
 use crate::daemon::lifecycle::notify_systemd;
 use crate::daemon::load::Loaded;
+use crate::daemon::presence::Asker;
 use crate::daemon::request::{Reply, Request};
 use crate::daemon::surprises::{Spot, displaced, spot};
 use crate::daemon::uses::Uses;
@@ -99,6 +100,7 @@ impl EventLoop {
             eyes: Some(eyes),
             next_eyes: None,
             is_displaced: false,
+            presence: Asker::default(),
             writer: EnvWriter::default(),
             followers: Followers::default(),
             cause: None,

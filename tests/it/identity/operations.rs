@@ -321,6 +321,7 @@ impl Ground {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "a table of what each operation does")]
     fn try_to(&self, op: &Op) -> io::Result<()> {
         match op {
             Op::Write(file, kind, salt) => self.overwrite(file, &content(*kind, *salt)),
