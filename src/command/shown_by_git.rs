@@ -29,7 +29,9 @@ pub(super) fn git_with(context: &Context, versions: &Versions, subcommand: &str)
     });
     if let Some(doubt) = doubt {
         warn(&printable(&doubt), "tracemark up");
-        command.args(["--no-pager", subcommand, "--no-ext-diff", "--no-textconv"]);
+        // A monitor runs where git reads the index to look for submodules, and whatever these name where it shows their insides.
+        command.args(["-c", "core.fsmonitor=false", "--no-pager", subcommand]);
+        command.args(["--no-ext-diff", "--no-textconv", "--submodule=short"]);
     } else {
         command.arg(subcommand);
     }

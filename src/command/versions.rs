@@ -75,12 +75,15 @@ impl Version {
             .record
             .as_ref()
             .and_then(|record| record.head.as_deref());
-        let known = self
-            .chapter
-            .as_ref()
-            .and_then(|chapter| chapter.head.as_deref());
+        let known = self.of_code().and_then(|chapter| chapter.head.as_deref());
         let said = self.row.as_ref().and_then(|row| row.tag(tags::HEAD));
         kept.or(known).or(said).or(self.commit())
+    }
+
+    /// What the ledger noted of the code; of a pinned version that is the code of the moment, which it says nothing of.
+    fn of_code(&self) -> Option<&Chapter> {
+        let chapter = self.chapter.as_ref();
+        chapter.filter(|chapter| !is_pinned(&chapter.version))
     }
 
     fn commit(&self) -> Option<&str> {
@@ -103,10 +106,7 @@ impl Version {
     /// Returns its content id.
     pub(super) fn content<'a>(&'a self, row: Option<&'a ModelRow>) -> Option<&'a str> {
         let kept = self.record.as_ref().map(|record| record.content.as_str());
-        let known = self
-            .chapter
-            .as_ref()
-            .map(|chapter| chapter.content.as_str());
+        let known = self.of_code().map(|chapter| chapter.content.as_str());
         let said = || row.or(self.row.as_ref())?.tag(tags::CONTENT);
         kept.or(known).or_else(said)
     }
@@ -125,10 +125,7 @@ impl Version {
             .record
             .as_ref()
             .and_then(|record| record.branch.as_deref());
-        let known = self
-            .chapter
-            .as_ref()
-            .and_then(|chapter| chapter.branch.as_deref());
+        let known = self.of_code().and_then(|chapter| chapter.branch.as_deref());
         kept.or(known)
     }
 

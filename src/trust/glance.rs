@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::fs_util::read_if_exists;
 use crate::git::named_by;
+use crate::identity::index_names::IndexNames;
 use crate::repository::git_dir_around;
 
 /// A larger file is not looked through.
@@ -43,6 +44,10 @@ pub fn may_name_programs(cwd: &Path) -> bool {
         None if link.exists() => return true,
         None => git_dir.clone(),
     };
+    // The configuration of a repository inside counts too, and where one is needs no word in this one.
+    if IndexNames::read(&git_dir).is_none_or(|names| !names.gitlinks().is_empty()) {
+        return true;
+    }
     let files = [common.join("config"), git_dir.join("config.worktree")];
     files
         .iter()

@@ -909,6 +909,8 @@ fn a_version_that_was_pinned_on_a_commit_says_nothing_of_code_either() {
     let pinned = past.told(&["active"]).trim().to_owned();
     let shown = past.told(&["show", &pinned]);
     assert!(shown.contains("no: its code is not kept"), "{shown}");
+    let head = past.world.git(&["rev-parse", "HEAD"]);
+    assert!(!shown.contains(&head[..12]), "{shown}");
     let refused = past.world.tracemark(&["restore", &pinned, "../pinned"]);
     assert_eq!(refused.code, Some(1), "{refused:?}");
 }

@@ -323,6 +323,46 @@ fn nested_with_monitor(world: &World, path: &str) -> std::path::PathBuf {
     canary
 }
 
+#[test]
+fn no_monitor_is_run_to_show_where_a_submodule_differs() {
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    let canary = nested_with_monitor(&world, "../elsewhere");
+    world.git(&["-C", "../elsewhere", "config", "--unset", "core.fsmonitor"]);
+    let allow = "protocol.file.allow=always";
+    let add = ["submodule", "-q", "add", "../elsewhere", "sub"];
+    world.git(&[&["-c", allow][..], &add].concat());
+    world.commit("with a submodule");
+    world.write("sub/x.py", "x = 2\n");
+    // There it is not checked out: the version of the commit has no files of it.
+    let other = world.base().join("other");
+    world.add_worktree(&other);
+    world.tracemark(&["up", "--store", &store]).ok();
+    let mut there = world.command(env!("CARGO_BIN_EXE_tracemark"));
+    let there = there.arg("active").current_dir(&other).output().unwrap();
+    assert!(there.status.success(), "{there:?}");
+    // What is written into a configuration while it is read may run until that ends (docs/limits.md).
+    world.kill_daemon();
+    let run = format!("touch {}; true", canary.display());
+    world.git(&["config", "core.fsmonitor", &run]);
+    world.tracemark(&["active"]).ok();
+    let said = world.tracemark(&["diff", "HEAD", "@"]);
+    assert!(said.stdout.contains("Subproject commit"), "{said:?}");
+    assert!(!canary.exists(), "{said:?}");
+}
+
+#[test]
+fn hash_and_once_warn_of_a_program_that_a_repository_inside_names() {
+    let world = World::with_commit();
+    nested_with_monitor(&world, "nested");
+    world.git(&["add", "nested"]);
+    world.commit("a repository inside");
+    for arguments in [&["hash"][..], &["active", "--once"]] {
+        let said = world.tracemark(arguments);
+        assert!(said.stderr.contains("git may run what"), "{said:?}");
+    }
+}
+
 fn ask_everything(world: &World) {
     for arguments in [
         &["active", "--full"][..],
