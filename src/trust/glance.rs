@@ -44,8 +44,9 @@ pub fn may_name_programs(cwd: &Path) -> bool {
         None if link.exists() => return true,
         None => git_dir.clone(),
     };
-    // The configuration of a repository inside counts too, and where one is needs no word in this one.
-    if IndexNames::read(&git_dir).is_none_or(|names| !names.gitlinks().is_empty()) {
+    // The configuration of a repository inside counts too, and where one is needs no word in this one. An index that cannot be read
+    // here is left: git would write trees to list a sparse one.
+    if IndexNames::read(&git_dir).is_some_and(|names| !names.gitlinks().is_empty()) {
         return true;
     }
     let files = [common.join("config"), git_dir.join("config.worktree")];
