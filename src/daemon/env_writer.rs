@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::event_loop::Answer;
+use super::request::Answer;
 use crate::env_file::{self, Dates};
 use crate::fs_util::held_dir::HeldDir;
 use crate::registry::Registry;

@@ -37,7 +37,6 @@ use crate::repository::Worktree;
 use crate::session::{Resolved, Session};
 use crate::version::Observation;
 use crate::worktree_state::{Depth, Effect, Input, Seen, StoreFailure, Verdict, WaiterId};
-pub(super) use answers::Answer;
 use answers::Found;
 use resolving::owe_commits;
 

@@ -37,6 +37,22 @@ pub(super) enum Request {
 /// The way back to a client.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
 
+/// An answer, with the way back.
+pub(super) enum Answer {
+    Active(Reply<Active>, Box<Active>),
+    Tracked(Reply<()>),
+}
+
+impl Answer {
+    /// A client that went away misses nothing.
+    pub(super) fn give(self) {
+        match self {
+            Self::Active(reply, active) => drop(reply.send(Ok(*active))),
+            Self::Tracked(reply) => drop(reply.send(Ok(()))),
+        }
+    }
+}
+
 /// Why a request is not answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refusal {

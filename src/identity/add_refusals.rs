@@ -7,9 +7,9 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use super::TreeError;
 use super::nested::has_commit;
 use super::real_dirs::RealDirs;
-use super::tree::TreeError;
 use crate::git::{Git, GitError, records};
 
 /// How many paths one command is given.

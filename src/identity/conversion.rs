@@ -8,13 +8,14 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use super::TreeError;
 use super::add_refusals::refuse_wrong_encoding;
 use super::file_map::{Entry, listed_entry};
 use super::git_config::GitConfig;
 use super::ground::{Places, outer_attributes};
 use super::index_file::IndexFile;
 use super::stamp::{Moment, Stamp};
-use super::tree::{SETTINGS, TreeError};
+use super::tree::SETTINGS;
 use crate::git::{Git, records};
 
 /// What decides how files are converted.

@@ -5,11 +5,13 @@
 
 use std::ffi::{OsStr, OsString};
 
+use super::GitHashError;
 use super::digest::{Digest, Part, TextDecoder};
-use super::git_hash::GitHashError;
-use super::known_diffs::NewSides;
 use super::line_starts::LineStarts;
 use crate::git::{Git, Running};
+
+/// The beginnings of the blobs that git named as the new sides of a diff, in its order.
+pub(super) type NewSides = Vec<String>;
 
 /// What changes the meaning of pathspecs (git(1)).
 pub(super) const PATHSPEC_VARS: [&str; 4] = [

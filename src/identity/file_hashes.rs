@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::GitHashError;
 use super::digest::hex;
 use super::file_content::Content;
-use super::git_hash::GitHashError;
 use super::helper_text::{file_hash, opened_names, python_join};
 use super::stamp::{Moment, Stamp};
 

@@ -8,15 +8,15 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::ReadError;
 use super::file_content::{self, ContentError};
 use super::file_map::{Entry, FileMap, Mode};
-use super::from_scratch::{classify, head};
+use super::head::head;
 use super::nested::is_own_root;
 use super::object::Format;
 use super::real_dirs::RealDirs;
 use super::scratch::Scratch;
-use super::tree::{CapturedTree, TreeError};
+use super::tree::CapturedTree;
+use super::{ReadError, TreeError};
 use crate::git::Git;
 use crate::ids::ContentId;
 
@@ -136,7 +136,7 @@ impl Files {
         root: &Path,
         scratch: Option<&Path>,
     ) -> Result<(ContentId, Self), ReadError> {
-        read(git, root, scratch).map_err(|error| classify(root, error))
+        read(git, root, scratch).map_err(|error| ReadError::of(root, error))
     }
 }
 

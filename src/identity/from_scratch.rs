@@ -6,11 +6,12 @@ use std::path::Path;
 
 use super::files::Files;
 use super::git_config::GitConfig;
-use super::git_hash::{self, GitHash, GitHashError};
+use super::git_hash::{self, GitHash};
+use super::head::head;
 use super::stamp::Stamp;
-use super::tree::{CapturedTree, TreeError};
-use super::{ReadError, Reading};
-use crate::git::{Git, GitError};
+use super::tree::CapturedTree;
+use super::{GitHashError, ReadError, Reading, TreeError};
+use crate::git::Git;
 use crate::ids::{ContentId, ObjectId};
 
 /// Reads everything: the identity of the worktree at `root`, whose index is the file `index`, from scratch. Temporary files
@@ -66,11 +67,13 @@ fn capture(
     root: &Path,
     scratch: Option<&Path>,
 ) -> Result<(CapturedTree, ContentId), ReadError> {
-    let captured = CapturedTree::read(git, scratch).map_err(|error| classify(root, error))?;
+    let captured = CapturedTree::read(git, scratch).map_err(|error| ReadError::of(root, error))?;
     if captured.top() != root {
         return Err(ReadError::Gone(root.to_owned()));
     }
-    let content = captured.content().map_err(|error| classify(root, error))?;
+    let content = captured
+        .content()
+        .map_err(|error| ReadError::of(root, error))?;
     Ok((captured, content))
 }
 
@@ -92,7 +95,9 @@ impl Outcome {
     ) -> Result<Self, ReadError> {
         let files = files_of(git, root, captured, wanted(&content))?;
         let head = head(git);
-        captured.verify().map_err(|error| classify(root, error))?;
+        captured
+            .verify()
+            .map_err(|error| ReadError::of(root, error))?;
         Ok(Self {
             content,
             head,
@@ -161,41 +166,6 @@ fn steady_git_hash(
         return Err(GitHashError::Unsteady);
     }
     Ok(hash)
-}
-
-/// Returns what a failure says of the worktree.
-pub(super) fn classify(root: &Path, error: TreeError) -> ReadError {
-    match error {
-        TreeError::Torn => ReadError::Torn,
-        TreeError::Git(GitError::Failed { message, .. }) if is_of_moving_file(&message) => {
-            ReadError::Torn
-        }
-        TreeError::NoWorkTree => ReadError::Gone(root.to_owned()),
-        TreeError::Git(GitError::Failed { .. } | GitError::Io { .. })
-            if !root.join(".git").exists() =>
-        {
-            ReadError::Gone(root.to_owned())
-        }
-        other => ReadError::Tree(other),
-    }
-}
-
-/// Returns whether git failed at a file that shrank or went while it was read: it maps larger ones (object-file.c, git 2.47).
-fn is_of_moving_file(message: &str) -> bool {
-    let is_short = ["short read while indexing", "read error while indexing"];
-    message.contains("(SIGBUS)")
-        || is_short.iter().any(|text| message.contains(text))
-        || message.starts_with("open(\"") && message.ends_with("No such file or directory")
-}
-
-/// Returns HEAD's commit and tree, `None` before the first commit.
-pub(super) fn head(git: &Git) -> Option<(ObjectId, ObjectId)> {
-    let output = git
-        .run(&["rev-parse", "HEAD^{commit}", "HEAD^{tree}"])
-        .ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    let mut ids = text.lines().map(str::parse);
-    Some((ids.next()?.ok()?, ids.next()?.ok()?))
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
-use super::FILE_LIMIT;
 use super::diffs::{self, DiffCall, RunningDiff};
 use super::digest::Digest;
 use super::git_config::lists_untracked;
@@ -20,8 +19,9 @@ use super::nearby::Nearby;
 use super::own_index::{on_own_index, refresh, with_own_index, write_with_time_of};
 use super::scratch::Scratch;
 use super::status_text::{Changes, Status};
-use super::{sparse_index, split_index};
-use crate::git::{Git, GitError, Output, records};
+use super::writing_settings::WritingSettings;
+use super::{GitHashError, sparse_index, split_index};
+use crate::git::{Git, GitError, Output};
 use crate::ids::ObjectId;
 
 /// The largest index, in bytes, of which copies are held in memory.
@@ -30,51 +30,6 @@ const SMALL: usize = 4 << 20;
 const ARGUMENTS_MAX: usize = 64 * 1024;
 /// What a path on the command line is longer by.
 const PATHSPEC_LENGTH: usize = 16;
-
-/// Why there is no git-hash for a state.
-#[derive(Debug, thiserror::Error)]
-pub enum GitHashError {
-    /// Git itself refused or failed, as it does for the helper.
-    #[error(transparent)]
-    Git(#[from] GitError),
-    /// The helper raises `UnicodeDecodeError`: it reads git's output as UTF-8.
-    #[error("git {command} printed text that is not UTF-8, which the guide's helper cannot read")]
-    NotUtf8 {
-        /// The subcommand whose output it was.
-        command: &'static str,
-    },
-    /// The helper would wait or read for ever: a pipe or an endless device where it expects a file.
-    #[error(
-        "{name:?} is a pipe or an endless device, which the guide's helper never finishes reading"
-    )]
-    Endless {
-        /// The name as the helper sees it.
-        name: String,
-    },
-    /// A file is larger than is read.
-    #[error("{name:?} is larger than {} GiB, which is more than is read", FILE_LIMIT >> 30)]
-    TooLarge {
-        /// The name as the helper sees it.
-        name: String,
-    },
-    /// Two readings of the same state gave two hashes.
-    #[error("a program that the git configuration names for diffs prints something else each time")]
-    Unsteady,
-    /// The index cannot be copied aside.
-    #[error("cannot copy the index to a scratch directory")]
-    Scratch(#[source] std::io::Error),
-    /// The index cannot be read.
-    #[error("cannot read the index {}", path.display())]
-    Index {
-        /// Its file.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// There is no commit to start from.
-    #[error("this repository has no commit yet")]
-    NoCommit,
-}
 
 /// The git-hash of a state and what it was made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,13 +54,13 @@ pub fn compute(git: &Git, scratch: Option<&Path>) -> Result<GitHash, GitHashErro
     {
         return Ok(hash);
     }
-    let doubtful = if usual.is_some() {
-        Doubtful::default()
+    let writing = if usual.is_some() {
+        WritingSettings::default()
     } else {
-        Doubtful::read(git)
+        WritingSettings::read(git)
     };
-    let git = &doubtful.without_caches(git);
-    doubtful.refuse_unwritable(git)?;
+    let git = &writing.without_caches(git);
+    writing.refuse_unwritable(git)?;
     let place = nearby.as_ref().map(Place::from);
     if needs_own_index(git) {
         return plainly(git, scratch);
@@ -147,7 +102,7 @@ fn git_dir_above(dir: &Path) -> Option<PathBuf> {
 /// As [`compute`].
 pub fn plainly(git: &Git, scratch: Option<&Path>) -> Result<GitHash, GitHashError> {
     let (root, head) = root_and_head(git)?;
-    Doubtful::read(git).refuse_unwritable(git)?;
+    WritingSettings::read(git).refuse_unwritable(git)?;
     let top = git.path(&["rev-parse", "--show-toplevel"])?;
     let scratch = super::scratch::new(git, &top, scratch).map_err(GitHashError::Scratch)?;
     let git = &with_own_index(git, scratch.path())?;
@@ -161,55 +116,6 @@ pub fn plainly(git: &Git, scratch: Option<&Path>) -> Result<GitHash, GitHashErro
     diffs::add_staged(&mut digest, Some(staged))?;
     diffs::add_unstaged(&mut digest, Some(unstaged))?;
     Ok(GitHash::dirty(head, digest, &file_lines(&root, &status)?))
-}
-
-/// Settings by which git writes.
-#[derive(Debug, Default)]
-pub(super) struct Doubtful {
-    caches: BTreeSet<OsString>,
-    /// Whether it is said who may read what is written.
-    is_shared: bool,
-}
-
-impl Doubtful {
-    const SHARED: &[u8] = b"core.sharedrepository";
-
-    /// Asks git for them; none are found where git refuses.
-    pub(super) fn read(git: &Git) -> Self {
-        let keys = "^(diff\\..*\\.cachetextconv|core\\.sharedrepository)$";
-        let listed = git.run(&["config", "--name-only", "-z", "--get-regexp", keys]);
-        let listed = listed.unwrap_or_default().stdout;
-        let caches = records(&listed).filter(|key| *key != Self::SHARED);
-        Self {
-            caches: caches.map(|key| OsString::from_vec(key.to_vec())).collect(),
-            is_shared: records(&listed).any(|key| key == Self::SHARED),
-        }
-    }
-
-    /// The helper's git locks the index to bring it up to date, and dies where it does not know who may read the lock.
-    fn refuse_unwritable(&self, git: &Git) -> Result<(), GitHashError> {
-        let takes_no_lock = std::env::var_os("GIT_OPTIONAL_LOCKS").is_some_and(|it| it == "0");
-        if !self.is_shared || takes_no_lock {
-            return Ok(());
-        }
-        let scratch = super::scratch::new(git, &git.directory(), None);
-        let scratch = scratch.map_err(GitHashError::Scratch)?;
-        let index = scratch.path().join("index");
-        git.clone()
-            .with_var("GIT_INDEX_FILE", index)
-            .run(&["read-tree", "--empty"])?;
-        Ok(())
-    }
-
-    /// Returns a git that keeps no cache of what programs made of files for its diffs: it would write refs and objects
-    /// (`diff.<driver>.cachetextconv` in gitattributes(5)).
-    pub(super) fn without_caches(&self, git: &Git) -> Git {
-        if self.caches.is_empty() {
-            git.clone()
-        } else {
-            git.clone().with_emptied(self.caches.iter().cloned())
-        }
-    }
 }
 
 /// Computes the same where no process of git is needed to know the status; `None` where one is. The staged diff is made while

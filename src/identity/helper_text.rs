@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use super::FILE_LIMIT;
+use super::GitHashError;
 use super::digest::hex;
-use super::git_hash::GitHashError;
 
 /// How much of something that is no regular file (a device) is read before giving up.
 const DEVICE_LIMIT: u64 = 16 * 1024 * 1024;

@@ -9,6 +9,7 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 
 use super::conversion::Conversion;
+use super::diffs::NewSides;
 use super::digest::Digest;
 use super::file_map::FileMap;
 use super::ground::Ground;
@@ -47,9 +48,6 @@ struct Under {
 /// What differs from the index, and what goes before it in the hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key([u8; 32]);
-
-/// The beginnings of the blobs that git named as the new sides of a diff, in its order.
-pub(super) type NewSides = Vec<String>;
 
 impl KnownDiffs {
     /// Returns the hash after the unstaged part where that is known.

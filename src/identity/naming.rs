@@ -4,7 +4,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::git_hash::GitHashError;
+use super::GitHashError;
 use super::{Reading, digest};
 use crate::ids::{ContentId, ObjectId};
 

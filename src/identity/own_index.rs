@@ -5,8 +5,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use super::git_hash::GitHashError;
-use super::{sparse_index, split_index};
+use super::{GitHashError, sparse_index, split_index};
 use crate::git::{Git, GitError};
 
 /// Gives git an index of our own, which it may write: without the hook that it runs then (`post-index-change`, githooks(5)),

@@ -2,6 +2,14 @@
 //!
 //! Owns nothing: what it found is handed back in a [`Kept`], or not at all. Knows no event and no daemon.
 
+mod basis;
+mod diffs;
+mod files;
+mod look;
+mod stop;
+mod touched;
+mod verify;
+
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -9,19 +17,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Reading;
+use super::cache::Cache;
 use super::candidates::Candidates;
 use super::digest::Digest;
 use super::file_map::FileMap;
 use super::git_hash::GitHash;
 use super::ground::{Ground, Places};
 use super::index_file::IndexFile;
-use super::kept::{Cache, Kept};
+use super::kept::Kept;
 use super::known_diffs::Key;
 use super::object::{Format, RawId};
 use super::own_index;
-use super::pass_basis::{Basis, Prepared};
-use super::pass_look::Later;
-use super::pass_stop::{NOT_WANTED, Stop};
 use super::real_dirs::RealDirs;
 use super::shares::in_shares;
 use super::stamp::Moment;
@@ -29,6 +35,10 @@ use super::status_text::PathBytes;
 use super::workbench::Workbench;
 use crate::git::Git;
 use crate::ids::ObjectId;
+use basis::Basis;
+pub(super) use basis::Prepared;
+use look::Later;
+pub(super) use stop::{NOT_WANTED, Stop};
 
 /// Looks at every file once more, beside what was read.
 type LookAgain<'a> = &'a (dyn Fn(&FileMap) -> Result<Later, Stop> + Sync);

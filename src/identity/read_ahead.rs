@@ -1,7 +1,7 @@
 //! The part of a pass that reads files before anybody asks for them, while git still writes others.
 //!
 //! Gives no reading and asks git nothing. What is read is right for as long as the file lies as it did, like everything
-//! in the [`super::kept::Cache`]: the pass that is asked for looks at every stamp.
+//! in the [`super::cache::Cache`]: the pass that is asked for looks at every stamp.
 
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;

@@ -10,15 +10,14 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::cache::Cache;
 use super::files::{Copies, Files};
 use super::files_record::{self, FilesRecord};
 use super::from_scratch::{read_safely, read_with};
 use super::ground::Places;
 use super::index_names::IndexNames;
-use super::kept::{Cache, Kept};
-use super::pass::Pass;
-use super::pass_basis::Prepared;
-use super::pass_stop::{NOT_WANTED, Stop};
+use super::kept::Kept;
+use super::pass::{NOT_WANTED, Pass, Prepared, Stop};
 use super::scratch::in_place;
 use super::stamp::Moment;
 use super::workbench::Workbench;

@@ -7,11 +7,11 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use super::TreeError;
 use super::add_refusals::{IGNORING, no_commit, refuse_wrong_encoding, stage_and_path};
 use super::file_content::is_absence;
 use super::nested::{has_commit, is_own_root};
 use super::real_dirs::RealDirs;
-use super::tree::TreeError;
 use crate::git::{Git, records};
 
 /// What the repository's own index says, taken over into the scratch index, and what is to be read from the disk.

@@ -10,18 +10,17 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::FILE_LIMIT;
 use super::add_refusals::{invalid_path, refuse_broken_submodules, refuse_contested_submodules};
 use super::diffs::PATHSPEC_VARS;
 use super::file_content::{self, Content};
 use super::file_map::{self, Entry, FileMap, Mode};
-use super::nested::{is_empty_tree, is_own_root, nested_digest};
+use super::nested::{DEPTH_LIMIT, is_empty_tree, is_own_root, nested_digest};
 use super::object::Format;
 use super::scratch::Scratch;
 use super::stamp::Stamp;
 use super::starting_index::StartingIndex;
-use super::{sparse_index, split_index};
-use crate::git::{Git, GitError, records};
+use super::{FILE_LIMIT, TreeError, sparse_index, split_index};
+use crate::git::{Git, records};
 use crate::ids::{ContentId, ObjectId};
 
 /// Settings under which `git add` is a function of the files alone.
@@ -34,40 +33,6 @@ pub(crate) const SETTINGS: [&str; 7] = [
     "index.sparse=false",
     "core.hooksPath=/dev/null",
 ];
-/// How many nested repositories deep the content id looks.
-const DEPTH_LIMIT: usize = 16;
-
-/// Why there is no tree or content id for a state.
-#[derive(Debug, thiserror::Error)]
-pub enum TreeError {
-    /// Git itself refused or failed: an unreadable file, a pipe in place of a file, a corrupt index.
-    #[error(transparent)]
-    Git(#[from] GitError),
-    /// The directory has no worktree: a bare repository, or inside `.git`.
-    #[error("this operation must be run in a work tree")]
-    NoWorkTree,
-    /// No scratch directory could be made.
-    #[error("cannot make a scratch directory")]
-    Scratch(#[source] std::io::Error),
-    /// Git printed something that is not an object id.
-    #[error("git printed something that is no object id")]
-    NotAnObjectId,
-    /// A sparse checkout hides every file, as `git add -A :/` finds too (git 2.47).
-    #[error("nothing is checked out: the sparse checkout hides every file")]
-    NothingCheckedOut,
-    /// A file is larger than is read.
-    #[error("{path:?} is larger than {} GiB, which is more than is read", FILE_LIMIT >> 30)]
-    TooLarge {
-        /// The file.
-        path: String,
-    },
-    /// Files changed while they were read.
-    #[error("files changed while they were read")]
-    Torn,
-    /// Nested repositories contain each other too deeply.
-    #[error("nested repositories are more than {DEPTH_LIMIT} deep")]
-    TooDeep,
-}
 
 /// An index of our own that holds the state of one worktree, removed when dropped.
 #[derive(Debug)]

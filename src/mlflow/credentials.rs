@@ -13,7 +13,6 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use reqwest::header::HeaderValue;
 
 use super::StoreError;
-use super::connection::DatabricksPlace;
 use super::ini::{Percent, Section, sections};
 use super::netrc;
 use super::secret::{Secret, hidden};
@@ -79,23 +78,6 @@ impl Keys {
     /// Returns a variable of the environment.
     pub(super) fn variable(&self, name: &str) -> Option<&Secret> {
         self.environment.get(name)
-    }
-
-    /// Returns the profile and the place of the Databricks workspace that the environment's own variables belong to.
-    pub(super) fn databricks(&self) -> (Option<String>, DatabricksPlace) {
-        let text = |name: &str| {
-            let found = self.environment.get(name);
-            found.map(|value| value.expose().to_owned())
-        };
-        let uri = text("MLFLOW_TRACKING_URI");
-        let profile = uri.and_then(|uri| Some(uri.strip_prefix("databricks://")?.to_owned()));
-        let place = DatabricksPlace {
-            host: text("DATABRICKS_HOST"),
-            profile: text("DATABRICKS_CONFIG_PROFILE"),
-            config_file: text("DATABRICKS_CONFIG_FILE").map(PathBuf::from),
-            ..DatabricksPlace::default()
-        };
-        (profile.filter(|profile| !profile.is_empty()), place)
     }
 
     /// Returns the path of a file below the home directory.

@@ -17,6 +17,7 @@ use url::Url;
 use super::connection::{Access, AccessError, DatabricksPlace};
 use super::credentials::{Keys, basic};
 use super::error::{StoreError, clean};
+use super::exchange::exchange;
 use super::ini::{Percent, Section, sections};
 use super::secret::Secret;
 
@@ -131,7 +132,7 @@ impl<'a> Found<'a> {
         };
         let host = place.host.as_ref().or_else(|| section.get("host"));
         let ours = host.and_then(|host| address(host).ok());
-        let (their_profile, theirs) = keys.databricks();
+        let (their_profile, theirs) = place_of_environment(keys);
         let theirs = workspace_address(their_profile.as_deref(), &theirs, keys);
         let trusts_environment = ours.is_some() && ours == theirs;
         Ok(Self {
@@ -242,6 +243,23 @@ pub fn workspace_address(
     let wanted = profile.map(str::to_owned).or_else(|| place.profile.clone());
     let (_, section) = section_of(wanted, &file_of(place, keys)).ok()?;
     section.get("host").and_then(|host| address(host).ok())
+}
+
+/// Returns the profile and the place of the Databricks workspace that the environment's own variables belong to.
+fn place_of_environment(keys: &Keys) -> (Option<String>, DatabricksPlace) {
+    let text = |name: &str| {
+        let found = keys.variable(name);
+        found.map(|value| value.expose().to_owned())
+    };
+    let uri = text("MLFLOW_TRACKING_URI");
+    let profile = uri.and_then(|uri| Some(uri.strip_prefix("databricks://")?.to_owned()));
+    let place = DatabricksPlace {
+        host: text("DATABRICKS_HOST"),
+        profile: text("DATABRICKS_CONFIG_PROFILE"),
+        config_file: text("DATABRICKS_CONFIG_FILE").map(PathBuf::from),
+        ..DatabricksPlace::default()
+    };
+    (profile.filter(|profile| !profile.is_empty()), place)
 }
 
 /// Returns the file of profiles.
@@ -406,7 +424,7 @@ async fn fetch_token(
             "application/x-www-form-urlencoded",
         )
         .body("grant_type=client_credentials&scope=all-apis");
-    let answer = super::http::exchange(url, request, Some(&header)).await?;
+    let answer = exchange(url, request, Some(&header)).await?;
     // What serde says of a wrong answer may quote it.
     serde_json::from_slice(&answer.body).map_err(|_| {
         StoreError::InvalidAnswer("the Databricks token endpoint sent no token".to_owned())

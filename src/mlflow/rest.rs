@@ -17,7 +17,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
 
 use super::connection::{Access, AccessError};
-use super::http::{Answer, Http};
+use super::exchange::Answer;
+use super::http::Http;
 use super::wire;
 use super::{
     Claim, Experiment, Found, ModelFile, Row, Standing, StoreError, StoreUri, Wanted, shared_tag,
@@ -519,7 +520,7 @@ const EARLIEST_FIRST: wire::OrderBy<'static> = wire::OrderBy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mlflow::http::BODY_LIMIT;
+    use crate::mlflow::exchange::BODY_LIMIT;
     use crate::mlflow::tests::{CONTENT, wanted};
     use crate::mlflow::{ExperimentChoice, Keys, Store};
     use std::path::Path;

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior,
@@ -25,6 +25,7 @@ use super::{
     error::clean, tags,
 };
 use crate::ids::ModelId;
+use crate::unix_time;
 use experiments::{experiment_named, experiment_with_id, number};
 use models::{find_or_insert, found, insert_params, insert_tags, rows_named, write_model_file};
 use shape::{check_shape, has_experiments, is_younger, migrating, revision};
@@ -353,13 +354,17 @@ fn read_only(path: &Path, place: Option<&Path>) -> StoreError {
     }
 }
 
+/// Returns the time as MLflow writes it: milliseconds since 1970.
+fn now_ms() -> i64 {
+    unix_time::ms(SystemTime::now())
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
 
     use rusqlite::params;
 
-    use super::models::{READY, now_ms, read_tags};
+    use super::models::{READY, read_tags};
     use super::*;
     use crate::mlflow::tests::{CONTENT, wanted};
     use crate::mlflow::{Access, Key, Store, StoreUri};

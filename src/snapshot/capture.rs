@@ -11,10 +11,11 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::held::lies_as;
 use super::held::{Bytes, Held};
 use super::index::{self, Absent, Changes, Inside, LeftOut, Record, Why};
 use super::objects::{Import, Objects, giving};
-use super::pack::{Kind, PackWriter, lies_as};
+use super::pack::{Kind, PackWriter};
 use super::secrets::looks_secret;
 use super::whole::Whole;
 use super::{SnapshotError, Snapshots, conversion, path_text, unseen};

@@ -14,9 +14,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::compressed::{compress, compress_bytes};
 use super::index::Record;
 use super::objects::{Known, giving, has_lost, present};
-use super::pack::{compress, compress_bytes, lies_as};
 use super::secrets::looks_secret;
 use super::whole::Whole;
 use super::{Limits, SnapshotError, Snapshots, conversion, path_text};
@@ -452,6 +452,16 @@ fn differing(
         path.truncate(length);
     }
     Ok(())
+}
+
+/// Returns what lies at `file`, whose mode may be that of git's index.
+pub(super) fn lies_as(file: &Path, mode: Mode) -> Mode {
+    let found = file.symlink_metadata();
+    match mode {
+        _ if found.is_ok_and(|found| found.is_symlink()) => Mode::Link,
+        Mode::Link => Mode::Plain,
+        other => other,
+    }
 }
 
 /// Reads files and compresses them.

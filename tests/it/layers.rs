@@ -312,7 +312,7 @@ fn whatever_the_map_names_is_there() {
         let (module, item) = word.rsplit_once("::").unwrap();
         let lies_at = |file: &Path, path: &str| {
             let path = path.replace("::", "/");
-            file.ends_with(format!("{path}.rs")) || file.ends_with(format!("{path}/mod.rs"))
+            file.ends_with(format!("{path}.rs"))
         };
         let is_module = files.iter().any(|file| lies_at(file, word));
         let is_item = files

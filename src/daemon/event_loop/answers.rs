@@ -14,7 +14,7 @@ use crate::config::EnvContents;
 use crate::daemon::env_writer::EnvPlace;
 use crate::daemon::lifecycle::notify_systemd;
 use crate::daemon::presence::Presence;
-use crate::daemon::request::{Refusal, Reply, Request};
+use crate::daemon::request::{Answer, Refusal, Reply, Request};
 use crate::protocol::{API, Active, DaemonInfo, STATUS_SCHEMA, Status, WorktreeStatus};
 use crate::worktree_state::{Input, Pending, Publication, State, WaiterId};
 
@@ -23,22 +23,6 @@ const DISK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What file systems say of worktrees.
 pub(super) type Found = BTreeMap<WorktreeId, Presence>;
-
-/// An answer, with the way back.
-pub(in crate::daemon) enum Answer {
-    Active(Reply<Active>, Box<Active>),
-    Tracked(Reply<()>),
-}
-
-impl Answer {
-    /// A client that went away misses nothing.
-    fn give(self) {
-        match self {
-            Self::Active(reply, active) => drop(reply.send(Ok(*active))),
-            Self::Tracked(reply) => drop(reply.send(Ok(()))),
-        }
-    }
-}
 
 impl EventLoop {
     pub(super) fn publish(&mut self, id: WorktreeId, publication: &Publication) {

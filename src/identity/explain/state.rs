@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use crate::git::{Git, GitError, records};
 use crate::identity::diffs::PATHSPEC_VARS;
-use crate::identity::git_hash::{self, GitHashError};
 use crate::identity::own_index;
 use crate::identity::scratch::Scratch;
+use crate::identity::writing_settings::WritingSettings;
+use crate::identity::{GitHashError, git_hash};
 
 /// A state to be explained.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ impl State {
         let top = git.path(&["rev-parse", "--show-toplevel"])?;
         let scratch =
             crate::identity::scratch::new(git, &top, None).map_err(GitHashError::Scratch)?;
-        let quiet = git_hash::Doubtful::read(git)
+        let quiet = WritingSettings::read(git)
             .without_caches(git)
             .with_config(&["core.hooksPath=/dev/null"]);
         let here = own_index::with_own_index(&quiet, scratch.path())?;

@@ -10,8 +10,9 @@ use super::parts::{Content, Parts, damaged_first};
 use super::settings::{Setting, Settings, drivers};
 use super::state::{Entry, Kind, State, is_executable, is_link, os, shown};
 use crate::git::{Git, GitError, LOCAL_ENV_VARS, SHELL_VARS, records};
+use crate::identity::GitHashError;
 use crate::identity::diffs::top_literal;
-use crate::identity::git_hash::{self, GitHash, GitHashError};
+use crate::identity::git_hash::{self, GitHash};
 use crate::identity::helper_text;
 use crate::identity::nested::has_commit;
 

@@ -4,9 +4,10 @@
 
 use super::state::shown;
 use crate::git::records;
+use crate::identity::TreeError;
 use crate::identity::nested::EMPTY_TREES;
 use crate::identity::safe;
-use crate::identity::tree::{CapturedTree, TreeError};
+use crate::identity::tree::CapturedTree;
 
 /// What a tree id is made of, beside HEAD's.
 #[derive(Debug)]

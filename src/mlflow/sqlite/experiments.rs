@@ -7,7 +7,7 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::Trouble;
-use super::models::now_ms;
+use super::now_ms;
 use super::shape::{columns, unsuitable};
 use crate::ids::ExperimentId;
 use crate::mlflow::error::clean;

@@ -10,12 +10,12 @@ use rusqlite::{Connection, Transaction, params};
 
 use super::Trouble;
 use super::experiments::number;
+use super::now_ms;
 use crate::ids::ModelId;
 use crate::mlflow::error::clean;
 use crate::mlflow::mlmodel::{self, Place};
 use crate::mlflow::patience::Patience;
 use crate::mlflow::{Claim, Experiment, Found, ModelFile, Row, StoreError, Wanted, shared_tag};
-use crate::unix_time;
 
 /// `LoggedModelStatus.READY` (MLflow 3.17.2, `mlflow/entities/logged_model_status.py`).
 pub(super) const READY: i64 = 2;
@@ -250,8 +250,4 @@ pub(super) fn insert_pairs(
         statement.execute(params![id.as_str(), experiment, key, value])?;
     }
     Ok(())
-}
-
-pub(super) fn now_ms() -> i64 {
-    unix_time::ms(SystemTime::now())
 }

@@ -9,7 +9,8 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::super::StoreError;
 use super::super::past::{ModelRow, References, TraceLink, models_in};
-use super::models::{now_ms, read_params, read_tags};
+use super::models::{read_params, read_tags};
+use super::now_ms;
 use super::shape::{check_shape, has_table};
 use super::{Sqlite, Trouble};
 use crate::ids::ModelId;

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use tracemark::git::Git;
-use tracemark::identity::git_hash::{self, GitHash, GitHashError};
+use tracemark::identity::GitHashError;
+use tracemark::identity::git_hash::{self, GitHash};
 use tracemark::identity::reader::WorktreeReader;
 use tracemark::identity::{self, ReadError, Reading};
 use tracemark::repository::Worktree;

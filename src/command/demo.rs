@@ -27,7 +27,7 @@ use crate::cli::DemoArgs;
 use crate::error::Failure;
 use crate::written::Written;
 
-const APP: &str = include_str!("app.py");
+const APP: &str = include_str!("demo/app.py");
 const PROMPT: &str = "You are a helpful assistant.";
 const OTHER_PROMPT: &str = "You answer in one sentence.";
 const TONE: &str = "prompts/tone.txt";

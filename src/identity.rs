@@ -5,12 +5,14 @@
 
 mod add_refusals;
 mod as_read;
+mod cache;
 mod cached_trees;
 mod candidates;
 mod conversion;
 mod diffs;
 pub(crate) mod digest;
 mod directories;
+mod error;
 pub mod explain;
 pub(crate) mod file_content;
 mod file_hashes;
@@ -24,6 +26,7 @@ mod git_config;
 pub mod git_hash;
 mod glance;
 mod ground;
+mod head;
 mod helper_text;
 mod ignores;
 mod index_file;
@@ -40,14 +43,8 @@ pub(crate) mod nested;
 pub(crate) mod object;
 mod own_index;
 mod pass;
-mod pass_basis;
-mod pass_diffs;
-mod pass_files;
-mod pass_look;
-mod pass_stop;
-mod pass_touched;
-mod pass_verify;
 pub(crate) mod plain_config;
+mod quoting;
 mod read_ahead;
 pub mod reader;
 mod real_dirs;
@@ -64,14 +61,13 @@ pub mod tree;
 mod untracked;
 mod workbench;
 mod worktree_walk;
-
-use std::path::PathBuf;
+mod writing_settings;
 
 use crate::ids::{ContentId, ObjectId};
 pub use candidates::rules_others;
+pub use error::{GitHashError, ReadError, TreeError};
 pub use from_scratch::read;
 pub use naming::{Naming, commit_name, model_name, sanitize_app, tree_name};
-use tree::TreeError;
 
 /// Returns the names in a git directory that every reading rests on.
 #[cfg(test)]
@@ -93,18 +89,4 @@ pub struct Reading {
     pub content: ContentId,
     /// False when the worktree holds exactly what HEAD holds and `git status` prints nothing.
     pub dirty: bool,
-}
-
-/// Why a worktree could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// Files changed while they were read: worth another pass.
-    #[error("files changed while they were read")]
-    Torn,
-    /// The worktree is gone, or no longer a git repository.
-    #[error("{} is gone or no longer a git worktree", .0.display())]
-    Gone(PathBuf),
-    /// Git cannot read this state.
-    #[error(transparent)]
-    Tree(TreeError),
 }

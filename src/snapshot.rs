@@ -6,6 +6,7 @@
 
 mod capture;
 mod committed;
+mod compressed;
 mod conversion;
 mod held;
 mod index;

@@ -7,18 +7,18 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::git_config::{GitConfig, lists_untracked};
-use super::ground::{Ground, Places};
-use super::helper_text::python_strip;
-use super::index_file::IndexFile;
-use super::index_names::IndexNames;
-use super::kept::Head;
-use super::nearby::Nearby;
-use super::object::Format;
-use super::pass::Pass;
-use super::pass_stop::Stop;
-use super::split_index;
-use super::stamp::{Moment, Stamp};
+use super::Pass;
+use super::stop::Stop;
+use crate::identity::git_config::{GitConfig, lists_untracked};
+use crate::identity::ground::{Ground, Places};
+use crate::identity::head::Head;
+use crate::identity::helper_text::python_strip;
+use crate::identity::index_file::IndexFile;
+use crate::identity::index_names::IndexNames;
+use crate::identity::nearby::Nearby;
+use crate::identity::object::Format;
+use crate::identity::split_index;
+use crate::identity::stamp::{Moment, Stamp};
 
 /// What every reading of a full pass begins with.
 pub(super) struct Basis {
@@ -32,7 +32,7 @@ pub(super) struct Basis {
 
 /// What was read before anybody asked for a pass. Counts as long as the ground is the same.
 #[derive(Debug)]
-pub(super) struct Prepared {
+pub(in crate::identity) struct Prepared {
     config: GitConfig,
     ground: Ground,
     index: Arc<IndexFile>,
@@ -43,7 +43,7 @@ pub(super) struct Prepared {
 
 impl Prepared {
     /// Returns what the index names, where it is the same as it was.
-    pub(super) fn names(&self, places: &Places) -> Option<IndexNames> {
+    pub(in crate::identity) fn names(&self, places: &Places) -> Option<IndexNames> {
         let file = places.git_dir.join("index");
         let is_same = Stamp::of_followed(&file) == self.ground.stamp(&file);
         is_same.then(|| IndexNames::of(Arc::clone(&self.index)))
@@ -52,7 +52,7 @@ impl Prepared {
 
 impl Pass<'_> {
     /// Reads what needs nothing of the repository to run.
-    pub(super) fn prepare(&self) -> Result<Prepared, Stop> {
+    pub(in crate::identity) fn prepare(&self) -> Result<Prepared, Stop> {
         let (config, ground) = self.config_and_ground(None)?;
         // Another change could leave the same stamps, and nothing tells of it yet.
         if !ground.is_settled(&self.moment) {

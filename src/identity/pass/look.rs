@@ -7,21 +7,21 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::as_read::{AsRead, Otherwise};
-use super::conversion::Conversion;
-use super::file_map::{FileMap, Mode};
-use super::git_hash;
-use super::glance::{Glance, Usual};
-use super::index_file::IndexFile;
-use super::kept::Quoting;
-use super::pass::{Pass, may_be_refused};
-use super::pass_basis::Basis;
-use super::pass_files::{Tracked, dirs_of_present};
-use super::pass_stop::Stop;
-use super::pass_verify::{ODD_FILES_MAX, look_at};
-use super::status_text::{PathBytes, Status};
-use super::worktree_walk::{Seen, unstaged};
+use super::basis::Basis;
+use super::files::{Tracked, dirs_of_present};
+use super::stop::Stop;
+use super::verify::{ODD_FILES_MAX, look_at};
+use super::{Pass, may_be_refused};
 use crate::git::Git;
+use crate::identity::as_read::{AsRead, Otherwise};
+use crate::identity::conversion::Conversion;
+use crate::identity::file_map::{FileMap, Mode};
+use crate::identity::git_hash;
+use crate::identity::glance::{Glance, Usual};
+use crate::identity::index_file::IndexFile;
+use crate::identity::quoting::Quoting;
+use crate::identity::status_text::{PathBytes, Status};
+use crate::identity::worktree_walk::{Seen, unstaged};
 
 /// What a look at everything found.
 pub(super) struct Looked {

@@ -1,15 +1,14 @@
 //! Why a pass gives no reading. Knows nothing of what is done about it.
 
-use super::file_content::ContentError;
-use super::git_hash::GitHashError;
-use super::tree::TreeError;
 use crate::git::GitError;
+use crate::identity::file_content::ContentError;
+use crate::identity::{GitHashError, TreeError};
 
 /// Why a reading has no git-hash where none was wanted.
-pub(super) const NOT_WANTED: &str = "the git-hash was not asked for";
+pub(in crate::identity) const NOT_WANTED: &str = "the git-hash was not asked for";
 
 /// Why a pass gave no reading.
-pub(super) enum Stop {
+pub(in crate::identity) enum Stop {
     /// Files changed meanwhile.
     Torn,
     /// This state is better read from scratch.

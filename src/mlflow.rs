@@ -7,6 +7,7 @@ mod connection;
 mod credentials;
 mod databricks;
 mod error;
+mod exchange;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod http;

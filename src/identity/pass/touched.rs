@@ -7,18 +7,18 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
-use super::candidates::{Candidates, parents};
-use super::diffs::top_literal;
-use super::file_map::Mode;
-use super::index_file::{EXECUTABLE, IndexEntry, IndexFile, LINK, is_other_size};
-use super::kept::Kept;
-use super::own_index;
-use super::pass::{Pass, may_be_refused};
-use super::pass_stop::Stop;
-use super::real_dirs::RealDirs;
-use super::stamp::Stamp;
-use super::status_text::{Change, PathBytes, Status};
+use super::stop::Stop;
+use super::{Pass, may_be_refused};
 use crate::git::{Git, records};
+use crate::identity::candidates::{Candidates, parents};
+use crate::identity::diffs::top_literal;
+use crate::identity::file_map::Mode;
+use crate::identity::index_file::{EXECUTABLE, IndexEntry, IndexFile, LINK, is_other_size};
+use crate::identity::kept::Kept;
+use crate::identity::own_index;
+use crate::identity::real_dirs::RealDirs;
+use crate::identity::stamp::Stamp;
+use crate::identity::status_text::{Change, PathBytes, Status};
 
 /// Where more files than this have several names, all are looked at.
 const LINKED_MAX: usize = 4096;

@@ -9,21 +9,21 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::as_read::{AsRead, Otherwise};
-use super::candidates::parents;
-use super::conversion::{Conversion, converted};
-use super::file_content::{self, Content};
-use super::file_map::{Entry, Mode};
-use super::index_file::IndexFile;
-use super::kept::Distrust;
-use super::object::Format;
-use super::pass::Pass;
-use super::pass_basis::Basis;
-use super::pass_stop::Stop;
-use super::shares::in_shares;
-use super::stamp::Stamp;
-use super::status_text::{PathBytes, Status};
+use super::Pass;
+use super::basis::Basis;
+use super::stop::Stop;
 use crate::git::Git;
+use crate::identity::as_read::{AsRead, Otherwise};
+use crate::identity::cache::Distrust;
+use crate::identity::candidates::parents;
+use crate::identity::conversion::{Conversion, converted};
+use crate::identity::file_content::{self, Content};
+use crate::identity::file_map::{Entry, Mode};
+use crate::identity::index_file::IndexFile;
+use crate::identity::object::Format;
+use crate::identity::shares::in_shares;
+use crate::identity::stamp::Stamp;
+use crate::identity::status_text::{PathBytes, Status};
 
 /// What was found out of the tracked files.
 pub(super) struct Tracked {
@@ -223,7 +223,7 @@ impl Pass<'_> {
         Ok(())
     }
 
-    pub(super) fn entry(&self, content: &Content) -> Entry {
+    pub(in crate::identity) fn entry(&self, content: &Content) -> Entry {
         Entry {
             mode: content.mode,
             id: content.blob,

@@ -5,16 +5,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::file_content::{self, Content, ContentError};
-use super::file_map::{Entry, Mode};
-use super::index_file::IndexFile;
-use super::kept::Kept;
-use super::mirror::Mirror;
-use super::pass::Pass;
-use super::pass_stop::Stop;
-use super::real_dirs::RealDirs;
-use super::stamp::Stamp;
-use super::status_text::{PathBytes, Status};
+use super::Pass;
+use super::stop::Stop;
+use crate::identity::file_content::{self, Content, ContentError};
+use crate::identity::file_map::{Entry, Mode};
+use crate::identity::index_file::IndexFile;
+use crate::identity::kept::Kept;
+use crate::identity::mirror::Mirror;
+use crate::identity::real_dirs::RealDirs;
+use crate::identity::stamp::Stamp;
+use crate::identity::status_text::{PathBytes, Status};
 
 /// Larger files are not read a second time only because they were written a moment ago.
 const READ_TWICE_MAX: u64 = 1 << 20;
@@ -97,7 +97,7 @@ impl Pass<'_> {
     /// Reads files that moved, and those that git compares with them, once and for all of this pass: git reads what was
     /// read here. Returns them all. So a writer that never stops holds up nothing but its own file, and that for as long as it takes to
     /// read it alone.
-    pub(super) fn hold_still(
+    pub(in crate::identity) fn hold_still(
         &mut self,
         kept: &mut Kept,
         moved: &BTreeSet<PathBytes>,

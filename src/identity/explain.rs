@@ -16,7 +16,8 @@ pub use settings::Setting;
 pub use traps::{Trap, Uncounted};
 pub use tree::{Change, TreeExplanation, tree};
 
-use super::git_hash::{self, GitHash, GitHashError};
+use super::GitHashError;
+use super::git_hash::{self, GitHash};
 use crate::git::Git;
 use settings::Settings;
 use state::State;

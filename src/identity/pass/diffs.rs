@@ -3,15 +3,15 @@
 //! Does not find out which files changed: that stands in the status that it is given. Where no git-hash is wanted it
 //! does nothing.
 
-use super::diffs::{self, RunningDiff};
-use super::digest::Digest;
-use super::git_hash::{self, GitHashError};
-use super::kept::Kept;
-use super::known_diffs::{Key, NewSides, are_sides_of};
-use super::loose::LooseObjects;
-use super::pass::Pass;
-use super::pass_stop::Stop;
+use super::Pass;
+use super::stop::Stop;
 use crate::git::Git;
+use crate::identity::diffs::{self, NewSides, RunningDiff};
+use crate::identity::digest::Digest;
+use crate::identity::kept::Kept;
+use crate::identity::known_diffs::{Key, are_sides_of};
+use crate::identity::loose::LooseObjects;
+use crate::identity::{GitHashError, git_hash};
 
 impl Pass<'_> {
     /// Makes the unstaged part anew where files changed that it may be about, and both parts where their abbreviations may have

@@ -1,0 +1,25 @@
+//! HEAD's commit and tree.
+//!
+//! Knows no branch, and remembers nothing.
+
+use super::object::Format;
+use crate::git::Git;
+use crate::ids::ObjectId;
+
+/// HEAD's commit and tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) commit: String,
+    pub(super) tree: String,
+    pub(super) format: Format,
+}
+
+/// Returns HEAD's commit and tree, `None` before the first commit.
+pub(super) fn head(git: &Git) -> Option<(ObjectId, ObjectId)> {
+    let output = git
+        .run(&["rev-parse", "HEAD^{commit}", "HEAD^{tree}"])
+        .ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let mut ids = text.lines().map(str::parse);
+    Some((ids.next()?.ok()?, ids.next()?.ok()?))
+}
