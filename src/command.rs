@@ -11,6 +11,8 @@ mod code;
 mod config;
 mod consent;
 mod daemon;
+mod daemon_end;
+mod daemon_start;
 mod demo;
 mod diff;
 mod doctor;
@@ -24,16 +26,21 @@ mod gc;
 mod generated;
 mod hash;
 mod hook;
+mod keep_out;
 mod log;
 mod look;
 mod mlflow_setup;
+mod moved;
+mod name_parts;
 mod once;
 mod output;
+mod owner;
 mod params;
 mod pin;
 mod prompt;
 mod purge;
 mod reloader;
+mod removal;
 mod restore;
 mod service;
 mod show;
@@ -44,6 +51,8 @@ mod store;
 mod systemctl;
 mod take_back;
 mod unit_text;
+mod units;
+mod unreadable;
 mod up;
 mod up_plan;
 mod versions;
@@ -167,9 +176,7 @@ fn load_settings(
     record: &Record,
 ) -> Result<Settings, Failure> {
     let user = context.paths.user_config();
-    Settings::load(&record.settings, &worktree.root, &user).map_err(|error| {
-        Failure::new(FailureKind::Configuration, &error.to_string()).hint("correct it there")
-    })
+    Ok(Settings::load(&record.settings, &worktree.root, &user)?)
 }
 
 fn here() -> Result<Worktree, Failure> {

@@ -4,9 +4,11 @@
 
 use std::io::ErrorKind;
 
+use crate::config::ConfigError;
 use crate::daemon::StartError;
 use crate::fs_util::PathError;
 use crate::git::GitError;
+use crate::hooks::HookError;
 use crate::ledger::LedgerError;
 use crate::mlflow::{AccessError, RetriesError, StoreError, StoreUriError};
 use crate::registry::RegistryError;
@@ -167,6 +169,21 @@ impl From<PathError> for Failure {
     }
 }
 
+impl From<HookError> for Failure {
+    fn from(error: HookError) -> Self {
+        match error {
+            HookError::Path(error) => error.into(),
+            HookError::Git(error) => error.into(),
+        }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::new(FailureKind::Configuration, &chain(&error)).hint("correct it there")
+    }
+}
+
 impl From<RegistryError> for Failure {
     fn from(error: RegistryError) -> Self {
         let failure = Self::new(FailureKind::Configuration, &chain(&error));
@@ -229,9 +246,7 @@ impl From<SessionError> for Failure {
             SessionError::Uri(error) => error.into(),
             SessionError::Access(error) => error.into(),
             SessionError::Variable(error) => error.into(),
-            SessionError::Config(error) => {
-                Self::new(FailureKind::Configuration, &chain(&error)).hint("correct it there")
-            }
+            SessionError::Config(error) => error.into(),
         }
     }
 }

@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::{Context, daemon, once, warn};
+use super::{Context, daemon_start, once, warn};
 use crate::client::{Client, ClientError, Question};
 use crate::error::{Failure, FailureKind, chain};
 use crate::protocol::Active;
@@ -35,7 +35,7 @@ pub(super) fn ask_saying_whom(
     let outcome = client.active(&worktree.root, question);
     let is_missing = matches!(&outcome, Err(error) if error.is_over());
     let asked = if is_missing && context.socket.is_none() {
-        daemon::ensure_soon(context).map(|client| {
+        daemon_start::ensure_soon(context).map(|client| {
             let outcome = client.active(&worktree.root, question.since(began));
             (client, outcome)
         })
@@ -47,7 +47,7 @@ pub(super) fn ask_saying_whom(
         Ok((_, Err(error @ ClientError::Refused(_)))) if !error.is_stopping() => {
             return Err(client_failure(&error));
         }
-        Ok((_, Err(error))) => daemon::refused(context, &error),
+        Ok((_, Err(error))) => daemon_start::refused(context, &error),
         Err(failure) => failure,
     };
     let active = once::resolve(

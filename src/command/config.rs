@@ -11,7 +11,7 @@ use super::environment;
 use super::{Context, answer, here, json, warn};
 use crate::cli::{ConfigAction, ConfigArgs, ConfigShowArgs};
 use crate::config::{ConfigWarning, DEFAULT_FILE, Layer, Origin, Origins, Setting, Settings};
-use crate::error::{Failure, FailureKind};
+use crate::error::Failure;
 use crate::repository::Worktree;
 use crate::text::printable;
 
@@ -62,9 +62,7 @@ fn check(context: &Context) -> Result<(), Failure> {
     let layer = environment::layer().over(private);
     let user = context.paths.user_config();
     let loaded = Settings::load(&layer, &worktree.root, &user);
-    loaded.map(drop).map_err(|error| {
-        Failure::new(FailureKind::Configuration, &error.to_string()).hint("correct it there")
-    })
+    Ok(loaded.map(drop)?)
 }
 
 /// Reads the layers for a worktree, or for none.
@@ -80,9 +78,12 @@ pub(super) fn read(context: &Context, worktree: Option<&Worktree>) -> Result<Ori
     );
     let root = worktree.map(|worktree| worktree.root.as_path());
     let environment = environment::layer();
-    Origins::read(environment, private, root, &context.paths.user_config()).map_err(|error| {
-        Failure::new(FailureKind::Configuration, &error.to_string()).hint("correct it there")
-    })
+    Ok(Origins::read(
+        environment,
+        private,
+        root,
+        &context.paths.user_config(),
+    )?)
 }
 
 /// Returns what is no setting, or none of the file that it stands in.

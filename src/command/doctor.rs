@@ -5,9 +5,9 @@
 use serde::Serialize;
 
 use super::checks::{Finding, app, env_file, here as around, machine};
+use super::keep_out::kept_out;
 use super::look::{Paint, Tone};
-use super::up::kept_out;
-use super::{Context, answer, config, here, json, once, service, up_plan};
+use super::{Context, answer, config, here, json, once, service, units, up_plan};
 use crate::cli::JsonArgs;
 use crate::client::Client;
 use crate::error::{Failure, FailureKind};
@@ -84,7 +84,7 @@ fn examine(context: &Context) -> Result<Vec<Finding>, Failure> {
     findings.extend(machine::ledger(&context.paths));
     findings.extend(machine::socket(&context.paths));
     findings.extend(machine::credentials(&context.paths));
-    if service::is_installed(&context.paths)
+    if units::is_installed(&context.paths)
         && let Some((problem, cure)) = service::problem(&context.paths)
     {
         findings.push(Finding::new("service", &problem, &cure));

@@ -4,8 +4,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::take_back::{self, Snapshot, place_of, remove_dir};
-use super::up::check_owner;
+use super::moved::place_of;
+use super::owner::check_owner;
+use super::removal::remove_dir;
+use super::take_back::{self, Snapshot};
 use super::{Context, answer, here, purge, untrack};
 use crate::cli::DownArgs;
 use crate::error::{Failure, FailureKind};

@@ -4,7 +4,8 @@
 
 use std::path::Path;
 
-use super::hash::{app, captured, hash_failure, head, tree_failure};
+use super::name_parts::{app, captured, head};
+use super::unreadable::{hash_failure, tree_failure};
 use super::{Context, answer};
 use crate::cli::{HashArgs, NamingArg};
 use crate::error::{Failure, FailureKind};

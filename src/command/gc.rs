@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::store::Store;
 use super::versions::{Versions, when};
-use super::{Context, answer, client_failure, daemon, load_settings, warn};
+use super::{Context, answer, client_failure, daemon_start, load_settings, warn};
 use crate::cli::GcArgs;
 use crate::error::{Failure, FailureKind};
 use crate::ids::ModelId;
@@ -257,7 +257,7 @@ fn is_ours(row: &ModelRow, chapter: &Chapter) -> bool {
 /// Asks the daemon, which is started where none runs: what is active is what is on disk, not what was made last. Returns ids, and
 /// the names of versions whose id is not known yet. Makes none.
 fn active(context: &Context) -> Result<BTreeSet<String>, Failure> {
-    let client = daemon::ensure_soon(context)?;
+    let client = daemon_start::ensure_soon(context)?;
     let began = Instant::now();
     loop {
         let status = client.status().map_err(|error| client_failure(&error))?;

@@ -2,21 +2,16 @@
 //!
 //! Asks neither the daemon nor the store.
 
-use super::environment;
+use super::name_parts::{app, captured, head};
+use super::unreadable::{hash_failure, tree_failure};
 use super::{Context, answer, explain, say};
 use crate::cli::{HashArgs, NamingArg};
-use crate::config::Settings;
-use crate::error::{Failure, FailureKind, chain};
-use crate::git::{Git, GitError};
-use crate::identity::tree::CapturedTree;
-use crate::identity::{GitHashError, TreeError, git_hash};
-use crate::identity::{commit_name, sanitize_app, tree_name};
-use crate::ids::ObjectId;
+use crate::error::{Failure, FailureKind};
+use crate::git::Git;
+use crate::identity::{commit_name, git_hash, tree_name};
 use crate::repository::Worktree;
 use crate::text::printable;
 use crate::trust;
-
-const SCRATCH_HINT: &str = "export TMPDIR=/tmp, or another directory that you can write";
 
 /// The version that step 2 of MLflow's guide gives an app outside git.
 const LOCAL_DEV: &str = "local-dev";
@@ -102,117 +97,4 @@ fn text(
             tree_name(&app(context, arguments)?, &content)
         }
     })
-}
-
-pub(super) fn captured(git: &Git) -> Result<CapturedTree, Failure> {
-    CapturedTree::read(git, None).map_err(|error| tree_failure(git, &error))
-}
-
-pub(super) fn head(git: &Git) -> Result<ObjectId, Failure> {
-    let bytes = git
-        .line(&["rev-parse", "--verify", "HEAD"])
-        .map_err(|error| match error {
-            GitError::Failed { .. } if is_outside(git) => outside(),
-            error if is_nowhere(&error) => nowhere(&error),
-            GitError::Failed { .. } if git.run(&["rev-parse", "--git-dir"]).is_ok() => no_commit(),
-            other => Failure::new(FailureKind::Negative, &chain(&other))
-                .hint(git_hint(&other, "git status")),
-        })?;
-    String::from_utf8(bytes)
-        .ok()
-        .and_then(|text| text.trim().parse().ok())
-        .ok_or_else(|| {
-            Failure::new(FailureKind::Negative, "git names no object id for HEAD")
-                .hint("git rev-parse HEAD")
-        })
-}
-
-pub(super) fn hash_failure(git: &Git, error: &GitHashError) -> Failure {
-    let negative = |hint: &str| Failure::new(FailureKind::Negative, &chain(error)).hint(hint);
-    match error {
-        GitHashError::Git(GitError::Failed { .. }) if is_outside(git) => outside(),
-        GitHashError::Git(error) if is_nowhere(error) => nowhere(error),
-        GitHashError::Git(error) => negative(git_hint(error, "git status, git diff")),
-        GitHashError::Scratch(_) => negative(SCRATCH_HINT),
-        GitHashError::Index { .. } => negative("make it readable, then tracemark hash"),
-        GitHashError::NoCommit => no_commit(),
-        GitHashError::NotUtf8 { .. } | GitHashError::Unsteady => {
-            negative("tracemark hash --naming tree")
-        }
-        GitHashError::TooLarge { .. } => negative("add it to .gitignore"),
-        GitHashError::Endless { .. } => negative("remove it, or tracemark hash --naming tree"),
-    }
-}
-
-pub(super) fn tree_failure(git: &Git, error: &TreeError) -> Failure {
-    let negative = |hint: &str| Failure::new(FailureKind::Negative, &chain(error)).hint(hint);
-    match error {
-        TreeError::Git(GitError::Failed { .. }) if is_outside(git) => outside(),
-        TreeError::Git(error) if is_nowhere(error) => nowhere(error),
-        TreeError::Git(error) => negative(git_hint(error, "git status")),
-        TreeError::Scratch(_) => negative(SCRATCH_HINT),
-        TreeError::TooLarge { .. } => negative("add it to .gitignore"),
-        TreeError::NothingCheckedOut => negative("git sparse-checkout disable"),
-        _ => negative("git status"),
-    }
-}
-
-fn git_hint<'a>(error: &GitError, otherwise: &'a str) -> &'a str {
-    match error {
-        GitError::Missing => "install git and put it on the PATH",
-        GitError::Failed { message, .. } if message.contains("dubious ownership") => {
-            "git config --global --add safe.directory \"$PWD\""
-        }
-        _ => otherwise,
-    }
-}
-
-/// In a bare repository, and in a directory that was removed, there is no code.
-fn is_nowhere(error: &GitError) -> bool {
-    let signs = [
-        "must be run in a work tree",
-        "Unable to read current working directory",
-    ];
-    matches!(error, GitError::Failed { message, .. } if signs.iter().any(|sign| message.contains(sign)))
-}
-
-fn nowhere(error: &GitError) -> Failure {
-    Failure::new(FailureKind::NotTracked, &chain(error)).hint("cd to a work tree of your app")
-}
-
-fn is_outside(git: &Git) -> bool {
-    let asked = git
-        .clone()
-        .with_var("LC_ALL", "C")
-        .run(&["rev-parse", "--git-dir"]);
-    matches!(asked, Err(GitError::Failed { message, .. }) if message.contains("not a git repository"))
-}
-
-fn outside() -> Failure {
-    Failure::new(FailureKind::NotTracked, "not a git repository")
-        .hint("git init, or cd to the repository of your app")
-}
-
-fn no_commit() -> Failure {
-    Failure::new(FailureKind::Negative, "this repository has no commit yet")
-        .hint("git commit --allow-empty -m 'first commit'")
-}
-
-pub(super) fn app(context: &Context, arguments: &HashArgs) -> Result<String, Failure> {
-    if let Some(app) = &arguments.app {
-        return Ok(sanitize_app(app));
-    }
-    let cwd = std::env::current_dir().unwrap_or_default();
-    let Ok(worktree) = Worktree::discover(&cwd) else {
-        let name = cwd.file_name().map(|name| name.to_string_lossy());
-        return Ok(sanitize_app(&name.unwrap_or_else(|| "app".into())));
-    };
-    let record = context.registry().find(&worktree.common_dir)?;
-    let private = record.map(|record| record.settings).unwrap_or_default();
-    let layer = environment::layer().over(private);
-    let settings = Settings::load(&layer, &worktree.root, &context.paths.user_config())
-        .map_err(crate::session::SessionError::from)?;
-    Ok(settings
-        .app
-        .unwrap_or_else(|| sanitize_app(&worktree.default_app())))
 }

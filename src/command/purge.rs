@@ -4,8 +4,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::take_back::{self, Snapshot, place_of, remove};
-use super::{Context, answer, daemon, here, service};
+use super::moved::place_of;
+use super::removal::{empty_dir, remove};
+use super::take_back::{self, Snapshot};
+use super::{Context, answer, daemon_end, here, service};
 use crate::error::{Failure, FailureKind};
 use crate::fs_util::remove_empty;
 use crate::paths::Paths;
@@ -49,7 +51,7 @@ pub(super) fn run(context: &Context) -> Result<(), Failure> {
     if service::remove_units(context)? {
         report.removed.push("the units of systemd".to_owned());
     }
-    daemon::end_detached(context)?;
+    daemon_end::end_detached(context)?;
     let here = here().ok();
     let common_dir = here.as_ref().map(|worktree| worktree.common_dir.as_path());
     for entry in entries(context, &list, here.as_ref())? {
@@ -161,7 +163,7 @@ fn own_dirs(paths: &Paths, is_made: bool, report: &mut Report) -> Result<(), Fai
     }
     if !paths.is_separate && paths.cache.exists() {
         if paths.cache.is_symlink() {
-            take_back::empty_dir(&paths.cache, None)?;
+            empty_dir(&paths.cache, None)?;
         } else {
             remove(&paths.cache)?;
         }

@@ -4,7 +4,7 @@
 //! records and the ledger.
 
 use super::look::{Paint, Tone, ago};
-use super::{Context, answer, checks, daemon, json, warn};
+use super::{Context, answer, checks, daemon_end, daemon_start, json, warn};
 use crate::cli::JsonArgs;
 use crate::client::ClientError;
 use crate::config::ConnectionLayer;
@@ -18,7 +18,7 @@ pub(super) fn run(context: &Context, arguments: &JsonArgs) -> Result<(), Failure
     let mut why = None;
     let status = match ask(context, &mut why) {
         Ok(status) => status,
-        Err(error) if error.is_silence() => return Err(daemon::refused(context, &error)),
+        Err(error) if error.is_silence() => return Err(daemon_start::refused(context, &error)),
         Err(ClientError::Unreachable { .. }) => without_daemon(context, why.as_ref())?,
         Err(error) => return Err(super::client_failure(&error)),
     };
@@ -36,7 +36,7 @@ pub(super) fn run(context: &Context, arguments: &JsonArgs) -> Result<(), Failure
 fn ask(context: &Context, why: &mut Option<Failure>) -> Result<Status, ClientError> {
     match context.client().status() {
         Err(error) if error.is_over() && context.tracked().is_ok() => {
-            match daemon::ensure_soon(context) {
+            match daemon_start::ensure_soon(context) {
                 Ok(client) => client.status(),
                 Err(failure) => {
                     *why = Some(failure);
@@ -186,11 +186,11 @@ fn daemon_rows(rows: &mut Rows, daemon: &DaemonInfo) {
         let program = &daemon.program;
         let note = format!("its program {program} was replaced or removed since it began");
         rows.row("note", &note);
-    } else if daemon::is_outdated(daemon) {
+    } else if daemon_end::is_outdated(daemon) {
         let version = env!("CARGO_PKG_VERSION");
         rows.row("note", &format!("this program is version {version}"));
     }
-    if daemon::is_outdated(daemon) {
+    if daemon_end::is_outdated(daemon) {
         rows.toned("try", Tone::Cure, "tracemark up, which replaces the daemon");
     }
 }

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::environment::{layer_for, over_kept};
+use super::keep_out::{keep_out, kept_out, refuse_tracked_store};
+use super::owner::check_owner;
 use super::steps::Steps;
-use super::take_back::hook_failure;
 use super::{
-    Context, answer, ask_client, checks, client_failure, config, daemon, fixes, here, mlflow_setup,
-    once, say, untrack, up_plan, warn,
+    Context, answer, ask_client, checks, client_failure, config, daemon_end, daemon_start, fixes,
+    here, mlflow_setup, once, say, untrack, up_plan, warn,
 };
 use crate::cli::UpArgs;
 use crate::config::{ConnectionLayer, Layer, StoreLayer};
@@ -112,7 +113,7 @@ fn write(
     ledger: &Ledger,
 ) -> Result<usize, Failure> {
     let worktree = &session.worktree;
-    let plan = hooks::plan(worktree, &super::this_program()?).map_err(hook_failure)?;
+    let plan = hooks::plan(worktree, &super::this_program()?)?;
     record.trusted = Some(trusted(worktree, &plan)?);
     let (registry, list) = (context.registry(), Written::of(&context.paths));
     let mut entry = match old {
@@ -141,8 +142,8 @@ fn begin(
     steps: Steps,
 ) -> Result<(), Failure> {
     let worktree = &session.worktree;
-    daemon::replace_outdated(context)?;
-    let client = daemon::ensure(context, arguments.store.as_deref())?;
+    daemon_end::replace_outdated(context)?;
+    let client = daemon_start::ensure(context, arguments.store.as_deref())?;
     client
         .track(&worktree.root)
         .map_err(|error| client_failure(&error))?;
@@ -215,7 +216,7 @@ fn dry_run(
     let session = up_plan::session(context, worktree, &record, arguments.store.as_deref())?;
     refuse_tracked_store(worktree, session.store_file())?;
     note_credentials(context, &session, &mut record);
-    let plan = hooks::plan(worktree, &super::this_program()?).map_err(hook_failure)?;
+    let plan = hooks::plan(worktree, &super::this_program()?)?;
     record.trusted = Some(trusted(worktree, &plan)?);
     record.excluded |= !kept_out(context, worktree, &session).is_empty();
     up_plan::show(context, worktree, &session, &record, arguments)?;
@@ -299,24 +300,6 @@ fn refuse_everything(
         .hint("git init in the directory of your app, or tracemark up --allow-home"))
 }
 
-/// Fails before anything is written where the repository belongs to somebody else.
-pub(super) fn check_owner(worktree: &Worktree) -> Result<(), Failure> {
-    use std::os::unix::fs::MetadataExt as _;
-    let owner = worktree
-        .common_dir
-        .metadata()
-        .map_err(PathError::of("read", &worktree.common_dir))?
-        .uid();
-    if owner != rustix::process::geteuid().as_raw() {
-        return Err(Failure::new(
-            FailureKind::Configuration,
-            &format!("{} belongs to another user", worktree.common_dir.display()),
-        )
-        .hint("the same as its owner"));
-    }
-    Ok(())
-}
-
 fn check_writable(worktree: &Worktree) -> Result<(), Failure> {
     let private = worktree.private_dir();
     if private.is_symlink() {
@@ -346,82 +329,6 @@ fn check_store(session: &Session) -> Result<(), Failure> {
     }
 }
 
-/// A database that git tracks would make every trace a change of the code.
-fn refuse_tracked_store(worktree: &Worktree, store: Option<&Path>) -> Result<(), Failure> {
-    let Some(file) = store.filter(|file| exclude::is_tracked(worktree, file)) else {
-        return Ok(());
-    };
-    let name = file.strip_prefix(&worktree.root).unwrap_or(file);
-    Err(Failure::new(
-        FailureKind::Configuration,
-        &format!(
-            "{} is tracked by git: every trace would be a change of the code",
-            name.display()
-        ),
-    )
-    .hint(&format!("git rm --cached '{}'", name.display())))
-}
-
-/// The patterns to be added to `info/exclude`.
-pub(super) fn kept_out(context: &Context, worktree: &Worktree, session: &Session) -> Vec<String> {
-    exclude::missing(worktree, session.store_file(), &context.paths.own_places())
-}
-
-fn keep_out(
-    context: &Context,
-    worktree: &Worktree,
-    session: &Session,
-    record: &mut Record,
-) -> Result<(), Failure> {
-    let patterns = kept_out(context, worktree, session);
-    if patterns.is_empty() {
-        return Ok(());
-    }
-    let file = exclude::file(&worktree.common_dir);
-    if exclude::is_elsewhere(&worktree.common_dir) {
-        let problem = format!(
-            "{} is a link, and what it leads to is left alone: running an app will change the code",
-            file.display()
-        );
-        warn(
-            &problem,
-            &format!("add these lines to it: {}", patterns.join(" ")),
-        );
-        return Ok(());
-    }
-    if exclude::is_half(&worktree.common_dir) {
-        let problem = format!(
-            "{} holds a block of tracemark's whose end is gone, and stays as it is: running an app will change the code",
-            file.display()
-        );
-        warn(
-            &problem,
-            "take out the line # >>> tracemark >>> and what tracemark wrote below it, then tracemark up",
-        );
-        return Ok(());
-    }
-    exclude::add(&worktree.common_dir, &patterns)?;
-    record.excluded = true;
-    say(&format!(
-        "Running an app would change the code by {}: added to {}",
-        patterns.join(", "),
-        printable(&file.to_string_lossy())
-    ));
-    warn_of_rules(&kept_out(context, worktree, session));
-    Ok(())
-}
-
-/// A rule of a `.gitignore` beats what stands in `info/exclude` (gitignore(5)).
-fn warn_of_rules(patterns: &[String]) {
-    if !patterns.is_empty() {
-        let problem = format!(
-            "a rule lets {} in all the same: running an app will change the code",
-            patterns.join(", ")
-        );
-        warn(&problem, "take that rule (!…) out of .gitignore");
-    }
-}
-
 /// Lists what is about to be written in the repository, before it is.
 fn note(list: &Written, entry: &mut Entry, plan: &Plan) -> Result<(), Failure> {
     entry.note(&exclude::file(&entry.common_dir.clone()))?;
@@ -435,7 +342,7 @@ fn note(list: &Written, entry: &mut Entry, plan: &Plan) -> Result<(), Failure> {
 }
 
 fn install_hooks(plan: Plan) -> Result<(), Failure> {
-    match hooks::install(plan).map_err(hook_failure)? {
+    match hooks::install(plan)? {
         Installed::All => {}
         Installed::Except(hooks) => {
             for LeftAlone { file, why, .. } in hooks {

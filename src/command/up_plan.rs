@@ -3,9 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::take_back::hook_failure;
-use super::up::kept_out;
-use super::{Context, answer, json, service};
+use super::keep_out::kept_out;
+use super::{Context, answer, json, units};
 use crate::cli::UpArgs;
 use crate::client::Client;
 use crate::env_file::COPY_DIR;
@@ -156,7 +155,7 @@ fn in_state(context: &Context, record: &Record) -> Result<String, Failure> {
 }
 
 fn hooks(worktree: &Worktree) -> Result<String, Failure> {
-    let plan = hooks::plan(worktree, &super::this_program()?).map_err(hook_failure)?;
+    let plan = hooks::plan(worktree, &super::this_program()?)?;
     let mut text = String::new();
     for (file, hook) in &plan.writes {
         text += &match hook {
@@ -200,7 +199,7 @@ fn daemon(context: &Context) -> String {
     let socket = paths.new_socket();
     let dir = socket.parent().unwrap_or(&socket);
     let place = made(dir, "its socket, api.sock");
-    if service::is_installed(paths) {
+    if units::is_installed(paths) {
         return format!("start tracemark.service of systemd\n{place}");
     }
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("tracemark"));

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::look::{columns, fitting};
-use super::{Context, answer, client_failure, daemon, json, once, up_plan};
+use super::{Context, answer, client_failure, daemon_start, json, once, up_plan};
 use crate::cli::WatchArgs;
 use crate::client::ClientError;
 use crate::error::{Failure, FailureKind};
@@ -55,7 +55,7 @@ struct Changed {
 
 pub(super) fn run(context: &Context, arguments: &WatchArgs) -> Result<(), Failure> {
     let (worktree, record) = context.tracked()?;
-    let client = daemon::ensure(context, None)?;
+    let client = daemon_start::ensure(context, None)?;
     let (sender, receiver) = mpsc::channel();
     let root = worktree.root.clone();
     let follower =

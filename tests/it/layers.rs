@@ -128,9 +128,11 @@ const MAY_USE: [(&str, &[&str]); 37] = [
     (
         "error",
         &[
+            "config",
             "daemon",
             "fs_util",
             "git",
+            "hooks",
             "ledger",
             "mlflow",
             "registry",
@@ -326,11 +328,11 @@ fn whatever_the_map_names_is_there() {
     }
 }
 
-fn src() -> std::path::PathBuf {
+pub(crate) fn src() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
 
-fn collect(dir: &Path, files: &mut Vec<std::path::PathBuf>) {
+pub(crate) fn collect(dir: &Path, files: &mut Vec<std::path::PathBuf>) {
     for entry in std::fs::read_dir(dir).unwrap().flatten() {
         let path = entry.path();
         if path.is_dir() {

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use super::{Finding, small_text};
 use crate::command::child::run_within;
-use crate::command::take_back::hook_failure;
 use crate::command::this_program;
 use crate::error::Failure;
 use crate::git::{Git, records};
@@ -94,7 +93,7 @@ pub(in crate::command) fn snapshots(worktree: &Worktree) -> Vec<Finding> {
 
 /// Hooks that are missing or switched off.
 pub(in crate::command) fn hooks(worktree: &Worktree) -> Result<Vec<Finding>, Failure> {
-    let plan = hooks::plan(worktree, &this_program()?).map_err(hook_failure)?;
+    let plan = hooks::plan(worktree, &this_program()?)?;
     let finding = match plan.outcome {
         _ if !plan.settings.is_empty() => Some(Finding::new(
             "hooks",

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Finding;
 use crate::client::{Client, recorded};
 use crate::command::look::length;
-use crate::command::{Context, daemon, service};
+use crate::command::{Context, daemon_end, daemon_start, service, units};
 use crate::git::Git;
 use crate::ledger::Ledger;
 use crate::paths::Paths;
@@ -54,7 +54,7 @@ pub(in crate::command) fn daemons(context: &Context, is_tracked: bool) -> Vec<Fi
         )],
         None => Vec::new(),
         Some(Err(error)) => {
-            let failure = daemon::refused(context, &error);
+            let failure = daemon_start::refused(context, &error);
             let cure = failure.hint.unwrap_or_default();
             vec![Finding::new("daemon", &failure.message, &cure)]
         }
@@ -69,7 +69,7 @@ fn outdated(status: &Status) -> Option<Finding> {
     let running = status
         .daemon
         .as_ref()
-        .filter(|info| daemon::is_outdated(info))?;
+        .filter(|info| daemon_end::is_outdated(info))?;
     let problem = if running.replaced {
         format!(
             "the daemon's program {} was replaced since it began",
@@ -96,7 +96,7 @@ fn second(context: &Context) -> Vec<Finding> {
     sockets.extend(shell);
     sockets.retain(|socket| socket.as_path() != Path::new(&first.socket) && socket.exists());
     // A socket of systemd's would start the daemon.
-    sockets.retain(|_| !service::is_installed(&context.paths));
+    sockets.retain(|_| !units::is_installed(&context.paths));
     let others = sockets.iter().filter_map(|socket| {
         let status = Client::find(Some(socket), &context.paths).status().ok()?;
         let other = status.daemon.filter(|other| other.pid != first.pid)?;
@@ -197,7 +197,7 @@ pub(in crate::command) fn credentials(paths: &Paths) -> Vec<Finding> {
 
 /// The daemon that systemd runs ends with the last login.
 pub(in crate::command) fn linger(paths: &Paths) -> Option<Finding> {
-    let ends = service::is_installed(paths) && service::lingers(paths) == Some(false);
+    let ends = units::is_installed(paths) && service::lingers(paths) == Some(false);
     ends.then(|| {
         let problem = "the daemon ends with your last login on this machine";
         Finding::new("linger", problem, "loginctl enable-linger, to let it stay")
