@@ -4,75 +4,23 @@
 //! A SQLite file in the state directory. What it says of LoggedModels is a memory, not a proof: the store decides whether
 //! a row lives. What it says of debts is the only record of them.
 
-mod aside;
 mod debts;
 mod history;
+mod layout;
+mod set_aside;
+mod turn;
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
 use crate::ids::{ExperimentId, ModelId, VersionKey};
+use crate::locks::lock;
 pub use debts::{Account, Owed};
 pub use history::Chapter;
 
-/// What brings a file from one version of its layout, kept in `user_version`, to the next; the first makes it.
-const MIGRATIONS: [&str; 5] = [
-    "CREATE TABLE versions (
-         store TEXT NOT NULL, experiment_id TEXT NOT NULL, name TEXT NOT NULL, key TEXT NOT NULL,
-         model_id TEXT NOT NULL, PRIMARY KEY (store, experiment_id, name, key)) STRICT;
-     CREATE TABLE contents (content TEXT PRIMARY KEY, first_seen_ms INTEGER NOT NULL) STRICT;
-     CREATE TABLE experiments (
-         store TEXT NOT NULL, choice TEXT NOT NULL, experiment_id TEXT NOT NULL,
-         PRIMARY KEY (store, choice)) STRICT;",
-    "CREATE TABLE owed (
-         id INTEGER PRIMARY KEY AUTOINCREMENT, worktree TEXT NOT NULL, store TEXT NOT NULL, choice TEXT NOT NULL,
-         name TEXT NOT NULL, key TEXT NOT NULL, debt TEXT NOT NULL,
-         UNIQUE (worktree, store, choice, name, key)) STRICT;",
-    "CREATE TABLE history (
-         id INTEGER PRIMARY KEY AUTOINCREMENT, repository TEXT NOT NULL, worktree TEXT NOT NULL,
-         store TEXT NOT NULL, experiment_id TEXT NOT NULL, model_id TEXT NOT NULL,
-         name TEXT NOT NULL, key TEXT NOT NULL, content TEXT NOT NULL, head TEXT, branch TEXT,
-         dirty INTEGER NOT NULL, at_ms INTEGER NOT NULL, nonce TEXT NOT NULL,
-         UNIQUE (store, model_id)) STRICT;
-     CREATE INDEX history_of_a_repository ON history (repository, id);",
-    "CREATE TABLE heads (worktree TEXT PRIMARY KEY, mark TEXT NOT NULL) STRICT;",
-    "ALTER TABLE history RENAME TO old_history;
-     DROP INDEX history_of_a_repository;
-     CREATE TABLE history (
-         id INTEGER PRIMARY KEY AUTOINCREMENT, repository TEXT NOT NULL, worktree TEXT NOT NULL,
-         store TEXT NOT NULL, experiment_id TEXT NOT NULL, model_id TEXT NOT NULL,
-         name TEXT NOT NULL, key TEXT NOT NULL, content TEXT NOT NULL, head TEXT, branch TEXT,
-         dirty INTEGER NOT NULL, at_ms INTEGER NOT NULL, nonce TEXT NOT NULL, used_ms INTEGER NOT NULL DEFAULT 0,
-         UNIQUE (repository, store, model_id)) STRICT;
-     INSERT INTO history SELECT *, 0 FROM old_history;
-     DROP TABLE old_history;
-     CREATE INDEX history_of_a_repository ON history (repository, id);
-     CREATE INDEX history_of_a_model ON history (store, model_id);",
-];
-const TABLES: [&str; 6] = [
-    "versions",
-    "contents",
-    "experiments",
-    "owed",
-    "history",
-    "heads",
-];
-/// Where the ledger names places on this machine: by path, and stores that are files by their URI.
-const PLACES: [(&str, &str); 8] = [
-    ("versions", "store"),
-    ("experiments", "store"),
-    ("owed", "worktree"),
-    ("owed", "store"),
-    ("heads", "worktree"),
-    ("history", "repository"),
-    ("history", "worktree"),
-    ("history", "store"),
-];
-const SQLITE_SCHEME: &str = "sqlite:///";
 /// How long a write waits for another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -131,8 +79,8 @@ impl Ledger {
     pub fn open(path: &Path) -> Result<Self, LedgerError> {
         // One that is only in memory has none.
         let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-        let _turn = dir.map(turn_in).transpose()?;
-        aside::remove_what_is_no_file(path)?;
+        let _turn = dir.map(turn::take).transpose()?;
+        set_aside::remove_what_is_no_file(path)?;
         let connection = Self::connected(path).map_err(|error| match error {
             LedgerError::Sqlite(source) => LedgerError::Opening {
                 path: path.to_owned(),
@@ -160,9 +108,9 @@ impl Ledger {
             if !(error.is_unusable_file() || path.is_dir()) {
                 return Err(error);
             }
-            let aside = aside::put(path)?;
+            let aside = set_aside::put(path)?;
             let connection = connect(path)?;
-            let kept = aside::carry_over(&aside, &connection, &TABLES);
+            let kept = set_aside::carry_over(&aside, &connection, &layout::TABLES);
             tracing::warn!(%error, aside = %aside.display(), kept, "the ledger is unusable and set aside");
             Ok(connection)
         })
@@ -185,9 +133,7 @@ impl Ledger {
 
     /// A mutex because rusqlite's connection is not `Sync`; held for one statement.
     fn lock(&self) -> MutexGuard<'_, Connection> {
-        self.connection
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.connection)
     }
 
     /// Returns the LoggedModel that stands for a version.
@@ -285,28 +231,6 @@ impl Ledger {
         Ok(transaction.commit()?)
     }
 
-    /// Writes down that a worktree lies somewhere else now, with what it owes, its history and stores inside.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when SQLite refuses.
-    pub fn moved(&self, from: &str, to: &str) -> Result<(), LedgerError> {
-        let mut connection = self.lock();
-        let transaction =
-            connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        for (table, column) in PLACES {
-            let start = if column == "store" { SQLITE_SCHEME } else { "" };
-            let (from, to) = (format!("{start}{from}"), format!("{start}{to}"));
-            transaction.execute(
-                &format!(
-                    "UPDATE OR IGNORE {table} SET {column} = ?2 || substr({column}, length(?1) + 1) \
-                     WHERE {column} = ?1 OR substr({column}, 1, length(?1) + 1) = ?1 || '/'"
-                ),
-                [from, to],
-            )?;
-        }
-        Ok(transaction.commit()?)
-    }
-
     /// Forgets a LoggedModel that the store no longer has.
     ///
     /// # Errors
@@ -384,11 +308,6 @@ fn remember(
     Ok(())
 }
 
-fn turn_in(dir: &Path) -> Result<File, LedgerError> {
-    crate::fs_util::claim_private_dir(dir)?;
-    Ok(aside::turn(dir)?)
-}
-
 /// Commits without a word to the disk (`synchronous` and `wal_autocheckpoint` in `https://sqlite.org/pragma.html`): what it writes
 /// is safe once another connection commits.
 fn connect_aside(path: &Path) -> Result<Connection, LedgerError> {
@@ -409,25 +328,13 @@ fn connect(path: &Path) -> Result<Connection, LedgerError> {
     if sound != "ok" {
         return Err(rusqlite::Error::InvalidQuery.into());
     }
-    let transaction =
-        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    let schema: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    let done = usize::try_from(schema).map_err(|_| rusqlite::Error::InvalidQuery)?;
-    let missing = MIGRATIONS
-        .get(done..)
-        .ok_or(rusqlite::Error::InvalidQuery)?;
-    for migration in missing {
-        transaction.execute_batch(migration)?;
-    }
-    if !missing.is_empty() {
-        transaction.execute_batch(&format!("PRAGMA user_version = {}", MIGRATIONS.len()))?;
-    }
-    transaction.commit()?;
+    layout::bring_up_to_date(&mut connection)?;
     Ok(connection)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::layout::MIGRATIONS;
     use super::*;
 
     #[test]

@@ -7,6 +7,7 @@
 // Pure: no disk, no network, no clock.
 pub mod debt;
 pub mod ids;
+pub mod locks;
 pub mod marked_block;
 pub mod protocol;
 pub mod retention;

@@ -1,7 +1,7 @@
 //! Finds or creates the LoggedModel of a version, on a tracking server over REST or in MLflow's SQLite file.
 //!
-//! Owns the rule by which a row is the row of a version. Knows nothing of worktrees, of what was published, or of when
-//! to try a store again that failed: each call says what it found.
+//! Knows nothing of worktrees, of what was published, or of when to try a store again that failed: each call says what it
+//! found.
 
 mod connection;
 mod credentials;
@@ -23,11 +23,12 @@ mod secret;
 mod sqlite;
 pub mod tags;
 mod uri;
+mod wanted;
 mod wire;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use crate::ids::{ContentId, ExperimentId, ModelId, ObjectId};
+use crate::ids::{ExperimentId, ModelId};
 
 pub use connection::{Access, AccessError, Connection, DatabricksPlace};
 pub use credentials::{Keys, SECRET_VARIABLES};
@@ -38,9 +39,7 @@ pub use retries::{Retries, RetriesError, truth};
 pub use secret::Secret;
 pub use sqlite::stop_waiting;
 pub use uri::{StoreUri, StoreUriError};
-
-/// A row that is older than this and not READY was given up by whoever made it.
-const UNDECIDED_FOR_MS: i64 = 60_000;
+pub use wanted::{Key, Wanted};
 
 /// Which experiment the `LoggedModels` belong to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,42 +61,6 @@ pub struct Experiment {
     pub name: String,
     /// Where MLflow keeps its artifacts.
     pub artifact_location: Option<String>,
-}
-
-/// What a version is found by, next to its name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Key {
-    /// The exact code, in the tag `tracemark.content`.
-    Content(ContentId),
-    /// The full HEAD, in the tag `tracemark.head`.
-    Commit(ObjectId),
-    /// The name alone, whatever the code; the tag `tracemark.pinned` says so.
-    Pinned,
-}
-
-/// The LoggedModel that stands for a version, as it should be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
-    /// The name of the LoggedModel.
-    pub name: String,
-    /// What the version is found by.
-    pub key: Key,
-    /// Tells versions of one name and key apart, in the tag `tracemark.variant`; `None` where that tag is absent.
-    pub variant: Option<String>,
-    /// All tags, with that of the key and `tracemark.nonce`.
-    pub tags: BTreeMap<String, String>,
-    /// All params; MLflow never changes one that exists.
-    pub params: BTreeMap<String, String>,
-    /// The type of the LoggedModel, if any.
-    pub model_type: Option<String>,
-    /// When this code was first seen here, in Unix milliseconds.
-    pub first_seen_ms: i64,
-    /// HEAD, when the tree is clean.
-    pub clean_commit: Option<ObjectId>,
-    /// Whether to wait and look for an earlier row of another machine before answering.
-    pub look_twice: bool,
-    /// The nonces of the rows of that name that this machine made before.
-    pub made_here: BTreeSet<String>,
 }
 
 /// The LoggedModel of a version, as it is.
@@ -307,292 +270,9 @@ fn check_name(name: &str) -> Result<(), StoreError> {
     }
 }
 
-/// A row of the store that has the name of the version.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Row {
-    id: ModelId,
-    created_ms: i64,
-    ready: bool,
-    artifact_location: Option<String>,
-    tags: BTreeMap<String, String>,
-    params: BTreeMap<String, String>,
-}
-
-impl Row {
-    /// Only this program tags a nonce.
-    fn is_made_here(&self) -> bool {
-        self.tags.contains_key(tags::NONCE)
-    }
-
-    /// False while whoever made the row may still delete it in favour of an earlier one: it makes it READY once it
-    /// has published it, and never deletes it after.
-    fn is_decided(&self) -> bool {
-        self.ready || !self.is_made_here()
-    }
-
-    /// By the store's own clock; false where that is not known.
-    fn is_abandoned(&self, store_now_ms: Option<i64>) -> bool {
-        let until = self.created_ms.saturating_add(UNDECIDED_FOR_MS);
-        store_now_ms.is_some_and(|now| until < now)
-    }
-}
-
-/// What a row of the right name is to a version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Claim {
-    /// It carries the key.
-    Ours,
-    /// It carries no key and can only stand for this version.
-    Adoptable,
-    /// It stands for something else.
-    Other,
-}
-
-/// The tag by which a row says that.
-fn shared_tag() -> BTreeMap<String, String> {
-    BTreeMap::from([(tags::SHARED.to_owned(), "true".to_owned())])
-}
-
-impl Wanted {
-    fn claim(&self, row: &Row) -> Claim {
-        let tag = |key: &str| row.tags.get(key).map(String::as_str);
-        let (carried, key) = match &self.key {
-            Key::Content(content) => (tag(tags::CONTENT), content.as_str()),
-            Key::Commit(head) => (
-                tag(tags::HEAD).or_else(|| tag(tags::GIT_COMMIT)),
-                head.as_str(),
-            ),
-            // Every other row of this program carries its head or its nonce.
-            Key::Pinned => (
-                tag(tags::PINNED)
-                    .or_else(|| tag(tags::CONTENT))
-                    .or_else(|| tag(tags::HEAD))
-                    .or_else(|| tag(tags::NONCE)),
-                "true",
-            ),
-        };
-        match carried {
-            _ if tag(tags::PINNED).is_some() && self.key != Key::Pinned => Claim::Other,
-            _ if tag(tags::VARIANT) != self.variant.as_deref() => Claim::Other,
-            Some(carried) if carried == key => Claim::Ours,
-            None if self.may_adopt(row) => Claim::Adoptable,
-            _ => Claim::Other,
-        }
-    }
-
-    fn may_adopt(&self, row: &Row) -> bool {
-        match &self.key {
-            Key::Commit(_) | Key::Pinned => true,
-            Key::Content(_) => {
-                let named_after_clean_commit = self
-                    .clean_commit
-                    .as_ref()
-                    .is_some_and(|head| head.as_str() == self.name);
-                named_after_clean_commit || row.created_ms >= self.first_seen_ms
-            }
-        }
-    }
-
-    /// The row among `rows` that stands for the version: tagged duplicates last, then those that their makers have not
-    /// decided on yet, then the earliest, then the smallest id.
-    fn choose<'a>(&self, rows: &'a [Row], refused: &BTreeSet<ModelId>) -> Option<(&'a Row, Claim)> {
-        rows.iter()
-            .filter(|row| !refused.contains(&row.id))
-            .map(|row| (row, self.claim(row)))
-            .filter(|(_, claim)| *claim != Claim::Other)
-            .min_by_key(|(row, _)| {
-                (
-                    row.tags.contains_key(tags::DUPLICATE_OF),
-                    !row.is_decided(),
-                    row.created_ms,
-                    &row.id,
-                )
-            })
-    }
-
-    /// Returns whether a row has to say that this machine hands it out: another one made it, which may remove it one day as nothing
-    /// refers to it. Those of commits are never removed.
-    fn is_to_mark(&self, row: &Row) -> bool {
-        let is_of_others = |nonce: &String| {
-            Some(nonce) != self.tags.get(tags::NONCE) && !self.made_here.contains(nonce)
-        };
-        self.clean_commit.is_none()
-            && row.tags.get(tags::NONCE).is_some_and(is_of_others)
-            && !row.tags.contains_key(tags::SHARED)
-    }
-
-    /// The rows that the earlier `winner` makes duplicates and that nobody has tagged yet, among those that this program
-    /// made. One that is young and undecided is left to its maker, which may be about to delete it.
-    fn duplicates<'a>(
-        &self,
-        rows: &'a [Row],
-        winner: &Row,
-        store_now_ms: Option<i64>,
-    ) -> Vec<&'a Row> {
-        rows.iter()
-            .filter(|row| row.id != winner.id && self.claim(row) == Claim::Ours)
-            .filter(|row| row.is_made_here() && !row.tags.contains_key(tags::DUPLICATE_OF))
-            .filter(|row| row.is_decided() || row.is_abandoned(store_now_ms))
-            .collect()
-    }
-
-    /// The tags that an adopted row lacks. The nonce belongs to rows that this program made, and whether a model is
-    /// external is for its maker to say.
-    fn adoption_tags(&self, row: &Row) -> BTreeMap<String, String> {
-        let lacks =
-            |key: &str| key != tags::NONCE && key != tags::EXTERNAL && !row.tags.contains_key(key);
-        self.tags
-            .iter()
-            .filter(|(key, _)| lacks(key))
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect()
-    }
-
-    fn missing_params(&self, row: &Row) -> BTreeMap<String, String> {
-        let lacks = |key: &String| !row.params.contains_key(key);
-        self.params
-            .iter()
-            .filter(|(key, _)| lacks(key))
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    pub(super) const CONTENT: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
-    pub(super) const HEAD: &str = "0123456789abcdef0123456789abcdef01234567";
-
-    pub(super) fn wanted(name: &str) -> Wanted {
-        let tags = [
-            (tags::CONTENT, CONTENT),
-            (tags::HEAD, HEAD),
-            (tags::NONCE, "n1"),
-            (tags::EXTERNAL, "true"),
-            ("mlflow.user", "ann"),
-        ];
-        Wanted {
-            name: name.into(),
-            key: Key::Content(CONTENT.parse().unwrap()),
-            tags: tags.map(|(key, value)| (key.into(), value.into())).into(),
-            params: BTreeMap::from([("llm".into(), "gpt".into())]),
-            model_type: None,
-            variant: None,
-            first_seen_ms: 1000,
-            clean_commit: None,
-            look_twice: false,
-            made_here: BTreeSet::new(),
-        }
-    }
-
-    fn row(id: &str, created_ms: i64, tags: &[(&str, &str)]) -> Row {
-        Row {
-            id: id.parse().unwrap(),
-            created_ms,
-            ready: true,
-            artifact_location: None,
-            tags: tags
-                .iter()
-                .map(|(key, value)| ((*key).into(), (*value).into()))
-                .collect(),
-            params: BTreeMap::new(),
-        }
-    }
-
-    fn chosen(wanted: &Wanted, rows: &[Row]) -> Option<(String, Claim)> {
-        wanted
-            .choose(rows, &BTreeSet::new())
-            .map(|(row, claim)| (row.id.to_string(), claim))
-    }
-
-    #[test]
-    fn the_earliest_row_that_carries_the_key_wins() {
-        let key = (tags::CONTENT, CONTENT);
-        let rows = [
-            row("c", 30, &[key]),
-            row("b", 20, &[key]),
-            row("a", 20, &[key]),
-            row("z", 10, &[(tags::CONTENT, "other")]),
-        ];
-        assert_eq!(chosen(&wanted("x"), &rows), Some(("a".into(), Claim::Ours)));
-    }
-
-    #[test]
-    fn a_tagged_duplicate_loses_but_is_better_than_nothing() {
-        let key = (tags::CONTENT, CONTENT);
-        let rows = [
-            row("a", 10, &[key, (tags::DUPLICATE_OF, "b")]),
-            row("b", 20, &[key]),
-        ];
-        assert_eq!(chosen(&wanted("x"), &rows), Some(("b".into(), Claim::Ours)));
-        assert_eq!(
-            chosen(&wanted("x"), &rows[..1]),
-            Some(("a".into(), Claim::Ours))
-        );
-    }
-
-    #[test]
-    fn a_row_without_the_tag_is_adopted_only_when_it_can_only_be_this_version() {
-        let old = [row("a", 999, &[])];
-        let young = [row("a", 1000, &[("mlflow.user", "bob")])];
-        assert_eq!(chosen(&wanted("x"), &old), None);
-        assert_eq!(
-            chosen(&wanted("x"), &young),
-            Some(("a".into(), Claim::Adoptable))
-        );
-        let clean = Wanted {
-            clean_commit: Some(HEAD.parse().unwrap()),
-            ..wanted(HEAD)
-        };
-        assert_eq!(chosen(&clean, &old), Some(("a".into(), Claim::Adoptable)));
-        let elsewhere = Wanted {
-            clean_commit: Some(HEAD.parse().unwrap()),
-            ..wanted("x")
-        };
-        assert_eq!(chosen(&elsewhere, &old), None);
-        assert_eq!(
-            chosen(&wanted("x"), &[row("a", 2000, &[(tags::PINNED, "true")])]),
-            None
-        );
-    }
-
-    #[test]
-    fn a_version_of_a_commit_is_found_by_either_tag_and_adopted_without_both() {
-        let commit = Wanted {
-            key: Key::Commit(HEAD.parse().unwrap()),
-            ..wanted("app-git-01234567")
-        };
-        let other = "f".repeat(40);
-        assert_eq!(
-            commit.claim(&row("a", 1, &[(tags::HEAD, HEAD)])),
-            Claim::Ours
-        );
-        assert_eq!(
-            commit.claim(&row("a", 1, &[(tags::GIT_COMMIT, HEAD)])),
-            Claim::Ours
-        );
-        assert_eq!(
-            commit.claim(&row(
-                "a",
-                1,
-                &[(tags::HEAD, &other), (tags::GIT_COMMIT, HEAD)]
-            )),
-            Claim::Other
-        );
-        assert_eq!(commit.claim(&row("a", 1, &[])), Claim::Adoptable);
-    }
-
-    #[test]
-    fn adoption_keeps_what_is_there() {
-        let tags =
-            wanted("x").adoption_tags(&row("a", 1, &[("mlflow.user", "bob"), (tags::HEAD, "old")]));
-        assert_eq!(
-            tags,
-            BTreeMap::from([(tags::CONTENT.to_owned(), CONTENT.to_owned())])
-        );
-    }
 
     #[test]
     fn names_that_mlflow_refuses_are_refused() {

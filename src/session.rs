@@ -8,11 +8,14 @@
 mod code;
 mod debts;
 mod experiment;
+mod kept;
 mod resolution;
+mod seen;
+mod telling;
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
 use crate::config::{ConfigError, Layer, Settings};
@@ -20,6 +23,7 @@ use crate::identity::reader::WorktreeReader;
 use crate::identity::{Reading, sanitize_app};
 use crate::ids::ModelId;
 use crate::ledger::{Chapter, Ledger};
+use crate::locks::lock;
 use crate::mlflow::{
     Access, AccessError, ExperimentChoice, Keys, RetriesError, Store, StoreUri, StoreUriError,
     truth,
@@ -30,10 +34,12 @@ use crate::sightings::Sightings;
 use crate::unix_time;
 use crate::version::{ActiveModel, Observation};
 use code::Code;
-pub use code::{Kept, Restorable};
 use debts::Debts;
 use experiment::LastExperiment;
+pub use kept::{Kept, Restorable};
 pub use resolution::{ResolveError, Resolved, Review};
+use seen::Seen;
+use telling::Telling;
 
 /// Why a worktree cannot be tracked as it is configured.
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +80,9 @@ pub struct Session {
     experiment: LastExperiment,
     /// A mutex as readings and resolutions run side by side; held for one look.
     sightings: Mutex<Sightings>,
+    seen: Seen,
     code: Code,
+    telling: Telling,
     debts: Debts,
 }
 
@@ -159,6 +167,8 @@ impl Session {
             trusted_file: Mutex::new(None),
             experiment: LastExperiment::default(),
             sightings: Mutex::default(),
+            seen: Seen::default(),
+            telling: Telling::default(),
             code: Code::of(worktree),
             debts: Debts::default(),
         })
@@ -232,9 +242,7 @@ impl Session {
     }
 
     fn sightings(&self) -> MutexGuard<'_, Sightings> {
-        self.sightings
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.sightings)
     }
 
     /// Returns whether the settings files say what this session was opened with.
@@ -256,9 +264,7 @@ impl Session {
     }
 
     fn trusted(&self) -> MutexGuard<'_, Option<FileIdentity>> {
-        self.trusted_file
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.trusted_file)
     }
 
     /// Returns the LoggedModel that the ledger remembers for an observation, without asking the store.

@@ -4,6 +4,7 @@
 //! alternate, no reference, nothing that the user's git ever looks at. A line in `index` says which trees a version is made
 //! of. Only packs are written, and git names every object in them by its bytes before they count.
 
+mod absent;
 mod capture;
 mod committed;
 mod compressed;

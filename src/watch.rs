@@ -16,13 +16,14 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use notify::{Config, PathOp, RecommendedWatcher, RecursiveMode, WatchPathConfig, Watcher as _};
 
 use crate::env_file;
+use crate::locks::lock;
 use crate::remote_fs::remote_kind;
 use crate::repository::{Worktree, ignored_by_git};
 use crate::touched::Touched;
@@ -326,7 +327,7 @@ impl Watch {
         let cookies = make_cookie_dir(&self.worktree);
         let mut dirs = dirs_of_few(&self.worktree, &outside);
         dirs.extend(cookies.map(|dir| (dir, RecursiveMode::NonRecursive)));
-        *self.outside.lock().unwrap_or_else(PoisonError::into_inner) = outside;
+        *lock(&self.outside) = outside;
         for (dir, mode) in dirs {
             self.watch(&dir, mode)?;
         }

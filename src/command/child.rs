@@ -4,9 +4,11 @@
 
 use std::io::{self, ErrorKind, Read};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use crate::locks::lock;
 
 /// How long is waited for what a child that ended has said, within its time: another one that it left behind may hold its outputs
 /// open.
@@ -79,7 +81,7 @@ impl Listener {
         while !self.thread.is_finished() && Instant::now() < deadline {
             std::thread::sleep(PAUSE);
         }
-        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let heard = lock(&self.heard);
         String::from_utf8_lossy(&heard).into_owned()
     }
 }
@@ -90,7 +92,7 @@ fn listen(mut output: impl Read, heard: &Mutex<Vec<u8>>) {
         match output.read(&mut piece) {
             Ok(0) => return,
             Ok(length) => {
-                let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut heard = lock(heard);
                 heard.extend_from_slice(piece.get(..length).unwrap_or_default());
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}

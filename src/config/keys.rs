@@ -2,9 +2,52 @@
 //!
 //! Pure.
 
+use std::path::Path;
+
 use toml::{Table, Value};
 
-use super::ConfigWarning;
+/// What is wrong in a settings file and does not keep it from being read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigWarning {
+    /// There is no such key.
+    #[error("there is no setting {key}")]
+    Unknown {
+        /// The name, tables and key joined by dots.
+        key: String,
+        /// The key that was most likely meant.
+        nearest: Option<String>,
+    },
+    /// There is such a key, and this file may not set it.
+    #[error("{key} is not read from this file")]
+    NotHere {
+        /// The name, tables and key joined by dots.
+        key: String,
+        /// Whether only commands set it.
+        is_commands: bool,
+    },
+}
+
+impl ConfigWarning {
+    /// Returns what to do about it; `user_file` is where a user's own settings are.
+    pub fn hint(&self, user_file: &Path) -> String {
+        match self {
+            Self::Unknown {
+                nearest: Some(nearest),
+                ..
+            } => format!("{nearest}, if that was meant"),
+            Self::Unknown { nearest: None, .. } => "tracemark config default".to_owned(),
+            Self::NotHere {
+                key,
+                is_commands: false,
+            } => format!(
+                "a repository's file is data from strangers; put {key} into {}",
+                user_file.display()
+            ),
+            Self::NotHere { key, .. } if key == "pin" => "tracemark pin NAME".to_owned(),
+            Self::NotHere { .. } => "take it out".to_owned(),
+        }
+    }
+}
 
 /// Who may set a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,30 +16,6 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// What git writes into the lock of a worktree that it is making (builtin/worktree.c).
 const MAKING: &str = "initializing";
 
-/// Makes the scratch directory of a linked worktree, in a repository that is there.
-pub(super) fn make_room(worktree: &Worktree) {
-    let dir = worktree.scratch_dir();
-    if worktree.private_dir() == dir {
-        return;
-    }
-    let around: Vec<&Path> = dir.ancestors().take(3).collect();
-    for dir in around.into_iter().rev() {
-        if let Err(error) = std::fs::create_dir(dir) {
-            tracing::debug!(%error, dir = %dir.display(), "is there, or passes do without");
-        }
-    }
-}
-
-/// Removes the scratch directory of a linked worktree that was given up.
-pub(super) fn leave(worktree: &Worktree) {
-    let dir = worktree.scratch_dir();
-    if worktree.private_dir() != dir
-        && let Err(error) = std::fs::remove_dir_all(&dir)
-    {
-        tracing::debug!(%error, dir = %dir.display(), "stays behind");
-    }
-}
-
 /// Whether a worktree may have come or gone beside this one.
 pub(super) fn may_differ(worktree: &Worktree, touched: &Touched) -> bool {
     let Touched::Paths(paths) = touched else {

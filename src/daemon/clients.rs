@@ -1,11 +1,13 @@
 //! Who is connected, and who of them asks nothing: those make room for others. Knows nothing of what they ask.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
+
+use crate::locks::lock;
 
 /// How often it is looked whether one asks nothing by now, while nobody else can be let in.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -42,7 +44,7 @@ impl Clients {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
 
     /// Waits for room for one more: where there is none, whoever has asked nothing for longest goes.

@@ -10,7 +10,7 @@ mod tracking;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
@@ -31,6 +31,7 @@ use super::request::{Reply, Request};
 use super::surprises::{Sleep, Spot};
 use super::worktree_job::{Look, look};
 use crate::ids::ModelId;
+use crate::locks::lock;
 use crate::mlflow::stop_waiting;
 use crate::protocol::{Active, DaemonInfo, Status};
 use crate::repository::Worktree;
@@ -85,15 +86,12 @@ struct Wakes {
 
 impl Wakes {
     fn touch(&self, id: WorktreeId) {
-        self.touched
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(id);
+        lock(&self.touched).insert(id);
         self.notify.notify_one();
     }
 
     fn take(&self) -> BTreeSet<WorktreeId> {
-        std::mem::take(&mut *self.touched.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *lock(&self.touched))
     }
 }
 

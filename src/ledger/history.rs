@@ -3,13 +3,13 @@
 //! Does not know whether the store still has them, and decides nothing of what stays (`retention` does).
 
 use std::collections::BTreeSet;
-use std::sync::PoisonError;
 
 use rusqlite::params;
 
 use super::{Ledger, LedgerError, connect_aside};
 use crate::ids::VersionKey;
 use crate::ids::{ExperimentId, ModelId};
+use crate::locks::lock;
 
 /// A version that got its LoggedModel: what a person wants to know of it afterwards.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,7 +110,7 @@ impl Ledger {
     /// [`LedgerError`] when SQLite refuses.
     pub fn used(&self, store: &str, model: &ModelId, at_ms: i64) -> Result<(), LedgerError> {
         let query = "UPDATE history SET used_ms = ?3 WHERE store = ?1 AND model_id = ?2";
-        let mut aside = self.aside.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut aside = lock(&self.aside);
         let is_in_memory = self
             .path
             .parent()

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{HeaderMap, HeaderValue};
@@ -18,6 +18,7 @@ use super::databricks::{Login, Workspace};
 use super::error::{StoreError, clean};
 use super::exchange::{Answer, INVALID_TOKEN, exchange, looks_like_html};
 use super::secret::hidden;
+use crate::locks::lock;
 
 /// MLflow 3.17.2, `WORKSPACE_HEADER_NAME` of `mlflow/utils/workspace_utils.py`.
 const WORKSPACE_HEADER: &str = "X-MLFLOW-WORKSPACE";
@@ -110,7 +111,7 @@ impl Http {
 
     /// Returns by how many seconds the server's clock is ahead of ours, as far as an answer said: for people only.
     pub(super) fn skew(&self) -> Option<i64> {
-        *self.skew.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.skew)
     }
 
     /// Returns the server's address.
@@ -193,7 +194,7 @@ impl Http {
             Ok(ahead) => seconds(ahead),
             Err(behind) => -seconds(behind.duration()),
         };
-        *self.skew.lock().unwrap_or_else(PoisonError::into_inner) = Some(skew);
+        *lock(&self.skew) = Some(skew);
     }
 
     /// Returns what to sign with, looked up anew where it was `refused`.
@@ -203,7 +204,7 @@ impl Http {
     ) -> Result<Option<HeaderValue>, StoreError> {
         match &*self.signer {
             Signer::Server { keys, seen, known } => {
-                let remembered = known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let remembered = lock(known).clone();
                 let found = match remembered.filter(|_| refused.is_none()) {
                     Some(remembered) => remembered,
                     None => keys.for_server(&authority(&self.base))?,
@@ -213,7 +214,7 @@ impl Http {
                 }
                 let header = found.header()?;
                 self.check_way(header.is_some())?;
-                *known.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+                *lock(known) = Some(found);
                 Ok(header)
             }
             Signer::Databricks { login, seen, file } => {

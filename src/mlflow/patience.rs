@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Row;
+use super::wanted::Row;
 use crate::ids::ModelId;
 
 /// How often such a row is looked at.

@@ -19,11 +19,9 @@ use tokio::sync::OnceCell;
 use super::connection::{Access, AccessError};
 use super::exchange::Answer;
 use super::http::Http;
+use super::wanted::{Claim, Row, Wanted, shared_tag};
 use super::wire;
-use super::{
-    Claim, Experiment, Found, ModelFile, Row, Standing, StoreError, StoreUri, Wanted, shared_tag,
-    tags,
-};
+use super::{Experiment, Found, ModelFile, Standing, StoreError, StoreUri, tags};
 use crate::ids::ModelId;
 use race::{Race, by_server_clock};
 use rows::{found, is_of, map, pairs, row, tag_pairs, version};
@@ -521,7 +519,7 @@ const EARLIEST_FIRST: wire::OrderBy<'static> = wire::OrderBy {
 mod tests {
     use super::*;
     use crate::mlflow::exchange::BODY_LIMIT;
-    use crate::mlflow::tests::{CONTENT, wanted};
+    use crate::mlflow::wanted::tests::{CONTENT, wanted};
     use crate::mlflow::{ExperimentChoice, Keys, Store};
     use std::path::Path;
     use std::sync::Mutex;

@@ -11,7 +11,7 @@ mod shape;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use rusqlite::{
@@ -19,12 +19,12 @@ use rusqlite::{
     params,
 };
 
+use super::error::clean;
 use super::patience::{Patience, UNDECIDED_PAUSE};
-use super::{
-    Claim, Experiment, ExperimentChoice, Found, ModelFile, Standing, StoreError, Wanted,
-    error::clean, tags,
-};
+use super::wanted::{Claim, Wanted};
+use super::{Experiment, ExperimentChoice, Found, ModelFile, Standing, StoreError, tags};
 use crate::ids::ModelId;
+use crate::locks::lock;
 use crate::unix_time;
 use experiments::{experiment_named, experiment_with_id, number};
 use models::{find_or_insert, found, insert_params, insert_tags, rows_named, write_model_file};
@@ -129,7 +129,7 @@ impl Sqlite {
             let (experiment, wanted) = (experiment.clone(), wanted.clone());
             let patience = Arc::clone(&patience);
             let step = self.transact(move |transaction, _| {
-                let mut patience = patience.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut patience = lock(&patience);
                 find_or_insert(transaction, &experiment, &wanted, &mut patience)
             });
             if let Some(found) = step.await? {
@@ -297,11 +297,7 @@ impl Sqlite {
         if before.is_none() || !has_experiments(connection)? {
             return Err(migrating(&self.path));
         }
-        let mut settled = self
-            .settled
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let mut settled = lock(&self.settled).clone();
         if settled != before {
             if is_younger(&self.path, SETTLING) {
                 std::thread::sleep(SETTLING);
@@ -310,10 +306,7 @@ impl Sqlite {
             if settled != before {
                 return Err(migrating(&self.path));
             }
-            self.settled
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone_from(&settled);
+            lock(&self.settled).clone_from(&settled);
         }
         Ok(settled)
     }
@@ -366,7 +359,7 @@ mod tests {
 
     use super::models::{READY, read_tags};
     use super::*;
-    use crate::mlflow::tests::{CONTENT, wanted};
+    use crate::mlflow::wanted::tests::{CONTENT, wanted};
     use crate::mlflow::{Access, Key, Store, StoreUri};
 
     /// The tables as MLflow 3.17.2 makes them.
@@ -570,7 +563,7 @@ mod tests {
     #[tokio::test]
     async fn a_version_of_a_commit_is_shared_by_its_dirty_states() {
         let world = World::ready();
-        let head = crate::mlflow::tests::HEAD;
+        let head = crate::mlflow::wanted::tests::HEAD;
         let mut commit = Wanted {
             key: Key::Commit(head.parse().unwrap()),
             ..wanted("app-git-01234567")

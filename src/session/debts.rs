@@ -2,7 +2,7 @@
 //!
 //! Knows no store.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::{Session, choice_text, now_ms};
 use crate::config::Create;
@@ -11,6 +11,7 @@ use crate::git::Git;
 use crate::identity::Reading;
 use crate::ids::{ContentId, ObjectId};
 use crate::ledger::{Account, LedgerError};
+use crate::locks::lock;
 use crate::reflog::{self, Made};
 use crate::version::{Observation, Surroundings, wanted};
 
@@ -35,11 +36,7 @@ impl Session {
     /// Writes down that commits are owed their LoggedModel that were made in this worktree since the last call, also by
     /// another process, and not seen on the disk. Returns whether there are any. What `reading` saw is on the disk.
     pub fn owe_commits(&self, reading: &Reading) -> bool {
-        let _alone = self
-            .debts
-            .following
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _alone = lock(&self.debts.following);
         let owed = self.follow_head(reading).unwrap_or_else(|error| {
             tracing::error!(%error, "which commits were made is not written down");
             Vec::new()
@@ -201,11 +198,7 @@ impl Session {
     /// One that is not written down, and the same until another version is asked about: tries that follow each other know
     /// the rows that they made.
     fn passing_debt(&self, observation: &Observation) -> Debt {
-        let mut passing = self
-            .debts
-            .passing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut passing = lock(&self.debts.passing);
         let same = passing
             .take()
             .filter(|debt| debt.observation == *observation);
@@ -215,11 +208,7 @@ impl Session {
     }
 
     pub(super) fn forget_passing(&self) {
-        let mut passing = self
-            .debts
-            .passing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut passing = lock(&self.debts.passing);
         *passing = None;
     }
 

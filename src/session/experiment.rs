@@ -2,11 +2,12 @@
 //!
 //! Knows no version.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::{Session, choice_text};
 use crate::ids::ExperimentId;
+use crate::locks::lock;
 use crate::mlflow::{Experiment, ExperimentChoice, StoreError, StoreUri};
 
 /// How long an experiment is taken to be what its server said it was.
@@ -58,17 +59,12 @@ impl Session {
         if self.store_file().is_some() {
             return None;
         }
-        let last = self.experiment.0.lock();
-        let (experiment, seen_at) = last.unwrap_or_else(PoisonError::into_inner).clone()?;
+        let (experiment, seen_at) = lock(&self.experiment.0).clone()?;
         Some((experiment, seen_at.elapsed() < EXPERIMENT_TRUSTED_FOR))
     }
 
     fn keep_experiment(&self, experiment: &Experiment) {
-        let mut kept = self
-            .experiment
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(&self.experiment.0);
         let is_new = kept
             .as_ref()
             .is_none_or(|(kept, _)| kept.id != experiment.id);
@@ -86,11 +82,7 @@ impl Session {
     }
 
     pub(super) fn remembered_experiment(&self, store: &str) -> Option<ExperimentId> {
-        let known = self
-            .experiment
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        let known = lock(&self.experiment.0)
             .as_ref()
             .map(|(experiment, _)| experiment.id.clone());
         known.or_else(|| {

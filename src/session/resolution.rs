@@ -4,7 +4,7 @@
 //! never waits to try again: whoever calls does.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use super::{FileIdentity, Kept, Restorable, Session};
 use crate::ids::VersionKey;
 use crate::ledger::Chapter;
+use crate::locks::lock;
 use crate::mlflow::{Experiment, Found, ModelFile, Standing, StoreError, Wanted, tags};
 use crate::version::{ActiveModel, Observation, sought};
 
@@ -277,10 +278,7 @@ impl Session {
     /// A row that was made before its code was kept says so once it is.
     async fn say_restorable(&self, resolved: &Resolved) {
         let keeping = {
-            let mut keeping = resolved
-                .keeping
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut keeping = lock(&resolved.keeping);
             std::mem::replace(&mut *keeping, Keeping::Told)
         };
         let kept = match keeping {

@@ -11,9 +11,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::absent::Absent;
 use super::held::lies_as;
 use super::held::{Bytes, Held};
-use super::index::{self, Absent, Changes, Inside, LeftOut, Record, Why};
+use super::index::{self, Changes, Inside, LeftOut, Record, Why};
 use super::objects::{Import, Objects, giving};
 use super::pack::{Kind, PackWriter};
 use super::secrets::looks_secret;

@@ -1,10 +1,8 @@
-//! The index of the snapshots: one line of JSON a version, appended, the newest last. Beside it the blobs that are not
-//! in the store, and why.
+//! The index of the snapshots: one line of JSON a version, appended, the newest last.
 //!
 //! A line that a crash cut short is passed over, and the next one begins on a line of its own. Opens no object, and
 //! takes no lock: whoever writes holds it.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
@@ -13,7 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use super::SnapshotError;
 use crate::fs_util::{PathError, read_if_exists, replace_durably};
-use crate::identity::object::RawId;
 
 /// A version that is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -218,43 +215,6 @@ pub(super) fn write(path: &Path, records: &[Record]) -> Result<(), SnapshotError
         text.push(b'\n');
     }
     Ok(replace_durably(path, &text)?)
-}
-
-/// Blobs that trees of the store name and that are not in it, and why.
-#[derive(Debug, Default)]
-pub(super) struct Absent {
-    pub(super) blobs: BTreeMap<RawId, Why>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct AbsentLine {
-    id: String,
-    why: Why,
-}
-
-impl Absent {
-    pub(super) fn read(path: &Path) -> Result<Self, SnapshotError> {
-        let bytes = read_if_exists(path)?.unwrap_or_default();
-        let blobs = bytes
-            .split(|byte| *byte == b'\n')
-            .filter_map(|line| serde_json::from_slice::<AbsentLine>(line).ok())
-            .filter_map(|line| Some((RawId::from_hex(line.id.as_bytes())?, line.why)))
-            .collect();
-        Ok(Self { blobs })
-    }
-
-    pub(super) fn write(&self, path: &Path) -> Result<(), SnapshotError> {
-        let mut text = Vec::new();
-        for (id, why) in &self.blobs {
-            let line = AbsentLine {
-                id: id.to_hex(),
-                why: *why,
-            };
-            text.extend(serde_json::to_vec(&line).unwrap_or_default());
-            text.push(b'\n');
-        }
-        Ok(replace_durably(path, &text)?)
-    }
 }
 
 #[cfg(test)]

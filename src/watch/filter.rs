@@ -4,10 +4,11 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::cookies::cookie_dir;
 use crate::env_file::{self, COPY_DIR};
+use crate::locks::lock;
 use crate::repository::Worktree;
 
 /// Whether git tracks the visible copy's files, so that they are code like others. Atomic because the event thread reads what a
@@ -84,10 +85,7 @@ impl Filter {
         match inside_git {
             Some(inside) => matters_to_git(inside),
             None if path.starts_with(&self.root) => !self.is_own(path),
-            None => self
-                .outside
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
+            None => lock(&self.outside)
                 .iter()
                 .any(|file| file.starts_with(path)),
         }

@@ -4,12 +4,13 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard};
 
 use notify::EventKindMask;
 use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RemoveKind};
 
 use super::filter::Filter;
+use crate::locks::lock;
 use crate::touched::Touched;
 
 /// What is told of: nothing that only opens or reads, such as a search, or a look. A file that was mapped and written tells only when it is
@@ -56,7 +57,7 @@ impl Noted {
 
 impl Shared {
     pub(super) fn lock(&self) -> MutexGuard<'_, Noted> {
-        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.noted)
     }
 }
 

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Modules and what each may use: only what stands before it.
-const MAY_USE: [(&str, &[&str]); 37] = [
+const MAY_USE: [(&str, &[&str]); 38] = [
     ("ids", &[]),
+    ("locks", &[]),
     ("text", &[]),
     ("unix_time", &[]),
     ("reflog", &["ids"]),
@@ -18,9 +19,9 @@ const MAY_USE: [(&str, &[&str]); 37] = [
     ("log_file", &["fs_util", "text"]),
     ("paths", &["local_socket"]),
     ("touched", &[]),
-    ("identity", &["git", "ids", "touched"]),
-    ("ledger", &["fs_util", "ids"]),
-    ("mlflow", &["ids", "text", "unix_time"]),
+    ("identity", &["git", "ids", "locks", "touched"]),
+    ("ledger", &["fs_util", "ids", "locks"]),
+    ("mlflow", &["ids", "locks", "text", "unix_time"]),
     ("repository", &["git", "identity", "text"]),
     ("remote_fs", &[]),
     (
@@ -32,6 +33,7 @@ const MAY_USE: [(&str, &[&str]); 37] = [
             "remote_fs",
             "repository",
             "touched",
+            "locks",
         ],
     ),
     ("retention", &[]),
@@ -92,6 +94,7 @@ const MAY_USE: [(&str, &[&str]); 37] = [
             "snapshot",
             "version",
             "unix_time",
+            "locks",
         ],
     ),
     ("client", &["fs_util", "local_socket", "paths", "protocol"]),
@@ -123,6 +126,7 @@ const MAY_USE: [(&str, &[&str]); 37] = [
             "client",
             "text",
             "unix_time",
+            "locks",
         ],
     ),
     (

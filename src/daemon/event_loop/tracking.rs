@@ -9,7 +9,6 @@ use std::time::Instant;
 use sd_notify::NotifyState;
 
 use super::{Event, EventLoop, Wakes, WorktreeId};
-use crate::daemon::beside;
 use crate::daemon::churn::Churn;
 use crate::daemon::entry::{Afterwards, Entry, policy};
 use crate::daemon::env_writer::EnvWriter;
@@ -22,6 +21,7 @@ use crate::daemon::request::{Reply, Request};
 use crate::daemon::surprises::{Spot, displaced, spot};
 use crate::daemon::uses::Uses;
 use crate::daemon::watching::{Sight, explain};
+use crate::daemon::{beside, scratch_dirs};
 use crate::identity::reader::{Doubt, Passes};
 use crate::registry::Registry;
 use crate::repository::Worktree;
@@ -254,7 +254,7 @@ impl EventLoop {
             .collect();
         for id in gone {
             if let Some(mut entry) = self.entries.remove(&id) {
-                beside::leave(&entry.worktree);
+                scratch_dirs::remove(&entry.worktree);
                 tracing::info!(worktree = %entry.worktree.root.display(), "no longer tracked");
                 entry.followers.say_goodbye();
             }
@@ -288,7 +288,7 @@ fn open_eyes(
         let wakes = Arc::clone(&wakes);
         Watch::new(&watched, store.as_deref(), move || wakes.touch(id))
     };
-    beside::make_room(worktree);
+    scratch_dirs::make(worktree);
     let doubted = worktree.clone();
     let asked = registry.clone();
     let doubt = Doubt::new(move |names| trust::doubt_beside(&asked, &doubted, names));

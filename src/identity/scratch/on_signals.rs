@@ -6,8 +6,10 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
+
+use crate::locks::lock;
 
 /// How often, and after what time again, a directory is tried to be removed into which a git still writes.
 const TRIES: usize = 50;
@@ -19,7 +21,7 @@ static IN_USE: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 static IS_ONE_SHOT: AtomicBool = AtomicBool::new(false);
 
 fn in_use() -> MutexGuard<'static, BTreeSet<PathBuf>> {
-    IN_USE.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&IN_USE)
 }
 
 /// Makes a one-shot command that a signal ends take its scratch directories along, once it has any.

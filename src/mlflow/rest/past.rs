@@ -8,9 +8,9 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use super::super::StoreError;
-use super::super::past::{ModelRow, References, Run, TraceCounts, TraceLink, models_in};
 use super::{EXPERIMENTS, MODELS, Rest, TRACES, map, wire};
 use crate::ids::{ExperimentId, ModelId};
+use crate::mlflow::past::{ModelRow, References, Run, TraceCounts, TraceLink, models_in};
 
 const RUNS: &[&str] = &["api", "2.0", "mlflow", "runs"];
 const VERSIONS: &[&str] = &["api", "2.0", "mlflow", "model-versions"];

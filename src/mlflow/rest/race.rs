@@ -7,7 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::ids::ModelId;
 use crate::mlflow::patience::{Patience, UNDECIDED_PAUSE};
-use crate::mlflow::{Row, Wanted, tags};
+use crate::mlflow::tags;
+use crate::mlflow::wanted::{Row, Wanted};
 use crate::unix_time;
 
 /// After this, whoever created a row at the same moment is seen too.

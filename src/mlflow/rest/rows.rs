@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 
 use crate::ids::{ExperimentId, ModelId};
+use crate::mlflow::wanted::{Row, Wanted};
 use crate::mlflow::wire::{self, Pair};
-use crate::mlflow::{Experiment, Found, Row, StoreError, Wanted, tags};
+use crate::mlflow::{Experiment, Found, StoreError, tags};
 
 /// The longest value of a tag in characters that every store takes (Databricks' documented limit for tags of runs).
 const TAG_VALUE_MAX: usize = 5000;

@@ -15,7 +15,8 @@ use crate::ids::ModelId;
 use crate::mlflow::error::clean;
 use crate::mlflow::mlmodel::{self, Place};
 use crate::mlflow::patience::Patience;
-use crate::mlflow::{Claim, Experiment, Found, ModelFile, Row, StoreError, Wanted, shared_tag};
+use crate::mlflow::wanted::{Claim, Row, Wanted, shared_tag};
+use crate::mlflow::{Experiment, Found, ModelFile, StoreError};
 
 /// `LoggedModelStatus.READY` (MLflow 3.17.2, `mlflow/entities/logged_model_status.py`).
 pub(super) const READY: i64 = 2;

@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::super::StoreError;
-use super::super::past::{ModelRow, References, TraceLink, models_in};
 use super::models::{read_params, read_tags};
 use super::now_ms;
 use super::shape::{check_shape, has_table};
 use super::{Sqlite, Trouble};
 use crate::ids::ModelId;
+use crate::mlflow::past::{ModelRow, References, TraceLink, models_in};
 
 const ROW: &str = "SELECT experiment_id, name, creation_timestamp_ms, source_run_id FROM logged_models \
      WHERE model_id = ?1 AND lifecycle_stage = 'active'";

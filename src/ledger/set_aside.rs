@@ -1,12 +1,9 @@
-//! A ledger that cannot be used: put away, and what can be read of it carried over into a new one; and whose turn it is
-//! to open one.
+//! A ledger that cannot be used: put away, and what can be read of it carried over into a new one.
 //!
 //! Knows no meaning of a row: tables are copied by the names of their columns.
 
-use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, params};
 
@@ -15,30 +12,6 @@ use crate::fs_util::{self, PathError};
 
 /// What SQLite keeps beside a file (<https://sqlite.org/walformat.html>).
 const WITH_FILE: [&str; 3] = ["", "-wal", "-shm"];
-
-/// How long others are waited for who open a ledger, and how long it is left before they are asked again.
-const PATIENCE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_millis(5));
-
-/// Waits until nobody else opens a ledger in `dir`, nor does as long as the answer is held.
-///
-/// # Errors
-/// [`PathError`] when the directory cannot be opened, or others take longer than five seconds.
-pub(super) fn turn(dir: &Path) -> Result<File, PathError> {
-    let file = File::open(dir).map_err(PathError::of("open", dir))?;
-    let until = Instant::now() + PATIENCE.0;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) if Instant::now() < until => {
-                std::thread::sleep(PATIENCE.1);
-            }
-            Err(TryLockError::WouldBlock) => {
-                return Err(PathError::of("lock", dir)(ErrorKind::TimedOut.into()));
-            }
-            Err(TryLockError::Error(error)) => return Err(PathError::of("lock", dir)(error)),
-        }
-    }
-}
 
 /// Removes links, pipes and devices in the place of a ledger and of what SQLite keeps beside one, which it would follow or open; a
 /// directory in the place of the latter is put away.
