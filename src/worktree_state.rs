@@ -1,33 +1,37 @@
 //! The life of one worktree in the daemon: what was seen, what is known, what is published, what is owed.
 //!
 //! Pure: `(state, input, now) → effects`. Knows no clock, no disk and no network; reading it alone explains when
-//! the daemon reads (`passes`), creates (`creation`, `owed`), publishes and answers (`questions`).
+//! the daemon reads (`passes`, `reading`), creates (`creation`, `unrest`, `store_rest`, `owed`), publishes and answers
+//! (`questions`, `proofs`). Each of these keeps its part of the state to itself.
 
 mod creation;
 mod owed;
 mod passes;
+mod proofs;
 mod questions;
+mod reading;
+mod store_rest;
+mod unrest;
 mod words;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::ids::VersionKey;
 use crate::ids::{ModelId, ObjectId};
 use crate::version::{ActiveModel, Observation};
-use creation::Refusal;
 pub use owed::OWED_MAX;
-use owed::Recall;
-use questions::Waiter;
+use owed::Owed;
+use passes::Passes;
+use proofs::Proofs;
+use questions::Waiters;
+use store_rest::StoreRest;
+use unrest::Unrest;
 pub use words::{
     Depth, Effect, Input, Memory, PassFailure, Pending, Policy, Publication, Scope, Seen, Series,
     State, StoreFailure, Verdict,
 };
 
-/// The first and the longest pause between tries of a store that is down.
+/// The first and the longest pause between tries of a store that is down, and of a worktree that cannot be read.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-/// After the first change, everything is read again this much later, in case an event was lost.
-const SAFETY_PASS: Duration = Duration::from_mins(5);
 /// A store that takes longer than this for an answer is said to be silent.
 const SILENT_AFTER: Duration = Duration::from_millis(1500);
 
@@ -45,6 +49,12 @@ enum Progress {
     Known(ActiveModel),
 }
 
+impl Progress {
+    fn is_due(&self, now: Instant) -> bool {
+        matches!(self, Self::Due(at) if *at <= now)
+    }
+}
+
 /// HEAD as it was last read.
 #[derive(Debug)]
 enum LastHead {
@@ -54,66 +64,34 @@ enum LastHead {
     Read(Option<ObjectId>),
 }
 
+/// What the store was asked to find or create.
+#[derive(Debug)]
+struct Resolving {
+    observation: Observation,
+    since: Instant,
+}
+
 /// The state of one worktree.
 #[derive(Debug)]
 pub struct WorktreeState {
     policy: Policy,
+    passes: Passes,
     last: Option<Observation>,
     /// HEAD when it was last read, also when what was read then is forgotten.
     last_head: LastHead,
-    broken: Option<String>,
-    progress: Progress,
-    failure: Option<StoreFailure>,
-    tries: u32,
-    store_rests_until: Option<Instant>,
-    store_failed_at: Option<Instant>,
-    /// The store itself asked for the rest, with this: no question cuts it short, whatever the version.
-    ordered_rest: Option<StoreFailure>,
-    /// What the store refuses of what is owed or on disk: it rests alone.
-    refused: BTreeMap<VersionKey, Refusal>,
-    resolving: Option<Observation>,
-    resolving_since: Option<Instant>,
-    /// Versions that the code has moved on from.
-    owed: VecDeque<Observation>,
-    owed_rest_until: Option<Instant>,
-    /// The ledger may hold more that is owed.
-    recall: Recall,
-    /// The version of the last observation is in the ledger as owed.
-    last_is_owed: bool,
-    /// The last model that was found to be a later duplicate, and the one that counts.
-    duplicate: Option<(ModelId, ModelId)>,
-    flooded: bool,
-    /// Versions that were asked for, and those that are in the ledger as owed: they stay owed, also where the same version is seen
-    /// once more without being committed.
-    asked_for: BTreeSet<VersionKey>,
-    verified: BTreeMap<ModelId, Instant>,
-    verifying: BTreeSet<ModelId>,
-    unasked: VecDeque<Instant>,
-    broken_tries: u32,
-    pass_is_void: bool,
-    was_torn: bool,
     /// An observation was made under these settings.
     has_begun: bool,
-    waiters: Vec<Waiter>,
-    pass_began: Option<Instant>,
-    /// How much the pass under way reads.
-    pass_depth: Depth,
-    /// The first change that the pass under way is to tell, and the first after it began.
-    reading_touch: Option<Instant>,
-    unread_touch: Option<Instant>,
-    /// A change takes too long to read: until it has been, what was read last is not published.
-    is_overdue: bool,
-    pass_due: Option<Instant>,
-    pass_everything: bool,
-    pass_synced: bool,
-    pass_rest_until: Option<Instant>,
-    safety_due: Option<Instant>,
-    polling: bool,
-    first_touch: Option<Instant>,
-    last_touch: Option<Instant>,
-    first_head_move: Option<Instant>,
-    last_head_move: Option<Instant>,
-    series: Series,
+    /// Why the worktree cannot be read.
+    broken: Option<String>,
+    unrest: Unrest,
+    progress: Progress,
+    /// Why the last observation has no LoggedModel.
+    failure: Option<StoreFailure>,
+    resolving: Option<Resolving>,
+    store: StoreRest,
+    owed: Owed,
+    proofs: Proofs,
+    waiters: Waiters,
     published: Option<Publication>,
     generation: u64,
 }
@@ -123,49 +101,19 @@ impl WorktreeState {
     pub fn new(policy: Policy, now: Instant) -> Self {
         Self {
             policy,
+            passes: Passes::new(now),
             last: None,
             last_head: LastHead::Unread,
+            has_begun: false,
             broken: None,
+            unrest: Unrest::new(),
             progress: Progress::Unwanted,
             failure: None,
-            tries: 0,
-            store_rests_until: None,
-            store_failed_at: None,
-            ordered_rest: None,
-            refused: BTreeMap::new(),
             resolving: None,
-            resolving_since: None,
-            owed: VecDeque::new(),
-            owed_rest_until: None,
-            recall: Recall::Due,
-            last_is_owed: false,
-            duplicate: None,
-            flooded: false,
-            asked_for: BTreeSet::new(),
-            verified: BTreeMap::new(),
-            verifying: BTreeSet::new(),
-            unasked: VecDeque::new(),
-            broken_tries: 0,
-            pass_is_void: false,
-            was_torn: false,
-            has_begun: false,
-            waiters: Vec::new(),
-            pass_began: None,
-            pass_depth: Depth::Everything,
-            reading_touch: None,
-            unread_touch: None,
-            is_overdue: false,
-            pass_due: Some(now),
-            pass_everything: true,
-            pass_synced: false,
-            pass_rest_until: None,
-            safety_due: None,
-            polling: false,
-            first_touch: None,
-            last_touch: None,
-            first_head_move: None,
-            last_head_move: None,
-            series: Series::No,
+            store: StoreRest::default(),
+            owed: Owed::new(),
+            proofs: Proofs::default(),
+            waiters: Waiters::default(),
             published: None,
             generation: 0,
         }
@@ -174,24 +122,18 @@ impl WorktreeState {
     /// Begins anew under other settings: nothing that was known counts, who asked is still answered, and the outcome
     /// of a pass that runs is not looked at.
     pub fn restart(&mut self, policy: Policy, now: Instant) {
-        let waiters = std::mem::take(&mut self.waiters);
         *self = Self {
-            generation: self.generation,
-            polling: self.polling,
+            passes: self.passes.restarted(now),
+            waiters: self.waiters.restarted(),
             published: self.published.take(),
-            pass_began: self.pass_began,
-            pass_is_void: self.pass_began.is_some(),
-            waiters: waiters
-                .into_iter()
-                .map(|waiter| Waiter::new(waiter.id, waiter.deadline))
-                .collect(),
+            generation: self.generation,
             ..Self::new(policy, now)
         };
     }
 
     /// Says whether the worktree is read at intervals, as events cannot be had for it.
     pub fn set_polling(&mut self, polling: bool) {
-        self.polling = polling;
+        self.passes.set_polling(polling);
     }
 
     /// Takes an input and returns what is to be done, in that order.
@@ -203,20 +145,17 @@ impl WorktreeState {
                 waiter,
                 deadline,
                 full,
-            } => self.asked(Waiter::new(waiter, deadline), full, now),
-            Input::Left(waiter) => self.waiters.retain(|known| known.id != waiter),
+            } => self.asked(waiter, deadline, full, now),
+            Input::Left(waiter) => self.left(waiter),
             Input::Read(outcome) => self.read(outcome, now, &mut effects),
             Input::Resolved(observation, outcome) => self.resolved(*observation, outcome, now),
             Input::Verified(model, verdict) => self.model_verified(&model, verdict, now),
             Input::Recalled(owed) => self.recalled(owed),
-            Input::Owed => self.recall = Recall::Due,
-            Input::Unsure => {
-                self.pass_everything = true;
-                self.want_pass(now);
-            }
-            Input::StoreMayBeBack => self.store_may_be_back(),
-            Input::Polling => self.polling = true,
-            Input::Watching => self.polling = false,
+            Input::Owed => self.owed.want_recall(),
+            Input::Unsure => self.passes.want_everything(now),
+            Input::StoreMayBeBack => self.store.may_be_over(),
+            Input::Polling => self.set_polling(true),
+            Input::Watching => self.set_polling(false),
             Input::Tick => {}
         }
         self.step(now, &mut effects);
@@ -225,30 +164,31 @@ impl WorktreeState {
 
     /// Returns when [`Input::Tick`] is next needed.
     pub fn wake_at(&self) -> Option<Instant> {
-        let pass = self.pass_due.filter(|_| self.pass_began.is_none());
-        let create = match (&self.resolving, &self.progress) {
-            (None, Progress::Due(at)) if !self.is_overdue => Some(
-                (*at)
-                    .max(self.store_rests_until.unwrap_or(*at))
-                    .max(self.last_rests_until().unwrap_or(*at)),
-            ),
-            _ => None,
-        };
-        let owed = self
-            .next_owed_at()
-            .filter(|_| self.resolving.is_none() && self.may_pay());
-        let waiters = self.waiters.iter().map(|waiter| waiter.deadline).min();
         [
-            pass,
-            create,
-            owed,
-            waiters,
-            self.safety_due,
+            self.passes.wake_at(),
             self.overdue_at(),
+            self.creation_at(),
+            self.waiters.next_deadline(),
         ]
         .into_iter()
         .flatten()
         .min()
+    }
+
+    /// When the store is next asked for a LoggedModel; `None` while it is.
+    fn creation_at(&self) -> Option<Instant> {
+        if self.resolving.is_some() {
+            return None;
+        }
+        let of_last = match self.progress {
+            Progress::Due(at) if !self.passes.is_overdue() => Some(
+                at.max(self.store.until().unwrap_or(at))
+                    .max(self.last_rests_until().unwrap_or(at)),
+            ),
+            _ => None,
+        };
+        let owed = self.owed.next_at(&self.store).filter(|_| self.may_pay());
+        [of_last, owed].into_iter().flatten().min()
     }
 
     /// Returns what is published now.
@@ -263,8 +203,8 @@ impl WorktreeState {
     /// Returns what is published, and where the store has not answered for a while, that it has not.
     pub fn publication_at(&self, now: Instant) -> Publication {
         let mut publication = self.publication();
-        let silent = self
-            .resolving_since
+        let since = self.resolving.as_ref().map(|resolving| resolving.since);
+        let silent = since
             .map(|since| now.saturating_duration_since(since))
             .filter(|silent| *silent >= SILENT_AFTER);
         if let (State::Pending(Pending::Creation), Some(silent)) = (&publication.state, silent) {
@@ -275,21 +215,14 @@ impl WorktreeState {
     }
 
     fn step(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        if self.safety_due.is_some_and(|due| due <= now) {
-            self.safety_due = None;
-            self.pass_everything = true;
-            self.want_pass(now);
-        }
+        self.passes.look_for_safety(now);
         self.begin_pass(now, effects);
         if self.overdue_at().is_some_and(|due| due <= now) {
-            self.is_overdue = true;
+            self.passes.set_overdue();
         }
         self.hurry_for_waiters(now);
         self.publish(effects);
-        if self.recall == Recall::Due && self.holds_only_refused() {
-            self.recall = Recall::Asked;
-            effects.push(Effect::Recall);
-        }
+        self.recall(effects);
         self.begin_resolve(now, effects);
         self.write_down(now, effects);
         self.verify_for_waiters(now, effects);
@@ -316,11 +249,26 @@ impl WorktreeState {
         effects.push(Effect::Publish(publication));
     }
 
+    /// Returns the model that was last found to be a later duplicate, and the one that counts instead.
+    pub fn duplicate(&self) -> Option<&(ModelId, ModelId)> {
+        self.proofs.duplicate()
+    }
+
+    /// Returns how many versions the store refuses while it takes others, and why it refuses one of them.
+    pub fn refused(&self) -> Option<(usize, &str)> {
+        self.store.refused()
+    }
+
+    fn is_resolving(&self, observation: &Observation) -> bool {
+        let resolving = self.resolving.as_ref();
+        resolving.is_some_and(|resolving| resolving.observation == *observation)
+    }
+
     fn state(&self) -> State {
         if let Some(reason) = &self.broken {
             return State::Broken(reason.clone());
         }
-        if self.is_overdue {
+        if self.passes.is_overdue() {
             return State::Pending(Pending::Reading);
         }
         match (&self.progress, &self.failure) {
@@ -328,7 +276,9 @@ impl WorktreeState {
             (_, Some(failure)) => State::Pending(Pending::Store(failure.clone())),
             (_, None) if self.last.is_none() => State::Pending(Pending::Reading),
             (Progress::Due(_), None) => State::Pending(Pending::Creation),
-            (Progress::Unwanted, None) if self.flooded => State::Pending(Pending::Flood),
+            (Progress::Unwanted, None) if self.unrest.is_flooded() => {
+                State::Pending(Pending::Flood)
+            }
             (Progress::Unwanted, None) => State::Pending(Pending::Question),
         }
     }

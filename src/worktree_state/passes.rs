@@ -1,17 +1,13 @@
-//! When the worktree is read, and what follows from what was seen.
+//! When the worktree is read, and how much of it.
 //!
-//! Reads nothing: an effect asks for it. Knows no path and no event, only that something was touched.
+//! Reads nothing, and knows no path and no event, only that something was touched; what was seen is for others.
 
 use std::time::{Duration, Instant};
 
-use super::creation::{Moment, moment};
-use super::{
-    BACKOFF, Depth, Effect, LastHead, Memory, PassFailure, Progress, SAFETY_PASS, Seen, Series,
-    WorktreeState,
-};
-use crate::config::Create;
-use crate::version::Observation;
+use super::{BACKOFF, Depth};
 
+/// After the first change, everything is read again this much later, in case an event was lost.
+const SAFETY_PASS: Duration = Duration::from_mins(5);
 /// A torn pass is repeated after this.
 const TORN_PAUSE: Duration = Duration::from_millis(20);
 /// A pass that git's lock of the index kept from reading is tried again after this.
@@ -26,181 +22,195 @@ const POLL_SHARE: u32 = 100;
 /// The longest pause that follows a pass, which takes at most half of a core while files keep changing.
 const PASS_PAUSE_MAX: Duration = Duration::from_secs(1);
 
-impl WorktreeState {
-    pub(super) fn touched(&mut self, now: Instant) {
-        let was_quiet = self
-            .last_touch
-            .is_none_or(|last| now > last + self.policy.settle);
-        if was_quiet || self.first_touch.is_none() {
-            self.first_touch = Some(now);
+/// The pass under way, and the next one.
+#[derive(Debug)]
+pub(super) struct Passes {
+    /// When the one under way began.
+    began: Option<Instant>,
+    /// How much it reads.
+    depth: Depth,
+    /// Its outcome is not looked at.
+    is_void: bool,
+    /// The first change that it is to tell, and the first after it began.
+    reading_touch: Option<Instant>,
+    unread_touch: Option<Instant>,
+    /// A change takes too long to read: until it has been, what was read last is not published.
+    is_overdue: bool,
+    /// When the next one is to begin, and how much it is to read.
+    due: Option<Instant>,
+    everything: bool,
+    synced: bool,
+    rest_until: Option<Instant>,
+    safety_due: Option<Instant>,
+    polling: bool,
+    was_torn: bool,
+    /// How many in a row could not read the worktree.
+    failed: u32,
+}
+
+impl Passes {
+    /// Wants a first one at once.
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            began: None,
+            depth: Depth::Everything,
+            is_void: false,
+            reading_touch: None,
+            unread_touch: None,
+            is_overdue: false,
+            due: Some(now),
+            everything: true,
+            synced: false,
+            rest_until: None,
+            safety_due: None,
+            polling: false,
+            was_torn: false,
+            failed: 0,
         }
-        self.last_touch = Some(now);
+    }
+
+    /// Begins anew; the outcome of a pass that runs is not looked at.
+    pub(super) fn restarted(&self, now: Instant) -> Self {
+        Self {
+            began: self.began,
+            is_void: self.began.is_some(),
+            polling: self.polling,
+            ..Self::new(now)
+        }
+    }
+
+    pub(super) fn set_polling(&mut self, polling: bool) {
+        self.polling = polling;
+    }
+
+    pub(super) fn touched(&mut self, now: Instant) {
         self.unread_touch.get_or_insert(now);
         self.safety_due.get_or_insert(now + SAFETY_PASS);
-        self.want_pass(self.pass_rest_until.map_or(now, |rest| rest.max(now)));
-        self.put_off_creation(now);
+        self.want(self.rest_until.map_or(now, |rest| rest.max(now)));
     }
 
-    pub(super) fn want_pass(&mut self, at: Instant) {
-        self.pass_due = Some(self.pass_due.map_or(at, |due| due.min(at)));
+    /// Somebody asks, and wants every file looked at if `full`.
+    pub(super) fn asked(&mut self, full: bool, now: Instant) {
+        self.synced = true;
+        self.everything |= full;
+        self.want(now);
     }
 
-    pub(super) fn begin_pass(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        if self.pass_began.is_some() || self.pass_due.is_none_or(|due| due > now) {
-            return;
+    pub(super) fn want_everything(&mut self, at: Instant) {
+        self.everything = true;
+        self.want(at);
+    }
+
+    fn want(&mut self, at: Instant) {
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
+
+    /// An event may have been lost a while ago.
+    pub(super) fn look_for_safety(&mut self, now: Instant) {
+        if self.safety_due.take_if(|due| *due <= now).is_some() {
+            self.want_everything(now);
         }
-        self.pass_due = None;
-        self.pass_began = Some(now);
+    }
+
+    /// Begins the next one if it is due and none runs; returns how much it reads.
+    pub(super) fn begin(&mut self, now: Instant) -> Option<Depth> {
+        if self.began.is_some() || self.due.is_none_or(|due| due > now) {
+            return None;
+        }
+        self.due = None;
+        self.began = Some(now);
         self.reading_touch = self.unread_touch.take();
-        for waiter in &mut self.waiters {
-            waiter.in_pass = true;
-        }
-        let synced = std::mem::take(&mut self.pass_synced);
-        self.pass_depth = match (std::mem::take(&mut self.pass_everything), synced) {
+        let synced = std::mem::take(&mut self.synced);
+        self.depth = match (std::mem::take(&mut self.everything), synced) {
             (true, _) => Depth::Everything,
             (false, true) => Depth::Synced,
             (false, false) => Depth::Touched,
         };
-        effects.push(Effect::Read(self.pass_depth));
+        Some(self.depth)
     }
 
-    pub(super) fn read(
-        &mut self,
-        outcome: Result<Seen, PassFailure>,
-        now: Instant,
-        effects: &mut Vec<Effect>,
-    ) {
-        let cost = self
-            .pass_began
-            .take()
-            .map_or(Duration::ZERO, |began| now.saturating_duration_since(began));
-        let touch = self.reading_touch.take();
-        self.pass_rest_until = Some(now + cost.min(PASS_PAUSE_MAX));
+    /// Ends the one under way; returns the first change that it was to tell.
+    pub(super) fn end(&mut self, now: Instant) -> Option<Instant> {
+        let began = self.began.take();
+        let cost = began.map_or(Duration::ZERO, |began| now.saturating_duration_since(began));
+        self.rest_until = Some(now + cost.min(PASS_PAUSE_MAX));
         if self.polling {
-            self.pass_everything = true;
-            self.want_pass(now + POLL.max(cost * POLL_SHARE));
+            self.want_everything(now + POLL.max(cost * POLL_SHARE));
         }
-        match outcome {
-            _ if std::mem::take(&mut self.pass_is_void) => {
-                self.pass_everything = true;
-                self.want_pass(now);
-            }
-            Ok(Seen::Same) => self.is_overdue = false,
-            Ok(Seen::Observed(observation, memory, series)) => {
-                self.cover_those_in_pass();
-                self.broken = None;
-                self.broken_tries = 0;
-                self.was_torn = false;
-                self.is_overdue = false;
-                self.observed(*observation, memory, series, now, effects);
-            }
-            Err(PassFailure::Torn) => self.torn(now, effects),
-            Err(PassFailure::Busy) => self.put_off(touch, now),
-            // Git fails on files that come and go as it does on what it cannot read: only the second time counts.
-            Err(PassFailure::Broken(_)) if self.broken.is_none() && self.broken_tries == 0 => {
-                self.broken_tries = 1;
-                self.torn(now, effects);
-            }
-            Err(PassFailure::Broken(reason)) => self.broke(reason, now, effects),
-        }
-        for waiter in &mut self.waiters {
-            waiter.in_pass = false;
-        }
+        self.reading_touch.take()
     }
 
-    fn broke(&mut self, reason: String, now: Instant, effects: &mut Vec<Effect>) {
-        self.broken = Some(reason);
-        self.forget_last(now, effects);
-        self.pass_everything = true;
-        let pause = BACKOFF.0.saturating_mul(1 << self.broken_tries.min(5));
-        self.broken_tries = self.broken_tries.saturating_add(1);
-        self.want_pass(now + pause.min(BACKOFF.1));
-        self.cover_those_in_pass();
-    }
-
-    fn cover_those_in_pass(&mut self) {
-        for waiter in &mut self.waiters {
-            waiter.covered |= waiter.in_pass;
+    /// True once for a pass whose outcome counts for nothing: another one is wanted.
+    pub(super) fn take_void(&mut self, now: Instant) -> bool {
+        let is_void = std::mem::take(&mut self.is_void);
+        if is_void {
+            self.want_everything(now);
         }
+        is_void
     }
 
-    /// While git changes the worktree, what was read last is not what is there. The pass is to come.
-    fn put_off(&mut self, touch: Option<Instant>, now: Instant) {
+    /// What changed has been read, and was nothing.
+    pub(super) fn saw_the_same(&mut self) {
+        self.is_overdue = false;
+    }
+
+    /// The worktree has been read.
+    pub(super) fn saw(&mut self) {
+        self.failed = 0;
+        self.was_torn = false;
+        self.is_overdue = false;
+    }
+
+    /// While git changes the worktree, what was read last is not what is there. The pass is to come, with the change that it was to
+    /// tell.
+    pub(super) fn put_off(&mut self, touch: Option<Instant>, now: Instant) {
         self.is_overdue = true;
         self.unread_touch = touch.or(self.unread_touch);
-        self.pass_everything |= self.pass_depth == Depth::Everything;
-        self.pass_synced |= self.pass_depth == Depth::Synced;
-        self.want_pass(now + BUSY_PAUSE);
+        self.everything |= self.depth == Depth::Everything;
+        self.synced |= self.depth == Depth::Synced;
+        self.want(now + BUSY_PAUSE);
     }
 
-    /// Files that do not hold still may be others than those whose model is published: it is withdrawn.
-    fn torn(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        self.pass_everything = true;
-        self.want_pass(now + TORN_PAUSE);
-        if std::mem::replace(&mut self.was_torn, true) {
-            self.forget_last(now, effects);
-        }
+    /// Files did not hold still. Returns whether that is the second time in a row.
+    pub(super) fn torn(&mut self, now: Instant) -> bool {
+        self.want_everything(now + TORN_PAUSE);
+        std::mem::replace(&mut self.was_torn, true)
     }
 
-    fn forget_last(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        let before = self.last.take();
-        self.leave_behind(before, now, effects);
-        self.progress = Progress::Unwanted;
-        self.failure = None;
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed > 0
     }
 
-    fn observed(
-        &mut self,
-        observation: Observation,
-        memory: Memory,
-        series: Series,
-        now: Instant,
-        effects: &mut Vec<Effect>,
-    ) {
-        let before = self.last.take();
-        let same_version = before
-            .as_ref()
-            .is_some_and(|before| before.version == observation.version);
-        let head = &observation.reading.head;
-        let head_moved = matches!(&self.last_head, LastHead::Read(last) if last != head);
-        self.last_head = LastHead::Read(head.clone());
-        self.last = Some(observation);
-        self.series = series;
-        if head_moved {
-            self.head_moved(now);
-        }
-        let was_known = matches!(self.progress, Progress::Known(_));
-        if !same_version {
-            self.leave_behind(before, now, effects);
-        }
-        match memory {
-            Memory::Model(model) => {
-                self.verify(&model, now, effects);
-                self.progress = Progress::Known(model);
-            }
-            Memory::Distrusted if same_version && was_known => self.progress = Progress::Due(now),
-            Memory::Nothing | Memory::Distrusted if same_version => {}
-            Memory::Nothing | Memory::Distrusted => {
-                self.failure = None;
-                let moment = moment(!self.has_begun, head_moved);
-                let unasked = moment == Moment::Edit && self.policy.create == Create::Settled;
-                self.flooded |= unasked && self.is_flooded(now);
-                let at = self.unasked_creation(moment, now);
-                self.progress = at.map_or(Progress::Unwanted, Progress::Due);
-            }
-        }
-        self.has_begun = true;
+    /// Git fails on files that come and go as it does on what it cannot read: only the second time counts.
+    pub(super) fn failed_once(&mut self) {
+        self.failed = 1;
+    }
+
+    /// The worktree cannot be read: it is tried again, later each time.
+    pub(super) fn broke(&mut self, now: Instant) {
+        let pause = BACKOFF.0.saturating_mul(1 << self.failed.min(5));
+        self.failed = self.failed.saturating_add(1);
+        self.want_everything(now + pause.min(BACKOFF.1));
     }
 
     /// When the change that is being read takes the id away.
     pub(super) fn overdue_at(&self) -> Option<Instant> {
-        self.pass_began.and(self.told())?;
+        self.began?;
         let touch = self.reading_touch.or(self.unread_touch)?;
         Some(touch + UNREAD_MAX)
     }
 
-    /// What was read last, while it can be told to be what is there.
-    pub(super) fn told(&self) -> Option<&Observation> {
-        self.last.as_ref().filter(|_| !self.is_overdue)
+    pub(super) fn is_overdue(&self) -> bool {
+        self.is_overdue
+    }
+
+    pub(super) fn set_overdue(&mut self) {
+        self.is_overdue = true;
+    }
+
+    /// Returns when the next one is to begin, or is to be wanted.
+    pub(super) fn wake_at(&self) -> Option<Instant> {
+        let due = self.due.filter(|_| self.began.is_none());
+        [due, self.safety_due].into_iter().flatten().min()
     }
 }

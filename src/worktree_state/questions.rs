@@ -2,55 +2,121 @@
 //!
 //! Knows nobody but by a number, and sends nothing: an effect does. Asks no store itself.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::{Effect, Progress, Verdict, WaiterId, WorktreeState};
+use super::{Effect, Progress, Publication, Verdict, WaiterId, WorktreeState};
 use crate::ids::ModelId;
 use crate::version::ActiveModel;
 
-/// A model seen in the store is taken to be there for so long.
-pub(super) const VERIFIED_FOR: Duration = Duration::from_mins(1);
-
+/// One question.
 #[derive(Debug)]
-pub(super) struct Waiter {
-    pub(super) id: WaiterId,
-    pub(super) deadline: Instant,
+struct Waiter {
+    id: WaiterId,
+    deadline: Instant,
     /// A pass that began after the question has ended.
-    pub(super) covered: bool,
+    covered: bool,
     /// The pass that is running began after the question.
-    pub(super) in_pass: bool,
+    in_pass: bool,
     /// The store failed since the question was asked.
-    pub(super) store_failed: bool,
+    store_failed: bool,
 }
 
-impl Waiter {
-    pub(super) fn new(id: WaiterId, deadline: Instant) -> Self {
-        Self {
+/// Those that have no answer yet.
+#[derive(Debug, Default)]
+pub(super) struct Waiters(Vec<Waiter>);
+
+impl Waiters {
+    pub(super) fn add(&mut self, id: WaiterId, deadline: Instant) {
+        self.0.push(Waiter {
             id,
             deadline,
             covered: false,
             in_pass: false,
             store_failed: false,
+        });
+    }
+
+    fn remove(&mut self, id: WaiterId) {
+        self.0.retain(|waiter| waiter.id != id);
+    }
+
+    /// Returns the same questions as if they were asked now.
+    pub(super) fn restarted(&self) -> Self {
+        let mut restarted = Self::default();
+        for waiter in &self.0 {
+            restarted.add(waiter.id, waiter.deadline);
         }
+        restarted
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.0.iter().map(|waiter| waiter.deadline).min()
+    }
+
+    pub(super) fn pass_begins(&mut self) {
+        for waiter in &mut self.0 {
+            waiter.in_pass = true;
+        }
+    }
+
+    pub(super) fn cover_those_in_pass(&mut self) {
+        for waiter in &mut self.0 {
+            waiter.covered |= waiter.in_pass;
+        }
+    }
+
+    pub(super) fn pass_ends(&mut self) {
+        for waiter in &mut self.0 {
+            waiter.in_pass = false;
+        }
+    }
+
+    /// Whoever asked for code that has been read hears that its store failed.
+    pub(super) fn store_failed(&mut self) {
+        for waiter in &mut self.0 {
+            waiter.store_failed |= waiter.covered;
+        }
+    }
+
+    fn is_any_covered(&self) -> bool {
+        self.0.iter().any(|waiter| waiter.covered)
+    }
+
+    fn want_a_version(&self) -> bool {
+        let mut all = self.0.iter();
+        all.any(|waiter| waiter.covered && !waiter.store_failed)
+    }
+
+    /// Takes out those that have their answer, or wait no longer; returns each with whether its code was read.
+    fn take_answered(&mut self, is_settled: bool, now: Instant) -> Vec<(WaiterId, bool)> {
+        let mut answered = Vec::new();
+        self.0.retain(|waiter| {
+            let has_answer = waiter.covered && (is_settled || waiter.store_failed);
+            let waits = !has_answer && waiter.deadline > now;
+            if !waits {
+                answered.push((waiter.id, waiter.covered));
+            }
+            waits
+        });
+        answered
     }
 }
 
 impl WorktreeState {
-    pub(super) fn asked(&mut self, waiter: Waiter, full: bool, now: Instant) {
-        if waiter.deadline > now {
-            self.pass_synced = true;
-            self.pass_everything |= full;
-            self.want_pass(now);
+    pub(super) fn asked(&mut self, id: WaiterId, deadline: Instant, full: bool, now: Instant) {
+        if deadline > now {
+            self.passes.asked(full, now);
         }
-        self.waiters.push(waiter);
+        self.waiters.add(id, deadline);
+    }
+
+    pub(super) fn left(&mut self, id: WaiterId) {
+        self.waiters.remove(id);
     }
 
     /// Whoever asked for code that has been read wants its version now.
     pub(super) fn hurry_for_waiters(&mut self, now: Instant) {
-        let wanted = self
-            .waiters
-            .iter()
-            .any(|waiter| waiter.covered && !waiter.store_failed);
+        let wanted = self.waiters.want_a_version();
         let Some(last) = self.last.as_ref().filter(|_| wanted) else {
             return;
         };
@@ -59,98 +125,75 @@ impl WorktreeState {
             Progress::Due(at) => *at = (*at).min(now),
             Progress::Known(_) => return,
         }
-        self.asked_for.insert(last.version.clone());
-        if let Some(refusal) = self.refused.get_mut(&last.version) {
-            refusal.rests_until = now;
-        }
-        let resting = self.store_rests_until.is_some_and(|until| until > now);
-        if let Some(order) = self.ordered_rest.as_ref().filter(|_| resting) {
+        self.owed.ask_for(&last.version);
+        self.store.end_refusal(&last.version, now);
+        if let Some(order) = self.store.ordered(now) {
             self.failure = Some(order.clone());
-            for waiter in &mut self.waiters {
-                waiter.store_failed |= waiter.covered;
-            }
+            self.waiters.store_failed();
         } else if self.resolving.is_none() {
-            self.store_rests_until = None;
-            self.ordered_rest = None;
+            self.store.cut_short();
         }
     }
 
     /// Whoever asks hears of no model that was not seen in the store lately.
     pub(super) fn verify_for_waiters(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        let asked = self.waiters.iter().any(|waiter| waiter.covered);
-        if let (true, Progress::Known(model)) = (asked, &self.progress) {
+        if let (true, Progress::Known(model)) = (self.waiters.is_any_covered(), &self.progress) {
             let model = model.clone();
             self.verify(&model, now, effects);
         }
     }
 
     pub(super) fn answer(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        let settled = match &self.progress {
-            _ if self.broken.is_some() => true,
-            _ if self.is_overdue => false,
-            Progress::Known(model) => self.is_verified(&model.model_id, now),
+        let is_broken = self.broken.is_some();
+        let is_settled = match &self.progress {
+            _ if is_broken => true,
+            _ if self.passes.is_overdue() => false,
+            Progress::Known(model) => self.proofs.is_recent(&model.model_id, now),
             Progress::Unwanted | Progress::Due(_) => false,
         };
         let publication = self.publication_at(now);
-        let broken = self.broken.is_some();
-        self.waiters.retain(|waiter| {
-            let answered = waiter.covered && (settled || waiter.store_failed);
-            if !answered && waiter.deadline > now {
-                return true;
+        let answered = self.waiters.take_answered(is_settled, now);
+        let answer = |(waiter, is_covered): (WaiterId, bool)| {
+            let publication: Publication = publication.clone();
+            let fresh = is_covered && !is_broken;
+            Effect::Answer {
+                waiter,
+                publication,
+                fresh,
             }
-            effects.push(Effect::Answer {
-                waiter: waiter.id,
-                publication: publication.clone(),
-                fresh: waiter.covered && !broken,
-            });
-            false
-        });
+        };
+        effects.extend(answered.into_iter().map(answer));
     }
 
     /// Asks the store about a model that was not seen there lately; the answer comes aside.
     pub(super) fn verify(&mut self, model: &ActiveModel, now: Instant, effects: &mut Vec<Effect>) {
-        if self.is_verified(&model.model_id, now) || !self.verifying.insert(model.model_id.clone())
-        {
-            return;
-        }
         let Some(last) = &self.last else { return };
-        effects.push(Effect::Verify {
-            model: model.clone(),
-            version: last.version.clone(),
-        });
-    }
-
-    fn is_verified(&self, model: &ModelId, now: Instant) -> bool {
-        let seen = self.verified.get(model);
-        seen.is_some_and(|seen| now <= *seen + VERIFIED_FOR)
+        if self.proofs.begin(&model.model_id, now) {
+            effects.push(Effect::Verify {
+                model: model.clone(),
+                version: last.version.clone(),
+            });
+        }
     }
 
     pub(super) fn model_verified(&mut self, model: &ModelId, verdict: Verdict, now: Instant) {
-        self.verifying.remove(model);
+        self.proofs.end(model);
         let is_published =
             matches!(&self.progress, Progress::Known(known) if known.model_id == *model);
         match verdict {
-            Verdict::Stands => {
-                self.verified.insert(model.clone(), now);
-            }
+            Verdict::Stands => self.proofs.saw(model, now),
             Verdict::Later(winner) => {
-                self.verified.insert(winner.model_id.clone(), now);
-                self.duplicate = Some((model.clone(), winner.model_id.clone()));
+                self.proofs.saw_duplicate(model, &winner.model_id, now);
                 if is_published {
                     self.progress = Progress::Known(winner);
                 }
             }
             Verdict::Gone => {
-                self.verified.remove(model);
+                self.proofs.missed(model);
                 if is_published {
                     self.progress = Progress::Due(now);
                 }
             }
         }
-    }
-
-    /// Returns the model that was last found to be a later duplicate, and the one that counts instead.
-    pub fn duplicate(&self) -> Option<&(ModelId, ModelId)> {
-        self.duplicate.as_ref()
     }
 }

@@ -1,0 +1,60 @@
+//! Which LoggedModels were seen in the store lately, and which turned out to be duplicates.
+//!
+//! Asks no store: the answers come in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use crate::ids::ModelId;
+
+/// A model seen in the store is taken to be there for so long.
+const VERIFIED_FOR: Duration = Duration::from_mins(1);
+
+/// What is known to be in the store.
+#[derive(Debug, Default)]
+pub(super) struct Proofs {
+    seen: BTreeMap<ModelId, Instant>,
+    /// Of which the store was asked and has not answered.
+    asked: BTreeSet<ModelId>,
+    /// The last that was found to be a later duplicate, and the one that counts.
+    duplicate: Option<(ModelId, ModelId)>,
+}
+
+impl Proofs {
+    pub(super) fn is_recent(&self, model: &ModelId, now: Instant) -> bool {
+        let seen = self.seen.get(model);
+        seen.is_some_and(|seen| now <= *seen + VERIFIED_FOR)
+    }
+
+    /// Returns whether the store is to be asked: it was not seen there lately, and nobody asks already.
+    pub(super) fn begin(&mut self, model: &ModelId, now: Instant) -> bool {
+        !self.is_recent(model, now) && self.asked.insert(model.clone())
+    }
+
+    pub(super) fn end(&mut self, model: &ModelId) {
+        self.asked.remove(model);
+    }
+
+    /// It was made or found. Forgets those that were seen too long ago.
+    pub(super) fn made(&mut self, model: &ModelId, now: Instant) {
+        self.seen.retain(|_, seen| now <= *seen + VERIFIED_FOR);
+        self.saw(model, now);
+    }
+
+    pub(super) fn saw(&mut self, model: &ModelId, now: Instant) {
+        self.seen.insert(model.clone(), now);
+    }
+
+    pub(super) fn saw_duplicate(&mut self, model: &ModelId, winner: &ModelId, now: Instant) {
+        self.saw(winner, now);
+        self.duplicate = Some((model.clone(), winner.clone()));
+    }
+
+    pub(super) fn missed(&mut self, model: &ModelId) {
+        self.seen.remove(model);
+    }
+
+    pub(super) fn duplicate(&self) -> Option<&(ModelId, ModelId)> {
+        self.duplicate.as_ref()
+    }
+}
