@@ -68,7 +68,7 @@ use crate::git::plain_root_above;
 use crate::identity::plain_config::is_usual;
 use crate::paths::Paths;
 use crate::registry::{Record, Registry};
-use crate::repository::Worktree;
+use crate::repository::{OpenError, Worktree};
 use asking::{
     ask, ask_client, ask_saying_whom, client_failure, pending_failure, tell_daemon, untrack,
 };
@@ -179,15 +179,27 @@ fn load_settings(
     Ok(Settings::load(&record.settings, &worktree.root, &user)?)
 }
 
+/// Returns the worktree around the current directory.
 fn here() -> Result<Worktree, Failure> {
-    let cwd = std::env::current_dir().map_err(|error| {
+    Ok(Worktree::discover(&current_dir()?)?)
+}
+
+/// As [`here`]; `None` where there is no repository.
+fn here_if_any() -> Result<Option<Worktree>, Failure> {
+    match Worktree::discover(&current_dir()?) {
+        Err(OpenError::NotARepository(_)) => Ok(None),
+        found => Ok(Some(found?)),
+    }
+}
+
+fn current_dir() -> Result<PathBuf, Failure> {
+    std::env::current_dir().map_err(|error| {
         Failure::new(
             FailureKind::NotTracked,
             &format!("the current directory cannot be used: {error}"),
         )
         .hint("cd to the repository of your app")
-    })?;
-    Ok(Worktree::discover(&cwd)?)
+    })
 }
 
 /// Returns the path of this program, for whoever is to run it later.

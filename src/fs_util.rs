@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of what the files mean.
 
+mod file_id;
 pub mod held_dir;
 
 use std::fs::{self, File};
@@ -10,6 +11,8 @@ use std::os::unix::fs::{
     DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
 use std::path::{Path, PathBuf};
+
+pub use file_id::FileId;
 
 /// The bits of a mode by which group and others may write.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
@@ -58,17 +61,25 @@ pub fn read_if_exists(path: &Path) -> Result<Option<Vec<u8>>, PathError> {
 }
 
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let mut file = fs::File::options()
-        .read(true)
-        .custom_flags(nonblocking)
-        .open(path)?;
+    let mut file = open_without_waiting(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file"));
     }
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Opens a file to read it, never waiting for a pipe.
+///
+/// # Errors
+/// As [`fs::File::open`].
+pub fn open_without_waiting(path: &Path) -> io::Result<fs::File> {
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    fs::File::options()
+        .read(true)
+        .custom_flags(nonblocking)
+        .open(path)
 }
 
 /// Replaces a file whole: a temporary file beside it, its mode, its bytes, then a rename. A reader sees the old or the

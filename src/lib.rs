@@ -5,6 +5,7 @@
 //! The groups say what a module touches; what each may use, and the order, stands in `tests/it/layers.rs`.
 
 // Pure: no disk, no network, no clock.
+pub mod addresses;
 pub mod debt;
 pub mod ids;
 pub mod locks;

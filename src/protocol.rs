@@ -196,6 +196,9 @@ pub struct WorktreeStatus {
     pub mode_reason: Option<String>,
     /// What is wrong.
     pub reason: Option<String>,
+    /// Whether that is nothing to mend: it passes in a moment, or once somebody asks.
+    #[serde(default)]
+    pub passing: bool,
     /// The next command to type.
     pub hint: Option<String>,
     /// Why the name is not the one that the naming asks for.

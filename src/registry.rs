@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::config::Layer;
-use crate::fs_util::{self, PathError};
+use crate::fs_util::{self, FileId, PathError};
 use crate::git::GitError;
 use crate::identity::digest::hex;
 use crate::repository::Worktree;
@@ -44,7 +44,7 @@ pub struct Record {
     /// The git directory that all worktrees share.
     pub common_dir: PathBuf,
     /// Its device and inode: another repository at the same place is another repository.
-    pub identity: (u64, u64),
+    pub identity: FileId,
     /// The worktree that `up` was run in, which git does not list for a submodule.
     pub root: PathBuf,
     /// The worktrees tracked, all present and future ones when empty.
@@ -72,7 +72,7 @@ impl Record {
         Ok(Self {
             schema: SCHEMA,
             common_dir: common_dir.clone(),
-            identity: identity(common_dir).map_err(PathError::of("read", common_dir))?,
+            identity: FileId::behind(common_dir).map_err(PathError::of("read", common_dir))?,
             root: worktree.root.clone(),
             only: Vec::new(),
             settings: Layer::default(),
@@ -115,7 +115,7 @@ impl Record {
     pub fn is_about_what_is_there(&self) -> bool {
         let real = self.common_dir.canonicalize();
         real.is_ok_and(|real| real == self.common_dir)
-            && identity(&self.common_dir).is_ok_and(|identity| identity == self.identity)
+            && FileId::behind(&self.common_dir).is_ok_and(|found| found == self.identity)
     }
 
     /// True when this worktree is tracked under the record.
@@ -261,12 +261,6 @@ pub fn carried_over(path: &Path, from: &Path, to: &Path) -> PathBuf {
         |_| path.to_owned(),
         |inside| around(to).join(inside).components().collect(),
     )
-}
-
-fn identity(dir: &Path) -> std::io::Result<(u64, u64)> {
-    use std::os::unix::fs::MetadataExt as _;
-    let metadata = dir.metadata()?;
-    Ok((metadata.dev(), metadata.ino()))
 }
 
 fn read_record(file: &Path) -> Result<Option<Record>, RegistryError> {

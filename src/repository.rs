@@ -10,6 +10,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::addresses::without_credentials;
 use crate::git::{Git, GitError, git_dir_in_file, plain_root_above, records};
 use crate::text::shell_quoted;
 
@@ -244,34 +245,6 @@ fn classify(start: &Path, error: GitError) -> OpenError {
     }
 }
 
-/// Returns a remote's URL without user and password: `https://user:token@host/x` becomes `https://host/x`. The user of an scp-like
-/// address (`git@host:x`) is kept, as it is no secret. `None` where it cannot be said what is secret in it.
-fn without_credentials(url: &str) -> Option<String> {
-    // gitremote-helpers(7): the name of a transport may come before.
-    if let Some((transport, rest)) = url.split_once("::")
-        && transport
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"+-._".contains(&b))
-    {
-        return Some(format!("{transport}::{}", without_credentials(rest)?));
-    }
-    if !url.contains("://") {
-        let is_open = url
-            .rsplit_once('@')
-            .is_none_or(|(user, _)| !user.contains(':'));
-        return is_open.then(|| url.to_owned());
-    }
-    let mut parsed = url::Url::parse(url).ok()?;
-    let is_open = parsed.username().is_empty() && parsed.password().is_none();
-    if !is_open {
-        parsed.set_username("").ok()?;
-        parsed.set_password(None).ok()?;
-    }
-    parsed.set_query(None);
-    parsed.set_fragment(None);
-    Some(parsed.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -305,45 +278,5 @@ mod tests {
         }
         git(&["config", "core.repositoryFormatVersion", "99"]);
         assert_eq!(found("a"), (None, None));
-    }
-
-    #[test]
-    fn a_token_in_the_remote_url_never_leaves() {
-        let public = [
-            (
-                "https://me:secret@example.org/team/app.git",
-                "https://example.org/team/app.git",
-            ),
-            (
-                "https://example.org/app.git?token=secret#secret",
-                "https://example.org/app.git",
-            ),
-            (
-                "git@example.org:team/app.git",
-                "git@example.org:team/app.git",
-            ),
-            ("ssh://git:secret@example.org/app", "ssh://example.org/app"),
-            (
-                "https::https://me:secret@example.org/x",
-                "https::https://example.org/x",
-            ),
-            ("codecommit::eu://me:secret@app", "codecommit::eu://app"),
-            ("../app", "../app"),
-            ("/srv/git/app.git", "/srv/git/app.git"),
-        ];
-        for (url, wanted) in public {
-            assert_eq!(without_credentials(url).as_deref(), Some(wanted), "{url}");
-        }
-        for url in [
-            "https://me:secret/b@example.org/x.git",
-            "https://me:secret#b@example.org/x.git",
-            "https://me:secret@example.org:port/x.git",
-            "https://me:secret@example org/x",
-            "https://me:secret@[bad/x",
-            "//me:secret@example.org/x",
-            "me:secret@example.org:x",
-        ] {
-            assert_eq!(without_credentials(url), None, "{url}");
-        }
     }
 }

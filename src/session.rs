@@ -13,12 +13,12 @@ mod resolution;
 mod seen;
 mod telling;
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
 use crate::config::{ConfigError, Layer, Settings};
+use crate::fs_util::FileId;
 use crate::identity::reader::WorktreeReader;
 use crate::identity::{Reading, sanitize_app};
 use crate::ids::ModelId;
@@ -76,7 +76,7 @@ pub struct Session {
     credentials_seen: Vec<String>,
     ledger: Arc<Ledger>,
     /// The store's file as it was when it last answered: what is remembered of another file counts for nothing.
-    trusted_file: Mutex<Option<FileIdentity>>,
+    trusted_file: Mutex<Option<FileId>>,
     experiment: LastExperiment,
     /// A mutex as readings and resolutions run side by side; held for one look.
     sightings: Mutex<Sightings>,
@@ -84,17 +84,6 @@ pub struct Session {
     code: Code,
     telling: Telling,
     debts: Debts,
-}
-
-/// Which file lies at a path: device and inode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct FileIdentity(u64, u64);
-
-impl FileIdentity {
-    fn of(path: &Path) -> Option<Self> {
-        let metadata = path.metadata().ok()?;
-        Some(Self(metadata.dev(), metadata.ino()))
-    }
 }
 
 /// Returns what reads a worktree.
@@ -260,10 +249,10 @@ impl Session {
             return true;
         };
         let trusted = *self.trusted();
-        trusted.is_some() && trusted == FileIdentity::of(file)
+        trusted.is_some() && trusted == FileId::behind(file).ok()
     }
 
-    fn trusted(&self) -> MutexGuard<'_, Option<FileIdentity>> {
+    fn trusted(&self) -> MutexGuard<'_, Option<FileId>> {
         lock(&self.trusted_file)
     }
 

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::fs_util::{
-    PathError, claim_private_dir, create_one_private_dir, create_private_dir, lies_inside,
+    FileId, PathError, claim_private_dir, create_one_private_dir, create_private_dir, lies_inside,
     missing_dirs, read_if_exists, remove_empty, remove_if_exists, replace, replace_durably,
 };
 use crate::identity::digest::hex;
@@ -45,7 +45,7 @@ pub struct Entry {
     /// Where its common git directory was.
     pub common_dir: PathBuf,
     /// Device and inode of that directory.
-    pub identity: (u64, u64),
+    pub identity: FileId,
     /// The worktrees that `up` was run in.
     pub roots: BTreeSet<PathBuf>,
     /// Whose list it is on: the state directory.
@@ -215,9 +215,7 @@ impl Entry {
 
     /// True when the repository that the entry is about lies at `common_dir`.
     pub fn is_at(&self, common_dir: &Path) -> bool {
-        common_dir
-            .metadata()
-            .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.identity)
+        FileId::behind(common_dir).is_ok_and(|found| found == self.identity)
     }
 }
 
@@ -435,11 +433,10 @@ mod tests {
     use super::*;
 
     fn entry(common_dir: &Path) -> Entry {
-        let metadata = common_dir.metadata().unwrap();
         Entry {
             schema: SCHEMA,
             common_dir: common_dir.to_owned(),
-            identity: (metadata.dev(), metadata.ino()),
+            identity: FileId::behind(common_dir).unwrap(),
             roots: BTreeSet::new(),
             state: PathBuf::new(),
             made: BTreeSet::new(),

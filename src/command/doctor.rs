@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::checks::{Finding, app, env_file, here as around, machine};
 use super::keep_out::kept_out;
 use super::look::{Paint, Tone};
-use super::{Context, answer, config, here, json, once, service, units, up_plan};
+use super::{Context, answer, config, here, here_if_any, json, once, service, units, up_plan};
 use crate::cli::JsonArgs;
 use crate::client::Client;
 use crate::error::{Failure, FailureKind};
@@ -92,16 +92,17 @@ fn examine(context: &Context) -> Result<Vec<Finding>, Failure> {
     let heard = heard(context);
     let worktrees = heard.as_deref().unwrap_or_default();
     findings.extend(machine::watches(worktrees));
-    let here = here();
-    findings.extend(around::others(worktrees, here.as_ref().ok()));
+    let here = here_if_any();
+    let around_here = here.as_ref().ok().and_then(Option::as_ref);
+    findings.extend(around::others(worktrees, around_here));
     match here {
-        Ok(worktree) => {
+        Ok(Some(worktree)) => {
             // Of a record that cannot be used enough is said.
             if let Ok(known) = context.registry().find(&worktree.common_dir) {
                 findings.extend(repository(context, &worktree, known, heard.as_deref())?);
             }
         }
-        Err(failure) if failure.message.starts_with("not a git repository") => {}
+        Ok(None) => {}
         Err(failure) => findings.push(of_failure("repository", failure)),
     }
     Ok(findings)

@@ -299,7 +299,9 @@ impl Entry {
     }
 
     pub(super) fn status(&self, presence: Presence) -> WorktreeStatus {
-        let mut active = self.describe(&self.state.publication_at(Instant::now()));
+        let publication = self.state.publication_at(Instant::now());
+        let passing = publication.state.is_passing() && matches!(presence, Presence::There);
+        let mut active = self.describe(&publication);
         match presence {
             Presence::There => {}
             Presence::Gone(gone, cure) => {
@@ -326,6 +328,7 @@ impl Entry {
             experiment: active.experiment,
             env_file: active.env_file,
             reason: active.reason.or(wrong),
+            passing,
             hint: active.hint.or(correct),
             note: active.note,
             pinned: active.pinned,

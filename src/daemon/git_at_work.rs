@@ -1,9 +1,9 @@
 //! What git is doing to a worktree right now, as far as its own files tell: knows nothing of what the code is.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::fs_util::FileId;
 use crate::worktree_state::Series;
 
 /// Most operations of git hold their lock for less than this: it is waited for where it is met.
@@ -24,10 +24,10 @@ pub(super) struct Patience {
     outlived: Option<LockFile>,
 }
 
-/// Which file a lock is, however much is written to it: device, inode, and when it was made where the system says so.
+/// Which file a lock is, however much is written to it, and when it was made where the system says so.
 #[derive(Debug, PartialEq, Eq)]
 struct LockFile {
-    place: (u64, u64),
+    file: FileId,
     made: Option<SystemTime>,
 }
 
@@ -35,7 +35,7 @@ impl LockFile {
     fn at(path: &Path) -> Option<Self> {
         let found = path.metadata().ok()?;
         Some(Self {
-            place: (found.dev(), found.ino()),
+            file: FileId::of(&found),
             made: found.created().ok(),
         })
     }

@@ -4,7 +4,6 @@
 //! Only notices: what is read again the event loop says.
 
 use std::fs::File;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::lifecycle::Signal;
 use super::mounts::{self, Below};
+use crate::fs_util::FileId;
 
 /// Clocks that drift apart by less are those of a machine that is awake.
 const NAP: Duration = Duration::from_secs(1);
@@ -36,14 +36,12 @@ fn wait_for_change(mounts: &File) -> Option<()> {
     poll(&mut watched, None).ok().map(drop)
 }
 
-/// Where a path leads, device and inode, `None` where nothing is; and what is mounted below.
-pub(super) type Spot = (Option<(u64, u64)>, Below);
+/// Which file a path leads to, `None` where nothing is; and what is mounted below.
+pub(super) type Spot = (Option<FileId>, Below);
 
 /// Returns what lies at a path now. May wait for the file system.
 pub(super) fn spot(path: &Path) -> Spot {
-    let found = path.metadata().ok();
-    let place = found.map(|found| (found.dev(), found.ino()));
-    (place, mounts::below(path))
+    (FileId::behind(path).ok(), mounts::below(path))
 }
 
 /// Returns the worktrees whose root is no longer what it was, or which have other mounts, and what is there now. May wait for

@@ -2,10 +2,9 @@
 //! first line, quoted names are opened with their quotes, an absolute name leaves the repository. Knows no git.
 
 use std::borrow::Cow;
-use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -13,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use super::FILE_LIMIT;
 use super::GitHashError;
 use super::digest::hex;
+use crate::fs_util::open_without_waiting;
 
 /// How much of something that is no regular file (a device) is read before giving up.
 const DEVICE_LIMIT: u64 = 16 * 1024 * 1024;
@@ -79,12 +79,9 @@ pub(super) fn file_hash(path: &Path, name: &str) -> Result<Option<String>, GitHa
     let endless = || GitHashError::Endless {
         name: name.to_owned(),
     };
-    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let opened = File::options()
-        .read(true)
-        .custom_flags(nonblocking)
-        .open(path);
-    let Ok(file) = opened else { return Ok(None) };
+    let Ok(file) = open_without_waiting(path) else {
+        return Ok(None);
+    };
     let Ok(metadata) = file.metadata() else {
         return Ok(None);
     };

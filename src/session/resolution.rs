@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use super::{FileIdentity, Kept, Restorable, Session};
+use super::{Kept, Restorable, Session};
+use crate::fs_util::FileId;
 use crate::ids::VersionKey;
 use crate::ledger::Chapter;
 use crate::locks::lock;
@@ -112,7 +113,7 @@ impl Session {
             .tags
             .insert(tags::RESTORABLE.to_owned(), said.as_str().to_owned());
         wanted.made_here = self.made_here(&observation.version);
-        let file = self.store_file().and_then(FileIdentity::of);
+        let file = self.store_file().and_then(|file| FileId::behind(file).ok());
         let (experiment, found) = self.find_or_create(&wanted).await?;
         self.refuse_shared(&experiment, &found, &observation.version)
             .await?;

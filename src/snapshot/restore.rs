@@ -7,13 +7,13 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::read::{BlobSink, TreeFile, list, read_blobs};
 use super::{LeftOut, Record, SnapshotError, Snapshots, path_bytes, path_text};
-use crate::fs_util::PathError;
+use crate::fs_util::{FileId, PathError};
 use crate::git::{Git, GitError, records};
 use crate::identity::file_content;
 use crate::identity::file_map::Mode;
@@ -150,12 +150,11 @@ fn put(user: &Git, head: Option<&str>, from: &Path, dir: &Path) -> Result<(), Re
 }
 
 /// Which directory was made.
-struct Made((u64, u64));
+struct Made(FileId);
 
 impl Made {
     fn at(dir: &Path) -> Option<Self> {
-        let found = dir.symlink_metadata().ok()?;
-        Some(Self((found.dev(), found.ino())))
+        FileId::at(dir).ok().map(Self)
     }
 
     fn is_at(&self, dir: &Path) -> bool {

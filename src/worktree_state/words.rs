@@ -198,6 +198,16 @@ pub enum Pending {
     Silent(u64),
 }
 
+impl State {
+    /// Returns whether nothing is to be mended where there is no id: there is one in a moment, or once somebody asks.
+    pub fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::Pending(Pending::Reading | Pending::Creation | Pending::Question)
+        )
+    }
+}
+
 /// What is published for a worktree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publication {

@@ -285,10 +285,10 @@ fn doctor_tells_of_an_old_git() {
     .ok();
     let git = git.trim();
     let script =
-        format!("[ \"$1\" = --version ] && echo git version 2.30.1 && exit 0\nexec {git} \"$@\"");
+        format!("[ \"$1\" = version ] && echo git version 2.30.1 && exit 0\nexec {git} \"$@\"");
     with_program(&mut world, "git", &script);
     assert_eq!(findings(&world), ["git"]);
-    assert!(problem(&world).contains("2.30.1"));
+    assert!(problem(&world).contains("git is 2.30:"));
 }
 
 #[test]

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Modules and what each may use: only what stands before it.
-const MAY_USE: [(&str, &[&str]); 38] = [
+const MAY_USE: [(&str, &[&str]); 39] = [
+    ("addresses", &[]),
     ("ids", &[]),
     ("locks", &[]),
     ("text", &[]),
@@ -19,10 +20,10 @@ const MAY_USE: [(&str, &[&str]); 38] = [
     ("log_file", &["fs_util", "text"]),
     ("paths", &["local_socket"]),
     ("touched", &[]),
-    ("identity", &["git", "ids", "locks", "touched"]),
+    ("identity", &["fs_util", "git", "ids", "locks", "touched"]),
     ("ledger", &["fs_util", "ids", "locks"]),
     ("mlflow", &["ids", "locks", "text", "unix_time"]),
-    ("repository", &["git", "identity", "text"]),
+    ("repository", &["addresses", "git", "identity", "text"]),
     ("remote_fs", &[]),
     (
         "watch",
@@ -95,6 +96,7 @@ const MAY_USE: [(&str, &[&str]); 38] = [
             "version",
             "unix_time",
             "locks",
+            "fs_util",
         ],
     ),
     ("client", &["fs_util", "local_socket", "paths", "protocol"]),

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::super::mlflow_setup::{environments, installed_in};
 use super::calls::{Call, calls_in, files_with};
 use super::{Finding, small_text};
+use crate::addresses::without_credentials;
 use crate::mlflow::ExperimentChoice;
 use crate::repository::Worktree;
 use crate::session::Session;
@@ -133,7 +134,7 @@ fn is_our_experiment(session: &Session, call: &Call) -> bool {
 pub(in crate::command) fn other_store(session: &Session) -> Option<Finding> {
     let ours = session.uri.to_tracking_uri();
     let call = other_store_call(session)?;
-    let theirs = without_credentials(&call.argument);
+    let theirs = public(&call.argument);
     Some(Finding::new(
         "other_store",
         &format!(
@@ -151,19 +152,14 @@ fn other_store_call(session: &Session) -> Option<Call> {
         let parsed = crate::mlflow::StoreUri::parse(theirs, &session.worktree.root);
         parsed.is_ok_and(|theirs| theirs.to_tracking_uri() == ours)
     };
-    let is_ours = |call: &Call| same(&call.argument) || same(&without_credentials(&call.argument));
+    let is_ours = |call: &Call| same(&call.argument) || same(&public(&call.argument));
     let is_ours = calls.iter().any(is_ours);
     calls.into_iter().next().filter(|_| !is_ours)
 }
 
-/// Returns a URI without user and password.
-fn without_credentials(uri: &str) -> String {
-    let Some((scheme, rest)) = uri.split_once("://") else {
-        return uri.to_owned();
-    };
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    format!("{scheme}://{host}{path}")
+/// Returns an address as it may be shown.
+fn public(uri: &str) -> String {
+    without_credentials(uri).unwrap_or_else(|| "an address with a password in it".to_owned())
 }
 
 /// `load_dotenv` leaves what a shell exported as it is, so that an app may go on with an older id.
@@ -204,7 +200,7 @@ pub(in crate::command) fn env_files(session: &Session) -> Vec<Finding> {
 }
 
 fn env_file_against(name: &str, variable: &str, value: &str) -> Finding {
-    let value = without_credentials(value);
+    let value = public(value);
     let (what, otherwise) = if variable == "MLFLOW_ACTIVE_MODEL_ID" {
         ("which stays the same whatever the code", "")
     } else {
@@ -229,7 +225,7 @@ pub(in crate::command) fn shell_elsewhere(session: &Session) -> Vec<Finding> {
     let elsewhere = against(session, &lines.collect::<String>()).into_iter();
     elsewhere
         .map(|(variable, value)| {
-            let value = without_credentials(&value);
+            let value = public(&value);
             Finding::new(
                 "shell_against",
                 &format!("this shell sets {variable}={value}, which is not where tracemark makes its versions"),
@@ -342,14 +338,5 @@ mod tests {
         ] {
             assert_eq!(assigned(text), value, "{text}");
         }
-    }
-
-    #[test]
-    fn user_and_password_of_a_uri_are_not_shown() {
-        let shown = without_credentials;
-        assert_eq!(shown("http://ann:pw@host:5000/a@b"), "http://host:5000/a@b");
-        assert_eq!(shown("http://ann:p@w@host"), "http://host");
-        assert_eq!(shown("sqlite:///x.db"), "sqlite:///x.db");
-        assert_eq!(shown("databricks"), "databricks");
     }
 }

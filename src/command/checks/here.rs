@@ -279,14 +279,8 @@ pub(in crate::command) fn state(state: &WorktreeStatus) -> Vec<Finding> {
 
 /// What is pending for a moment, or waits to be asked for, is none; what the store says is told of the store.
 fn is_trouble(state: &WorktreeStatus) -> bool {
-    let reason = state.reason.as_deref().unwrap_or_default();
-    let soon = [
-        "not read yet",
-        "its LoggedModel is being created",
-        "nobody has asked for this version yet",
-    ];
-    let by_store = state.last_error.as_deref() == Some(reason);
-    state.state == "broken" || state.state == "pending" && !soon.contains(&reason) && !by_store
+    let by_store = state.last_error.is_some() && state.last_error == state.reason;
+    state.state == "broken" || state.state == "pending" && !state.passing && !by_store
 }
 
 /// Other worktrees that are broken.

@@ -24,20 +24,19 @@ const SKEW_MAX: i64 = 5;
 const FREE_PART: u64 = 10;
 
 pub(in crate::command) fn old_git() -> Option<Finding> {
-    let said = Git::inherited().line(&["--version"]);
-    let Ok(said) = said else {
+    let git = Git::inherited();
+    if !git.is_installed() {
         return Some(Finding::new(
             "git",
             "git is not installed or not in PATH",
             "install git and put it on the PATH",
         ));
-    };
-    let said = String::from_utf8_lossy(&said).into_owned();
-    let version = said.split_whitespace().nth(2).unwrap_or_default();
-    let mut parts = version.split('.').map_while(|part| part.parse().ok());
-    let found: (u32, u32) = (parts.next()?, parts.next()?);
+    }
+    let found = git.version()?;
     (found < GIT_MIN).then(|| {
-        let problem = format!("git is {version}: tracemark needs 2.31 or newer");
+        let ((major, minor), (min_major, min_minor)) = (found, GIT_MIN);
+        let problem =
+            format!("git is {major}.{minor}: tracemark needs {min_major}.{min_minor} or newer");
         Finding::new("git", &problem, "install a newer git")
     })
 }

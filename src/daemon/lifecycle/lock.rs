@@ -4,14 +4,13 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal as SystemSignal, kill_process, test_kill_process};
 
 use super::StartError;
-use crate::fs_util::{self, PathError};
+use crate::fs_util::{self, FileId, PathError};
 use crate::paths::Paths;
 
 /// How long a daemon that was asked to make room may take: it ends within five seconds.
@@ -152,7 +151,6 @@ pub(in crate::daemon) fn is_run_by_systemd() -> bool {
 }
 
 fn is_at(file: &File, path: &Path) -> bool {
-    let place = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
-    let held = file.metadata().map(place).ok();
-    held.is_some() && held == path.symlink_metadata().map(place).ok()
+    let held = file.metadata().map(|found| FileId::of(&found));
+    held.is_ok_and(|held| FileId::at(path).is_ok_and(|there| there == held))
 }

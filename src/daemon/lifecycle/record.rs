@@ -2,13 +2,12 @@
 //!
 //! Makes nobody the daemon: the lock does.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::StartError;
 use super::lock::is_run_by_systemd;
-use crate::fs_util::{self};
+use crate::fs_util::{self, FileId};
 use crate::paths::Paths;
 use crate::protocol::DaemonInfo;
 use crate::unix_time;
@@ -84,25 +83,20 @@ impl Drop for DaemonRecord {
 #[derive(Debug)]
 pub(in crate::daemon) struct Program {
     path: PathBuf,
-    place: Option<(u64, u64)>,
+    file: Option<FileId>,
 }
 
 impl Program {
     pub(in crate::daemon) fn this() -> Self {
         let path = std::env::current_exe().unwrap_or_default();
         Self {
-            place: place_of_target(&path),
+            file: FileId::behind(&path).ok(),
             path,
         }
     }
 
     /// True when an upgrade put another file in its place, or removed it.
     pub(in crate::daemon) fn is_replaced(&self) -> bool {
-        self.place.is_some() && place_of_target(&self.path) != self.place
+        self.file.is_some() && FileId::behind(&self.path).ok() != self.file
     }
-}
-
-fn place_of_target(path: &Path) -> Option<(u64, u64)> {
-    let metadata = path.metadata().ok()?;
-    Some((metadata.dev(), metadata.ino()))
 }

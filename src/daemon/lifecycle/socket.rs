@@ -3,13 +3,13 @@
 //! Lets nobody in, and takes no place where somebody answers.
 
 use std::io::{self};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::StartError;
-use crate::fs_util::{self, PathError};
+use crate::fs_util::{self, FileId, PathError};
 use crate::local_socket::{self};
 use crate::paths::Paths;
 use crate::written::Written;
@@ -24,7 +24,7 @@ pub(in crate::daemon) struct Socket {
     pub(in crate::daemon) listener: Option<UnixListener>,
     ours: bool,
     /// Device and inode of the socket's file.
-    place: Option<(u64, u64)>,
+    file: Option<FileId>,
 }
 
 impl Socket {
@@ -40,7 +40,7 @@ impl Socket {
             .and_then(|address| address.as_pathname().map(Path::to_owned))
             .unwrap_or_else(|| paths.new_socket());
         Ok(Self {
-            place: place_of(&path),
+            file: FileId::at(&path).ok(),
             path,
             listener: Some(listener),
             ours: false,
@@ -90,7 +90,7 @@ impl Socket {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
             .map_err(PathError::of("protect", &path))?;
         Ok(Self {
-            place: place_of(&path),
+            file: FileId::at(&path).ok(),
             path,
             listener: Some(listener),
             ours: true,
@@ -104,7 +104,7 @@ impl Socket {
 
     /// False when clients can no longer find it: a cleaner of temporary files or the end of a login took it away.
     pub(in crate::daemon) fn is_there(&self) -> bool {
-        self.place.is_some() && place_of(&self.path) == self.place
+        self.file.is_some() && FileId::at(&self.path).ok() == self.file
     }
 }
 
@@ -117,11 +117,6 @@ impl Drop for Socket {
             tracing::warn!(%error, "the socket stays behind");
         }
     }
-}
-
-fn place_of(path: &Path) -> Option<(u64, u64)> {
-    let metadata = path.symlink_metadata().ok()?;
-    Some((metadata.dev(), metadata.ino()))
 }
 
 fn inherited() -> Result<Option<UnixListener>, StartError> {

@@ -2,14 +2,13 @@
 //!
 //! Knows no trap, and keeps no text of a diff: it is counted and hashed as it comes.
 
-use std::fs::File;
 use std::io::Read as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
 use super::state::{Entry, State, shown};
+use crate::fs_util::open_without_waiting;
 use crate::identity::digest::hex;
 use crate::identity::digest::{self, Digest, TextDecoder};
 use crate::identity::helper_text;
@@ -281,12 +280,9 @@ fn directory(state: &State, name: &str) -> Unreadable {
 }
 
 fn read_error(path: &Path) -> Option<std::io::Error> {
-    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let opened = File::options()
-        .read(true)
-        .custom_flags(nonblocking)
-        .open(path);
-    opened.and_then(|mut file| file.read(&mut [0; 1])).err()
+    open_without_waiting(path)
+        .and_then(|mut file| file.read(&mut [0; 1]))
+        .err()
 }
 
 #[cfg(test)]
