@@ -57,6 +57,7 @@ mod up;
 mod up_plan;
 mod versions;
 mod watch;
+mod way;
 
 use std::path::PathBuf;
 

@@ -70,11 +70,12 @@ pub const SHELL_VARS: [&str; 21] = [
     "GIT_CEILING_DIRECTORIES",
 ];
 
-/// How a daemon has the C library keep its memory: not for a git, which ends soon.
-const MEMORY_VARS: [&str; 3] = [
-    "MALLOC_ARENA_MAX",
-    "MALLOC_MMAP_THRESHOLD_",
-    "MALLOC_TRIM_THRESHOLD_",
+/// What has the C library of a daemon give memory back that only the first look at a large repository needs (mallopt(3)): not for a
+/// git, which ends soon.
+pub const FRUGAL: [(&str, &str); 3] = [
+    ("MALLOC_ARENA_MAX", "1"),
+    ("MALLOC_MMAP_THRESHOLD_", "65536"),
+    ("MALLOC_TRIM_THRESHOLD_", "65536"),
 ];
 
 /// Why git gave no usable answer.
@@ -174,7 +175,7 @@ impl Git {
         git.dir = Some(dir.to_owned());
         git.unset.extend(LOCAL_ENV_VARS);
         git.unset.extend(SHELL_VARS);
-        git.unset.extend(MEMORY_VARS);
+        git.unset.extend(FRUGAL.map(|(name, _)| name));
         git
     }
 

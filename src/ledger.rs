@@ -116,6 +116,11 @@ impl Ledger {
         })
     }
 
+    /// Returns the files in which a ledger at `path` may lie, also one that was set aside.
+    pub fn files(path: &Path) -> Vec<PathBuf> {
+        set_aside::all_files(path)
+    }
+
     /// Returns what is damaged of the ledger at `path`, which is only read; `None` where it is sound, or is not there.
     pub fn damage(path: &Path) -> Option<String> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;

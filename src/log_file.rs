@@ -50,6 +50,11 @@ impl io::Write for LogFile {
     }
 }
 
+/// Returns where a log that grew too large is set aside.
+pub fn set_aside(path: &Path) -> PathBuf {
+    path.with_extension("log.old")
+}
+
 /// Opens the log for appending; a large one is set aside first. A symbolic link in its place is refused.
 ///
 /// # Errors
@@ -59,8 +64,7 @@ pub fn open(path: &Path) -> Result<File, PathError> {
         .symlink_metadata()
         .is_ok_and(|log| log.len() >= LOG_MAX)
     {
-        std::fs::rename(path, path.with_extension("log.old"))
-            .map_err(PathError::of("set aside", path))?;
+        std::fs::rename(path, set_aside(path)).map_err(PathError::of("set aside", path))?;
     }
     File::options()
         .create(true)
@@ -69,6 +73,7 @@ pub fn open(path: &Path) -> Result<File, PathError> {
         .open(path)
         .map_err(PathError::of("open", path))
 }
+
 /// A writer of log lines, in which names that somebody else chose move no cursor and begin no line of their own.
 #[derive(Debug)]
 pub struct Escaped<W>(pub W);

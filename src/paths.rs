@@ -123,11 +123,16 @@ impl Paths {
         let runtime_dirs = self.runtime_dirs().map(|dir| dir.join("tracemark"));
         let runtime_dirs = runtime_dirs.filter(|dir| is_free(dir));
         let mut sockets: Vec<_> = runtime_dirs
-            .chain([self.state.join("run")])
+            .chain([self.own_socket_dir()])
             .map(|dir| dir.join("api.sock"))
             .collect();
         sockets.dedup();
         sockets
+    }
+
+    /// The last of the directories of those places, which is always ours.
+    pub fn own_socket_dir(&self) -> PathBuf {
+        self.state.join("run")
     }
 
     /// Where a new daemon puts its socket: the first of the places that the system takes, else the last, which it will

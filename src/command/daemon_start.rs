@@ -12,6 +12,7 @@ use super::{Context, units};
 use crate::client::{Client, ClientError, recorded};
 use crate::error::{Failure, FailureKind, chain};
 use crate::fs_util::claim_private_dir;
+use crate::git::FRUGAL;
 use crate::mlflow::SECRET_VARIABLES;
 use crate::written::Written;
 
@@ -38,13 +39,6 @@ pub(super) const READY: &str = "ready ";
 pub(super) const NOT_NEEDED: &str = "not needed";
 /// What it prints before the reason and, after a tab, what to type.
 pub(super) const FAILED: &str = "failed ";
-
-/// Has the C library give memory back that only the first look at a large repository needs (mallopt(3)).
-const FRUGAL: [(&str, &str); 3] = [
-    ("MALLOC_ARENA_MAX", "1"),
-    ("MALLOC_MMAP_THRESHOLD_", "65536"),
-    ("MALLOC_TRIM_THRESHOLD_", "65536"),
-];
 
 /// Returns a client of the running daemon, which is started where there is none: with the environment of this shell, whose
 /// credentials are for the tracking URI that it names, else for `named`, which the command line gave. Under systemd its unit is

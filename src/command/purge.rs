@@ -10,30 +10,12 @@ use super::take_back::{self, Snapshot};
 use super::{Context, answer, daemon_end, here, service};
 use crate::error::{Failure, FailureKind};
 use crate::fs_util::remove_empty;
+use crate::ledger::Ledger;
+use crate::log_file;
 use crate::paths::Paths;
 use crate::repository::Worktree;
 use crate::text::printable;
 use crate::written::{Entry, Written};
-
-/// What lies in a state directory that somebody else made.
-const STATE_FILES: [&str; 14] = [
-    "daemon.lock",
-    "daemon.json",
-    "daemon.log",
-    "daemon.log.old",
-    "ledger.sqlite",
-    "ledger.sqlite-journal",
-    "ledger.sqlite-wal",
-    "ledger.sqlite-shm",
-    "ledger.unusable",
-    "ledger.unusable-wal",
-    "ledger.unusable-shm",
-    "repositories",
-    "run",
-    LIST,
-];
-/// The list in there.
-const LIST: &str = "written";
 
 /// What was done, and what is left to a person.
 #[derive(Debug, Default)]
@@ -157,9 +139,11 @@ fn own_dirs(paths: &Paths, is_made: bool, report: &mut Report) -> Result<(), Fai
     if is_whole && (is_made || !paths.is_separate) {
         remove(&paths.state)?;
     }
-    let goes = |name: &&str| report.failed.is_empty() || *name != LIST;
-    for name in STATE_FILES.into_iter().filter(goes) {
-        remove(&paths.state.join(name))?;
+    for place in state_files(paths) {
+        remove(&place)?;
+    }
+    if report.failed.is_empty() {
+        remove(Written::of(paths).dir())?;
     }
     if !paths.is_separate && paths.cache.exists() {
         if paths.cache.is_symlink() {
@@ -170,6 +154,21 @@ fn own_dirs(paths: &Paths, is_made: bool, report: &mut Report) -> Result<(), Fai
         report.removed.push(paths.cache.display().to_string());
     }
     Ok(())
+}
+
+/// What of ours lies in a state directory, that of somebody else too, beside the list.
+fn state_files(paths: &Paths) -> Vec<PathBuf> {
+    let log = paths.log();
+    let mut files = vec![
+        paths.lock(),
+        paths.daemon_record(),
+        log_file::set_aside(&log),
+        log,
+        paths.repositories(),
+        paths.own_socket_dir(),
+    ];
+    files.extend(Ledger::files(&paths.ledger()));
+    files
 }
 
 fn text(report: &Report) -> String {

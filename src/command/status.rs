@@ -4,6 +4,7 @@
 //! records and the ledger.
 
 use super::look::{Paint, Tone, ago};
+use super::way::Way;
 use super::{Context, answer, checks, daemon_end, daemon_start, json, warn};
 use crate::cli::JsonArgs;
 use crate::client::ClientError;
@@ -214,7 +215,12 @@ fn worktree_rows(rows: &mut Rows, worktree: &WorktreeStatus) {
     let name = worktree.name.as_deref().unwrap_or_default();
     rows.row("name", format!("{name}{pinned}").trim_start());
     rows.row("store", &worktree.store);
-    rows.row("way", &way_text(worktree));
+    let way = Way {
+        is_unchecked: worktree.insecure_tls,
+        takes_plain_http: worktree.allow_http_credentials,
+        certificates: worktree.server_cert.clone(),
+    };
+    rows.row("way", &way.text());
     rows.row("in", &experiment_text(worktree));
     rows.row("env", &worktree.env_file);
     rows.toned(
@@ -288,21 +294,6 @@ fn kept_text(worktree: &WorktreeStatus) -> String {
     };
     let why = worktree.not_kept.as_deref().unwrap_or_default();
     format!("{kind}: {why}")
-}
-
-/// What was given up on the way to the store, and who is trusted there.
-fn way_text(worktree: &WorktreeStatus) -> String {
-    let mut said = Vec::new();
-    if worktree.insecure_tls {
-        said.push("its certificate is not checked".to_owned());
-    }
-    if worktree.allow_http_credentials {
-        said.push("credentials over plain http allowed".to_owned());
-    }
-    if let Some(file) = &worktree.server_cert {
-        said.push(format!("trusts the certificates in {file}"));
-    }
-    said.join(", ")
 }
 
 /// The experiment, by the link to its page where there is one.

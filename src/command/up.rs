@@ -11,6 +11,7 @@ use super::environment::{layer_for, over_kept};
 use super::keep_out::{keep_out, kept_out, refuse_tracked_store};
 use super::owner::check_owner;
 use super::steps::Steps;
+use super::way::Way;
 use super::{
     Context, answer, ask_client, checks, client_failure, config, daemon_end, daemon_start, fixes,
     here, mlflow_setup, once, say, untrack, up_plan, warn,
@@ -387,7 +388,7 @@ fn summary(worktree: &Worktree, session: &Session, active: &Active) -> String {
             format!(
                 "{}{}, experiment {}",
                 session.uri.to_tracking_uri(),
-                caution(session),
+                way(session),
                 active
                     .experiment_id
                     .clone()
@@ -410,13 +411,19 @@ fn summary(worktree: &Worktree, session: &Session, active: &Active) -> String {
 }
 
 /// What was given up on the way to the store is said each time.
-fn caution(session: &Session) -> &'static str {
-    let connection = &session.settings.connection;
-    let unchecked = connection.insecure_tls && session.uses_tls();
-    match (unchecked, connection.allow_http_credentials) {
-        (true, _) => " (its certificate is not checked)",
-        (false, true) => " (credentials over plain http allowed)",
-        (false, false) => "",
+fn way(session: &Session) -> String {
+    let (connection, uses_tls) = (&session.settings.connection, session.uses_tls());
+    let certificates = connection.server_cert.as_ref().filter(|_| uses_tls);
+    let way = Way {
+        is_unchecked: connection.insecure_tls && uses_tls,
+        takes_plain_http: connection.allow_http_credentials,
+        certificates: certificates.map(|file| file.to_string_lossy().into_owned()),
+    };
+    let text = way.text();
+    if text.is_empty() {
+        text
+    } else {
+        format!(" ({text})")
     }
 }
 

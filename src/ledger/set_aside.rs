@@ -10,8 +10,10 @@ use rusqlite::{Connection, ErrorCode, params};
 use super::LedgerError;
 use crate::fs_util::{self, PathError};
 
-/// What SQLite keeps beside a file (<https://sqlite.org/walformat.html>).
+/// A file of SQLite's, and what it keeps beside it (<https://sqlite.org/walformat.html>).
 const WITH_FILE: [&str; 3] = ["", "-wal", "-shm"];
+/// What else may lie beside one, which another way to write than ours keeps there (<https://sqlite.org/tempfiles.html>).
+const JOURNAL: &str = "-journal";
 
 /// Removes links, pipes and devices in the place of a ledger and of what SQLite keeps beside one, which it would follow or open; a
 /// directory in the place of the latter is put away.
@@ -19,16 +21,28 @@ const WITH_FILE: [&str; 3] = ["", "-wal", "-shm"];
 /// # Errors
 /// [`PathError`] when one cannot be removed.
 pub(super) fn remove_what_is_no_file(path: &Path) -> Result<(), PathError> {
-    for end in WITH_FILE.into_iter().chain(["-journal"]) {
+    for end in WITH_FILE.into_iter().chain([JOURNAL]) {
         let place = with_end(path, end);
         fs_util::remove_what_is_no_file(&place)?;
         if !end.is_empty() && place.is_dir() {
-            let aside = with_end(&path.with_extension("unusable"), end);
+            let aside = with_end(&place_of(path), end);
             remove(&aside).map_err(PathError::of("remove", &aside))?;
             std::fs::rename(&place, &aside).map_err(PathError::of("set aside", &place))?;
         }
     }
     Ok(())
+}
+
+/// Returns where a ledger is put that cannot be used.
+fn place_of(path: &Path) -> PathBuf {
+    path.with_extension("unusable")
+}
+
+/// Returns the places of a ledger, of one that was put away, and of all that SQLite may keep beside the two.
+pub(super) fn all_files(path: &Path) -> Vec<PathBuf> {
+    let ends = WITH_FILE.into_iter().chain([JOURNAL]);
+    ends.flat_map(|end| [path.to_owned(), place_of(path)].map(|path| with_end(&path, end)))
+        .collect()
 }
 
 fn with_end(path: &Path, end: &str) -> PathBuf {
@@ -44,7 +58,7 @@ fn with_end(path: &Path, end: &str) -> PathBuf {
 /// its name what belongs to the next one.
 pub(super) fn put(path: &Path) -> Result<PathBuf, LedgerError> {
     close_for_others(path)?;
-    let aside = path.with_extension("unusable");
+    let aside = place_of(path);
     for end in WITH_FILE {
         let [from, to] = [path, &aside].map(|path| with_end(path, end));
         if from.is_dir() || to.is_dir() {

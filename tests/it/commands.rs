@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use serde_json::Value;
 
+use crate::purge::{assert_same, snapshot, world_with_store};
 use crate::python::sqlite_store;
 use crate::world::{Said, World, is_alive, wait_until};
 
-fn active_target(world: &World, more: &str) -> String {
+pub(crate) fn active_target(world: &World, more: &str) -> String {
     format!("/v1/active?worktree={}{more}", world.repo().display())
 }
 
@@ -24,12 +25,12 @@ fn down_takes_back_byte_for_byte_what_up_wrote() {
     let hook = world.repo().join(".git/hooks/post-commit");
     std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o750)).unwrap();
     let store = sqlite_store(world.base());
-    let before = snapshot(&world.repo());
+    let before = files_of(&world.repo());
     world.tracemark(&["up", "--store", &store]).ok();
     let pid = world.daemon_pid().unwrap();
-    assert_ne!(snapshot(&world.repo()), before);
+    assert_ne!(files_of(&world.repo()), before);
     world.tracemark(&["down"]).ok();
-    let mut after = snapshot(&world.repo());
+    let mut after = files_of(&world.repo());
     let kept = world.repo().join(".git/tracemark");
     after.retain(|path, _| *path != kept && !path.starts_with(kept.join("snapshots")));
     assert_eq!(after, before, "all but the code that traces may refer to");
@@ -40,7 +41,7 @@ fn down_takes_back_byte_for_byte_what_up_wrote() {
 }
 
 /// Every file below a directory with its mode and bytes.
-fn snapshot(dir: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
+fn files_of(dir: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
     let mut files = BTreeMap::new();
     let mut waiting = vec![dir.to_owned()];
     while let Some(dir) = waiting.pop() {
@@ -71,27 +72,6 @@ fn up_is_safe_to_repeat() {
     let said = world.tracemark(&["up"]).ok();
     assert!(said.contains(&id), "{said}");
     assert_eq!(hooks(), before);
-}
-
-#[test]
-fn the_hook_runs_beside_a_hook_that_is_there_and_never_fails_a_commit() {
-    let world = World::with_commit();
-    world.write(
-        ".git/hooks/post-commit",
-        "#!/bin/sh\necho mine > mine.txt\nexec true\n",
-    );
-    let hook = world.repo().join(".git/hooks/post-commit");
-    std::fs::set_permissions(hook, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let store = sqlite_store(world.base());
-    world.tracemark(&["up", "--store", &store]).ok();
-    let before = world.env_id();
-    world.write("app.py", "print(2)\n");
-    world.commit("second");
-    assert!(world.repo().join("mine.txt").exists());
-    world.new_env_id(&before);
-    world.signal_daemon(rustix::process::Signal::TERM);
-    world.write("app.py", "print(3)\n");
-    world.commit("without a daemon");
 }
 
 #[test]
@@ -231,64 +211,6 @@ fn the_socket_refuses_browsers_and_nonsense() {
 }
 
 #[test]
-fn a_follower_gets_the_state_now_and_then_every_change() {
-    use std::io::{BufRead as _, BufReader, Write as _};
-    let world = World::tracked();
-    let mut stream = std::os::unix::net::UnixStream::connect(world.socket()).unwrap();
-    let target = format!("/v1/events?worktree={}", world.repo().display());
-    write!(stream, "GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
-    let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
-    let mut next = || -> Value {
-        let line = lines.find(|line| line.starts_with('{')).unwrap();
-        serde_json::from_str(&line).unwrap()
-    };
-    let now = next();
-    assert_eq!(now["model_id"], world.env_id());
-    world.write("app.py", "print(2)\n");
-    let withdrawn = next();
-    assert_eq!(
-        (&withdrawn["state"], &withdrawn["model_id"]),
-        (&"pending".into(), &Value::Null)
-    );
-    let mut active = next();
-    while active["state"] != "active" {
-        active = next();
-    }
-    assert_ne!(active["model_id"], now["model_id"]);
-    assert!(active["generation"].as_u64() > now["generation"].as_u64());
-}
-
-#[test]
-fn a_daemon_that_stops_leaves_no_id_behind_and_the_next_question_starts_one() {
-    let world = World::tracked();
-    let id = world.env_id();
-    let pid = world.signal_daemon(rustix::process::Signal::TERM).unwrap();
-    wait_until("it ends", || (!is_alive(pid)).then_some(()));
-    assert_eq!(world.env_id(), "");
-    assert_eq!(world.tracemark(&["active"]).ok().trim(), id);
-    assert_eq!(world.env_id(), id);
-}
-
-#[test]
-fn a_killed_daemon_is_replaced_and_its_id_still_means_the_same_code() {
-    let world = World::tracked();
-    let id = world.env_id();
-    let pid = world.signal_daemon(rustix::process::Signal::KILL).unwrap();
-    wait_until("it ends", || (!is_alive(pid)).then_some(()));
-    world.write("app.py", "print('changed while nobody looked')\n");
-    assert_ne!(world.tracemark(&["active"]).ok().trim(), id);
-    assert_ne!(world.env_id(), id);
-}
-
-#[test]
-fn a_second_daemon_says_that_one_is_running() {
-    let world = World::tracked();
-    world
-        .tracemark(&["daemon"])
-        .failed(5, "another tracemark daemon");
-}
-
-#[test]
 fn exec_beats_what_the_shell_exported_and_keeps_the_exit_code() {
     let mut world = World::tracked();
     world.set("MLFLOW_ACTIVE_MODEL_ID", "m-stale");
@@ -395,22 +317,6 @@ fn a_store_whose_path_holds_a_space_is_quoted_for_readers_of_env_files() {
         said.contains(&format!("MLFLOW_TRACKING_URI='{uri}'\n")),
         "{said}"
     );
-}
-
-#[test]
-fn a_worktree_that_was_added_just_now_is_watched_not_read_at_intervals() {
-    let world = World::tracked();
-    for n in 0..4 {
-        let dir = world.base().join(format!("side{n}"));
-        let (dir, branch) = (dir.to_str().unwrap(), format!("side{n}"));
-        world.git(&["worktree", "add", "-q", "-b", &branch, dir]);
-        let mut active = world.command(env!("CARGO_BIN_EXE_tracemark"));
-        Said::of(&active.arg("active").current_dir(dir).output().unwrap()).ok();
-    }
-    let status = world.get("/v1/status");
-    let worktrees = status["worktrees"].as_array().unwrap().iter();
-    let modes: Vec<_> = worktrees.map(|one| one["mode"].clone()).collect();
-    assert_eq!(modes, vec![Value::from("watch"); 5]);
 }
 
 #[test]
@@ -606,23 +512,6 @@ fn a_state_that_the_helper_cannot_name_is_tracked_under_its_tree() {
 }
 
 #[test]
-fn a_file_that_only_libgit2_would_ignore_is_watched() {
-    let mut world = World::with_commit();
-    std::fs::write(world.base().join("home/ignore"), "*.txt\nnotes/\n").unwrap();
-    let config = "[core]\n\texcludesFile = ~/ignore\n";
-    std::fs::write(world.base().join("home/.gitconfig"), config).unwrap();
-    world.set("GIT_CONFIG_GLOBAL", "/dev/null");
-    let store = sqlite_store(world.base());
-    world.write("notes/a.md", "one");
-    world.tracemark(&["up", "--store", &store]).ok();
-    let first = world.env_id();
-    world.write("prompt.txt", "one");
-    let second = world.new_env_id(&first);
-    world.write("notes/a.md", "two");
-    world.new_env_id(&second);
-}
-
-#[test]
 fn what_up_says_can_be_pasted_where_the_path_holds_a_space() {
     let world = World::without_repository();
     let repo = world.base().join("my app's");
@@ -649,227 +538,216 @@ fn what_up_says_can_be_pasted_where_the_path_holds_a_space() {
 }
 
 #[test]
-fn what_is_no_longer_ignored_is_watched() {
-    let world = World::with_commit();
-    world.write(".gitignore", "build/\n");
-    world.write("build/deep/a.txt", "one");
-    world.write("build/b.txt", "one");
-    world.commit("ignoring");
-    let store = sqlite_store(world.base());
-    world.tracemark(&["up", "--store", &store]).ok();
-    let first = world.env_id();
-    world.git(&["add", "-f", "build/b.txt"]);
-    let second = world.new_env_id(&first);
-    world.write("build/b.txt", "two");
-    let third = world.new_env_id(&second);
-    world.write(".gitignore", "# nothing\n");
-    let fourth = world.new_env_id(&third);
-    world.write("build/deep/a.txt", "two");
-    world.new_env_id(&fourth);
-}
-
-#[test]
-fn a_file_in_a_directory_made_a_moment_ago_is_seen() {
-    let world = World::tracked();
-    let mut id = world.env_id();
-    for n in 0..20 {
-        world.write(&format!("new{n}/deep/er/file.txt"), n.to_string());
-        id = world.new_env_id(&id);
-        world.write(&format!("new{n}/deep/er/file.txt"), "changed");
-        id = world.new_env_id(&id);
-    }
-}
-
-#[test]
-fn a_file_that_a_program_writes_back_and_forth_is_never_named_for_other_bytes() {
-    let world = World::tracked();
-    let names: Vec<String> = ["one", "two"]
-        .iter()
-        .map(|text| {
-            world.write("app.py", text);
-            let said = world.get(&active_target(&world, "&wait=20000"));
-            format!("{} {}", said["content"], said["name"])
-        })
-        .collect();
-    let path = world.repo().join("app.py");
-    let stop = std::sync::atomic::AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut texts = ["one", "two"].iter().cycle();
-            while !stop.load(std::sync::atomic::Ordering::SeqCst) {
-                let next = world.base().join("next");
-                std::fs::write(&next, texts.next().unwrap()).unwrap();
-                std::fs::rename(&next, &path).unwrap();
-                std::thread::sleep(std::time::Duration::from_millis(30));
-            }
-        });
-        let mut answers = Vec::new();
-        let deadline = std::time::Instant::now() + std::time::Duration::from_mins(1);
-        while answers.len() < 20 && std::time::Instant::now() < deadline {
-            let said = world.get(&active_target(&world, "&wait=500"));
-            if said["fresh"] == true {
-                answers.push(format!("{} {}", said["content"], said["name"]));
-            }
-        }
-        stop.store(true, std::sync::atomic::Ordering::SeqCst);
-        let wrong: Vec<_> = answers.iter().filter(|one| !names.contains(one)).collect();
-        assert!(wrong.is_empty(), "{wrong:?} never was: {names:?}");
-        assert!(!answers.is_empty(), "nothing was published");
-    });
-}
-
-/// A time that moved in there would be an event, the event a reading, and so on for ever.
-#[test]
-fn reading_a_packed_repository_freshens_no_time_in_it() {
-    let world = World::with_commit();
-    world.git(&["gc", "-q"]);
-    world.write("app.py", "print('dirty')\n");
-    let store = sqlite_store(world.base());
-    world.tracemark(&["up", "--store", &store]).ok();
-    let times = || {
-        let mut files = world.files_with_times(".git");
-        files.retain(|path, _| !path.starts_with(world.repo().join(".git/tracemark")));
-        files
-    };
-    let before = times();
-    for _ in 0..3 {
-        world.tracemark(&["active"]).ok();
-        assert_eq!(times(), before);
-    }
-}
-
-#[test]
-fn the_daemon_holds_nothing_of_the_shell_that_started_it() {
-    let world = World::with_commit();
-    let store = sqlite_store(world.base());
-    let script = "exec 9>held-by-the-shell; \"$TM\" up --store \"$STORE\" >/dev/null";
-    let mut shell = world.command("sh");
-    shell
-        .args(["-c", script])
-        .env("TM", env!("CARGO_BIN_EXE_tracemark"))
-        .env("STORE", &store);
-    Said::of(&shell.output().unwrap()).ok();
-    let open = std::fs::read_dir(format!("/proc/{}/fd", world.daemon_pid().unwrap())).unwrap();
-    let held = open
-        .flatten()
-        .filter_map(|entry| std::fs::read_link(entry.path()).ok());
+fn up_says_which_rule_lets_in_what_an_app_leaves() {
+    let (world, store) = world_with_store();
+    world.write(".gitignore", "!mlflow.db\n");
+    let said = world.tracemark(&["up", "--store", &store]);
     assert!(
-        !held
-            .into_iter()
-            .any(|path| path.ends_with("held-by-the-shell"))
+        said.stderr
+            .contains("a rule lets mlflow.db in all the same"),
+        "{said:?}"
     );
-}
-
-/// Runs a script that leaves a file, instead of what was asked for.
-fn canary(world: &World) -> (PathBuf, String) {
-    let (sung, script) = (world.base().join("sung"), world.base().join("canary"));
-    std::fs::write(
-        &script,
-        format!("#!/bin/sh\necho \"$0\" \"$@\" >>{}\n", sung.display()),
-    )
-    .unwrap();
-    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o700)).unwrap();
-    (sung, script.display().to_string())
-}
-
-/// Variables by which git and shells run a program.
-const RUNNING: [&str; 7] = [
-    "GIT_EXTERNAL_DIFF",
-    "GIT_SSH_COMMAND",
-    "GIT_PAGER",
-    "PAGER",
-    "GIT_EDITOR",
-    "GIT_ASKPASS",
-    "GIT_CONFIG_VALUE_0",
-];
-
-/// Returns the program with the canary wherever a variable names one.
-fn with_canary(world: &World, canary: &str, program: &str, argument: &str) -> Command {
-    let mut command = world.command(program);
-    command.envs(RUNNING.map(|name| (name, canary)));
-    command
-        .env("GIT_CONFIG_COUNT", "1")
-        .env("GIT_CONFIG_KEY_0", "core.fsmonitor")
-        .arg(argument);
-    command
-}
-
-/// Returns variables that lead git elsewhere, and shells astray.
-fn leading_astray<'a>(elsewhere: &'a str, canary: &'a str) -> [(&'static str, &'a str); 17] {
-    [
-        ("GIT_CONFIG_PARAMETERS", "'core.fsmonitor'='false'"),
-        ("GIT_DIR", elsewhere),
-        ("GIT_WORK_TREE", elsewhere),
-        ("GIT_INDEX_FILE", elsewhere),
-        ("GIT_OBJECT_DIRECTORY", elsewhere),
-        ("GIT_NAMESPACE", "other"),
-        ("GIT_LITERAL_PATHSPECS", "1"),
-        ("GIT_DIFF_OPTS", "--unified=9"),
-        ("GIT_TRACE", canary),
-        ("GIT_TRACE2_EVENT", canary),
-        ("GIT_DEFAULT_HASH", "none"),
-        ("BASH_ENV", canary),
-        ("ENV", canary),
-        ("IFS", "/"),
-        ("CDPATH", "/"),
-        ("LC_ALL", "xx_YY.none"),
-        ("MLFLOW_ACTIVE_MODEL_ID", "m-$(touch sung)"),
-    ]
+    world
+        .tracemark(&["up", "--experiment", ""])
+        .failed(2, "an experiment has a name");
 }
 
 #[test]
-fn a_daemon_of_a_shell_with_hostile_variables_runs_none_of_them_and_tells_the_same() {
-    let world = World::tracked();
-    world.kill_daemon();
-    let (sung, canary) = canary(&world);
-    let elsewhere = world.base().join("elsewhere");
-    std::fs::create_dir(&elsewhere).unwrap();
-    let elsewhere = elsewhere.display().to_string();
-    drop(
-        with_canary(&world, &canary, "git", "diff")
+fn up_tells_each_step_on_a_terminal_and_only_there() {
+    let (world, _) = world_with_store();
+    let script = "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)";
+    let mut python = world.command("python3");
+    python.args(["-c", script, env!("CARGO_BIN_EXE_tracemark"), "up"]);
+    let on_terminal = Said::of(&python.output().unwrap()).ok();
+    for step in ["store ", "hooks ", "daemon ", "code "] {
+        let told = on_terminal.lines().any(|line| line.starts_with(step));
+        assert!(told, "{step}: {on_terminal}");
+    }
+    let off = world.tracemark(&["up"]);
+    assert!(!off.stderr.contains("daemon "), "{off:?}");
+}
+
+#[test]
+fn up_refuses_a_repository_that_is_the_home_directory_unless_asked() {
+    let (world, _) = world_with_store();
+    let home = world.base().join("home");
+    world.git(&["init", "-q", home.to_str().unwrap()]);
+    let up = |more: &[&str]| {
+        let mut up = world.command(env!("CARGO_BIN_EXE_tracemark"));
+        up.arg("up").args(more).current_dir(&home);
+        Said::of(&up.output().unwrap())
+    };
+    let before = snapshot(&world);
+    up(&[]).failed(3, "a repository of everything");
+    assert_same(&before, &snapshot(&world));
+    up(&["--allow-home", "--dry-run"]).ok();
+}
+
+/// An interpreter of a virtual environment with an MLflow that is as old as its metadata says.
+fn with_old_mlflow(world: &World) {
+    let python = Said::of(
+        &world
+            .command("python3")
+            .args(["-m", "venv", "--without-pip", ".venv"])
             .output()
             .unwrap(),
     );
-    assert!(sung.exists(), "the canary does not sing");
-    std::fs::remove_file(&sung).unwrap();
-    let program = env!("CARGO_BIN_EXE_tracemark");
-    let mut daemon = with_canary(&world, &canary, program, "daemon");
-    daemon.envs(leading_astray(&elsewhere, &canary));
-    let before = std::fs::read(&canary).unwrap();
-    let mut daemon = daemon
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
+    python.ok();
+    let lib = std::fs::read_dir(world.repo().join(".venv/lib"))
+        .unwrap()
+        .next()
         .unwrap();
-    let id = wait_until("an id", || Some(world.env_id()).filter(|id| !id.is_empty()));
-    world.write("app.py", "print('saved beside a hostile shell')\n");
-    let id = world.new_env_id(&id);
-    assert_eq!(
-        world.env_file()["TRACEMARK_NAME"],
-        world.tracemark(&["hash"]).ok().trim()
-    );
-    assert_eq!(world.tracemark(&["active"]).ok().trim(), id);
-    assert!(
-        !sung.exists(),
-        "{}",
-        std::fs::read_to_string(&sung).unwrap()
-    );
-    let traces = std::fs::read(&canary).unwrap().len() - before.len();
-    assert_eq!(traces, 0, "bytes of git's traces");
-    world.signal_daemon(rustix::process::Signal::TERM);
-    daemon.wait().unwrap();
+    let packages = lib.unwrap().path().join("site-packages");
+    let info = packages.join("mlflow-2.9.2.dist-info");
+    std::fs::create_dir_all(&info).unwrap();
+    std::fs::write(
+        info.join("METADATA"),
+        "Metadata-Version: 2.1\nName: mlflow\nVersion: 2.9.2\n",
+    )
+    .unwrap();
+    std::fs::create_dir_all(packages.join("mlflow")).unwrap();
+    std::fs::write(packages.join("mlflow/__init__.py"), "").unwrap();
+    world.write(".gitignore", ".venv/\n");
 }
 
 #[test]
-fn a_commit_in_a_submodule_and_a_note_of_ones_own_are_seen() {
-    let world = World::tracked();
-    world.add_submodule();
-    world.commit("with submodule");
-    let id = world.tracemark(&["active"]).ok().trim().to_owned();
-    world.git(&["-C", "sub", "commit", "-q", "--allow-empty", "-m", "more"]);
-    let id = world.new_env_id(&id);
-    world.write(".tracemark/notes.txt", "mine");
-    let id = world.new_env_id(&id);
-    world.write(".tracemark/notes.txt", "mine, changed");
-    world.new_env_id(&id);
+fn up_tells_what_would_make_tracking_useless_and_what_to_type() {
+    let mut world = World::new();
+    let store = sqlite_store(world.base());
+    world.set("MLFLOW_TRACKING_URI", &store);
+    world.set("MLFLOW_ACTIVE_MODEL_ID", "m-yesterday");
+    with_old_mlflow(&world);
+    world.write(
+        "app.py",
+        "import mlflow\nmlflow.set_experiment('support')\n",
+    );
+    world.write(".env", "MLFLOW_TRACKING_URI=http://localhost:5000\n");
+    let said = world.tracemark(&["up"]);
+    let told = |cause: &str, cure: &str| {
+        let mut lines = said.stderr.lines().skip_while(|line| !line.contains(cause));
+        assert!(lines.next().is_some(), "{cause}: {said:?}");
+        let line = lines.next().unwrap();
+        assert!(
+            line.starts_with("  try: ") && line.contains(cure),
+            "{said:?}"
+        );
+    };
+    told(
+        "exports MLFLOW_ACTIVE_MODEL_ID",
+        "unset MLFLOW_ACTIVE_MODEL_ID",
+    );
+    told("no commit yet", "git commit");
+    told("MLflow is 2.9.2", "pip install 'mlflow>=3.1'");
+    told("app.py:2 sets the experiment", "--experiment support");
+    told(
+        ".env sets MLFLOW_TRACKING_URI",
+        "take MLFLOW_TRACKING_URI out",
+    );
+}
+
+/// Runs a command on a terminal and gives the same answer to each question.
+const AT_TERMINAL: &str = "
+import os, pty, sys
+pid, fd = pty.fork()
+if pid == 0: os.execvp(sys.argv[2], sys.argv[2:])
+seen = b''
+while True:
+    try: said = os.read(fd, 4096)
+    except OSError: break
+    if not said: break
+    seen += said
+    sys.stdout.buffer.write(said); sys.stdout.flush()
+    if seen.endswith(b'[Y/n] '): os.write(fd, sys.argv[1].encode() + b'\\n'); seen = b''
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+";
+
+fn up_at_terminal(world: &World, reply: &str) -> Said {
+    let mut python = world.command("python3");
+    let program = env!("CARGO_BIN_EXE_tracemark");
+    python.args(["-c", AT_TERMINAL, reply, program, "up"]);
+    Said::of(&python.output().unwrap())
+}
+
+/// No commit, and code that names an experiment.
+fn useless() -> World {
+    let mut world = World::new();
+    let store = sqlite_store(world.base());
+    world.set("MLFLOW_TRACKING_URI", &store);
+    world.write(
+        "app.py",
+        "import mlflow\nmlflow.set_experiment('support')\n",
+    );
+    world
+}
+
+fn commits(world: &World) -> usize {
+    let log = world
+        .command("git")
+        .args(["log", "--format=%s"])
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&log.stdout).lines().count()
+}
+
+#[test]
+fn up_on_a_terminal_offers_to_mend_what_would_make_tracking_useless() {
+    let world = useless();
+    let refused = up_at_terminal(&world, "n").ok();
+    assert_eq!(refused.matches("[Y/n]").count(), 2, "{refused}");
+    assert_eq!(commits(&world), 0);
+    assert!(refused.contains("experiment 0"), "{refused}");
+    let agreed = up_at_terminal(&world, "").ok();
+    assert_eq!(commits(&world), 1, "{agreed}");
+    assert_eq!(world.git(&["status", "--porcelain"]), "?? app.py");
+    assert!(
+        !agreed.contains("no commit yet, so: its versions"),
+        "{agreed}"
+    );
+    let doctor = world.tracemark(&["doctor"]).stdout;
+    assert!(!doctor.contains("sets the experiment"), "{doctor}");
+    let again = up_at_terminal(&world, "n").ok();
+    assert!(!again.contains("[Y/n]"), "{again}");
+}
+
+#[test]
+fn up_asks_nothing_and_mends_nothing_where_nobody_can_answer_unless_told_to() {
+    let world = useless();
+    let said = world.tracemark(&["up"]);
+    assert!(!said.stderr.contains("[Y/n]"), "{said:?}");
+    assert!(said.stderr.contains("no commit yet"), "{said:?}");
+    assert_eq!(commits(&world), 0);
+    world.tracemark(&["up", "--yes"]).ok();
+    assert_eq!(commits(&world), 1);
+    let doctor = world.tracemark(&["doctor"]).stdout;
+    assert!(!doctor.contains("sets the experiment"), "{doctor}");
+}
+
+#[test]
+fn a_database_that_git_tracks_leaves_the_index_if_a_person_agrees() {
+    let world = World::with_commit();
+    sqlite_store(&world.repo());
+    let name = std::fs::read_dir(world.repo()).unwrap().flatten();
+    let name = name.map(|entry| entry.file_name().into_string().unwrap());
+    let name = name.into_iter().find(|name| name.contains(".db")).unwrap();
+    world.git(&["add", "-f", &name]);
+    world.git(&["commit", "-q", "-m", "with a database"]);
+    let uri = format!("sqlite:///{}", world.repo().join(&name).display());
+    let up = ["up", "--store", &uri];
+    world.tracemark(&up).failed(3, "is tracked by git");
+    assert_ne!(world.git(&["ls-files", &name]), "");
+    let mut more = up.to_vec();
+    more.push("--yes");
+    world.tracemark(&more).ok();
+    assert_eq!(world.git(&["ls-files", &name]), "");
+    assert!(world.repo().join(&name).exists());
+}
+
+#[test]
+fn up_refuses_a_repository_of_the_whole_disk() {
+    let world = World::with_commit();
+    world.git(&["config", "core.worktree", "/"]);
+    let dir = world.repo();
+    let said = world.tracemark_in(&dir, &["up"]);
+    said.failed(3, "/ is a repository of everything");
+    assert!(!world.state_dir().exists());
 }

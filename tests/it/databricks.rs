@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use serde_json::{Value, json};
 
 use crate::stub::Stub;
-use crate::world::{Said, World, wait_until};
+use crate::world::{Said, World};
 
 const EXPERIMENT: &str = "/Users/ann@example.org/shop";
 const SECRET: &str = "canary-dose-4c1e";
@@ -67,10 +67,7 @@ fn host_and_token_of_the_shell_come_before_profiles_and_the_daemon_remembers_the
     world.set("DATABRICKS_HOST", &stub.url());
     world.set("DATABRICKS_TOKEN", "dapi-2");
     world.tracemark(&["up"]).ok();
-    let pid = world.signal_daemon(rustix::process::Signal::TERM).unwrap();
-    wait_until("the daemon has ended", || {
-        (!crate::world::is_alive(pid)).then_some(())
-    });
+    world.stop_daemon();
     world.set("DATABRICKS_HOST", "");
     world.set("DATABRICKS_TOKEN", "");
     world.write("app.py", "print(2)\n");
@@ -399,4 +396,6 @@ fn a_workspace_that_is_busy_says_so_and_is_asked_again() {
     world.write("app.py", "print(2)\n");
     world.tracemark(&["active"]).ok();
     assert_eq!(stub.models().len(), 2);
+    let said = world.status()["last_error"].to_string();
+    assert!(said.contains("slow down"), "{said}");
 }

@@ -11,7 +11,7 @@ use crate::world::{Said, World};
 
 /// The words of the checks that found something; the text says the same as the document.
 #[track_caller]
-fn findings(world: &World) -> Vec<String> {
+pub(crate) fn findings(world: &World) -> Vec<String> {
     let said = world.tracemark(&["doctor", "--json"]);
     let report: Value = serde_json::from_str(&said.stdout).unwrap();
     assert_eq!(report["schema"], 1);
@@ -39,7 +39,7 @@ fn doctor_finds_nothing_where_all_is_well() {
 }
 
 /// Where the packs of the snapshots lie, the largest first.
-fn packs(world: &World) -> Vec<std::path::PathBuf> {
+pub(crate) fn packs(world: &World) -> Vec<std::path::PathBuf> {
     let dir = world
         .repo()
         .join(".git/tracemark/snapshots/store.git/objects/pack");
@@ -53,7 +53,7 @@ fn packs(world: &World) -> Vec<std::path::PathBuf> {
 }
 
 /// A version of its own, kept.
-fn kept_version(world: &World, text: &str) -> String {
+pub(crate) fn kept_version(world: &World, text: &str) -> String {
     world.write("app.py", format!("print('{text}')\n"));
     let id = world.tracemark(&["active"]).ok().trim().to_owned();
     crate::world::wait_until("it is kept", || {
@@ -63,7 +63,7 @@ fn kept_version(world: &World, text: &str) -> String {
 }
 
 #[track_caller]
-fn comes_back(world: &World, id: &str, text: &str) {
+pub(crate) fn brings_back(world: &World, id: &str, text: &str) {
     let dir = world.base().join(format!("back-{text}"));
     world
         .tracemark(&["restore", id, dir.to_str().unwrap()])
@@ -102,61 +102,7 @@ fn a_damaged_pack_is_named_with_its_cure_and_versions_after_that_are_kept_whole(
     Said::of(&shell.args(["-c", cure]).output().unwrap()).ok();
     assert!(findings(&world).is_empty());
     let after = kept_version(&world, "after");
-    comes_back(&world, &after, "after");
-}
-
-#[test]
-fn a_pack_that_was_cut_off_is_set_aside_and_the_same_version_is_kept_anew() {
-    let world = World::with_commit();
-    world.write("prompt.txt", "be kind\n");
-    world.commit("a prompt");
-    let store = sqlite_store(world.base());
-    world.tracemark(&["up", "--store", &store]).ok();
-    let first = kept_version(&world, "first");
-    for pack in packs(&world) {
-        std::fs::set_permissions(&pack, std::fs::Permissions::from_mode(0o600)).unwrap();
-        std::fs::write(&pack, "PACK").unwrap();
-    }
-    kept_version(&world, "second");
-    assert_eq!(kept_version(&world, "first"), first);
-    crate::world::wait_until("it is kept once more", || {
-        let dir = world.base().join("back-first");
-        let said = world.tracemark(&["restore", &first, dir.to_str().unwrap(), "--plain"]);
-        (said.code == Some(0)).then_some(())
-    });
-    assert!(findings(&world).is_empty());
-}
-
-#[test]
-fn what_is_kept_after_a_pack_is_gone_is_kept_whole_also_where_nothing_changed() {
-    let world = World::with_commit();
-    world.write("prompt.txt", "be kind\n");
-    world.write("deep/a.txt", "a\n");
-    world.write("deep/b.txt", "b\n");
-    world.commit("a prompt");
-    let store = sqlite_store(world.base());
-    world.tracemark(&["up", "--store", &store]).ok();
-    let before = packs(&world);
-    world.write("deep/b.txt", "other\n");
-    let first = kept_version(&world, "first");
-    let lost: Vec<_> = packs(&world)
-        .into_iter()
-        .filter(|pack| !before.contains(pack))
-        .collect();
-    world.write("deep/a.txt", "other too\n");
-    kept_version(&world, "second");
-    for pack in &lost {
-        std::fs::remove_file(pack).unwrap();
-        std::fs::remove_file(pack.with_extension("idx")).unwrap();
-    }
-    let first = world.tracemark(&["show", &first]).ok();
-    assert!(first.contains("no: a pack of the snap"), "{first}");
-    let third = kept_version(&world, "third");
-    let shown = world.tracemark(&["show", &third]).ok();
-    assert!(shown.contains("yes, every file"), "{shown}");
-    comes_back(&world, &third, "third");
-    let deep = world.base().join("back-third/deep/b.txt");
-    assert_eq!(std::fs::read_to_string(deep).unwrap(), "other\n");
+    brings_back(&world, &after, "after");
 }
 
 #[test]
@@ -259,15 +205,6 @@ fn set_mode(file: &Path, mode: u32) {
 }
 
 /// Puts a program in front of all others.
-fn with_program(world: &mut World, name: &str, script: &str) {
-    let dir = world.base().join("bin");
-    std::fs::create_dir_all(&dir).unwrap();
-    std::fs::write(dir.join(name), format!("#!/bin/sh\n{script}\n")).unwrap();
-    set_mode(&dir.join(name), 0o755);
-    let path = world.vars()["PATH"].clone();
-    world.set("PATH", &format!("{}:{path}", dir.display()));
-}
-
 fn problem(world: &World) -> String {
     world.tracemark(&["doctor"]).stdout
 }
@@ -275,18 +212,7 @@ fn problem(world: &World) -> String {
 #[test]
 fn doctor_tells_of_an_old_git() {
     let mut world = World::tracked();
-    let git = Said::of(
-        &world
-            .command("sh")
-            .args(["-c", "command -v git"])
-            .output()
-            .unwrap(),
-    )
-    .ok();
-    let git = git.trim();
-    let script =
-        format!("[ \"$1\" = version ] && echo git version 2.30.1 && exit 0\nexec {git} \"$@\"");
-    with_program(&mut world, "git", &script);
+    world.put_before_git("[ \"$1\" = version ] && echo git version 2.30.1 && exit 0\n");
     assert_eq!(findings(&world), ["git"]);
     assert!(problem(&world).contains("git is 2.30:"));
 }
@@ -325,8 +251,8 @@ fn doctor_tells_of_a_unit_that_systemd_gave_up_and_notes_that_nothing_lingers() 
     let unit = format!("[Service]\nExecStart=\"{program}\" daemon\n");
     std::fs::write(units.join("tracemark.service"), unit).unwrap();
     let state = "ActiveState=failed\\nResult=start-limit-hit\\nUnitFileState=enabled";
-    with_program(&mut world, "systemctl", &format!("printf '{state}\\n'"));
-    with_program(&mut world, "loginctl", "echo no");
+    world.put_program("systemctl", &format!("printf '{state}\\n'"));
+    world.put_program("loginctl", "echo no");
     assert!(findings(&world).contains(&"service".to_owned()));
     let said = problem(&world);
     assert!(
@@ -428,7 +354,7 @@ fn doctor_tells_of_what_is_no_longer_kept_out_and_of_a_shell_that_goes_elsewhere
 }
 
 #[test]
-fn doctor_tells_of_a_program_that_writes_the_code_and_of_other_worktrees_that_are_gone() {
+fn doctor_tells_of_other_worktrees_that_are_gone() {
     let world = World::tracked();
     let side = world.base().join("side");
     world.add_worktree(&side);
@@ -557,7 +483,7 @@ fn doctor_ends_beside_a_direnv_that_hangs() {
     world.write(".envrc", "dotenv .git/tracemark/env\n");
     let asked = world.base().join("asked");
     let script = format!("echo >{}; exec sleep 1000", asked.display());
-    with_program(&mut world, "direnv", &script);
+    world.put_program("direnv", &script);
     let said = problem(&world);
     assert!(said.contains("direnv status gave no answer"), "{said}");
     assert!(asked.exists());
@@ -567,11 +493,7 @@ fn doctor_ends_beside_a_direnv_that_hangs() {
 fn doctor_tells_of_an_envrc_that_direnv_was_not_told_to_run() {
     for (word, allowed) in [("true", true), ("0", true), ("false", false), ("1", false)] {
         let mut world = World::tracked();
-        with_program(
-            &mut world,
-            "direnv",
-            &format!("echo 'Found RC allowed {word}'"),
-        );
+        world.put_program("direnv", &format!("echo 'Found RC allowed {word}'"));
         world.write(".envrc", "layout python\n");
         world.tracemark(&["active"]).ok();
         assert!(findings(&world).is_empty());

@@ -539,6 +539,7 @@ fn every_test_that_the_table_of_threats_names_exists() {
         .filter(|name| !is_a_test(root, name))
         .collect();
     assert!(missing.is_empty(), "{missing:#?}");
+    assert!(text.matches("::").count() > 100, "the table is not read");
 }
 
 /// `module::name`, `src/file.rs: name`, or `host: check`.
@@ -553,5 +554,7 @@ fn is_a_test(root: &Path, name: &str) -> bool {
         (format!("tests/it/{}.rs", module.replace("::", "/")), test)
     };
     let code = std::fs::read_to_string(root.join(file)).unwrap_or_default();
-    code.contains(&format!("fn {test}()"))
+    let (before, _) = code.split_once(&format!("fn {test}()")).unwrap_or_default();
+    let above = before.rsplit("\n\n").next().unwrap();
+    above.contains("#[test]") || above.contains("#[tokio::test]")
 }

@@ -5,8 +5,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 
 use crate::python::{free_port, look, server, sqlite_store};
-use crate::world::Said;
-use crate::world::World;
+use crate::world::{Said, World};
 
 #[test]
 fn outside_a_repository_every_command_says_so_and_nothing_is_tracked() {
@@ -195,7 +194,7 @@ fn a_git_directory_that_cannot_be_written_is_named() {
         // Permissions do not stop root: a file in the directory's place does.
         let world = World::with_commit();
         world.write(".git/tracemark", "in the way");
-        world.tracemark(&["up"]).failed(3, "tracemark");
+        world.tracemark(&["up"]).failed(3, ".git/tracemark");
         return;
     }
     let world = World::with_commit();
@@ -263,4 +262,39 @@ fn where_there_is_no_work_tree_only_the_commit_can_be_named() {
         let said = shell.current_dir(&removed).output().unwrap();
         Said::of(&said).failed(4, "current working directory");
     }
+}
+
+#[test]
+fn up_names_a_path_that_is_not_utf_8_and_writes_nothing() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let world = World::without_repository();
+    let repository = world.base().join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    std::fs::create_dir(&repository).unwrap();
+    let run = |program: &str, arguments: &[&str]| {
+        let mut command = world.command(program);
+        Said::of(
+            &command
+                .args(arguments)
+                .current_dir(&repository)
+                .output()
+                .unwrap(),
+        )
+    };
+    run("git", &["init", "-q"]).ok();
+    let store = sqlite_store(world.base());
+    let up = ["up", "--store", &store];
+    run(env!("CARGO_BIN_EXE_tracemark"), &up).failed(3, "is not UTF-8");
+    assert!(!world.state_dir().exists());
+    assert!(!repository.join(".git/tracemark").exists());
+}
+
+#[test]
+fn settings_that_cannot_be_used_are_answered_at_once() {
+    let world = World::tracked();
+    let config = world.base().join("home/.config/tracemark");
+    std::fs::create_dir_all(&config).unwrap();
+    std::fs::write(config.join("config.toml"), "naming = 5 [").unwrap();
+    world.stop_daemon();
+    let said = world.tracemark(&["active", "--timeout", "600"]);
+    said.failed(3, "config.toml");
 }

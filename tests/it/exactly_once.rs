@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::proxy::Proxy;
+use crate::proxy::{Exchange, Proxy};
 use crate::python::{look, run_script, server, sqlite_store, support};
 use crate::world::World;
 
@@ -136,4 +136,6 @@ fn many_at_once_make_one_row_behind_a_proxy_that_loses_answers() {
     let mut fleet = Fleet::new(server(), proxy.address(), "once_behind_proxy");
     proxy.be("faulty");
     fleet.play();
+    let lost = |exchange: &Exchange| exchange.status == 0;
+    assert!(proxy.exchanges().iter().any(lost), "no answer was lost");
 }

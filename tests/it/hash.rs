@@ -436,26 +436,19 @@ fn rules_in_settings_that_git_is_told_not_to_read_hide_nothing() {
 
 #[test]
 fn a_git_that_reads_the_settings_of_another_place_is_asked() {
-    let world = World::with_commit();
-    let prefix = world.base().join("prefix");
-    std::fs::create_dir_all(prefix.join("bin")).unwrap();
-    std::fs::write(prefix.join("rules"), "*.log\n").unwrap();
-    let setting = format!("[core]\n\texcludesFile = {}/rules\n", prefix.display());
-    std::fs::write(prefix.join("gitconfig"), setting).unwrap();
-    let path = world.vars()["PATH"].clone();
+    let mut world = World::with_commit();
+    let rules = world.base().join("rules");
+    std::fs::write(&rules, "*.log\n").unwrap();
+    let setting = format!("[core]\n\texcludesFile = {}\n", rules.display());
+    let settings = world.base().join("gitconfig");
+    std::fs::write(&settings, setting).unwrap();
     // As a git is that was built with another prefix.
-    let git = format!(
-        "#!/bin/sh\nPATH={path} GIT_CONFIG_SYSTEM={}/gitconfig exec git \"$@\"\n",
-        prefix.display(),
-    );
-    std::fs::write(prefix.join("bin/git"), git).unwrap();
-    let executable = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(prefix.join("bin/git"), executable).unwrap();
+    let script = format!("export GIT_CONFIG_SYSTEM='{}'\n", settings.display());
+    world.put_before_git(&script);
     world.write("new.log", "x\n");
     let head = world.git(&["rev-parse", "HEAD"]);
     let mut command = world.command(env!("CARGO_BIN_EXE_tracemark"));
     command.env_remove("GIT_CONFIG_NOSYSTEM");
-    command.env("PATH", format!("{}/bin:{path}", prefix.display()));
     let said = Said::of(&command.arg("hash").output().unwrap()).ok();
     assert_eq!(said.trim(), head.trim());
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::python::{look, run_script, server, sqlite_store, support};
+use crate::snapshots::told;
 use crate::world::{Said, World, wait_until};
 
 /// The ways of `tests/support/refer.py`.
@@ -25,14 +26,14 @@ const WAYS: [&str; 13] = [
 ];
 
 /// A tracked repository, and a version for each text of `app.py`.
-struct Past {
-    world: World,
-    store: String,
-    experiment: String,
+pub(crate) struct Past {
+    pub(crate) world: World,
+    pub(crate) store: String,
+    pub(crate) experiment: String,
 }
 
 impl Past {
-    fn new(world: World, store: &str, experiment: &str) -> Self {
+    pub(crate) fn new(world: World, store: &str, experiment: &str) -> Self {
         world
             .tracemark(&["up", "--store", store, "--experiment", experiment])
             .ok();
@@ -43,17 +44,17 @@ impl Past {
         }
     }
 
-    fn told(&self, arguments: &[&str]) -> String {
+    pub(crate) fn told(&self, arguments: &[&str]) -> String {
         self.world.tracemark(arguments).ok()
     }
 
-    fn version(&self, text: &str) -> String {
+    pub(crate) fn version(&self, text: &str) -> String {
         self.world.write("app.py", format!("print({text:?})\n"));
         self.told(&["active"]).trim().to_owned()
     }
 
     /// Has MLflow's own client refer to LoggedModels; returns what each way made.
-    fn refer(&self, ways: &BTreeMap<&str, String>) -> Value {
+    pub(crate) fn refer(&self, ways: &BTreeMap<&str, String>) -> Value {
         let mut env = self.world.vars().clone();
         env.insert("MLFLOW_TRACKING_URI".into(), self.store.clone());
         env.insert("MLFLOW_EXPERIMENT_NAME".into(), self.experiment.clone());
@@ -62,7 +63,7 @@ impl Past {
     }
 
     /// The store as the product opens it, and what runs its questions.
-    fn opened(&self) -> (tokio::runtime::Runtime, tracemark::mlflow::Store) {
+    pub(crate) fn opened(&self) -> (tokio::runtime::Runtime, tracemark::mlflow::Store) {
         use tracemark::mlflow::{Access, Store, StoreUri};
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -72,7 +73,7 @@ impl Past {
         (runtime.unwrap(), store)
     }
 
-    fn exists(&self, model: &str) -> bool {
+    pub(crate) fn exists(&self, model: &str) -> bool {
         let id = look(&self.store, &["experiment", &self.experiment])["experiment_id"].clone();
         let models = look(&self.store, &["models", id.as_str().unwrap()]);
         let mut models = models.as_array().unwrap().iter();
@@ -340,50 +341,6 @@ fn of_a_submodule_what_changed_in_it_is_shown_and_nothing_else() {
 }
 
 #[test]
-fn a_commit_of_ones_own_comes_back_from_the_repository_where_no_snapshot_is_kept() {
-    let world = World::with_commit();
-    let settings = world.base().join("home/.config/tracemark");
-    std::fs::create_dir_all(&settings).unwrap();
-    std::fs::write(
-        settings.join("config.toml"),
-        "[snapshots]\nenabled = false\n",
-    )
-    .unwrap();
-    let store = sqlite_store(world.base());
-    let past = Past::new(world, &store, "not_kept");
-    let id = past.told(&["active"]).trim().to_owned();
-    for (n, what) in ["HEAD", &id].into_iter().enumerate() {
-        past.told(&["restore", what, &format!("../back{n}")]);
-        let file = past.world.base().join(format!("back{n}/app.py"));
-        assert_eq!(std::fs::read_to_string(file).unwrap(), "print('hello')\n");
-    }
-    assert_eq!(past.told(&["show", "HEAD:app.py"]), "print('hello')\n");
-}
-
-#[test]
-fn under_commit_naming_every_state_that_was_seen_is_kept() {
-    let world = World::with_commit();
-    let store = sqlite_store(world.base());
-    world
-        .tracemark(&["up", "--store", &store, "--naming", "commit"])
-        .ok();
-    let mut states = Vec::new();
-    for text in ["one", "two", "three"] {
-        world.write("app.py", format!("print({text:?})\n"));
-        world.tracemark(&["active"]).ok();
-        let content = world.tracemark(&["hash", "--naming", "tree"]).ok();
-        states.push((content.trim().to_owned(), text));
-        wait_until("it is kept", || {
-            (world.status()["restorable"] == "true").then_some(())
-        });
-    }
-    for (content, text) in states {
-        let shown = world.tracemark(&["show", &format!("{content}:app.py")]);
-        assert_eq!(shown.ok(), format!("print({text:?})\n"));
-    }
-}
-
-#[test]
 fn what_this_machine_made_is_its_own_also_for_a_later_daemon() {
     let past = Past::new(World::with_commit(), server(), "own");
     let own = past.version("own");
@@ -419,26 +376,26 @@ fn on_mlflows_sqlite_file_what_another_machine_made_is_found_by_its_code() {
 }
 
 impl Past {
-    fn limits(&self, text: &str) {
+    pub(crate) fn limits(&self, text: &str) {
         self.settings(&format!("[snapshots]\n{text}\n"));
     }
 
     /// What the LoggedModel itself says of its code.
-    fn says(&self, model: &str) -> String {
+    pub(crate) fn says(&self, model: &str) -> String {
         let model = look(&self.store, &["model", model]);
         let said = &model["tags"]["tracemark.restorable"];
         said.as_str().unwrap_or_default().to_owned()
     }
 
     #[track_caller]
-    fn comes_to_say(&self, model: &str, said: &str) {
+    pub(crate) fn comes_to_say(&self, model: &str, said: &str) {
         wait_until("the LoggedModel says how its code is kept", || {
             (self.says(model) == said).then_some(())
         });
     }
 }
 
-fn past_in_a_file() -> Past {
+pub(crate) fn past_in_a_file() -> Past {
     let world = World::with_commit();
     let store = sqlite_store(world.base());
     Past::new(world, &store, "Default")
@@ -510,54 +467,15 @@ fn a_version_whose_snapshot_is_removed_says_so_and_stays_where_it_cannot() {
     past.comes_to_say(&first, "true");
 }
 
-/// A git on the PATH that fails as if the disk were full when it is to do that.
-fn break_git(world: &mut World, subcommand: &str) {
-    use std::os::unix::fs::PermissionsExt as _;
-    let found = world.command("sh").args(["-c", "command -v git"]).output();
-    let real = String::from_utf8(found.unwrap().stdout).unwrap();
-    let bin = world.base().join(format!("without-{subcommand}"));
-    std::fs::create_dir(&bin).unwrap();
-    let script = format!(
-        "#!/bin/sh\nfor word; do [ \"$word\" = {subcommand} ] && echo 'fatal: no space left' >&2 && exit 128; done\nexec {} \"$@\"\n",
-        real.trim()
-    );
-    std::fs::write(bin.join("git"), script).unwrap();
-    std::fs::set_permissions(bin.join("git"), std::fs::Permissions::from_mode(0o755)).unwrap();
-    let path = format!("{}:{}", bin.display(), world.vars()["PATH"]);
-    world.set("PATH", &path);
-}
-
-#[test]
-fn a_restore_that_fails_half_way_leaves_neither_directory_nor_worktree() {
-    let mut past = past_in_a_file();
-    let model = past.version("edited");
-    let before = past.world.git(&["worktree", "list"]);
-    for subcommand in ["read-tree", "cat-file"] {
-        let path = past.world.vars()["PATH"].clone();
-        break_git(&mut past.world, subcommand);
-        let said = past.world.tracemark(&["restore", &model, "../half"]);
-        assert_eq!(said.stdout, "", "{said:?}");
-        assert_ne!(said.code, Some(0), "{said:?}");
-        past.world.set("PATH", &path);
-        assert!(!past.world.base().join("half").exists(), "{subcommand}");
-        assert_eq!(
-            past.world.git(&["worktree", "list"]),
-            before,
-            "{subcommand}"
-        );
-    }
-    past.told(&["restore", &model, "../half"]);
-}
-
 impl Past {
-    fn settings(&self, text: &str) {
+    pub(crate) fn settings(&self, text: &str) {
         let dir = self.world.base().join("home/.config/tracemark");
         std::fs::create_dir_all(&dir).unwrap();
         std::fs::write(dir.join("config.toml"), text).unwrap();
     }
 
     /// What a command prints on a terminal, and its exit code.
-    fn on_a_terminal(&self, arguments: &[&str]) -> (String, Option<i32>) {
+    pub(crate) fn on_a_terminal(&self, arguments: &[&str]) -> (String, Option<i32>) {
         let mut command = self.world.command("python3");
         command.arg(support("on_a_terminal.py"));
         command.arg(env!("CARGO_BIN_EXE_tracemark"));
@@ -581,41 +499,6 @@ fn what_was_committed_later_is_not_offered_for_removal_whatever_it_is_called() {
     assert!(!listed.contains(&committed), "{listed}");
     past.told(&["gc", "--keep", "0s", "--yes"]);
     assert!(past.exists(&committed) && !past.exists(&unused));
-}
-
-#[test]
-fn a_restore_leaves_alone_what_git_knows_as_another_worktree() {
-    let past = past_in_a_file();
-    let model = past.version("edited");
-    let git = |arguments: &[&str]| past.world.git(arguments);
-    git(&["worktree", "add", "-q", "--detach", "../unplugged"]);
-    let there = past.world.base().join("unplugged");
-    std::fs::rename(&there, past.world.base().join("elsewhere")).unwrap();
-    let before = git(&["worktree", "list", "--porcelain"]);
-    past.world
-        .tracemark(&["restore", &model, "../unplugged"])
-        .failed(1, "is a linked worktree whose directory is missing");
-    assert_eq!(git(&["worktree", "list", "--porcelain"]), before);
-    std::fs::rename(past.world.base().join("elsewhere"), &there).unwrap();
-    assert_eq!(git(&["-C", "../unplugged", "status", "--porcelain"]), "");
-}
-
-#[test]
-fn whoever_leaves_the_pager_early_has_seen_a_diff_and_a_file_all_the_same() {
-    let mut past = past_in_a_file();
-    past.world
-        .write("long.txt", "a line of a long file\n".repeat(50_000));
-    let long = past.version("long");
-    past.world.set("GIT_PAGER", "head -n 1");
-    let (shown, code) = past.on_a_terminal(&["diff", "HEAD", &long]);
-    assert_eq!(code, Some(0), "{shown}");
-    assert_eq!(shown.lines().count(), 1, "{shown}");
-    let file = format!("{long}:long.txt");
-    let (shown, code) = past.on_a_terminal(&["show", &file]);
-    assert_eq!(code, Some(0), "{shown}");
-    assert_eq!(shown.trim(), "a line of a long file");
-    let whole = past.told(&["show", &file]);
-    assert_eq!(whole.lines().count(), 50_000, "no pager off a terminal");
 }
 
 #[test]
@@ -655,79 +538,6 @@ fn runs_of_a_slow_server_are_not_waited_for() {
     assert!(shown.contains("0 traces, 0 runs"), "{shown}");
 }
 
-#[test]
-fn a_file_whose_name_is_no_utf_8_is_shown_by_its_bytes_and_as_it_is_printed() {
-    use std::os::unix::ffi::OsStringExt as _;
-    let past = past_in_a_file();
-    let name = std::ffi::OsString::from_vec(b"lat\xe9in.txt".to_vec());
-    std::fs::write(past.world.repo().join(&name), "latin\n").unwrap();
-    let model = past.version("with it");
-    let shown = past.told(&["show", &model]);
-    assert!(shown.contains("A lat\\xe9in.txt"), "{shown}");
-    assert_eq!(
-        past.told(&["show", &format!("{model}:lat\\xe9in.txt")]),
-        "latin\n"
-    );
-    let mut command = past.world.command(env!("CARGO_BIN_EXE_tracemark"));
-    let mut id = std::ffi::OsString::from(format!("{model}:"));
-    id.push(&name);
-    let said = command.arg("show").arg(id).output().unwrap();
-    assert_eq!(said.stdout, b"latin\n", "{said:?}");
-}
-
-#[test]
-fn plain_files_say_whether_that_was_asked_or_their_commit_is_gone() {
-    let past = past_in_a_file();
-    past.world.write("app.py", "print('amended away')\n");
-    past.world.commit("to be amended");
-    let head = past.world.git(&["rev-parse", "HEAD"]);
-    let model = past.told(&["active"]).trim().to_owned();
-    wait_until("the version is kept", || {
-        let shown = past.told(&["show", &model]);
-        shown.contains("yes, every file").then_some(())
-    });
-    let said = past.told(&["restore", &model, "../asked", "--plain"]);
-    let on_top = format!("plain files, as they lay on top of commit {}", &head[..12]);
-    assert!(said.contains(&on_top) && !said.contains("gone"), "{said}");
-    past.world
-        .git(&["commit", "-q", "--amend", "-m", "amended"]);
-    past.world
-        .git(&["reflog", "expire", "--expire=now", "--all"]);
-    past.world.git(&["gc", "-q", "--prune=now"]);
-    let said = past.told(&["restore", &model, "../lost"]);
-    let gone = format!("as its commit {} is gone", &head[..12]);
-    assert!(said.contains(&gone), "{said}");
-}
-
-#[test]
-fn a_restored_worktree_says_what_git_status_does_not_show() {
-    let world = World::with_commit();
-    world.add_submodule();
-    world.commit("with a submodule");
-    let store = sqlite_store(world.base());
-    let past = Past::new(world, &store, "Default");
-    past.world.write("sub/changed.py", "print('inside')\n");
-    let model = past.told(&["active"]).trim().to_owned();
-    wait_until("the version is kept", || {
-        let shown = past.told(&["show", &model]);
-        shown.contains("yes, every file").then_some(())
-    });
-    let said = past.told(&["restore", &model, "../with-sub"]);
-    assert!(
-        said.contains("git status says nothing of what was changed in a submodule"),
-        "{said}"
-    );
-    let inside = past.world.base().join("with-sub/sub/changed.py");
-    assert_eq!(
-        std::fs::read_to_string(inside).unwrap(),
-        "print('inside')\n"
-    );
-    let status = past
-        .world
-        .git(&["-C", "../with-sub", "status", "--porcelain"]);
-    assert_eq!(status, "");
-}
-
 fn a_reference_that_is_made_after_the_list_keeps_a_version(past: &Past) {
     use tracemark::mlflow::References;
     let (runtime, store) = past.opened();
@@ -754,45 +564,6 @@ fn a_reference_that_is_made_after_the_list_keeps_a_version(past: &Past) {
     for (way, model) in &ways {
         assert!(past.exists(model), "{way}: {made}");
     }
-}
-
-#[test]
-fn a_restore_leaves_alone_what_appears_in_its_place_meanwhile() {
-    let past = past_in_a_file();
-    for n in 0..400 {
-        past.world.write(&format!("many/{n}.txt"), format!("{n}\n"));
-    }
-    let model = past.version("kept");
-    wait_until("the version is kept", || {
-        let shown = past.told(&["show", &model]);
-        shown.contains("yes, every file").then_some(())
-    });
-    for kind in ["", "--plain"] {
-        let dir = past.world.base().join(format!("new{kind}"));
-        let mut command = past.world.command(env!("CARGO_BIN_EXE_tracemark"));
-        command.args(["restore", &model, dir.to_str().unwrap()]);
-        command.args((!kind.is_empty()).then_some(kind));
-        let mut child = command.spawn().unwrap();
-        let is_begun = || {
-            let entries = std::fs::read_dir(past.world.base()).unwrap().flatten();
-            let mut names = entries.map(|entry| entry.file_name());
-            names.any(|name| name.to_string_lossy().starts_with(".tracemark-restore-"))
-        };
-        while !is_begun() {
-            assert!(child.try_wait().unwrap().is_none(), "too quick to be met");
-        }
-        std::fs::create_dir(&dir).unwrap();
-        std::fs::write(dir.join("thesis.txt"), "precious").unwrap();
-        assert!(!child.wait().unwrap().success());
-        let text = std::fs::read_to_string(dir.join("thesis.txt")).unwrap();
-        assert_eq!(text, "precious");
-    }
-    let model = model.as_str();
-    let detour = past
-        .world
-        .tracemark(&["restore", model, "../nowhere/../repo/sub"]);
-    assert_eq!(detour.code, Some(2), "{detour:?}");
-    assert!(!past.world.base().join("nowhere").exists());
 }
 
 #[test]
@@ -825,97 +596,6 @@ fn gc_makes_no_version_to_find_out_what_is_active() {
 }
 
 #[test]
-fn what_git_converts_is_kept_as_it_lies_when_its_id_is_handed_out() {
-    let past = past_in_a_file();
-    past.world
-        .git(&["config", "filter.strip.clean", "grep -v output || true"]);
-    past.world.git(&["config", "filter.strip.smudge", "cat"]);
-    past.world.write(".gitattributes", "*.ipynb filter=strip\n");
-    past.world.write("n.ipynb", "cell\noutput 1\n");
-    past.world.commit("a notebook");
-    past.told(&["up", "--store", &past.store]);
-    past.told(&["active"]);
-    for text in ["cell\noutput 22\n", "cell\noutput 333\n", "cell\n"] {
-        past.world.write("n.ipynb", text);
-        let model = past.told(&["active"]).trim().to_owned();
-        wait_until("it comes back", || {
-            let said = past.world.tracemark(&["show", &format!("{model}:n.ipynb")]);
-            (said.stdout == text).then_some(())
-        });
-    }
-}
-
-#[test]
-fn what_lies_on_the_disk_in_other_bytes_since_is_kept_anew() {
-    let world = World::with_commit();
-    world.add_submodule();
-    world.write("../inner/a.py", "a = 1\n");
-    world.git(&["-C", "../inner", "add", "a.py"]);
-    world.git(&["-C", "../inner", "commit", "-qm", "a"]);
-    let allow = "protocol.file.allow=always";
-    world.git(&["-C", "sub", "-c", allow, "pull", "-q", "origin", "main"]);
-    world.commit("with a submodule");
-    world.git(&["submodule", "-q", "deinit", "-f", "sub"]);
-    let store = sqlite_store(world.base());
-    let past = Past::new(world, &store, "Default");
-    let model = past.told(&["active"]).trim().to_owned();
-    wait_until("it is kept", || {
-        let shown = past.told(&["show", &model]);
-        shown.contains("yes, every file").then_some(())
-    });
-    past.world
-        .git(&["-c", allow, "submodule", "-q", "update", "--init"]);
-    assert_eq!(past.told(&["active"]).trim(), model);
-    wait_until("its files are kept too", || {
-        let shown = past.told(&["show", &model]);
-        shown.contains("inside     sub").then_some(())
-    });
-    past.told(&["restore", &model, "../with-files"]);
-    assert!(past.world.base().join("with-files/sub/a.py").is_file());
-}
-
-#[test]
-fn a_pinned_version_brings_back_no_code() {
-    let past = past_in_a_file();
-    past.version("before");
-    past.told(&["pin", "release"]);
-    let pinned = past.version("while pinned");
-    let shown = past.told(&["show", &pinned]);
-    assert!(shown.contains("no: its code is not kept"), "{shown}");
-    let refused = past.world.tracemark(&["restore", &pinned, "../pinned"]);
-    assert_eq!(refused.code, Some(1), "{refused:?}");
-}
-
-#[test]
-fn a_pinned_version_with_params_of_its_own_says_nothing_of_code_that_was_kept_for_another() {
-    let past = past_in_a_file();
-    past.told(&["params", "set", "llm=other", "--new-version"]);
-    let kept = past.version("the same code");
-    wait_until("it is kept", || {
-        let shown = past.told(&["show", &kept]);
-        shown.contains("yes, every file").then_some(())
-    });
-    past.told(&["pin", "release"]);
-    let pinned = past.told(&["active"]).trim().to_owned();
-    assert_ne!(pinned, kept);
-    let shown = past.told(&["show", &pinned]);
-    assert!(shown.contains("no: its code is not kept"), "{shown}");
-}
-
-#[test]
-fn a_version_that_was_pinned_on_a_commit_says_nothing_of_code_either() {
-    let past = past_in_a_file();
-    past.told(&["pin", "release"]);
-    let pinned = past.told(&["active"]).trim().to_owned();
-    let shown = past.told(&["show", &pinned]);
-    assert!(shown.contains("no: its code is not kept"), "{shown}");
-    let head = past.world.git(&["rev-parse", "HEAD"]);
-    assert!(!shown.contains(&head[..12]), "{shown}");
-    let refused = past.world.tracemark(&["restore", &pinned, "../pinned"]);
-    assert_eq!(refused.code, Some(1), "{refused:?}");
-}
-
-#[test]
 fn a_command_that_only_looks_makes_no_state() {
     let mut world = World::with_commit();
     world.set("MLFLOW_TRACKING_URI", &sqlite_store(world.base()));
@@ -924,28 +604,6 @@ fn a_command_that_only_looks_makes_no_state() {
         let said = world.tracemark(arguments);
         assert!(!world.state_dir().exists(), "{arguments:?}: {said:?}");
     }
-}
-
-#[test]
-fn in_a_repository_that_is_not_tracked_no_program_that_it_names_is_run() {
-    let world = World::with_commit();
-    world.write("app.py", "print('changed')\n");
-    world.commit("changed");
-    let evil = world.base().join("evil");
-    world.git(&[
-        "config",
-        "diff.external",
-        &format!("touch {}; true", evil.display()),
-    ]);
-    world.git(&[
-        "config",
-        "core.pager",
-        &format!("touch {}; cat", evil.display()),
-    ]);
-    let said = world.tracemark(&["diff", "HEAD~1", "HEAD"]);
-    assert!(said.stdout.contains("+print('changed')"), "{said:?}");
-    world.tracemark(&["show", "HEAD:app.py"]);
-    assert!(!evil.exists());
 }
 
 /// As if it had been killed before it could say that the code is kept.
@@ -979,45 +637,65 @@ fn on_mlflows_sqlite_file_a_reference_that_is_made_after_the_list_keeps_a_versio
     a_reference_that_is_made_after_the_list_keeps_a_version(&Past::new(world, &store, "meanwhile"));
 }
 
+fn give_to_another_machine(world: &World, id: &str) {
+    let database = rusqlite::Connection::open(world.base().join("mlflow.db")).unwrap();
+    let tag = "UPDATE logged_model_tags SET tag_value = 'theirs' WHERE model_id = ?1 AND tag_key = 'tracemark.nonce'";
+    assert_eq!(database.execute(tag, [id]).unwrap(), 1);
+}
+
 #[test]
-fn what_is_being_restored_is_no_code_until_it_is_complete_and_goes_where_a_signal_ends_it() {
-    let world = World::with_commit();
-    for n in 0..3000 {
-        world.write(&format!("many/{}/{n}.txt", n % 50), n.to_string());
+fn a_trace_leads_to_its_code_and_only_what_nothing_refers_to_is_removed() {
+    let mut world = World::new();
+    world.set("OPENAI_BASE_URL", crate::python::openai());
+    world.set("OPENAI_API_KEY", "none");
+    let app = std::fs::read_to_string(crate::python::support("app.py")).unwrap();
+    world.write("app.py", &app);
+    world.commit("the app");
+    let store = crate::python::sqlite_store(world.base());
+    told(&world, &["up", "--store", &store]);
+    let clean = told(&world, &["active"]).trim().to_owned();
+    let version = |text: &str| {
+        world.write("app.py", format!("{app}# {text}\n"));
+        told(&world, &["active"]).trim().to_owned()
+    };
+    let traced = version("traced");
+    crate::python::run_script(
+        &world.repo().join("app.py"),
+        &world.exec_env(),
+        &world.repo(),
+    );
+    let [unused, theirs] = ["unused", "of another machine"].map(version);
+    let active = version("active");
+    give_to_another_machine(&world, &theirs);
+
+    let found = crate::python::look(&store, &["traces", &traced, "0"]);
+    let trace = found[0].as_str().unwrap();
+    let shown = told(&world, &["show", trace]);
+    assert!(
+        shown.contains(&traced) && shown.contains("1 traces"),
+        "{shown}"
+    );
+    assert!(told(&world, &["diff", trace, "@"]).contains("+# active"));
+    told(&world, &["restore", trace, "../then"]);
+    assert_eq!(
+        std::fs::read_to_string(world.base().join("then/app.py")).unwrap(),
+        format!("{app}# traced\n")
+    );
+    assert!(told(&world, &["log"]).contains("1 trace"));
+
+    let listed = told(&world, &["gc", "--keep", "0s"]);
+    assert!(
+        listed.contains(&unused) && listed.contains("nothing was removed"),
+        "{listed}"
+    );
+    for kept in [&clean, &traced, &theirs, &active] {
+        assert!(!listed.contains(kept.as_str()), "{kept} in {listed}");
     }
-    let store = sqlite_store(world.base());
-    world.tracemark(&["up", "--store", &store]).ok();
-    let id = world.tracemark(&["active", "--timeout", "60"]).ok();
-    let names = || {
-        let log: Value = serde_json::from_str(&world.tracemark(&["log", "--json"]).ok()).unwrap();
-        log["versions"].as_array().unwrap().len()
-    };
-    let before = names();
-    let mut restore = world.command(env!("CARGO_BIN_EXE_tracemark"));
-    let mut restore = restore
-        .args(["restore", id.trim(), "../ended"])
-        .spawn()
-        .unwrap();
-    let partial = || {
-        let entries = std::fs::read_dir(world.base()).unwrap().flatten();
-        entries
-            .map(|entry| entry.file_name().into_string().unwrap())
-            .find(|name| name.starts_with(".tracemark-restore-"))
-    };
-    let began = wait_until("it writes, or is done", || {
-        partial()
-            .map(|_| true)
-            .or_else(|| restore.try_wait().unwrap().map(|_| false))
-    });
-    assert!(began, "it writes beside its place first");
-    let pid = rustix::process::Pid::from_child(&restore);
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    let ended = restore.wait().unwrap();
-    assert_eq!(partial(), None);
-    assert_eq!(world.base().join("ended").exists(), ended.success());
-    world.tracemark(&["restore", id.trim(), "../whole"]).ok();
-    let mut asks = world.command(env!("CARGO_BIN_EXE_tracemark"));
-    let asked = asks.arg("active").current_dir(world.base().join("whole"));
-    assert_eq!(String::from_utf8_lossy(&asked.output().unwrap().stdout), id);
-    assert_eq!(names(), before, "the same code is no other version");
+    assert!(told(&world, &["gc"]).contains("nothing to remove"));
+    assert!(told(&world, &["gc", "--keep", "0s", "--yes"]).contains("removed 1 LoggedModels"));
+    assert!(told(&world, &["gc", "--keep", "0s"]).contains("nothing to remove"));
+    world
+        .tracemark(&["show", &unused])
+        .failed(1, "no version, commit or trace");
+    assert_eq!(version("unused").len(), unused.len());
 }

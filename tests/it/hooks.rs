@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
 use crate::python::sqlite_store;
-use crate::world::{Said, World, is_alive, wait_until};
+use crate::world::{Said, World, wait_until};
 
 fn hook(world: &World, name: &str) -> PathBuf {
     world.repo().join(".git/hooks").join(name)
@@ -25,18 +25,8 @@ fn shell(world: &World, dir: &Path, script: &str) -> Command {
 
 /// A git that says it is 2.54, and passes everything else on.
 pub(crate) fn with_new_git(world: &mut World) {
-    let path = world.vars()["PATH"].clone();
-    let real = std::env::split_paths(&path).map(|dir| dir.join("git"));
-    let real = real.into_iter().find(|git| git.is_file()).unwrap();
-    let dir = world.base().join("new-git");
-    std::fs::create_dir(&dir).unwrap();
-    let script = format!(
-        "#!/bin/sh\ncase \"$1\" in version|--version) echo 'git version 2.54.0' ;; *) exec '{}' \"$@\" ;; esac\n",
-        real.display()
-    );
-    std::fs::write(dir.join("git"), script).unwrap();
-    std::fs::set_permissions(dir.join("git"), std::fs::Permissions::from_mode(0o755)).unwrap();
-    world.set("PATH", &format!("{}:{path}", dir.display()));
+    let answers = "case \"$1\" in version|--version) echo 'git version 2.54.0'; exit ;; esac\n";
+    world.put_before_git(answers);
 }
 
 /// Takes the place of the daemon, and hears what hooks say.
@@ -48,8 +38,7 @@ struct Ear {
 
 impl Ear {
     fn of(world: &World) -> Self {
-        let pid = world.signal_daemon(rustix::process::Signal::TERM).unwrap();
-        wait_until("the daemon ends", || (!is_alive(pid)).then_some(()));
+        world.stop_daemon();
         let socket = world.base().join("run/ear.sock");
         let listener = UnixListener::bind(&socket).unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -466,4 +455,25 @@ fn a_git_with_hooks_in_its_configuration_gets_them_there_and_down_takes_them_bac
     tells_the_daemon(&world, &command);
     world.tracemark(&["down"]).ok();
     assert_eq!(lies(&config), before);
+}
+
+#[test]
+fn the_hook_runs_beside_a_hook_that_is_there_and_never_fails_a_commit() {
+    let world = World::with_commit();
+    world.write(
+        ".git/hooks/post-commit",
+        "#!/bin/sh\necho mine > mine.txt\nexec true\n",
+    );
+    let hook = world.repo().join(".git/hooks/post-commit");
+    std::fs::set_permissions(hook, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    let before = world.env_id();
+    world.write("app.py", "print(2)\n");
+    world.commit("second");
+    assert!(world.repo().join("mine.txt").exists());
+    world.new_env_id(&before);
+    world.stop_daemon();
+    world.write("app.py", "print(3)\n");
+    world.commit("without a daemon");
 }

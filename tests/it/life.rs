@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use crate::cases::random;
 use proptest::prelude::*;
 use tracemark::config::Create;
 use tracemark::identity::Reading;
-use tracemark::ids::ModelId;
-use tracemark::ids::VersionKey;
+use tracemark::ids::{ModelId, VersionKey};
 use tracemark::version::{ActiveModel, Observation};
 use tracemark::worktree_state::{
     Depth, Effect, Input, Memory, OWED_MAX, PassFailure, Pending, Policy, Publication, Scope, Seen,
@@ -1046,7 +1046,7 @@ impl Play {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(random(2000))]
 
     #[test]
     fn whatever_happens_every_question_is_answered_and_the_end_is_quiet_and_right(

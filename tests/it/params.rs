@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::history::past_in_a_file;
 use crate::proxy::rest;
 use crate::python::{look, run_script, server, sqlite_store, support};
 use crate::world::{World, wait_until};
@@ -199,4 +200,45 @@ fn prompts_stay_linked_in_a_sqlite_file() {
     let store = sqlite_store(&world.repo());
     world.tracemark(&["up"]).ok();
     check_prompts(&world, &store, "in-a-file");
+}
+
+#[test]
+fn a_pinned_version_brings_back_no_code() {
+    let past = past_in_a_file();
+    past.version("before");
+    past.told(&["pin", "release"]);
+    let pinned = past.version("while pinned");
+    let shown = past.told(&["show", &pinned]);
+    assert!(shown.contains("no: its code is not kept"), "{shown}");
+    let refused = past.world.tracemark(&["restore", &pinned, "../pinned"]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+}
+
+#[test]
+fn a_pinned_version_with_params_of_its_own_says_nothing_of_code_that_was_kept_for_another() {
+    let past = past_in_a_file();
+    past.told(&["params", "set", "llm=other", "--new-version"]);
+    let kept = past.version("the same code");
+    wait_until("it is kept", || {
+        let shown = past.told(&["show", &kept]);
+        shown.contains("yes, every file").then_some(())
+    });
+    past.told(&["pin", "release"]);
+    let pinned = past.told(&["active"]).trim().to_owned();
+    assert_ne!(pinned, kept);
+    let shown = past.told(&["show", &pinned]);
+    assert!(shown.contains("no: its code is not kept"), "{shown}");
+}
+
+#[test]
+fn a_version_that_was_pinned_on_a_commit_says_nothing_of_code_either() {
+    let past = past_in_a_file();
+    past.told(&["pin", "release"]);
+    let pinned = past.told(&["active"]).trim().to_owned();
+    let shown = past.told(&["show", &pinned]);
+    assert!(shown.contains("no: its code is not kept"), "{shown}");
+    let head = past.world.git(&["rev-parse", "HEAD"]);
+    assert!(!shown.contains(&head[..12]), "{shown}");
+    let refused = past.world.tracemark(&["restore", &pinned, "../pinned"]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
 }

@@ -2,11 +2,11 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 use serde_json::Value;
 
-use crate::python::{server, support};
+use crate::python::{alone, server, support};
 
 /// A running proxy; ends when dropped.
 pub(crate) struct Proxy {
@@ -37,7 +37,7 @@ impl Proxy {
 
     pub(crate) fn start_on(dir: &Path, port: u16) -> Self {
         let log = dir.join("proxy.log");
-        let mut child = Command::new("python3")
+        let mut child = alone("python3")
             .arg(support("proxy.py"))
             .args(["--to", server(), "--port", &port.to_string(), "--log"])
             .arg(&log)

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::python::sqlite_store;
+use crate::surroundings::{store_dir, tracked_in};
 use crate::world::{Said, World, is_alive, wait_until};
 
 /// A file, link or directory: its mode, its bytes, and the time of what is no directory.
@@ -47,7 +48,7 @@ fn machine(world: &World) -> BTreeMap<PathBuf, Thing> {
 
 /// Compares name by name, so that a failure says which.
 #[track_caller]
-fn assert_same(before: &BTreeMap<PathBuf, Thing>, after: &BTreeMap<PathBuf, Thing>) {
+pub(crate) fn assert_same(before: &BTreeMap<PathBuf, Thing>, after: &BTreeMap<PathBuf, Thing>) {
     let differs = |path: &&PathBuf| before.get(*path) != after.get(*path);
     let names: std::collections::BTreeSet<_> = before.keys().chain(after.keys()).collect();
     let wrong: Vec<_> = names.into_iter().filter(differs).collect();
@@ -94,7 +95,7 @@ fn remove(dir: &Path) {
 }
 
 /// The store is a file beside the repository, which is there before.
-fn world_with_store() -> (World, String) {
+pub(crate) fn world_with_store() -> (World, String) {
     let mut world = World::with_commit();
     let store = sqlite_store(world.base());
     let tracking = store.clone();
@@ -108,7 +109,7 @@ fn store_file(world: &World) -> impl Fn(&PathBuf, &mut Thing) -> bool + use<> {
 }
 
 /// The LoggedModels that were made stay in the store, whose file is left out.
-fn snapshot(world: &World) -> BTreeMap<PathBuf, Thing> {
+pub(crate) fn snapshot(world: &World) -> BTreeMap<PathBuf, Thing> {
     let mut things = machine(world);
     things.retain(store_file(world));
     things
@@ -156,10 +157,10 @@ fn purge_knows_where_a_version_was_asked_for_without_up() {
     world.git(&["clone", "-q", ".", other.to_str().unwrap()]);
     world.set("MLFLOW_TRACKING_URI", &store);
     let before = snapshot(&world);
-    in_dir(&world, &other, &["active", "--once"]).ok();
+    world.tracemark_in(&other, &["active", "--once"]).ok();
     assert!(other.join(".git/tracemark").exists());
     let home = world.base().join("home");
-    in_dir(&world, &home, &["down", "--purge"]).ok();
+    world.tracemark_in(&home, &["down", "--purge"]).ok();
     assert_same(&before, &snapshot(&world));
 }
 
@@ -336,32 +337,17 @@ fn down_works_in_a_linked_worktree_whose_repository_was_moved_away() {
     let side = world.base().join("side");
     world.add_worktree(&side);
     world.tracemark(&["up"]).ok();
-    in_dir(&world, &side, &["active"]).ok();
+    world.tracemark_in(&side, &["active"]).ok();
     std::fs::rename(world.repo(), world.base().join("away")).unwrap();
-    let status = in_dir(&world, &side, &["status"]).ok();
+    let status = world.tracemark_in(&side, &["status"]).ok();
     assert!(
         status.contains("the repository that it belongs to is gone"),
         "{status}"
     );
-    in_dir(&world, &side, &["down"]).ok();
+    world.tracemark_in(&side, &["down"]).ok();
     let records = world.state_dir().join("repositories");
     assert_eq!(std::fs::read_dir(records).unwrap().count(), 0);
     std::fs::rename(world.base().join("away"), world.repo()).unwrap();
-}
-
-#[test]
-fn up_says_which_rule_lets_in_what_an_app_leaves() {
-    let (world, store) = world_with_store();
-    world.write(".gitignore", "!mlflow.db\n");
-    let said = world.tracemark(&["up", "--store", &store]);
-    assert!(
-        said.stderr
-            .contains("a rule lets mlflow.db in all the same"),
-        "{said:?}"
-    );
-    world
-        .tracemark(&["up", "--experiment", ""])
-        .failed(2, "an experiment has a name");
 }
 
 #[test]
@@ -370,7 +356,7 @@ fn down_says_that_other_worktrees_go_too() {
     let side = world.base().join("side");
     world.add_worktree(&side);
     world.tracemark(&["up"]).ok();
-    let said = in_dir(&world, &side, &["down"]).ok();
+    let said = world.tracemark_in(&side, &["down"]).ok();
     assert!(
         said.contains("side and the other worktree of its repository are no longer"),
         "{said}"
@@ -511,37 +497,6 @@ fn a_dry_run_writes_nothing_and_names_everything_that_up_then_writes() {
 }
 
 #[test]
-fn up_tells_each_step_on_a_terminal_and_only_there() {
-    let (world, _) = world_with_store();
-    let script = "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)";
-    let mut python = world.command("python3");
-    python.args(["-c", script, env!("CARGO_BIN_EXE_tracemark"), "up"]);
-    let on_terminal = Said::of(&python.output().unwrap()).ok();
-    for step in ["store ", "hooks ", "daemon ", "code "] {
-        let told = on_terminal.lines().any(|line| line.starts_with(step));
-        assert!(told, "{step}: {on_terminal}");
-    }
-    let off = world.tracemark(&["up"]);
-    assert!(!off.stderr.contains("daemon "), "{off:?}");
-}
-
-#[test]
-fn up_refuses_a_repository_that_is_the_home_directory_unless_asked() {
-    let (world, _) = world_with_store();
-    let home = world.base().join("home");
-    world.git(&["init", "-q", home.to_str().unwrap()]);
-    let up = |more: &[&str]| {
-        let mut up = world.command(env!("CARGO_BIN_EXE_tracemark"));
-        up.arg("up").args(more).current_dir(&home);
-        Said::of(&up.output().unwrap())
-    };
-    let before = snapshot(&world);
-    up(&[]).failed(3, "a repository of everything");
-    assert_same(&before, &snapshot(&world));
-    up(&["--allow-home", "--dry-run"]).ok();
-}
-
-#[test]
 fn in_a_repository_that_is_the_home_directory_our_own_files_are_no_code() {
     let (world, store) = world_with_store();
     let home = world.base().join("home");
@@ -553,19 +508,16 @@ fn in_a_repository_that_is_the_home_directory_our_own_files_are_no_code() {
     };
     git(&["add", "."]);
     git(&["commit", "-q", "-m", "first"]);
-    in_dir(&world, &home, &["up", "--allow-home", "--store", &store]).ok();
+    world
+        .tracemark_in(&home, &["up", "--allow-home", "--store", &store])
+        .ok();
     assert_eq!(git(&["status", "--porcelain"]), "");
-    let id = in_dir(&world, &home, &["active"]).ok();
-    assert_eq!(in_dir(&world, &home, &["active"]).ok(), id);
-    let hash = in_dir(&world, &home, &["hash"]).ok();
+    let id = world.tracemark_in(&home, &["active"]).ok();
+    assert_eq!(world.tracemark_in(&home, &["active"]).ok(), id);
+    let hash = world.tracemark_in(&home, &["hash"]).ok();
     assert!(!hash.contains("dirty"), "{hash}");
-    in_dir(&world, &home, &["down", "--purge"]).ok();
+    world.tracemark_in(&home, &["down", "--purge"]).ok();
     assert_eq!(git(&["status", "--porcelain"]), "");
-}
-
-fn in_dir(world: &World, dir: &Path, arguments: &[&str]) -> Said {
-    let mut command = world.command(env!("CARGO_BIN_EXE_tracemark"));
-    Said::of(&command.args(arguments).current_dir(dir).output().unwrap())
 }
 
 #[test]
@@ -580,9 +532,9 @@ fn purge_cleans_a_repository_that_was_moved_far_away_also_after_one_that_did_not
     let far = world.base().join("very/far/away/from/here");
     std::fs::create_dir_all(far.parent().unwrap()).unwrap();
     std::fs::rename(world.repo(), &far).unwrap();
-    let said = in_dir(&world, world.base(), &["down", "--purge"]).ok();
+    let said = world.tracemark_in(world.base(), &["down", "--purge"]).ok();
     assert!(said.contains("is gone; if it was moved"), "{said}");
-    let said = in_dir(&world, &far, &["down", "--purge"]).ok();
+    let said = world.tracemark_in(&far, &["down", "--purge"]).ok();
     assert!(said.contains(far.to_str().unwrap()), "{said}");
     std::fs::rename(&far, world.repo()).unwrap();
     std::fs::remove_dir_all(world.base().join("very")).unwrap();
@@ -599,14 +551,16 @@ fn down_of_a_deleted_linked_worktree_cleans_its_repository() {
         let ours = |name: &&&str| hooks.join(name).exists();
         ["post-commit", "post-merge"].iter().filter(ours).count()
     };
-    in_dir(&world, &side, &["up"]).ok();
+    world.tracemark_in(&side, &["up"]).ok();
     assert_eq!(count(), 2);
     remove(&side);
-    in_dir(&world, world.base(), &["down", side.to_str().unwrap()]).ok();
+    world
+        .tracemark_in(world.base(), &["down", side.to_str().unwrap()])
+        .ok();
     assert_eq!(count(), 0);
     let records = world.state_dir().join("repositories");
     assert_eq!(std::fs::read_dir(records).unwrap().count(), 0);
-    let again = in_dir(&world, world.base(), &["down", side.to_str().unwrap()]);
+    let again = world.tracemark_in(world.base(), &["down", side.to_str().unwrap()]);
     assert_ne!(again.code, Some(70), "{again:?}");
 }
 
@@ -623,7 +577,7 @@ fn up_in_a_repository_that_was_moved_keeps_its_settings_and_what_it_knows_of_fil
     std::fs::create_dir(moved.parent().unwrap()).unwrap();
     std::fs::rename(world.repo(), &moved).unwrap();
     world.set("MLFLOW_TRACKING_URI", "");
-    in_dir(&world, &moved, &["up"]).ok();
+    world.tracemark_in(&moved, &["up"]).ok();
     let records = world.state_dir().join("repositories");
     let records: Vec<_> = std::fs::read_dir(records).unwrap().flatten().collect();
     assert_eq!(records.len(), 1, "the old place is forgotten");
@@ -631,7 +585,7 @@ fn up_in_a_repository_that_was_moved_keeps_its_settings_and_what_it_knows_of_fil
     for kept in [store.as_str(), "moved", "llm", "release"] {
         assert!(record.contains(kept), "{kept}: {record}");
     }
-    in_dir(&world, &moved, &["down", "--purge"]).ok();
+    world.tracemark_in(&moved, &["down", "--purge"]).ok();
     std::fs::rename(&moved, world.repo()).unwrap();
     std::fs::remove_dir(moved.parent().unwrap()).unwrap();
     assert_same(&before, &snapshot(&world));
@@ -644,18 +598,18 @@ fn a_repository_that_cannot_be_cleaned_stops_the_cleaning_of_no_other() {
     world.git(&["clone", "-q", ".", other.to_str().unwrap()]);
     let before = snapshot(&world);
     world.tracemark(&["up"]).ok();
-    in_dir(&world, &other, &["up"]).ok();
+    world.tracemark_in(&other, &["up"]).ok();
     let exclude = other.join(".git/info/exclude");
     let text = std::fs::read(&exclude).unwrap();
     std::fs::remove_file(&exclude).unwrap();
     std::fs::create_dir(&exclude).unwrap();
-    let said = in_dir(&world, world.base(), &["down", "--purge"]);
+    let said = world.tracemark_in(world.base(), &["down", "--purge"]);
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(said.stderr.contains("info/exclude"), "{said:?}");
     assert!(!world.repo().join(".git/tracemark").exists());
     std::fs::remove_dir(&exclude).unwrap();
     std::fs::write(&exclude, text).unwrap();
-    in_dir(&world, world.base(), &["down", "--purge"]).ok();
+    world.tracemark_in(world.base(), &["down", "--purge"]).ok();
     assert_same(&before, &snapshot(&world));
 }
 
@@ -707,171 +661,29 @@ fn hooks_are_taken_back_wherever_a_manager_has_put_them_and_wherever_git_ran_the
     assert_same(&before, &after);
 }
 
-/// An interpreter of a virtual environment with an MLflow that is as old as its metadata says.
-fn with_old_mlflow(world: &World) {
-    let python = Said::of(
-        &world
-            .command("python3")
-            .args(["-m", "venv", "--without-pip", ".venv"])
-            .output()
-            .unwrap(),
-    );
-    python.ok();
-    let lib = std::fs::read_dir(world.repo().join(".venv/lib"))
-        .unwrap()
-        .next()
-        .unwrap();
-    let packages = lib.unwrap().path().join("site-packages");
-    let info = packages.join("mlflow-2.9.2.dist-info");
-    std::fs::create_dir_all(&info).unwrap();
-    std::fs::write(
-        info.join("METADATA"),
-        "Metadata-Version: 2.1\nName: mlflow\nVersion: 2.9.2\n",
-    )
-    .unwrap();
-    std::fs::create_dir_all(packages.join("mlflow")).unwrap();
-    std::fs::write(packages.join("mlflow/__init__.py"), "").unwrap();
-    world.write(".gitignore", ".venv/\n");
-}
-
 #[test]
-fn up_tells_what_would_make_tracking_useless_and_what_to_type() {
-    let mut world = World::new();
-    let store = sqlite_store(world.base());
-    world.set("MLFLOW_TRACKING_URI", &store);
-    world.set("MLFLOW_ACTIVE_MODEL_ID", "m-yesterday");
-    with_old_mlflow(&world);
-    world.write(
-        "app.py",
-        "import mlflow\nmlflow.set_experiment('support')\n",
-    );
-    world.write(".env", "MLFLOW_TRACKING_URI=http://localhost:5000\n");
-    let said = world.tracemark(&["up"]);
-    let told = |cause: &str, cure: &str| {
-        let mut lines = said.stderr.lines().skip_while(|line| !line.contains(cause));
-        assert!(lines.next().is_some(), "{cause}: {said:?}");
-        let line = lines.next().unwrap();
-        assert!(
-            line.starts_with("  try: ") && line.contains(cure),
-            "{said:?}"
-        );
-    };
-    told(
-        "exports MLFLOW_ACTIVE_MODEL_ID",
-        "unset MLFLOW_ACTIVE_MODEL_ID",
-    );
-    told("no commit yet", "git commit");
-    told("MLflow is 2.9.2", "pip install 'mlflow>=3.1'");
-    told("app.py:2 sets the experiment", "--experiment support");
-    told(
-        ".env sets MLFLOW_TRACKING_URI",
-        "take MLFLOW_TRACKING_URI out",
-    );
-}
-
-/// Runs a command on a terminal and gives the same answer to each question.
-const AT_TERMINAL: &str = "
-import os, pty, sys
-pid, fd = pty.fork()
-if pid == 0: os.execvp(sys.argv[2], sys.argv[2:])
-seen = b''
-while True:
-    try: said = os.read(fd, 4096)
-    except OSError: break
-    if not said: break
-    seen += said
-    sys.stdout.buffer.write(said); sys.stdout.flush()
-    if seen.endswith(b'[Y/n] '): os.write(fd, sys.argv[1].encode() + b'\\n'); seen = b''
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-";
-
-fn up_at_terminal(world: &World, reply: &str) -> Said {
-    let mut python = world.command("python3");
-    let program = env!("CARGO_BIN_EXE_tracemark");
-    python.args(["-c", AT_TERMINAL, reply, program, "up"]);
-    Said::of(&python.output().unwrap())
-}
-
-/// No commit, and code that names an experiment.
-fn useless() -> World {
-    let mut world = World::new();
-    let store = sqlite_store(world.base());
-    world.set("MLFLOW_TRACKING_URI", &store);
-    world.write(
-        "app.py",
-        "import mlflow\nmlflow.set_experiment('support')\n",
-    );
+fn down_gives_up_every_worktree_of_the_repository() {
+    let dir = store_dir();
+    let world = tracked_in(&sqlite_store(dir.path()));
+    let other = world.base().join("other");
+    world.add_worktree(&other);
+    world.tracemark_in(&other, &["active"]).ok();
+    world.tracemark(&["down"]).ok();
     world
-}
-
-fn commits(world: &World) -> usize {
-    let log = world
-        .command("git")
-        .args(["log", "--format=%s"])
-        .output()
-        .unwrap();
-    String::from_utf8_lossy(&log.stdout).lines().count()
+        .tracemark_in(&other, &["active"])
+        .failed(4, "is not tracked");
+    let private = world.repo().join(".git/worktrees/other/tracemark");
+    assert!(!private.exists());
 }
 
 #[test]
-fn up_on_a_terminal_offers_to_mend_what_would_make_tracking_useless() {
-    let world = useless();
-    let refused = up_at_terminal(&world, "n").ok();
-    assert_eq!(refused.matches("[Y/n]").count(), 2, "{refused}");
-    assert_eq!(commits(&world), 0);
-    assert!(refused.contains("experiment 0"), "{refused}");
-    let agreed = up_at_terminal(&world, "").ok();
-    assert_eq!(commits(&world), 1, "{agreed}");
-    assert_eq!(world.git(&["status", "--porcelain"]), "?? app.py");
-    assert!(
-        !agreed.contains("no commit yet, so: its versions"),
-        "{agreed}"
-    );
-    let doctor = world.tracemark(&["doctor"]).stdout;
-    assert!(!doctor.contains("sets the experiment"), "{doctor}");
-    let again = up_at_terminal(&world, "n").ok();
-    assert!(!again.contains("[Y/n]"), "{again}");
-}
-
-#[test]
-fn up_asks_nothing_and_mends_nothing_where_nobody_can_answer_unless_told_to() {
-    let world = useless();
-    let said = world.tracemark(&["up"]);
-    assert!(!said.stderr.contains("[Y/n]"), "{said:?}");
-    assert!(said.stderr.contains("no commit yet"), "{said:?}");
-    assert_eq!(commits(&world), 0);
-    world.tracemark(&["up", "--yes"]).ok();
-    assert_eq!(commits(&world), 1);
-    let doctor = world.tracemark(&["doctor"]).stdout;
-    assert!(!doctor.contains("sets the experiment"), "{doctor}");
-}
-
-#[test]
-fn a_database_that_git_tracks_leaves_the_index_if_a_person_agrees() {
+fn files_of_ones_own_in_the_copys_directory_stay() {
+    let dir = store_dir();
     let world = World::with_commit();
-    sqlite_store(&world.repo());
-    let name = std::fs::read_dir(world.repo()).unwrap().flatten();
-    let name = name.map(|entry| entry.file_name().into_string().unwrap());
-    let name = name.into_iter().find(|name| name.contains(".db")).unwrap();
-    world.git(&["add", "-f", &name]);
-    world.git(&["commit", "-q", "-m", "with a database"]);
-    let uri = format!("sqlite:///{}", world.repo().join(&name).display());
-    let up = ["up", "--store", &uri];
-    world.tracemark(&up).failed(3, "is tracked by git");
-    assert_ne!(world.git(&["ls-files", &name]), "");
-    let mut more = up.to_vec();
-    more.push("--yes");
-    world.tracemark(&more).ok();
-    assert_eq!(world.git(&["ls-files", &name]), "");
-    assert!(world.repo().join(&name).exists());
-}
-
-#[test]
-fn up_refuses_a_repository_of_the_whole_disk() {
-    let world = World::with_commit();
-    world.git(&["config", "core.worktree", "/"]);
-    let dir = world.repo();
-    let said = in_dir(&world, &dir, &["up"]);
-    said.failed(3, "/ is a repository of everything");
-    assert!(!world.state_dir().exists());
+    world.write(".tracemark/notes.txt", "mine");
+    world.commit("notes");
+    let store = sqlite_store(dir.path());
+    world.tracemark(&["up", "--store", &store]).ok();
+    world.tracemark(&["down"]).ok();
+    assert!(world.repo().join(".tracemark/notes.txt").exists());
 }

@@ -2,6 +2,7 @@
 //! and runs apps, one MLflow server, one stub of the OpenAI endpoint. All end with the test process.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
@@ -85,11 +86,9 @@ struct Warm {
 fn ask(request: &Value) -> Result<Value, String> {
     static WARM: OnceLock<Mutex<Warm>> = OnceLock::new();
     let warm = WARM.get_or_init(|| {
-        let mut child = Command::new(python())
+        let mut child = alone(python())
             .arg(support("inspect_store.py"))
             .arg("serve")
-            .env("MLFLOW_DISABLE_TELEMETRY", "true")
-            .env_remove("MLFLOW_TRACKING_URI")
             .current_dir(env!("CARGO_TARGET_TMPDIR"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -157,7 +156,7 @@ pub(crate) fn openai() -> &'static str {
     static STUB: OnceLock<(String, Mutex<Child>)> = OnceLock::new();
     &STUB
         .get_or_init(|| {
-            let mut command = Command::new(python());
+            let mut command = alone(python());
             command
                 .arg(support("openai_stub.py"))
                 .stdout(Stdio::piped());
@@ -183,7 +182,7 @@ pub(crate) fn server() -> &'static str {
             let port = free_port();
             let log = File::create(dir.path().join("log")).unwrap();
             let database = format!("sqlite:///{}", dir.path().join("mlflow.db").display());
-            let mut command = Command::new(python());
+            let mut command = alone(python());
             command
                 .arg(support("run_until_eof.py"))
                 .arg(environment().join("bin/mlflow"))
@@ -196,7 +195,6 @@ pub(crate) fn server() -> &'static str {
                 ])
                 .arg("--artifacts-destination")
                 .arg(dir.path().join("artifacts"))
-                .env("MLFLOW_DISABLE_TELEMETRY", "true")
                 .env("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
                 .current_dir(dir.path())
                 .stdout(log.try_clone().unwrap())
@@ -237,25 +235,23 @@ pub(crate) fn sqlite_store(dir: &Path) -> String {
     format!("sqlite:///{}", file.display())
 }
 
-/// A database as MLflow makes it at its first use, made once for the run.
+/// A database as MLflow makes it at its first use, made once for the environment.
 fn template_database() -> &'static Path {
     static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
     TEMPLATE.get_or_init(|| {
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("template");
-        std::fs::create_dir_all(&dir).unwrap();
+        let dir = environment();
         let lock = File::create(dir.join("lock")).unwrap();
         lock.lock().unwrap();
-        let made = dir.join(format!("{:x}.db", REQUIREMENTS.len()));
+        let made = dir.join("empty.db");
         if !made.exists() {
             let fresh = dir.join("fresh.db");
-            let output = Command::new(python())
+            let output = alone(python())
                 .args(["-c", "import mlflow; mlflow.search_experiments()"])
                 .env(
                     "MLFLOW_TRACKING_URI",
                     format!("sqlite:///{}", fresh.display()),
                 )
-                .env("MLFLOW_DISABLE_TELEMETRY", "true")
-                .current_dir(&dir)
+                .current_dir(dir)
                 .output()
                 .unwrap();
             assert!(output.status.success(), "{output:?}");
@@ -263,4 +259,16 @@ fn template_database() -> &'static Path {
         }
         made
     })
+}
+
+/// A program that sees nothing of the environment of whoever runs the tests, but where programs are.
+pub(crate) fn alone(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+        .env("HOME", env!("CARGO_TARGET_TMPDIR"))
+        .env("LC_ALL", "C.UTF-8")
+        .env("MLFLOW_DISABLE_TELEMETRY", "true");
+    command
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::stub::Stub;
-use crate::world::{World, is_alive, wait_until};
+use crate::world::World;
 
 const CANARY: &str = "canary-5f1d0b7e";
 
@@ -20,11 +20,6 @@ fn world_with_token(stub: &Stub) -> World {
     world.set("MLFLOW_TRACKING_URI", &stub.url());
     world.set("MLFLOW_TRACKING_TOKEN", CANARY);
     world
-}
-
-fn stop_daemon(world: &World) {
-    let pid = world.signal_daemon(rustix::process::Signal::TERM).unwrap();
-    wait_until("the daemon has ended", || (!is_alive(pid)).then_some(()));
 }
 
 fn private_file(path: &Path, text: &str, mode: u32) {
@@ -134,7 +129,7 @@ fn a_token_of_a_shell_that_names_no_server_is_sent_to_none() {
     let stub = Stub::new(&json!({}));
     let mut world = World::with_commit();
     world.tracemark(&["up", "--store", &stub.url()]).ok();
-    stop_daemon(&world);
+    world.stop_daemon();
     world.set("MLFLOW_TRACKING_TOKEN", CANARY);
     let before = stub.asked().len();
     world.write("app.py", "print(2)\n");
@@ -161,7 +156,7 @@ fn a_daemon_without_the_token_that_up_saw_says_so_and_takes_it_from_its_file() {
     let said = world.tracemark(&["up"]);
     let file = own_file(&world);
     assert!(said.stderr.contains(file.to_str().unwrap()), "{said:?}");
-    stop_daemon(&world);
+    world.stop_daemon();
     world.set("MLFLOW_TRACKING_TOKEN", "");
     world.write("app.py", "print(2)\n");
     world.is_refused("MLFLOW_TRACKING_TOKEN was set in the shell of `tracemark up`");
@@ -242,7 +237,7 @@ fn a_proxy_is_used_by_a_daemon_of_another_shell_and_not_for_this_machine() {
     world
         .tracemark(&["up", "--store", "http://mlflow.example"])
         .ok();
-    stop_daemon(&world);
+    world.stop_daemon();
     world.set("HTTP_PROXY", "");
     let before = proxy.asked().len();
     world.write("app.py", "print(2)\n");
@@ -310,31 +305,14 @@ fn a_repositorys_file_never_chooses_the_server_nor_the_way_there() {
 fn a_token_is_in_no_argument_of_any_program_that_is_run() {
     let stub = Stub::new(&signed_by(&format!("Bearer {CANARY}")));
     let mut world = world_with_token(&stub);
-    let real = String::from_utf8(
-        world
-            .command("sh")
-            .args(["-c", "command -v git"])
-            .output()
-            .unwrap()
-            .stdout,
-    )
-    .unwrap();
-    let bin = world.base().join("bin");
-    let script = format!(
-        "#!/bin/sh\necho \"$@\" >> '{log}'\nexec {real} \"$@\"\n",
-        log = world.base().join("arguments").display(),
-        real = real.trim()
-    );
-    private_file(&bin.join("git"), &script, 0o755);
-    let path = format!("{}:{}", bin.display(), world.vars()["PATH"]);
-    world.set("PATH", &path);
+    let dir = world.put_before_git("echo \"$@\" >>\"$dir/arguments\"\n");
     let url = format!("https://ann:{CANARY}@git.example/team/app.git");
     world.git(&["config", "remote.origin.url", &url]);
-    std::fs::remove_file(world.base().join("arguments")).unwrap();
+    std::fs::remove_file(dir.join("arguments")).unwrap();
     world.tracemark(&["up"]).ok();
     world.write("app.py", "print(2)\n");
     world.tracemark(&["active"]).ok();
-    let arguments = std::fs::read_to_string(world.base().join("arguments")).unwrap();
+    let arguments = std::fs::read_to_string(dir.join("arguments")).unwrap();
     assert!(arguments.contains("status"), "{arguments}");
     assert!(!arguments.contains(CANARY), "{arguments}");
     assert!(!format!("{:?}", stub.models()).contains(CANARY));

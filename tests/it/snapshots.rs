@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
@@ -18,7 +18,12 @@ use tracemark::ids::ContentId;
 use tracemark::snapshot::{Held, Limits, Occasion, Record, Snapshots, Why};
 use tracemark::touched::Touched;
 
-use crate::world::World;
+use crate::cases::{self, times};
+use crate::doctor::{brings_back, findings, kept_version, packs};
+use crate::history::{Past, past_in_a_file};
+use crate::python::sqlite_store;
+use crate::world::{World, wait_until};
+use serde_json::Value;
 
 const LIMITS: Limits = Limits {
     file: 1 << 20,
@@ -267,6 +272,7 @@ const NAMES: [&[u8]; 16] = [
     b"data.bin",
     b"empty",
 ];
+
 const ATTRIBUTES: &str = "*.txt text=auto\n*.crlf text eol=crlf\n*.id ident\n*.up filter=up\n*.w16 text working-tree-encoding=UTF-16LE\n";
 
 fn bytes_for(name: &[u8], dice: &mut Dice) -> Vec<u8> {
@@ -404,11 +410,6 @@ fn forget_everything(world: &World) {
     world.git(&["repack", "-adfq"]);
 }
 
-fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |text| text.parse().unwrap())
-}
-
-/// More of it with `TRACEMARK_SNAPSHOT_STEPS`, another walk with `TRACEMARK_SEED`.
 fn walk(seed: u64, steps: u64, inside: bool) {
     let world = World::with_commit();
     world.git(&["config", "core.safecrlf", "false"]);
@@ -421,9 +422,9 @@ fn walk(seed: u64, steps: u64, inside: bool) {
     world.write(".gitattributes", ATTRIBUTES);
     world.commit_ours();
     let mut keeper = Keeper::new(world);
-    let mut dice = Dice(number("TRACEMARK_SEED", seed));
+    let mut dice = Dice(cases::seed(seed));
     let mut expected = Vec::new();
-    for step in 0..number("TRACEMARK_SNAPSHOT_STEPS", steps) {
+    for step in 0..steps * times() as u64 {
         for _ in 0..=dice.below(3) {
             edit(&keeper.world, &mut dice, inside);
         }
@@ -665,7 +666,7 @@ fn repositories_of_sha256_and_reftable_are_kept_too() {
 }
 
 /// The words of a command's answer, from a repository that is tracked and has one version for each text of `app.py`.
-fn told(world: &World, arguments: &[&str]) -> String {
+pub(crate) fn told(world: &World, arguments: &[&str]) -> String {
     world.tracemark(arguments).ok()
 }
 
@@ -799,69 +800,6 @@ fn the_log_lists_every_version_the_newest_first() {
         .collect();
     assert_eq!(models.last(), Some(&clean.as_str()));
     assert!(models.contains(&second.as_str()));
-}
-
-fn give_to_another_machine(world: &World, id: &str) {
-    let database = rusqlite::Connection::open(world.base().join("mlflow.db")).unwrap();
-    let tag = "UPDATE logged_model_tags SET tag_value = 'theirs' WHERE model_id = ?1 AND tag_key = 'tracemark.nonce'";
-    assert_eq!(database.execute(tag, [id]).unwrap(), 1);
-}
-
-#[test]
-fn a_trace_leads_to_its_code_and_only_what_nothing_refers_to_is_removed() {
-    let mut world = World::new();
-    world.set("OPENAI_BASE_URL", crate::python::openai());
-    world.set("OPENAI_API_KEY", "none");
-    let app = std::fs::read_to_string(crate::python::support("app.py")).unwrap();
-    world.write("app.py", &app);
-    world.commit("the app");
-    let store = crate::python::sqlite_store(world.base());
-    told(&world, &["up", "--store", &store]);
-    let clean = told(&world, &["active"]).trim().to_owned();
-    let version = |text: &str| {
-        world.write("app.py", format!("{app}# {text}\n"));
-        told(&world, &["active"]).trim().to_owned()
-    };
-    let traced = version("traced");
-    crate::python::run_script(
-        &world.repo().join("app.py"),
-        &world.exec_env(),
-        &world.repo(),
-    );
-    let [unused, theirs] = ["unused", "of another machine"].map(version);
-    let active = version("active");
-    give_to_another_machine(&world, &theirs);
-
-    let found = crate::python::look(&store, &["traces", &traced, "0"]);
-    let trace = found[0].as_str().unwrap();
-    let shown = told(&world, &["show", trace]);
-    assert!(
-        shown.contains(&traced) && shown.contains("1 traces"),
-        "{shown}"
-    );
-    assert!(told(&world, &["diff", trace, "@"]).contains("+# active"));
-    told(&world, &["restore", trace, "../then"]);
-    assert_eq!(
-        std::fs::read_to_string(world.base().join("then/app.py")).unwrap(),
-        format!("{app}# traced\n")
-    );
-    assert!(told(&world, &["log"]).contains("1 trace"));
-
-    let listed = told(&world, &["gc", "--keep", "0s"]);
-    assert!(
-        listed.contains(&unused) && listed.contains("nothing was removed"),
-        "{listed}"
-    );
-    for kept in [&clean, &traced, &theirs, &active] {
-        assert!(!listed.contains(kept.as_str()), "{kept} in {listed}");
-    }
-    assert!(told(&world, &["gc"]).contains("nothing to remove"));
-    assert!(told(&world, &["gc", "--keep", "0s", "--yes"]).contains("removed 1 LoggedModels"));
-    assert!(told(&world, &["gc", "--keep", "0s"]).contains("nothing to remove"));
-    world
-        .tracemark(&["show", &unused])
-        .failed(1, "no version, commit or trace");
-    assert_eq!(version("unused").len(), unused.len());
 }
 
 #[test]
@@ -1112,4 +1050,378 @@ fn an_edited_line_among_ten_thousand_files_takes_less_than_five_kilobytes() {
     let all = bytes_below(&keeper.world.repo().join(".git/tracemark/snapshots"));
     let each = (all - base) / 100;
     assert!(each <= 5 << 10, "{each} bytes a version, {base} before");
+}
+
+#[test]
+fn a_commit_of_ones_own_comes_back_from_the_repository_where_no_snapshot_is_kept() {
+    let world = World::with_commit();
+    let settings = world.base().join("home/.config/tracemark");
+    std::fs::create_dir_all(&settings).unwrap();
+    std::fs::write(
+        settings.join("config.toml"),
+        "[snapshots]\nenabled = false\n",
+    )
+    .unwrap();
+    let store = sqlite_store(world.base());
+    let past = Past::new(world, &store, "not_kept");
+    let id = past.told(&["active"]).trim().to_owned();
+    for (n, what) in ["HEAD", &id].into_iter().enumerate() {
+        past.told(&["restore", what, &format!("../back{n}")]);
+        let file = past.world.base().join(format!("back{n}/app.py"));
+        assert_eq!(std::fs::read_to_string(file).unwrap(), "print('hello')\n");
+    }
+    assert_eq!(past.told(&["show", "HEAD:app.py"]), "print('hello')\n");
+}
+
+#[test]
+fn under_commit_naming_every_state_that_was_seen_is_kept() {
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    world
+        .tracemark(&["up", "--store", &store, "--naming", "commit"])
+        .ok();
+    let mut states = Vec::new();
+    for text in ["one", "two", "three"] {
+        world.write("app.py", format!("print({text:?})\n"));
+        world.tracemark(&["active"]).ok();
+        let content = world.tracemark(&["hash", "--naming", "tree"]).ok();
+        states.push((content.trim().to_owned(), text));
+        wait_until("it is kept", || {
+            (world.status()["restorable"] == "true").then_some(())
+        });
+    }
+    for (content, text) in states {
+        let shown = world.tracemark(&["show", &format!("{content}:app.py")]);
+        assert_eq!(shown.ok(), format!("print({text:?})\n"));
+    }
+}
+
+/// A git on the PATH that fails as if the disk were full when it is to do that.
+fn break_git(world: &mut World, subcommand: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let found = world.command("sh").args(["-c", "command -v git"]).output();
+    let real = String::from_utf8(found.unwrap().stdout).unwrap();
+    let bin = world.base().join(format!("without-{subcommand}"));
+    std::fs::create_dir(&bin).unwrap();
+    let script = format!(
+        "#!/bin/sh\nfor word; do [ \"$word\" = {subcommand} ] && echo 'fatal: no space left' >&2 && exit 128; done\nexec {} \"$@\"\n",
+        real.trim()
+    );
+    std::fs::write(bin.join("git"), script).unwrap();
+    std::fs::set_permissions(bin.join("git"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", bin.display(), world.vars()["PATH"]);
+    world.set("PATH", &path);
+}
+
+#[test]
+fn a_restore_that_fails_half_way_leaves_neither_directory_nor_worktree() {
+    let mut past = past_in_a_file();
+    let model = past.version("edited");
+    let before = past.world.git(&["worktree", "list"]);
+    for subcommand in ["read-tree", "cat-file"] {
+        let path = past.world.vars()["PATH"].clone();
+        break_git(&mut past.world, subcommand);
+        let said = past.world.tracemark(&["restore", &model, "../half"]);
+        assert_eq!(said.stdout, "", "{said:?}");
+        assert_ne!(said.code, Some(0), "{said:?}");
+        past.world.set("PATH", &path);
+        assert!(!past.world.base().join("half").exists(), "{subcommand}");
+        assert_eq!(
+            past.world.git(&["worktree", "list"]),
+            before,
+            "{subcommand}"
+        );
+    }
+    past.told(&["restore", &model, "../half"]);
+}
+
+#[test]
+fn a_restore_leaves_alone_what_git_knows_as_another_worktree() {
+    let past = past_in_a_file();
+    let model = past.version("edited");
+    let git = |arguments: &[&str]| past.world.git(arguments);
+    git(&["worktree", "add", "-q", "--detach", "../unplugged"]);
+    let there = past.world.base().join("unplugged");
+    std::fs::rename(&there, past.world.base().join("elsewhere")).unwrap();
+    let before = git(&["worktree", "list", "--porcelain"]);
+    past.world
+        .tracemark(&["restore", &model, "../unplugged"])
+        .failed(1, "is a linked worktree whose directory is missing");
+    assert_eq!(git(&["worktree", "list", "--porcelain"]), before);
+    std::fs::rename(past.world.base().join("elsewhere"), &there).unwrap();
+    assert_eq!(git(&["-C", "../unplugged", "status", "--porcelain"]), "");
+}
+
+#[test]
+fn whoever_leaves_the_pager_early_has_seen_a_diff_and_a_file_all_the_same() {
+    let mut past = past_in_a_file();
+    past.world
+        .write("long.txt", "a line of a long file\n".repeat(50_000));
+    let long = past.version("long");
+    past.world.set("GIT_PAGER", "head -n 1");
+    let (shown, code) = past.on_a_terminal(&["diff", "HEAD", &long]);
+    assert_eq!(code, Some(0), "{shown}");
+    assert_eq!(shown.lines().count(), 1, "{shown}");
+    let file = format!("{long}:long.txt");
+    let (shown, code) = past.on_a_terminal(&["show", &file]);
+    assert_eq!(code, Some(0), "{shown}");
+    assert_eq!(shown.trim(), "a line of a long file");
+    let whole = past.told(&["show", &file]);
+    assert_eq!(whole.lines().count(), 50_000, "no pager off a terminal");
+}
+
+#[test]
+fn a_file_whose_name_is_no_utf_8_is_shown_by_its_bytes_and_as_it_is_printed() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let past = past_in_a_file();
+    let name = std::ffi::OsString::from_vec(b"lat\xe9in.txt".to_vec());
+    std::fs::write(past.world.repo().join(&name), "latin\n").unwrap();
+    let model = past.version("with it");
+    let shown = past.told(&["show", &model]);
+    assert!(shown.contains("A lat\\xe9in.txt"), "{shown}");
+    assert_eq!(
+        past.told(&["show", &format!("{model}:lat\\xe9in.txt")]),
+        "latin\n"
+    );
+    let mut command = past.world.command(env!("CARGO_BIN_EXE_tracemark"));
+    let mut id = std::ffi::OsString::from(format!("{model}:"));
+    id.push(&name);
+    let said = command.arg("show").arg(id).output().unwrap();
+    assert_eq!(said.stdout, b"latin\n", "{said:?}");
+}
+
+#[test]
+fn plain_files_say_whether_that_was_asked_or_their_commit_is_gone() {
+    let past = past_in_a_file();
+    past.world.write("app.py", "print('amended away')\n");
+    past.world.commit("to be amended");
+    let head = past.world.git(&["rev-parse", "HEAD"]);
+    let model = past.told(&["active"]).trim().to_owned();
+    wait_until("the version is kept", || {
+        let shown = past.told(&["show", &model]);
+        shown.contains("yes, every file").then_some(())
+    });
+    let said = past.told(&["restore", &model, "../asked", "--plain"]);
+    let on_top = format!("plain files, as they lay on top of commit {}", &head[..12]);
+    assert!(said.contains(&on_top) && !said.contains("gone"), "{said}");
+    past.world
+        .git(&["commit", "-q", "--amend", "-m", "amended"]);
+    past.world
+        .git(&["reflog", "expire", "--expire=now", "--all"]);
+    past.world.git(&["gc", "-q", "--prune=now"]);
+    let said = past.told(&["restore", &model, "../lost"]);
+    let gone = format!("as its commit {} is gone", &head[..12]);
+    assert!(said.contains(&gone), "{said}");
+}
+
+#[test]
+fn a_restored_worktree_says_what_git_status_does_not_show() {
+    let world = World::with_commit();
+    world.add_submodule();
+    world.commit("with a submodule");
+    let store = sqlite_store(world.base());
+    let past = Past::new(world, &store, "Default");
+    past.world.write("sub/changed.py", "print('inside')\n");
+    let model = past.told(&["active"]).trim().to_owned();
+    wait_until("the version is kept", || {
+        let shown = past.told(&["show", &model]);
+        shown.contains("yes, every file").then_some(())
+    });
+    let said = past.told(&["restore", &model, "../with-sub"]);
+    assert!(
+        said.contains("git status says nothing of what was changed in a submodule"),
+        "{said}"
+    );
+    let inside = past.world.base().join("with-sub/sub/changed.py");
+    assert_eq!(
+        std::fs::read_to_string(inside).unwrap(),
+        "print('inside')\n"
+    );
+    let status = past
+        .world
+        .git(&["-C", "../with-sub", "status", "--porcelain"]);
+    assert_eq!(status, "");
+}
+
+/// A restore that writes beside its place, and the place; one that ends before it is met is begun again elsewhere.
+fn begun_restore(world: &World, version: &[&str], flag: &str) -> (Child, PathBuf) {
+    let mut places = (0..).map(|n| world.base().join(format!("new{n}{flag}")));
+    wait_until("a restore is met at work", || {
+        let dir = places.next().unwrap();
+        let mut command = world.command(env!("CARGO_BIN_EXE_tracemark"));
+        command.arg("restore").args(version).arg(&dir);
+        command.args((!flag.is_empty()).then_some(flag));
+        let mut child = command.spawn().unwrap();
+        while child.try_wait().unwrap().is_none() {
+            if partial_restore(world).is_some() {
+                return Some((child, dir));
+            }
+        }
+        None
+    })
+}
+
+/// The directory in which a restore that is under way writes.
+fn partial_restore(world: &World) -> Option<String> {
+    let entries = std::fs::read_dir(world.base()).unwrap().flatten();
+    let mut names = entries.map(|entry| entry.file_name().into_string().unwrap());
+    names.find(|name| name.starts_with(".tracemark-restore-"))
+}
+
+#[test]
+fn a_restore_leaves_alone_what_appears_in_its_place_meanwhile() {
+    let past = past_in_a_file();
+    for n in 0..400 {
+        past.world.write(&format!("many/{n}.txt"), format!("{n}\n"));
+    }
+    let model = past.version("kept");
+    wait_until("the version is kept", || {
+        let shown = past.told(&["show", &model]);
+        shown.contains("yes, every file").then_some(())
+    });
+    for kind in ["", "--plain"] {
+        let (mut child, dir) = begun_restore(&past.world, &[&model], kind);
+        std::fs::create_dir(&dir).unwrap();
+        std::fs::write(dir.join("thesis.txt"), "precious").unwrap();
+        assert!(!child.wait().unwrap().success());
+        let text = std::fs::read_to_string(dir.join("thesis.txt")).unwrap();
+        assert_eq!(text, "precious");
+    }
+    let model = model.as_str();
+    let detour = past
+        .world
+        .tracemark(&["restore", model, "../nowhere/../repo/sub"]);
+    assert_eq!(detour.code, Some(2), "{detour:?}");
+    assert!(!past.world.base().join("nowhere").exists());
+}
+
+#[test]
+fn what_git_converts_is_kept_as_it_lies_when_its_id_is_handed_out() {
+    let past = past_in_a_file();
+    past.world
+        .git(&["config", "filter.strip.clean", "grep -v output || true"]);
+    past.world.git(&["config", "filter.strip.smudge", "cat"]);
+    past.world.write(".gitattributes", "*.ipynb filter=strip\n");
+    past.world.write("n.ipynb", "cell\noutput 1\n");
+    past.world.commit("a notebook");
+    past.told(&["up", "--store", &past.store]);
+    past.told(&["active"]);
+    for text in ["cell\noutput 22\n", "cell\noutput 333\n", "cell\n"] {
+        past.world.write("n.ipynb", text);
+        let model = past.told(&["active"]).trim().to_owned();
+        wait_until("it comes back", || {
+            let said = past.world.tracemark(&["show", &format!("{model}:n.ipynb")]);
+            (said.stdout == text).then_some(())
+        });
+    }
+}
+
+#[test]
+fn what_lies_on_the_disk_in_other_bytes_since_is_kept_anew() {
+    let world = World::with_commit();
+    world.add_submodule();
+    world.write("../inner/a.py", "a = 1\n");
+    world.git(&["-C", "../inner", "add", "a.py"]);
+    world.git(&["-C", "../inner", "commit", "-qm", "a"]);
+    let allow = "protocol.file.allow=always";
+    world.git(&["-C", "sub", "-c", allow, "pull", "-q", "origin", "main"]);
+    world.commit("with a submodule");
+    world.git(&["submodule", "-q", "deinit", "-f", "sub"]);
+    let store = sqlite_store(world.base());
+    let past = Past::new(world, &store, "Default");
+    let model = past.told(&["active"]).trim().to_owned();
+    wait_until("it is kept", || {
+        let shown = past.told(&["show", &model]);
+        shown.contains("yes, every file").then_some(())
+    });
+    past.world
+        .git(&["-c", allow, "submodule", "-q", "update", "--init"]);
+    assert_eq!(past.told(&["active"]).trim(), model);
+    wait_until("its files are kept too", || {
+        let shown = past.told(&["show", &model]);
+        shown.contains("inside     sub").then_some(())
+    });
+    past.told(&["restore", &model, "../with-files"]);
+    assert!(past.world.base().join("with-files/sub/a.py").is_file());
+}
+
+#[test]
+fn what_is_being_restored_is_no_code_until_it_is_complete_and_goes_where_a_signal_ends_it() {
+    let world = World::with_commit();
+    for n in 0..3000 {
+        world.write(&format!("many/{}/{n}.txt", n % 50), n.to_string());
+    }
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    let id = world.tracemark(&["active", "--timeout", "60"]).ok();
+    let names = || {
+        let log: Value = serde_json::from_str(&world.tracemark(&["log", "--json"]).ok()).unwrap();
+        log["versions"].as_array().unwrap().len()
+    };
+    let before = names();
+    let (mut restore, dir) = begun_restore(&world, &[id.trim()], "");
+    let pid = rustix::process::Pid::from_child(&restore);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let ended = restore.wait().unwrap();
+    assert_eq!(partial_restore(&world), None);
+    assert_eq!(dir.exists(), ended.success());
+    world.tracemark(&["restore", id.trim(), "../whole"]).ok();
+    let mut asks = world.command(env!("CARGO_BIN_EXE_tracemark"));
+    let asked = asks.arg("active").current_dir(world.base().join("whole"));
+    assert_eq!(String::from_utf8_lossy(&asked.output().unwrap().stdout), id);
+    assert_eq!(names(), before, "the same code is no other version");
+}
+
+#[test]
+fn a_pack_that_was_cut_off_is_set_aside_and_the_same_version_is_kept_anew() {
+    let world = World::with_commit();
+    world.write("prompt.txt", "be kind\n");
+    world.commit("a prompt");
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    let first = kept_version(&world, "first");
+    for pack in packs(&world) {
+        std::fs::set_permissions(&pack, std::fs::Permissions::from_mode(0o600)).unwrap();
+        std::fs::write(&pack, "PACK").unwrap();
+    }
+    kept_version(&world, "second");
+    assert_eq!(kept_version(&world, "first"), first);
+    crate::world::wait_until("it is kept once more", || {
+        let dir = world.base().join("back-first");
+        let said = world.tracemark(&["restore", &first, dir.to_str().unwrap(), "--plain"]);
+        (said.code == Some(0)).then_some(())
+    });
+    assert!(findings(&world).is_empty());
+}
+
+#[test]
+fn what_is_kept_after_a_pack_is_gone_is_kept_whole_also_where_nothing_changed() {
+    let world = World::with_commit();
+    world.write("prompt.txt", "be kind\n");
+    world.write("deep/a.txt", "a\n");
+    world.write("deep/b.txt", "b\n");
+    world.commit("a prompt");
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    let before = packs(&world);
+    world.write("deep/b.txt", "other\n");
+    let first = kept_version(&world, "first");
+    let lost: Vec<_> = packs(&world)
+        .into_iter()
+        .filter(|pack| !before.contains(pack))
+        .collect();
+    world.write("deep/a.txt", "other too\n");
+    kept_version(&world, "second");
+    for pack in &lost {
+        std::fs::remove_file(pack).unwrap();
+        std::fs::remove_file(pack.with_extension("idx")).unwrap();
+    }
+    let first = world.tracemark(&["show", &first]).ok();
+    assert!(first.contains("no: a pack of the snap"), "{first}");
+    let third = kept_version(&world, "third");
+    let shown = world.tracemark(&["show", &third]).ok();
+    assert!(shown.contains("yes, every file"), "{shown}");
+    brings_back(&world, &third, "third");
+    let deep = world.base().join("back-third/deep/b.txt");
+    assert_eq!(std::fs::read_to_string(deep).unwrap(), "other\n");
 }

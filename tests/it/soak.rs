@@ -51,10 +51,10 @@ fn content(world: &World) -> String {
     oracle::tree(&|program| world.command(program)).unwrap().id
 }
 
-/// Works until the time is over, and notes what was on disk whenever it rested.
-fn work(world: &World, proxy: &mut Proxy) -> Work {
+/// Works until the time is over and everything was met, and notes what was on disk whenever it rested.
+fn work(world: &World, proxy: &mut Proxy, answers: &Mutex<Vec<Answer>>) -> Work {
     let (began, mut done) = (Instant::now(), Work::default());
-    while began.elapsed() < duration() {
+    while began.elapsed() < duration() || done.kills == 0 || done.outages == 0 {
         let n = done.steps;
         // Neither evenly nor at random: every way follows every other.
         WAYS[(n * 5 + n / WAYS.len()) % WAYS.len()](world, n);
@@ -75,6 +75,13 @@ fn work(world: &World, proxy: &mut Proxy) -> Work {
         // Sometimes for longer than it takes until a model is made unasked.
         let rest = Duration::from_millis(if n % 4 == 0 { 900 } else { 60 });
         std::thread::sleep(rest);
+        if n % 8 == 4 {
+            wait_until("a question begins and ends while nothing moves", || {
+                let answers = answers.lock().unwrap();
+                let last = answers.last().is_some_and(|last| last.asked >= from);
+                last.then_some(())
+            });
+        }
         let until = Instant::now();
         done.periods.push(Period {
             from,
@@ -183,7 +190,7 @@ fn every_id_that_was_ever_handed_out_belongs_to_the_code_of_its_moment() {
         let _end = SetAtEnd(&over);
         scope.spawn(|| ask(&world, &over, &answers));
         scope.spawn(|| read(&world, &over, &seen));
-        work(&world, &mut proxy)
+        work(&world, &mut proxy, &answers)
     });
     wait_until("nothing is owed any more", || {
         world.tracemark(&["active", "--timeout", "5"]);
@@ -218,7 +225,7 @@ fn every_id_that_was_ever_handed_out_belongs_to_the_code_of_its_moment() {
         read.len()
     );
     assert!(
-        strict > 0 && !read.is_empty() && done.kills > 0,
+        strict > 0 && !read.is_empty() && done.kills > 0 && done.outages > 0,
         "{figures}"
     );
     writeln!(std::io::stderr(), "{figures}").unwrap();

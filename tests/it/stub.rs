@@ -3,11 +3,11 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::python::support;
+use crate::python::{alone, support};
 
 /// A running stub; ends with the value.
 pub(crate) struct Stub {
@@ -26,7 +26,7 @@ pub(crate) struct Asked {
 
 impl Stub {
     pub(crate) fn new(config: &Value) -> Self {
-        let mut child = Command::new("python3")
+        let mut child = alone("python3")
             .arg(support("stub_server.py"))
             .arg(config.to_string())
             .stdin(Stdio::piped())

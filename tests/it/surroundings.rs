@@ -2,22 +2,18 @@
 
 use std::path::Path;
 
+use crate::fleet::{env_file, repository};
 use crate::python::sqlite_store;
 use crate::world::{Said, World, wait_until};
 
-fn tracked_in(store: &str) -> World {
+pub(crate) fn tracked_in(store: &str) -> World {
     let world = World::with_commit();
     world.tracemark(&["up", "--store", store]).ok();
     world
 }
 
-fn store_dir() -> tempfile::TempDir {
+pub(crate) fn store_dir() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
-}
-
-fn active_in(world: &World, dir: &Path) -> Said {
-    let mut command = world.command(env!("CARGO_BIN_EXE_tracemark"));
-    Said::of(&command.arg("active").current_dir(dir).output().unwrap())
 }
 
 /// Every version in a SQLite store: name and model id.
@@ -110,22 +106,9 @@ fn a_worktree_inside_a_worktree_has_its_own_version() {
     let inside = world.repo().join("worktrees/side");
     world.add_worktree(&inside);
     std::fs::write(inside.join("app.py"), "print('side')\n").unwrap();
-    let side = active_in(&world, &inside).ok();
-    assert_ne!(side, active_in(&world, &world.repo()).ok());
-    assert_eq!(side, active_in(&world, &inside).ok());
-}
-
-#[test]
-fn down_gives_up_every_worktree_of_the_repository() {
-    let dir = store_dir();
-    let world = tracked_in(&sqlite_store(dir.path()));
-    let other = world.base().join("other");
-    world.add_worktree(&other);
-    active_in(&world, &other).ok();
-    world.tracemark(&["down"]).ok();
-    active_in(&world, &other).failed(4, "is not tracked");
-    let private = world.repo().join(".git/worktrees/other/tracemark");
-    assert!(!private.exists());
+    let side = world.tracemark_in(&inside, &["active"]).ok();
+    assert_ne!(side, world.tracemark_in(&world.repo(), &["active"]).ok());
+    assert_eq!(side, world.tracemark_in(&inside, &["active"]).ok());
 }
 
 #[test]
@@ -138,9 +121,9 @@ fn a_submodule_is_tracked_as_a_repository_of_its_own() {
     let mut up = world.command(env!("CARGO_BIN_EXE_tracemark"));
     up.args(["up", "--store", &store]).current_dir(&sub);
     let said = Said::of(&up.output().unwrap()).ok();
-    let id = active_in(&world, &sub).ok();
+    let id = world.tracemark_in(&sub, &["active"]).ok();
     assert!(said.contains(id.trim()), "{said}");
-    assert_ne!(id, active_in(&world, &world.repo()).ok());
+    assert_ne!(id, world.tracemark_in(&world.repo(), &["active"]).ok());
 }
 
 #[test]
@@ -200,18 +183,6 @@ fn a_git_directory_that_comes_back_from_a_backup_keeps_its_settings_with_the_nex
     assert_eq!(world.env_id(), id);
 }
 
-#[test]
-fn files_of_ones_own_in_the_copys_directory_stay() {
-    let dir = store_dir();
-    let world = World::with_commit();
-    world.write(".tracemark/notes.txt", "mine");
-    world.commit("notes");
-    let store = sqlite_store(dir.path());
-    world.tracemark(&["up", "--store", &store]).ok();
-    world.tracemark(&["down"]).ok();
-    assert!(world.repo().join(".tracemark/notes.txt").exists());
-}
-
 /// A tracked world, and where the visible copy of its env file goes.
 fn with_copy(store: &Path) -> (World, std::path::PathBuf) {
     let world = World::with_commit();
@@ -257,6 +228,11 @@ fn a_daemon_that_was_told_of_settings_answers_when_the_env_file_follows_them() {
         let name = world.env_file()["TRACEMARK_NAME"].clone();
         let fits = name.is_empty() || name.starts_with("repo-tree-") == (naming == "tree");
         assert!(fits, "{naming}: {file} {text}");
+        let line = |text: &str| {
+            let mut lines = text.lines().map(str::to_owned);
+            lines.find(|line| line.contains("TRACEMARK_NAME="))
+        };
+        assert_eq!(line(&text), line(&file), "{text} {file}");
     }
     let id = world.tracemark(&["active"]).ok();
     assert_eq!(world.env_id(), id.trim());
@@ -302,16 +278,6 @@ fn an_env_file_that_was_removed_comes_back_with_up() {
 }
 
 #[test]
-fn an_app_started_while_the_store_is_away_writes_to_no_other_store() {
-    let world = World::with_commit();
-    let address = format!("http://127.0.0.1:{}", crate::python::free_port());
-    world.tracemark(&["up", "--store", &address, "--experiment", "shop"]);
-    let script = "echo $MLFLOW_TRACKING_URI $MLFLOW_EXPERIMENT_NAME [$MLFLOW_ACTIVE_MODEL_ID]";
-    let said = world.tracemark(&["exec", "--", "sh", "-c", script]);
-    assert_eq!(said.stdout.trim(), format!("{address} shop []"));
-}
-
-#[test]
 fn who_asks_in_a_repository_that_git_refuses_by_now_hears_so_before_the_time_is_over() {
     let dir = store_dir();
     let world = tracked_in(&sqlite_store(dir.path()));
@@ -330,4 +296,128 @@ fn who_asks_in_a_repository_that_git_refuses_by_now_hears_so_before_the_time_is_
     ask().failed(4, "not a git repository");
     std::fs::write(&head, kept).unwrap();
     ask().ok();
+}
+
+#[test]
+fn a_repository_in_the_place_of_a_tracked_one_gets_no_id_and_the_one_that_was_moved_away_keeps_none()
+ {
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    let other = repository(&world, "other");
+    let (place, aside) = (world.repo(), world.base().join("aside"));
+    world.tracemark(&["up", "--store", &store]).ok();
+    let id = world.tracemark(&["active"]).ok();
+    assert!(env_file(&place).contains(id.trim()));
+    std::fs::rename(&place, &aside).unwrap();
+    std::fs::rename(&other, &place).unwrap();
+    wait_until("the id is taken back", || {
+        (!env_file(&aside).contains(id.trim())).then_some(())
+    });
+    world
+        .tracemark_in(&place, &["active"])
+        .failed(4, "not tracked");
+    let status = world.tracemark_in(&place, &["status"]).ok();
+    assert!(
+        status.contains("broken") && status.contains("lies in its place"),
+        "{status}"
+    );
+    assert!(!place.join(".git/tracemark/env").exists());
+
+    world.tracemark_in(&place, &["up", "--store", &store]).ok();
+    let other_id = world.tracemark_in(&place, &["active"]).ok();
+    assert_ne!(other_id, id);
+    std::fs::write(place.join("app.py"), "print('edited')\n").unwrap();
+    wait_until("it is watched", || {
+        let env = env_file(&place);
+        (env.contains("=active") && !env.contains(other_id.trim())).then_some(())
+    });
+}
+
+#[test]
+fn linked_worktrees_that_were_swapped_by_hand_get_no_id_until_git_repairs_them_and_no_rest_is_lost()
+{
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    let dirs = ["one", "two"].map(|name| world.base().join(name));
+    let mut ids = Vec::new();
+    for dir in &dirs {
+        world.git(&["worktree", "add", "-q", "--detach", dir.to_str().unwrap()]);
+        std::fs::write(dir.join("app.py"), format!("print({dir:?})\n")).unwrap();
+        ids.push(world.tracemark_in(dir, &["active"]).ok());
+    }
+    let aside = world.base().join("aside");
+    for (from, to) in [(&dirs[0], &aside), (&dirs[1], &dirs[0]), (&aside, &dirs[1])] {
+        std::fs::rename(from, to).unwrap();
+    }
+    for dir in &dirs {
+        let said = world.tracemark_in(dir, &["active", "--timeout", "1"]);
+        assert!(!ids.contains(&said.stdout), "{said:?}");
+    }
+    let readings = || {
+        let log = std::fs::read_to_string(world.state_dir().join("daemon.log")).unwrap();
+        log.matches("no longer tracked").count()
+    };
+    world.kill_daemon();
+    world.tracemark(&["active"]).ok();
+    let before = readings();
+    assert!(before > 0, "none was ever given up");
+    for _ in 0..20 {
+        world.tracemark(&["active", "--full"]).ok();
+    }
+    assert!(readings() - before <= 4, "{} more", readings() - before);
+    world.git(&[
+        "worktree",
+        "repair",
+        dirs[0].to_str().unwrap(),
+        dirs[1].to_str().unwrap(),
+    ]);
+    for dir in &dirs {
+        wait_until("it is tracked again", || {
+            let said = world.tracemark_in(dir, &["active", "--json"]);
+            let active: serde_json::Value = serde_json::from_str(&said.stdout).ok()?;
+            let hash = world.tracemark_in(dir, &["hash"]).ok();
+            (active["name"] == hash.trim()).then_some(())
+        });
+    }
+}
+
+#[test]
+fn of_what_is_gone_status_says_what_to_type_and_that_mends_it() {
+    let world = World::with_commit();
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    let side = world.base().join("side");
+    world.git(&["worktree", "add", "-q", "--detach", side.to_str().unwrap()]);
+    world.tracemark_in(&side, &["active"]).ok();
+    let cure = |gone: &str| {
+        wait_until("status says what is gone", || {
+            let status = world.get("/v1/status");
+            let mut worktrees = status["worktrees"].as_array().unwrap().iter();
+            let one = worktrees.find(|one| one["reason"] == gone)?;
+            Some(one["hint"].as_str().unwrap().to_owned())
+        })
+    };
+    let type_it = |line: &str| {
+        let mut shell = world.command("sh");
+        let dir = Path::new(env!("CARGO_BIN_EXE_tracemark")).parent().unwrap();
+        let path = format!("{}:{}", dir.display(), world.vars()["PATH"]);
+        shell.env("PATH", path).args(["-c", line]);
+        Said::of(&shell.current_dir(world.base()).output().unwrap()).ok();
+    };
+    std::fs::remove_dir_all(&side).unwrap();
+    type_it(&cure("the directory of this worktree is gone"));
+    wait_until("it is forgotten", || {
+        (world.get("/v1/status")["worktrees"]
+            .as_array()
+            .unwrap()
+            .len()
+            == 1)
+            .then_some(())
+    });
+    std::fs::rename(world.repo().join(".git"), world.base().join("git")).unwrap();
+    let cure = cure("its .git is gone");
+    type_it(cure.split("or ").nth(1).unwrap());
+    let status = world.tracemark_in(world.base(), &["status"]).ok();
+    assert!(status.contains("nothing is tracked"), "{status}");
 }

@@ -28,10 +28,7 @@ fn a_server_with_a_certificate_of_our_own_ca_is_trusted_by_every_daemon_from_the
     let row = format!("way     trusts the certificates in {}\n", file.display());
     assert_shown(&world, &row);
     world.set("MLFLOW_TRACKING_SERVER_CERT_PATH", "");
-    let pid = world.signal_daemon(rustix::process::Signal::TERM).unwrap();
-    crate::world::wait_until("the daemon has ended", || {
-        (!crate::world::is_alive(pid)).then_some(())
-    });
+    world.stop_daemon();
     world.write("app.py", "print(2)\n");
     world.tracemark(&["active"]).ok();
     // The name that the certificate is made for, not only the address.

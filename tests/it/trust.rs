@@ -410,6 +410,11 @@ fn a_monitor_that_came_after_up_is_not_run_to_learn_what_is_ignored() {
     world.kill_daemon();
     ask_everything(&world);
     assert!(!canary.exists());
+    world.git(&["status"]);
+    assert!(
+        canary.exists(),
+        "git itself runs it, or this test could not fail"
+    );
 }
 
 #[test]
@@ -442,4 +447,37 @@ fn a_program_of_a_submodule_that_the_index_alone_names_is_not_run_until_up_saw_i
         world.git(&["status"]);
         assert!(canary.exists(), "git runs it, or this test could not fail");
     }
+}
+
+#[test]
+fn in_a_repository_that_is_not_tracked_no_program_that_it_names_is_run() {
+    let world = World::with_commit();
+    world.write("app.py", "print('changed')\n");
+    world.commit("changed");
+    let canary = world.base().join("canary");
+    for (key, then) in [("diff.external", "true"), ("core.pager", "cat")] {
+        world.git(&[
+            "config",
+            key,
+            &format!("touch {}; {then}", canary.display()),
+        ]);
+    }
+    for on_terminal in [false, true] {
+        let said = |arguments: &[&str]| {
+            let said = if on_terminal {
+                world.on_terminal(arguments, &[])
+            } else {
+                world.tracemark(arguments)
+            };
+            said.ok()
+        };
+        assert!(said(&["diff", "HEAD~1", "HEAD"]).contains("print('changed')"));
+        assert!(said(&["show", "HEAD:app.py"]).contains("print('changed')"));
+        assert!(!canary.exists());
+    }
+    world.git(&["diff", "HEAD~1", "HEAD"]);
+    assert!(
+        canary.exists(),
+        "git itself runs it, or this test could not fail"
+    );
 }

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::freshness::{times, tracked};
+use crate::cases::times;
+use crate::fleet::worktrees;
+use crate::freshness::tracked;
 use crate::identity::oracle;
 use crate::python::{look, sqlite_store};
-use crate::world::{Said, World, is_alive, wait_until};
+use crate::world::{Said, World, wait_until};
 
 /// `TRACEMARK_TEST_CASES=10` makes it 500.
 const COMMITS: usize = 50;
@@ -23,7 +26,7 @@ fn watches(world: &World) -> u64 {
 }
 
 /// Asks, so that everything written before has been looked at.
-fn asked(world: &World, more: &[&str]) -> Value {
+pub(crate) fn asked(world: &World, more: &[&str]) -> Value {
     let said = world.tracemark(&[&["active", "--json"], more].concat());
     serde_json::from_str(&said.ok()).unwrap()
 }
@@ -191,17 +194,19 @@ fn while_git_holds_its_lock_there_is_no_id_and_who_asks_waits_for_git() {
     world.write("app.py", "print('half of a checkout')\n");
     wait_until("there is no id", || world.env_id().is_empty().then_some(()));
     let made = models(store.path());
-    let (repo, asker) = (world.repo(), world.command(env!("CARGO_BIN_EXE_tracemark")));
-    let answer = std::thread::scope(|scope| {
-        let asker = scope.spawn(|| {
-            let mut asker = asker;
-            asker.args(["active", "--json"]).output().unwrap()
-        });
-        std::fs::write(repo.join("app.py"), "print('all of it')\n").unwrap();
-        assert_eq!(models(store.path()), made, "of half a checkout");
-        std::fs::remove_file(&lock).unwrap();
-        asker.join().unwrap()
+    let mut asker = world.command(env!("CARGO_BIN_EXE_tracemark"));
+    asker.args(["active", "--json"]).stdout(Stdio::piped());
+    let asker = asker.spawn().unwrap();
+    let fds = format!("/proc/{}/fd", asker.id());
+    wait_until("it has asked", || {
+        let open = std::fs::read_dir(&fds).ok()?.flatten();
+        let mut links = open.filter_map(|fd| std::fs::read_link(fd.path()).ok());
+        links.find(|link| link.starts_with("socket:") || link.to_string_lossy().contains("socket:"))
     });
+    world.write("app.py", "print('all of it')\n");
+    assert_eq!(models(store.path()), made, "of half a checkout");
+    std::fs::remove_file(&lock).unwrap();
+    let answer = asker.wait_with_output().unwrap();
     let answer: Value = serde_json::from_slice(&answer.stdout).unwrap();
     assert_eq!(answer["name"], name_on_disk(&world));
     assert_eq!(models(store.path()).len(), made.len() + 1);
@@ -289,51 +294,6 @@ fn a_repository_that_was_used_a_moment_ago_can_be_removed() {
         let left = world.command("find").arg(&dir).output().unwrap();
         assert!(removed.status.success(), "{removed:?}, {left:?}");
     }
-}
-
-#[test]
-fn nothing_is_removed_through_a_link_in_the_place_of_our_directories() {
-    let store = tempfile::tempdir().unwrap();
-    let uri = sqlite_store(store.path());
-    let world = World::with_commit();
-    let precious = world.base().join("precious");
-    std::fs::create_dir(&precious).unwrap();
-    for name in ["1", "notes.txt"] {
-        std::fs::write(precious.join(name), "mine").unwrap();
-    }
-    let private = world.repo().join(".git/tracemark");
-    std::fs::create_dir(&private).unwrap();
-    for ours in ["cookies", "snapshots"] {
-        std::os::unix::fs::symlink(&precious, private.join(ours)).unwrap();
-    }
-    world.tracemark(&["up", "--store", &uri]).ok();
-    asked(&world, &[]);
-    let left = std::fs::read_dir(&precious).unwrap().flatten();
-    let left: BTreeSet<_> = left.map(|entry| entry.file_name()).collect();
-    assert_eq!(left, ["1".into(), "notes.txt".into()].into());
-}
-
-#[test]
-fn nothing_is_written_through_a_link_in_the_place_of_our_directory() {
-    let store = tempfile::tempdir().unwrap();
-    let world = tracked(store.path());
-    let precious = world.base().join("precious");
-    std::fs::create_dir(&precious).unwrap();
-    std::fs::write(precious.join("status-index"), "mine").unwrap();
-    let private = world.repo().join(".git/tracemark");
-    std::fs::rename(&private, world.repo().join(".git/tracemark-before")).unwrap();
-    std::os::unix::fs::symlink(&precious, &private).unwrap();
-    for n in 0..3 {
-        world.write("app.py", format!("print('linked', {n})\n"));
-        world.git(&["add", "-A"]);
-        world.tracemark(&["active"]);
-    }
-    world.tracemark(&["diff", "HEAD", "@"]);
-    let left = std::fs::read_dir(&precious).unwrap().flatten();
-    let left: BTreeSet<_> = left.map(|entry| entry.file_name()).collect();
-    assert_eq!(left, ["status-index".into()].into());
-    let text = std::fs::read_to_string(precious.join("status-index")).unwrap();
-    assert_eq!(text, "mine");
 }
 
 #[test]
@@ -462,9 +422,8 @@ fn what_changed_while_no_daemon_ran_is_seen_by_the_next_whatever_the_last_one_wr
         },
     ];
     for (value, damage) in damages.iter().enumerate() {
-        let (_, daemon) = (asked(&world, &[]), world.daemon_pid().unwrap());
-        world.signal_daemon(rustix::process::Signal::TERM);
-        wait_until("the daemon is gone", || (!is_alive(daemon)).then_some(()));
+        asked(&world, &[]);
+        world.stop_daemon();
         assert!(
             record.symlink_metadata().is_ok(),
             "it wrote down what it read"
@@ -507,4 +466,157 @@ fn where_the_git_directory_becomes_a_file_or_a_link_no_id_stays_behind_and_up_go
         let renewed = world.new_env_id(id);
         assert_eq!(asked(&world, &[])["model_id"], renewed.as_str(), "{by}");
     }
+}
+
+#[test]
+fn a_file_that_only_libgit2_would_ignore_is_watched() {
+    let mut world = World::with_commit();
+    std::fs::write(world.base().join("home/ignore"), "*.txt\nnotes/\n").unwrap();
+    let config = "[core]\n\texcludesFile = ~/ignore\n";
+    std::fs::write(world.base().join("home/.gitconfig"), config).unwrap();
+    world.set("GIT_CONFIG_GLOBAL", "/dev/null");
+    let store = sqlite_store(world.base());
+    world.write("notes/a.md", "one");
+    world.tracemark(&["up", "--store", &store]).ok();
+    let first = world.env_id();
+    world.write("prompt.txt", "one");
+    let second = world.new_env_id(&first);
+    world.write("notes/a.md", "two");
+    world.new_env_id(&second);
+}
+
+#[test]
+fn what_is_no_longer_ignored_is_watched() {
+    let world = World::with_commit();
+    world.write(".gitignore", "build/\n");
+    world.write("build/deep/a.txt", "one");
+    world.write("build/b.txt", "one");
+    world.commit("ignoring");
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    let first = world.env_id();
+    world.git(&["add", "-f", "build/b.txt"]);
+    let second = world.new_env_id(&first);
+    world.write("build/b.txt", "two");
+    let third = world.new_env_id(&second);
+    world.write(".gitignore", "# nothing\n");
+    let fourth = world.new_env_id(&third);
+    world.write("build/deep/a.txt", "two");
+    world.new_env_id(&fourth);
+}
+
+#[test]
+fn a_file_in_a_directory_made_a_moment_ago_is_seen() {
+    let world = World::tracked();
+    let mut id = world.env_id();
+    for n in 0..20 {
+        world.write(&format!("new{n}/deep/er/file.txt"), n.to_string());
+        id = world.new_env_id(&id);
+        world.write(&format!("new{n}/deep/er/file.txt"), "changed");
+        id = world.new_env_id(&id);
+    }
+}
+
+/// A time that moved in there would be an event, the event a reading, and so on for ever.
+#[test]
+fn reading_a_packed_repository_freshens_no_time_in_it() {
+    let world = World::with_commit();
+    world.git(&["gc", "-q"]);
+    world.write("app.py", "print('dirty')\n");
+    let store = sqlite_store(world.base());
+    world.tracemark(&["up", "--store", &store]).ok();
+    let times = || {
+        let mut files = world.files_with_times(".git");
+        files.retain(|path, _| !path.starts_with(world.repo().join(".git/tracemark")));
+        files
+    };
+    let before = times();
+    for _ in 0..3 {
+        world.tracemark(&["active"]).ok();
+        assert_eq!(times(), before);
+    }
+}
+
+#[test]
+fn a_commit_in_a_submodule_and_a_note_of_ones_own_are_seen() {
+    let world = World::tracked();
+    world.add_submodule();
+    world.commit("with submodule");
+    let id = world.tracemark(&["active"]).ok().trim().to_owned();
+    world.git(&["-C", "sub", "commit", "-q", "--allow-empty", "-m", "more"]);
+    let id = world.new_env_id(&id);
+    world.write(".tracemark/notes.txt", "mine");
+    let id = world.new_env_id(&id);
+    world.write(".tracemark/notes.txt", "mine, changed");
+    world.new_env_id(&id);
+}
+
+#[test]
+fn fifty_linked_worktrees_are_tracked_as_they_are_made_and_forgotten_as_they_are_removed() {
+    let world = World::with_commit();
+    // Hooks that somebody else owns tell nobody anything.
+    world.git(&["config", "core.hooksPath", "hooks-of-ones-own"]);
+    let store = sqlite_store(world.base());
+    world
+        .tracemark_in(&world.repo(), &["up", "--store", &store])
+        .ok();
+    let name = |number: usize| format!("linked{number}");
+    for number in 0..50 {
+        let at = world.base().join(name(number));
+        let branch = name(number);
+        world.git(&["worktree", "add", "-q", "-b", &branch, at.to_str().unwrap()]);
+    }
+    let listed = || worktrees(&world).len();
+    for number in 0..50 {
+        let env = world
+            .repo()
+            .join(format!(".git/worktrees/{}/tracemark/env", name(number)));
+        wait_until("it has an id without being asked for one", || {
+            let text = std::fs::read_to_string(&env).ok()?;
+            text.contains("MLFLOW_ACTIVE_MODEL_ID=m-").then_some(())
+        });
+    }
+    assert_eq!(listed(), 51);
+    for number in 0..49 {
+        let at = world.base().join(name(number));
+        world.git(&["worktree", "remove", "--force", at.to_str().unwrap()]);
+    }
+    wait_until("those that are gone are forgotten", || {
+        (listed() == 2).then_some(())
+    });
+    let moved = world.base().join("moved");
+    let last = world.base().join(name(49));
+    world.git(&[
+        "worktree",
+        "move",
+        last.to_str().unwrap(),
+        moved.to_str().unwrap(),
+    ]);
+    std::fs::write(moved.join("app.py"), "print('moved')\n").unwrap();
+    world.tracemark_in(&moved, &["active"]).ok();
+    wait_until("the old place is forgotten", || {
+        let paths = worktrees(&world);
+        (paths.len() == 2 && paths.contains(&moved.to_str()?.into())).then_some(())
+    });
+    world.git(&["worktree", "remove", "--force", moved.to_str().unwrap()]);
+    wait_until("only the main one is left", || {
+        (listed() == 1).then_some(())
+    });
+    world.tracemark_in(&world.repo(), &["active"]).ok();
+}
+
+#[test]
+fn a_worktree_that_was_added_just_now_is_watched_not_read_at_intervals() {
+    let world = World::tracked();
+    for n in 0..4 {
+        let dir = world.base().join(format!("side{n}"));
+        let (dir, branch) = (dir.to_str().unwrap(), format!("side{n}"));
+        world.git(&["worktree", "add", "-q", "-b", &branch, dir]);
+        let mut active = world.command(env!("CARGO_BIN_EXE_tracemark"));
+        Said::of(&active.arg("active").current_dir(dir).output().unwrap()).ok();
+    }
+    let status = world.get("/v1/status");
+    let worktrees = status["worktrees"].as_array().unwrap().iter();
+    let modes: Vec<_> = worktrees.map(|one| one["mode"].clone()).collect();
+    assert_eq!(modes, vec![Value::from("watch"); 5]);
 }

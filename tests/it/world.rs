@@ -142,19 +142,27 @@ impl World {
     /// and `$git`, and then what git does. Returns where it lies.
     pub(crate) fn put_before_git(&mut self, script: &str) -> PathBuf {
         let dir = self.base().join("bin");
-        std::fs::create_dir(&dir).unwrap();
         let mut which = Command::new("sh");
         let git = Said::of(&which.args(["-c", "command -v git"]).output().unwrap()).ok();
         let script = format!(
-            "#!/bin/sh\ndir='{}'\ngit='{}'\n{script}exec \"$git\" \"$@\"\n",
+            "dir='{}'\ngit='{}'\n{script}exec \"$git\" \"$@\"",
             dir.display(),
             git.trim()
         );
-        std::fs::write(dir.join("git"), script).unwrap();
-        std::fs::set_permissions(dir.join("git"), std::fs::Permissions::from_mode(0o755)).unwrap();
-        let path = format!("{}:{}", dir.display(), std::env::var("PATH").unwrap());
-        self.set("PATH", &path);
+        self.put_program("git", &script);
         dir
+    }
+
+    /// Puts a script of the shell before every program of that name, for all that starts from now on.
+    pub(crate) fn put_program(&mut self, name: &str, script: &str) {
+        let dir = self.base().join("bin");
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join(name), format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(dir.join(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let path = self.vars()["PATH"].clone();
+        if !path.starts_with(&format!("{}:", dir.display())) {
+            self.set("PATH", &format!("{}:{path}", dir.display()));
+        }
     }
 
     pub(crate) fn set(&mut self, name: &str, value: &str) {
@@ -247,6 +255,11 @@ impl World {
     pub(crate) fn tracemark(&self, arguments: &[&str]) -> Said {
         let mut command = self.command(env!("CARGO_BIN_EXE_tracemark"));
         Said::of(&command.args(arguments).output().unwrap())
+    }
+
+    pub(crate) fn tracemark_in(&self, dir: &Path, arguments: &[&str]) -> Said {
+        let mut command = self.command(env!("CARGO_BIN_EXE_tracemark"));
+        Said::of(&command.args(arguments).current_dir(dir).output().unwrap())
     }
 
     /// The same on a terminal of 80 columns.
@@ -363,6 +376,12 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))";
         }
     }
 
+    /// Has the daemon end, and waits for that.
+    pub(crate) fn stop_daemon(&self) {
+        let pid = self.signal_daemon(rustix::process::Signal::TERM).unwrap();
+        wait_until("the daemon has ended", || (!is_alive(pid)).then_some(()));
+    }
+
     pub(crate) fn daemon_pid(&self) -> Option<i32> {
         let record = std::fs::read(self.state_dir().join("daemon.json")).ok()?;
         let record: Value = serde_json::from_slice(&record).ok()?;
@@ -382,10 +401,15 @@ impl Drop for World {
             let log = std::fs::read_to_string(self.state_dir().join("daemon.log"));
             eprintln!("daemon log:\n{}", log.unwrap_or_default());
         }
+        // A test that failed may have left it stopped.
+        self.signal_daemon(rustix::process::Signal::CONT);
         if let Some(pid) = self.signal_daemon(rustix::process::Signal::TERM) {
             let started = Instant::now();
             while is_alive(pid) && started.elapsed() < DEADLINE {
                 std::thread::yield_now();
+            }
+            if is_alive(pid) {
+                self.signal_daemon(rustix::process::Signal::KILL);
             }
         }
     }

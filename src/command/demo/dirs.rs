@@ -2,7 +2,6 @@
 //!
 //! Takes none that holds anything, and knows nothing of what comes into them.
 
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -10,19 +9,17 @@ use tempfile::TempDir;
 
 use crate::error::{Failure, FailureKind};
 use crate::fs_util::PathError;
+use crate::local_socket;
 
 /// Where the demo's daemon keeps its state, below the demo's own directory.
 pub(super) const OWN_STATE: &str = "state";
-/// `sun_path` without its NUL is 103 bytes on macOS, 107 on Linux (unix(7)).
-const SOCKET_PATH_MAX: usize = 103;
 
 /// Returns a directory of this user alone, short enough for a socket in it.
 pub(super) fn own_dir() -> Result<TempDir, Failure> {
     let temporary = std::env::temp_dir();
     let dir = temporary.join("tracemark-demo-XXXXXX");
     let socket = dir.join(OWN_STATE).join("run/api.sock");
-    let is_short = socket.as_os_str().as_bytes().len() <= SOCKET_PATH_MAX;
-    new_dir(if is_short {
+    new_dir(if local_socket::fits(&socket) {
         &temporary
     } else {
         Path::new("/tmp")

@@ -28,7 +28,7 @@ expect "$(models)" "$before" "known code makes no LoggedModel"
 write three
 changed=$(id)
 [ "$changed" != "$one" ] && [ "$changed" != "$other" ]
-sleep 2
+expect "$(id)" "$changed" "asked once more"
 expect "$(models)" "$((before + 1))" "100,000 changed files are one version"
 pid=$(daemon_pid)
 echo "$files files: $(awk '/VmRSS/ {print $2 " " $3}' "/proc/$pid/status") resident, $(find "/proc/$pid/fd" -type l | wc -l) descriptors"

@@ -23,8 +23,4 @@ assert many["log"]["lines"] == few["log"]["lines"] + 1980, "a line for each vers
 listed = many["gc --keep 0s"]["lines"]
 assert 1890 < listed <= 1901, f"{listed} lines"
 assert many["gc --keep 0s --yes"]["last"] == f"removed {listed - 1} LoggedModels and 0 snapshots", many["gc --keep 0s --yes"]
-# A hundred times the versions take no more than twice a hundred times the time, whatever this machine is doing.
-for name, figure in many.items():
-    times = figure["ms"] / few[name]["ms"]
-    assert times < 200, f"{name} takes {times:.0f} times as long"
 PY

@@ -17,6 +17,7 @@ await is_state broken
 mount --bind "$real" "$mounted"
 await is_state active
 cd "$mounted"; mkdir src; echo 1 >src/a.py; git add -A; git commit -qm src; "$tm" active >/dev/null
+# What is younger than a second is looked at by every pass: only what is older can be missed.
 sleep 1.1; echo 2 >b.py; "$tm" active >/dev/null; "$tm" active >/dev/null
 same() { there=$("$tm" active --json | python3 -c "import json,sys; print(json.load(sys.stdin)[\"content\"])"); [ "$there" = "$("$tm" hash --naming tree)" ] || { echo "wrong: $1"; exit 1; }; }
 mount -t tmpfs tmpfs "$mounted/src"; same "another file system over a directory"

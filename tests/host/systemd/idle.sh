@@ -7,6 +7,12 @@ switches() {
     echo "$(basename "$task") $(awk '/ctxt_switches/ { n += $2 } END { print n }' "$task/status")"
   done
 }
+# rests: waits until no thread of the daemon ends any more: those for blocking work do after ten idle seconds, and a known LoggedModel
+# is looked at meanwhile.
+rests() {
+  local before now=
+  until [ "${before-}" = "$now" ] && [ -n "$now" ]; do before=$now; sleep 15; now=$(cd "/proc/$1/task" && echo *); done
+}
 make_repo
 
 step "after a save, a commit and a snapshot, with systemd's watchdog: twice a minute one thread"
@@ -14,8 +20,7 @@ tracemark service install
 tracemark up --store "sqlite:///$HOME/mlflow.db" >/dev/null
 echo 'print(2)' >app.py; tracemark active >/dev/null
 git commit -qam second; tracemark active >/dev/null
-# Threads for blocking work end after ten idle seconds, and a known LoggedModel is looked at meanwhile.
-sleep 20
+rests "$(pid)"
 daemon=$(pid) before=$(switches "$(pid)")
 sleep 60
 after=$(switches "$daemon")
@@ -31,7 +36,7 @@ step "without systemd: not once"
 tracemark service uninstall >/dev/null
 tracemark active >/dev/null
 daemon=$(tracemark status --json | field daemon.pid)
-sleep 20
+rests "$daemon"
 before=$(switches "$daemon")
 sleep 60
 expect "$(switches "$daemon")" "$before" "switches in a minute"

@@ -5,20 +5,15 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use proptest::test_runner::{Config, RngSeed};
 use tracemark::repository::Worktree;
 
+use crate::cases::{CASES, SEED};
 use crate::world::{Said, World};
 
 /// Set in the process that [`alone`] starts.
 const INSIDE: &str = "TRACEMARK_TEST_ALONE";
 /// A file in the home directory that [`alone`] makes, by which it differs from anybody's own.
 const MARK: &str = "home-of-a-test";
-/// How many times as many random cases as usual.
-const CASES: &str = "TRACEMARK_TEST_CASES";
-/// Another seed than the usual one.
-const SEED: &str = "TRACEMARK_TEST_SEED";
-
 /// Runs the body of a test, a closure written there, in a process with a world's environment and nothing else.
 pub(super) fn alone<F: FnOnce()>(body: F) {
     alone_under(&[], body);
@@ -59,21 +54,6 @@ pub(super) fn home() -> PathBuf {
         home.display()
     );
     home
-}
-
-/// A configuration for `cases` random cases; the same ones in every run unless the environment asks for others.
-pub(super) fn random(cases: u32) -> Config {
-    let number = |name: &str| {
-        let text = std::env::var(name).ok()?;
-        Some(text.parse::<u32>().expect("a number"))
-    };
-    Config {
-        cases: cases * number(CASES).unwrap_or(1),
-        rng_seed: RngSeed::Fixed(number(SEED).unwrap_or(0).into()),
-        failure_persistence: None,
-        max_shrink_iters: 200,
-        ..Config::default()
-    }
 }
 
 /// A repository that git and tracemark see with the environment of this process.

@@ -3,10 +3,9 @@
 use std::path::Path;
 
 use tracemark::git::Git;
-use tracemark::identity::GitHashError;
 use tracemark::identity::git_hash::{self, GitHash};
 use tracemark::identity::reader::WorktreeReader;
-use tracemark::identity::{self, ReadError, Reading};
+use tracemark::identity::{self, GitHashError, ReadError, Reading};
 use tracemark::repository::Worktree;
 use tracemark::touched::Touched;
 

@@ -9,9 +9,10 @@ use proptest::test_runner::{TestError, TestRunner};
 use tracemark::touched::Touched;
 
 use super::eyes::Watch;
-use super::ground::{Ground, alone, home, random};
+use super::ground::{Ground, alone, home};
 use super::judge::{Answers, Truth, readers};
 use super::operations::{Op, content, edit, op};
+use crate::cases::random;
 
 /// How the change of a step is told to the reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
