@@ -1,6 +1,6 @@
 //! Talks to the daemon over its socket: blocking, with deadlines, without a runtime.
 //!
-//! Knows nothing of what the daemon does, and believes no socket that belongs to another user.
+//! Knows nothing of what the daemon does, and believes no socket that belongs to another user than root.
 
 use std::cell::RefCell;
 use std::io::{BufReader, Read as _, Write as _};

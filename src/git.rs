@@ -540,6 +540,12 @@ fn cause(stderr: &[u8]) -> Option<String> {
         .map(str::to_owned)
 }
 
+/// Returns the paths of the submodules in what `git ls-files -s -z` prints.
+pub fn gitlinks(listed: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let entries = records(listed).filter(|entry| entry.starts_with(b"160000 "));
+    entries.filter_map(|entry| entry.splitn(2, |byte| *byte == b'\t').nth(1))
+}
+
 /// Splits NUL-terminated records, as `-z` prints them.
 pub fn records(output: &[u8]) -> impl Iterator<Item = &[u8]> {
     output

@@ -45,7 +45,6 @@ mod own_index;
 mod pass;
 pub(crate) mod plain_config;
 mod quoting;
-mod read_ahead;
 pub mod reader;
 mod real_dirs;
 pub(crate) mod safe;

@@ -136,7 +136,7 @@ impl Ledger {
         }
     }
 
-    /// A mutex because rusqlite's connection is not `Sync`; held for one statement.
+    /// A mutex because rusqlite's connection is not `Sync`; held for one statement or transaction.
     fn lock(&self) -> MutexGuard<'_, Connection> {
         lock(&self.connection)
     }
@@ -213,9 +213,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`] when SQLite refuses; nothing is forgotten then.
     pub fn erase(&self, store: &str, models: &[ModelId]) -> Result<(), LedgerError> {
-        self.forget_all(store, models)?;
-        let query = "DELETE FROM history WHERE store = ?1 AND model_id = ?2";
-        self.for_each(query, store, models)
+        self.delete_from(&["versions", "history"], store, models)
     }
 
     /// Forgets LoggedModels that are about to be removed.
@@ -223,15 +221,22 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`] when SQLite refuses; nothing is forgotten then.
     pub fn forget_all(&self, store: &str, models: &[ModelId]) -> Result<(), LedgerError> {
-        let query = "DELETE FROM versions WHERE store = ?1 AND model_id = ?2";
-        self.for_each(query, store, models)
+        self.delete_from(&["versions"], store, models)
     }
 
-    fn for_each(&self, query: &str, store: &str, models: &[ModelId]) -> Result<(), LedgerError> {
+    fn delete_from(
+        &self,
+        tables: &[&str],
+        store: &str,
+        models: &[ModelId],
+    ) -> Result<(), LedgerError> {
         let mut connection = self.lock();
         let transaction = connection.transaction()?;
-        for model in models {
-            transaction.execute(query, params![store, model.as_str()])?;
+        for table in tables {
+            let query = format!("DELETE FROM {table} WHERE store = ?1 AND model_id = ?2");
+            for model in models {
+                transaction.execute(&query, params![store, model.as_str()])?;
+            }
         }
         Ok(transaction.commit()?)
     }

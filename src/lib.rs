@@ -8,7 +8,6 @@
 pub mod addresses;
 pub mod debt;
 pub mod ids;
-pub mod locks;
 pub mod marked_block;
 pub mod protocol;
 pub mod retention;
@@ -30,6 +29,7 @@ pub mod hooks;
 pub mod identity;
 pub mod ledger;
 pub mod local_socket;
+pub mod locks;
 pub mod log_file;
 pub mod mlflow;
 pub mod paths;

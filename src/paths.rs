@@ -1,4 +1,4 @@
-//! Every path outside repositories that the program uses. Makes none of them, and opens none.
+//! Where everything of ours lies outside of repositories, but for what systemd looks for elsewhere. Makes none of them, and opens none.
 //!
 //! The state directory is the identity of a daemon: it holds the lock and the record of the socket in use. It depends
 //! on the home directory alone, so that shells, cron jobs and services with different `XDG_*` values find one daemon.
@@ -21,6 +21,8 @@ const STATE_IN_HOME: &str = if cfg!(target_os = "macos") {
 
 /// Below a state directory, one file for each tracked repository.
 pub const REPOSITORIES: &str = "repositories";
+/// The name of a daemon's socket.
+const SOCKET: &str = "api.sock";
 
 /// There is no home directory to keep state in.
 #[derive(Debug, thiserror::Error)]
@@ -124,7 +126,7 @@ impl Paths {
         let runtime_dirs = runtime_dirs.filter(|dir| is_free(dir));
         let mut sockets: Vec<_> = runtime_dirs
             .chain([self.own_socket_dir()])
-            .map(|dir| dir.join("api.sock"))
+            .map(|dir| dir.join(SOCKET))
             .collect();
         sockets.dedup();
         sockets
@@ -140,10 +142,8 @@ impl Paths {
     pub fn new_socket(&self) -> PathBuf {
         let sockets = self.sockets();
         let fitting = sockets.iter().find(|socket| local_socket::fits(socket));
-        fitting
-            .or(sockets.last())
-            .cloned()
-            .unwrap_or_else(|| self.state.join("api.sock"))
+        let last = || self.own_socket_dir().join(SOCKET);
+        fitting.cloned().unwrap_or_else(last)
     }
 
     /// What we and the user's secrets of ours take up outside of repositories: code of none, wherever that lies.

@@ -1,6 +1,6 @@
 //! What travels over the local socket: JSON over HTTP/1.1, so that curl and any language can ask.
 //!
-//! Pure: wire types only; the daemon and the client convert to and from their own.
+//! Pure: wire types only, by which nothing is decided.
 
 use serde::{Deserialize, Serialize};
 
@@ -256,7 +256,7 @@ pub struct Problem {
 /// One problem.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProblemDetail {
-    /// A word for programs: `bad_request`, `forbidden`, `not_tracked`, `not_found`, [`STOPPING`], and as the last line of events
+    /// A word for programs: `bad_request`, `forbidden`, `not_tracked`, `not_found`, `too_many_followers`, [`STOPPING`], and as the last line of events
     /// `too_slow`, `over`.
     pub code: String,
     /// What and why, in one line.

@@ -1,7 +1,8 @@
-//! Where a worktree's parts lie, and what git says of it beside its content: branch, origin.
+//! Where a worktree's parts lie, and what git says of it beside its content: branch, origin, which paths it tracks or
+//! ignores.
 //!
 //! Paths come from git itself, which knows every repository format, but for the commonest kind; git2 reads configuration
-//! in process. Knows nothing of the files in a worktree.
+//! in process. Opens no file of the code.
 
 mod ignored;
 mod layout;

@@ -1,7 +1,7 @@
 //! One worktree's dealings with its store: from an observation to a LoggedModel that exists.
 //!
-//! Here the ledger and the store are asked, which beside it commands alone do. What it returns was in the store at that
-//! moment. This file says what a session is opened with and what it remembers; its code, debts, experiment and
+//! Here the ledger and the store are asked, which beside it commands alone do. What `resolution` returns was in the store at
+//! that moment; what was remembered is said to be that. This file says what a session is opened with and what it remembers; its code, debts, experiment and
 //! resolution have files of their own. Knows no daemon: when to ask a store, and who waits for that, is for whoever
 //! calls.
 

@@ -2,7 +2,8 @@
 //!
 //! Pure: `(state, input, now) → effects`. Knows no clock, no disk and no network; reading it alone explains when
 //! the daemon reads (`passes`, `reading`), creates (`creation`, `unrest`, `store_rest`, `owed`), publishes and answers
-//! (`questions`, `proofs`). Each of these keeps its part of the state to itself.
+//! (`questions`, `proofs`). What one of these alone decides by, it keeps to itself; the last observation, how far its LoggedModel
+//! is and why it has none are for all.
 
 mod creation;
 mod owed;

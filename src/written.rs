@@ -1,7 +1,7 @@
 //! What was written outside our own directories: the list that `down` and `down --purge` work from.
 //!
 //! An entry is on the disk before the thing that it is about. It lies in the state directory, one file for each
-//! repository and one for the rest of the machine; paths in a repository are relative to its git directory, so that an
+//! repository, which carries another, and one for the rest of the machine; paths in a repository are relative to its git directory, so that an
 //! entry still fits one that was moved. What lies in our own directories is not listed, it goes with them. Asks git
 //! nothing, as git may refuse the repository.
 

@@ -19,7 +19,7 @@ use crate::snapshot::{Committed, Record, Snapshots};
 use crate::text::printable;
 use crate::version::is_pinned;
 
-/// Fewer digits than this are no abbreviation.
+/// Fewer digits than this are no abbreviation of an object id; a model id needs a digit less behind its `m-`.
 const DIGITS_MIN: usize = 4;
 
 /// All that is known here of the versions of one repository.

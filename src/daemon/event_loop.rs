@@ -44,7 +44,7 @@ use resolving::owe_commits;
 /// A turn of the loop that takes longer is told in the log.
 const SLOW_TURN: Duration = Duration::from_millis(50);
 /// How long work that still runs is waited for at the end; the whole end takes five seconds at most.
-const WORK_PATIENCE: Duration = Duration::from_millis(2500);
+const WORK_PATIENCE: Duration = Duration::from_millis(1700);
 /// How long env files may take to be emptied at the end, where a file system hangs, and then what was written meanwhile.
 const EMPTY_PATIENCE: Duration = Duration::from_secs(1);
 const LAST_PATIENCE: Duration = Duration::from_millis(400);

@@ -43,7 +43,7 @@ impl LockFile {
 
 impl Patience {
     /// Waits for a moment where git holds its lock; returns whether it is to be waited for longer, by looking again.
-    pub(super) fn is_due(&mut self, git_dir: &Path) -> bool {
+    pub(super) fn has_to_wait(&mut self, git_dir: &Path) -> bool {
         let lock = lock(git_dir);
         let Some(held) = held_after(&lock, SHORT, self.outlived.as_ref()) else {
             if self.since.take().is_some() {
@@ -101,19 +101,19 @@ mod tests {
     fn a_lock_that_a_crash_left_is_waited_for_once() {
         let dir = tempfile::tempdir().unwrap();
         let mut patience = Patience::default();
-        assert!(!patience.is_due(dir.path()));
+        assert!(!patience.has_to_wait(dir.path()));
         std::fs::write(dir.path().join("index.lock"), "").unwrap();
         let began = Instant::now();
-        while patience.is_due(dir.path()) {
+        while patience.has_to_wait(dir.path()) {
             assert!(began.elapsed() < LONG * 10);
         }
         assert!(began.elapsed() >= LONG);
         std::fs::write(dir.path().join("index.lock"), "it grows").unwrap();
-        assert!(!patience.is_due(dir.path()), "it is known");
+        assert!(!patience.has_to_wait(dir.path()), "it is known");
         std::fs::remove_file(dir.path().join("index.lock")).unwrap();
         std::fs::write(dir.path().join("index.lock"), "another").unwrap();
         assert!(
-            patience.is_due(dir.path()),
+            patience.has_to_wait(dir.path()),
             "another one is waited for anew"
         );
     }

@@ -78,7 +78,7 @@ impl Look {
 }
 
 fn look_unguarded(eyes: &mut Eyes, session: &Arc<Session>, depth: Depth) -> Look {
-    if eyes.patience.is_due(&session.worktree.git_dir) {
+    if eyes.patience.has_to_wait(&session.worktree.git_dir) {
         eyes.read_ahead(&session.worktree);
         return Look::without_reading(PassFailure::Busy);
     }
@@ -274,7 +274,7 @@ fn found(
 
 /// `is_blind` says that no event told of any change.
 fn compare(eyes: &mut Eyes, session: &Session, now: &Reading, is_blind: bool) -> Found {
-    let head_moved = how_far_head_is(eyes, session, now);
+    let head_moved = head_has_moved(eyes, session, now);
     let before = eyes.last.replace(now.clone());
     let missed = is_blind && was_missed(before.as_ref(), now, session, &eyes.last_cause);
     let is_elsewhere = before.is_some_and(|before| before.head != now.head);
@@ -293,7 +293,7 @@ fn store_changed(eyes: &mut Eyes, session: &Session) -> bool {
 }
 
 /// True at the first look, when HEAD's reflog is another than at the last, and when what HEAD holds was left or taken up.
-fn how_far_head_is(eyes: &mut Eyes, session: &Session, now: &Reading) -> bool {
+fn head_has_moved(eyes: &mut Eyes, session: &Session, now: &Reading) -> bool {
     let log = Stamp::of_followed(&session.worktree.git_dir.join("logs/HEAD"));
     let same_log = eyes.head_log == log;
     eyes.head_log = log;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::file_content::{self, ContentError};
 use super::file_map::{Entry, FileMap, Mode};
-use super::head::head;
+use super::head::commit_and_tree;
 use super::nested::is_own_root;
 use super::object::Format;
 use super::real_dirs::RealDirs;
@@ -94,7 +94,7 @@ impl Files {
             }
             let top = dir.canonicalize().map_err(TreeError::Scratch)?;
             let (_, files) = read(&git, &top, None)?;
-            let head = head(&git).map(|(commit, _)| commit.to_string());
+            let head = commit_and_tree(&git).map(|(commit, _)| commit.to_string());
             nested.push(Nested {
                 path,
                 root: top,

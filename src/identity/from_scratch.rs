@@ -7,7 +7,7 @@ use std::path::Path;
 use super::files::Files;
 use super::git_config::GitConfig;
 use super::git_hash::{self, GitHash};
-use super::head::head;
+use super::head::commit_and_tree;
 use super::stamp::Stamp;
 use super::tree::CapturedTree;
 use super::{GitHashError, ReadError, Reading, TreeError};
@@ -94,7 +94,7 @@ impl Outcome {
         wanted: impl FnOnce(&ContentId) -> bool,
     ) -> Result<Self, ReadError> {
         let files = files_of(git, root, captured, wanted(&content))?;
-        let head = head(git);
+        let head = commit_and_tree(git);
         captured
             .verify()
             .map_err(|error| ReadError::of(root, error))?;

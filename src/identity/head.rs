@@ -14,8 +14,19 @@ pub(super) struct Head {
     pub(super) format: Format,
 }
 
+impl Head {
+    /// Returns it as git named the two; `None` where that is no object id.
+    pub(super) fn of(commit: &str, tree: &str) -> Option<Self> {
+        Some(Self {
+            format: Format::of(commit)?,
+            commit: commit.to_owned(),
+            tree: tree.to_owned(),
+        })
+    }
+}
+
 /// Returns HEAD's commit and tree, `None` before the first commit.
-pub(super) fn head(git: &Git) -> Option<(ObjectId, ObjectId)> {
+pub(super) fn commit_and_tree(git: &Git) -> Option<(ObjectId, ObjectId)> {
     let output = git
         .run(&["rev-parse", "HEAD^{commit}", "HEAD^{tree}"])
         .ok()?;

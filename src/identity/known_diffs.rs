@@ -16,7 +16,6 @@ use super::ground::Ground;
 use super::kept::Kept;
 use super::loose::LooseObjects;
 use super::object::RawId;
-use super::status_text::PathBytes;
 
 /// How many states are known at most, the last ones: some hundred bytes each.
 const KNOWN_MAX: usize = 1024;
@@ -109,13 +108,6 @@ fn is_sure(kept: &Kept) -> bool {
     kept.is_settled && ELSEWHERE.iter().all(|key| kept.config.get(key).is_none())
 }
 
-/// The files that differ from the index, by their paths.
-fn changed(kept: &Kept) -> impl Iterator<Item = (&PathBytes, u8)> {
-    let all = kept.status.tracked.iter();
-    all.filter(|(_, change)| change.unstaged != b' ')
-        .map(|(path, change)| (path, change.unstaged))
-}
-
 impl Key {
     /// Returns what the unstaged part of this state is known by.
     pub(super) fn of(kept: &Kept, files: &FileMap) -> Self {
@@ -125,7 +117,7 @@ impl Key {
             hasher.update(field.len().to_le_bytes());
             hasher.update(field);
         };
-        for (path, code) in changed(kept) {
+        for (path, code) in kept.status.unstaged() {
             add(path);
             add(&[code]);
             let noted = kept.index.find(path);
@@ -150,7 +142,7 @@ impl Key {
 /// another kind: the attributes beside it were not looked for.
 pub(super) fn are_sides_of(kept: &Kept, files: &FileMap, sides: &NewSides) -> bool {
     let mut named = sides.iter();
-    let all_named = changed(kept).all(|(path, code)| {
+    let all_named = kept.status.unstaged().all(|(path, code)| {
         let noted = kept.index.find(path).and_then(|entry| entry.id());
         match (code, files.get(path)) {
             // Only its mode changed, of which no blob is named.

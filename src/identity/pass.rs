@@ -3,9 +3,11 @@
 //! Owns nothing: what it found is handed back in a [`Kept`], or not at all. Knows no event and no daemon.
 
 mod basis;
+mod codes;
 mod diffs;
 mod files;
 mod look;
+mod read_ahead;
 mod stop;
 mod touched;
 mod verify;

@@ -12,7 +12,7 @@ use super::add_refusals::{IGNORING, no_commit, refuse_wrong_encoding, stage_and_
 use super::file_content::is_absence;
 use super::nested::{has_commit, is_own_root};
 use super::real_dirs::RealDirs;
-use crate::git::{Git, records};
+use crate::git::{self, Git, records};
 
 /// What the repository's own index says, taken over into the scratch index, and what is to be read from the disk.
 pub(super) struct StartingIndex {
@@ -47,11 +47,7 @@ impl StartingIndex {
             let on_disk = top.join(OsStr::from_bytes(path));
             on_disk.symlink_metadata().is_ok_and(|found| found.is_dir())
         };
-        let gitlinks: BTreeSet<_> = records(&entries)
-            .filter(|entry| entry.starts_with(b"160000 "))
-            .filter_map(|entry| entry.splitn(2, |byte| *byte == b'\t').nth(1))
-            .map(<[u8]>::to_vec)
-            .collect();
+        let gitlinks: BTreeSet<_> = git::gitlinks(&entries).map(<[u8]>::to_vec).collect();
         let mut real_dirs = RealDirs::new(top);
         let (replaced, mut files): (Vec<_>, Vec<_>) = files.into_iter().partition(|(_, path)| {
             let is_replaced = !gitlinks.contains(path) && is_dir(path);

@@ -103,6 +103,13 @@ impl Status {
     }
 
     /// Returns whether the worktree differs from the index anywhere, or is unmerged.
+    /// Returns the tracked files that differ from the index, each with its letter.
+    pub(super) fn unstaged(&self) -> impl Iterator<Item = (&PathBytes, u8)> {
+        let all = self.tracked.iter();
+        all.filter(|(_, change)| change.unstaged != b' ')
+            .map(|(path, change)| (path, change.unstaged))
+    }
+
     pub(super) fn has_unstaged(&self) -> bool {
         self.tracked.values().any(|change| change.unstaged != b' ')
     }

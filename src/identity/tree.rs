@@ -20,7 +20,7 @@ use super::scratch::Scratch;
 use super::stamp::Stamp;
 use super::starting_index::StartingIndex;
 use super::{FILE_LIMIT, TreeError, sparse_index, split_index};
-use crate::git::{Git, records};
+use crate::git::{self, Git, records};
 use crate::ids::{ContentId, ObjectId};
 
 /// Settings under which `git add` is a function of the files alone.
@@ -203,10 +203,7 @@ impl CapturedTree {
     /// The paths of submodules and nested repositories that have a repository on disk.
     pub(super) fn nested(&self) -> Result<Vec<Vec<u8>>, TreeError> {
         let entries = self.git.run(&["ls-files", "-s", "-z"])?.stdout;
-        let gitlinks = records(&entries)
-            .filter(|entry| entry.starts_with(b"160000 "))
-            .filter_map(|entry| entry.splitn(2, |byte| *byte == b'\t').nth(1))
-            .map(<[u8]>::to_vec);
+        let gitlinks = git::gitlinks(&entries).map(<[u8]>::to_vec);
         Ok(gitlinks
             .chain(self.unborn.iter().cloned())
             .filter(|path| self.top.join(OsStr::from_bytes(path)).join(".git").exists())

@@ -1,5 +1,4 @@
-//! The directories of a worktree beside what an index noted of them: each by itself, as many at a time as there are
-//! processors.
+//! The directories of a worktree beside what an index noted of them: each by itself, side by side as far as that is worth it.
 //!
 //! Enters no directory without tracked files, knows no rule of what is ignored, and starts no git: `None` says that it
 //! must be asked.

@@ -13,7 +13,7 @@ use crate::ids::{ExperimentId, ModelId};
 pub struct Account {
     /// The top of the worktree.
     pub worktree: String,
-    /// The tracking URI.
+    /// The store, as the ledger knows it.
     pub store: String,
     /// The experiment as it was chosen.
     pub choice: String,

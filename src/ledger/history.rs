@@ -1,6 +1,6 @@
 //! Which LoggedModels versions had on this machine, and when they were used last.
 //!
-//! Does not know whether the store still has them, and decides nothing of what stays (`retention` does).
+//! Does not know whether the store still has them, and decides nothing of what stays.
 
 use std::collections::BTreeSet;
 

@@ -206,7 +206,8 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Returns whether the same request may succeed later with nothing changed by the user.
+    /// Returns whether the same request may succeed later though nobody corrected it: what is away comes back, what is missing is made
+    /// by an app.
     ///
     /// The statuses are those that MLflow's own client retries (MLflow 3.17.2, `mlflow/utils/request_utils.py`).
     pub fn is_transient(&self) -> bool {
@@ -225,7 +226,7 @@ impl StoreError {
         matches!(self, Self::Rejected { .. } | Self::UnusableName { .. })
     }
 
-    /// Returns whether waiting cannot mend it: somebody has to change something first.
+    /// Returns whether waiting alone cannot mend it: somebody has to do something first, be it to run an app.
     pub fn is_lasting(&self) -> bool {
         match self {
             // A server or a way there that is being put right.

@@ -1,6 +1,6 @@
 //! A server and who we are to it: requests are signed, and sent once more only where credentials were renewed.
 //!
-//! Knows no LoggedModel, and never decides whether to try again: it says what came back.
+//! Knows no LoggedModel, and repeats nothing else: it says what came back.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -179,7 +179,9 @@ impl Http {
         match again {
             Some(again) if renewed.is_some() && renewed != header => {
                 self.sent.fetch_add(1, Ordering::Relaxed);
-                exchange(&self.base, again, renewed.as_ref()).await
+                let answer = exchange(&self.base, again, renewed.as_ref()).await;
+                self.note_clock(&answer);
+                answer
             }
             _ => answer,
         }

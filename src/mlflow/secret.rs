@@ -18,7 +18,7 @@ impl Secret {
         Self(SecretString::from(text.into()))
     }
 
-    /// Returns the text, for the one place that puts it on the wire.
+    /// Returns the text, for what is put on the wire, and for paths and addresses that stand in the same files as passwords.
     pub(super) fn expose(&self) -> &str {
         self.0.expose_secret()
     }

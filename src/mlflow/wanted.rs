@@ -59,14 +59,14 @@ pub(super) struct Row {
 
 impl Row {
     /// Only this program tags a nonce.
-    pub(super) fn is_made_here(&self) -> bool {
+    pub(super) fn is_of_tracemark(&self) -> bool {
         self.tags.contains_key(tags::NONCE)
     }
 
     /// False while whoever made the row may still delete it in favour of an earlier one: it makes it READY once it
     /// has published it, and never deletes it after.
     pub(super) fn is_decided(&self) -> bool {
-        self.ready || !self.is_made_here()
+        self.ready || !self.is_of_tracemark()
     }
 
     /// By the store's own clock; false where that is not known.
@@ -87,7 +87,7 @@ pub(super) enum Claim {
     Other,
 }
 
-/// The tag by which a row says that.
+/// The tag by which a row says that another machine than its maker's hands it out.
 pub(super) fn shared_tag() -> BTreeMap<String, String> {
     BTreeMap::from([(tags::SHARED.to_owned(), "true".to_owned())])
 }
@@ -174,7 +174,7 @@ impl Wanted {
     ) -> Vec<&'a Row> {
         rows.iter()
             .filter(|row| row.id != winner.id && self.claim(row) == Claim::Ours)
-            .filter(|row| row.is_made_here() && !row.tags.contains_key(tags::DUPLICATE_OF))
+            .filter(|row| row.is_of_tracemark() && !row.tags.contains_key(tags::DUPLICATE_OF))
             .filter(|row| row.is_decided() || row.is_abandoned(store_now_ms))
             .collect()
     }

@@ -9,7 +9,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 use super::Worktree;
-use crate::git::{Git, GitError, records};
+use crate::git::{Git, GitError, gitlinks as gitlinks_of, records};
 use crate::identity::index_names::IndexNames;
 
 /// Returns those of `paths`, relative to the root, that git itself ignores and does not track; none when git cannot say.
@@ -71,11 +71,7 @@ pub fn gitlinks(root: &Path) -> Result<Vec<PathBuf>, GitError> {
         .distrusting()
         .with_config(&["core.fsmonitor=false"]);
     let listed = git.run(&["ls-files", "-s", "-z"])?.stdout;
-    let links = records(&listed).filter_map(|entry| {
-        let path = entry.strip_prefix(b"160000 ")?;
-        path.splitn(2, |byte| *byte == b'\t').nth(1)
-    });
-    Ok(links
+    Ok(gitlinks_of(&listed)
         .map(|path| PathBuf::from(OsString::from_vec(path.to_vec())))
         .collect())
 }

@@ -1,8 +1,8 @@
 //! Keeping the code of versions: what was held when it was read goes into the snapshots, once for each version.
 //!
-//! Knows no LoggedModel: `telling` has those say how their code is kept.
+//! Sends nothing: `telling` has LoggedModels say how their code is kept.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use super::kept::{Kept, Restorable};
 use super::seen::SeenCode;
@@ -13,7 +13,7 @@ use crate::locks::lock;
 use crate::mlflow::tags;
 use crate::repository::Worktree;
 use crate::snapshot::{Limits, Occasion, SnapshotError, Snapshots};
-use crate::version::Observation;
+use crate::version::{ActiveModel, Observation};
 
 /// What is known of the code that is kept.
 #[derive(Debug)]
@@ -37,10 +37,27 @@ impl Code {
 }
 
 impl Session {
-    /// Keeps the code of an observation, if it is the one that was seen last or was kept before. Makes its caller wait for
+    /// Keeps the code of an observation, if it was held when it was read, was kept before, or lies in the repository. Makes its caller wait for
     /// the disk.
     pub fn keep_code(&self, observation: &Observation) -> Restorable {
         self.keep_and_say(observation).restorable
+    }
+
+    /// Keeps the code of a version that has its LoggedModel, and has that say so where this was the first time that it
+    /// could be kept, or the first time since the start.
+    pub async fn keep_code_of(self: &Arc<Self>, observation: Box<Observation>, model: ActiveModel) {
+        let (session, known) = (Arc::clone(self), model.clone());
+        let kept = tokio::task::spawn_blocking(move || {
+            session.note_known(&observation, &known);
+            session.keep_and_say(&observation)
+        });
+        let Ok(kept) = kept.await else {
+            return;
+        };
+        let is_new = self.is_newly_kept(&kept.version);
+        if is_new || self.is_first_asked(&model.model_id) {
+            self.tell_of(model.model_id, kept.restorable).await;
+        }
     }
 
     /// Returns how the code of the last version was kept that was to be kept.

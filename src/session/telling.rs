@@ -3,7 +3,7 @@
 //! Keeps no code, and speaks of no row that was not made here.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard};
 
 use super::Session;
 use super::kept::Restorable;
@@ -11,7 +11,6 @@ use crate::ids::{ModelId, VersionKey};
 use crate::ledger::Chapter;
 use crate::locks::lock;
 use crate::mlflow::{ModelRow, StoreError, tags};
-use crate::version::{ActiveModel, Observation};
 
 /// So many versions that were kept may wait for a LoggedModel to say so.
 const NEWLY_KEPT_MAX: usize = 100;
@@ -30,23 +29,6 @@ pub(super) struct Telling {
 }
 
 impl Session {
-    /// Keeps the code of a version that has its LoggedModel, and has that say so where this was the first time that it
-    /// could be kept, or the first time since the start.
-    pub async fn keep_code_of(self: &Arc<Self>, observation: Box<Observation>, model: ActiveModel) {
-        let (session, known) = (Arc::clone(self), model.clone());
-        let kept = tokio::task::spawn_blocking(move || {
-            session.note_known(&observation, &known);
-            session.keep_and_say(&observation)
-        });
-        let Ok(kept) = kept.await else {
-            return;
-        };
-        let is_new = self.is_newly_kept(&kept.version);
-        if is_new || self.is_first_asked(&model.model_id) {
-            self.tell_of(model.model_id, kept.restorable).await;
-        }
-    }
-
     /// Takes note that a snapshot was made just now.
     pub(super) fn note_newly_kept(&self, version: &VersionKey) {
         let mut new = self.newly_kept();

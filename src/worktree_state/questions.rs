@@ -4,9 +4,7 @@
 
 use std::time::Instant;
 
-use super::{Effect, Progress, Publication, Verdict, WaiterId, WorktreeState};
-use crate::ids::ModelId;
-use crate::version::ActiveModel;
+use super::{Effect, Progress, Publication, WaiterId, WorktreeState};
 
 /// One question.
 #[derive(Debug)]
@@ -163,37 +161,5 @@ impl WorktreeState {
             }
         };
         effects.extend(answered.into_iter().map(answer));
-    }
-
-    /// Asks the store about a model that was not seen there lately; the answer comes aside.
-    pub(super) fn verify(&mut self, model: &ActiveModel, now: Instant, effects: &mut Vec<Effect>) {
-        let Some(last) = &self.last else { return };
-        if self.proofs.begin(&model.model_id, now) {
-            effects.push(Effect::Verify {
-                model: model.clone(),
-                version: last.version.clone(),
-            });
-        }
-    }
-
-    pub(super) fn model_verified(&mut self, model: &ModelId, verdict: Verdict, now: Instant) {
-        self.proofs.end(model);
-        let is_published =
-            matches!(&self.progress, Progress::Known(known) if known.model_id == *model);
-        match verdict {
-            Verdict::Stands => self.proofs.saw(model, now),
-            Verdict::Later(winner) => {
-                self.proofs.saw_duplicate(model, &winner.model_id, now);
-                if is_published {
-                    self.progress = Progress::Known(winner);
-                }
-            }
-            Verdict::Gone => {
-                self.proofs.missed(model);
-                if is_published {
-                    self.progress = Progress::Due(now);
-                }
-            }
-        }
     }
 }

@@ -184,7 +184,7 @@ pub enum State {
 /// What a model id is waiting for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pending {
-    /// The worktree has not been read yet.
+    /// The worktree has not been read yet, or what was read last may not be what is there.
     Reading,
     /// Nobody has asked for this version, and it is not created unasked.
     Question,
@@ -215,7 +215,8 @@ pub struct Publication {
     pub generation: u64,
     /// Active, pending or broken.
     pub state: State,
-    /// What was last seen on disk, `None` before the first pass and while the worktree is broken.
+    /// What was last seen on disk, `None` before the first pass, while the worktree is broken, does not hold still,
+    /// or takes too long to read.
     pub observation: Option<Observation>,
 }
 

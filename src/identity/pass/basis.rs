@@ -151,12 +151,8 @@ impl Pass<'_> {
             return Err(Stop::NotPlain);
         };
         let is_plain = Path::new(root) == self.places.root && python_strip(root) == root;
-        let format = Format::of(commit).filter(|_| is_plain && !root.contains('\r'));
-        Ok(Head {
-            commit: commit.to_owned(),
-            tree: tree.to_owned(),
-            format: format.ok_or(Stop::NotPlain)?,
-        })
+        let head = Head::of(commit, tree).filter(|_| is_plain && !root.contains('\r'));
+        head.ok_or(Stop::NotPlain)
     }
 }
 

@@ -103,11 +103,8 @@ impl Pass<'_> {
         if !kept.status.has_unstaged() {
             return Ok(None);
         }
-        let changed = kept.status.tracked.iter();
-        let paths = changed
-            .filter(|(_, change)| change.unstaged != b' ')
-            .map(|(path, _)| path.clone())
-            .collect();
+        let paths = kept.status.unstaged().map(|(path, _)| path.clone());
+        let paths = paths.collect();
         let small = kept.index.with_only(&paths);
         let index = self.places.git_dir.join("index");
         let call = git_hash::unstaged(git, &index, &small, self.workbench.path())?;

@@ -2,7 +2,7 @@
 //!
 //! Looks for none: which files there are it is told. Makes no diff.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt as _;
@@ -77,16 +77,7 @@ impl Pass<'_> {
         })
     }
 
-    /// Returns what a status by content alone would say of the files that differ from the index.
-    pub(super) fn codes_by_content(&self, index: &IndexFile) -> BTreeMap<PathBytes, u8> {
-        let codes = index.entries().filter_map(|entry| {
-            let code = self.code_by_content(&entry)?;
-            (code != b' ').then(|| (entry.path().to_vec(), code))
-        });
-        codes.collect()
-    }
-
-    /// Does the same for untracked files, and forgets those that are no longer there. Returns how files are converted.
+    /// Reads the untracked files that do not lie as they did when they were read, and forgets those that are no longer there. Returns how files are converted.
     pub(super) fn look_at_untracked(
         &mut self,
         basis: &Basis,

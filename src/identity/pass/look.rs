@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::basis::Basis;
 use super::files::{Tracked, dirs_of_present};
 use super::stop::Stop;
-use super::verify::{ODD_FILES_MAX, look_at};
+use super::verify::ODD_FILES_MAX;
 use super::{Pass, may_be_refused};
 use crate::git::Git;
 use crate::identity::as_read::{AsRead, Otherwise};
@@ -20,6 +20,8 @@ use crate::identity::git_hash;
 use crate::identity::glance::{Glance, Usual};
 use crate::identity::index_file::IndexFile;
 use crate::identity::quoting::Quoting;
+use crate::identity::real_dirs::RealDirs;
+use crate::identity::stamp::Stamp;
 use crate::identity::status_text::{PathBytes, Status};
 use crate::identity::worktree_walk::{Seen, unstaged};
 
@@ -234,4 +236,18 @@ fn refuse_odd(status: &Status) -> Result<(), Stop> {
         return Err(Stop::NotPlain);
     }
     Ok(())
+}
+
+/// Returns how every tracked file lies that is there, links not followed, in the order of the index.
+///
+/// # Errors
+/// [`Stop::NotPlain`] where the system does not say.
+fn look_at(root: &Path, index: &IndexFile) -> Result<Vec<Option<Stamp>>, Stop> {
+    let mut dirs = RealDirs::new(root);
+    let found = index.entries().map(|entry| dirs.stamp(entry.path()));
+    let found = found.collect();
+    if dirs.are_unsure() {
+        return Err(Stop::NotPlain);
+    }
+    Ok(found)
 }

@@ -3,7 +3,6 @@
 //! Takes no event's word: it compares stamps, or reads once more. A file that holds still for no reading ends the pass.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use super::Pass;
 use super::stop::Stop;
@@ -13,7 +12,6 @@ use crate::identity::index_file::IndexFile;
 use crate::identity::kept::Kept;
 use crate::identity::mirror::Mirror;
 use crate::identity::real_dirs::RealDirs;
-use crate::identity::stamp::Stamp;
 use crate::identity::status_text::{PathBytes, Status};
 
 /// Larger files are not read a second time only because they were written a moment ago.
@@ -110,10 +108,7 @@ impl Pass<'_> {
         }
         let mut mirror = Mirror::new(self.places, self.workbench.path())?;
         self.held_in = Some(mirror.dir().to_owned());
-        let changed = kept.status.tracked.iter();
-        let uncommitted = changed
-            .filter(|(_, change)| change.unstaged != b' ')
-            .map(|(path, _)| path);
+        let uncommitted = kept.status.unstaged().map(|(path, _)| path);
         let compared: BTreeSet<_> = uncommitted.chain(moved).cloned().collect();
         for path in &kept.rule_files(&self.places.root) {
             mirror.hold(&self.places.root, path, kept.head.format)?;
@@ -165,18 +160,4 @@ impl Pass<'_> {
         }
         converted
     }
-}
-
-/// Returns how every tracked file lies that is there, links not followed, in the order of the index.
-///
-/// # Errors
-/// [`Stop::NotPlain`] where the system does not say.
-pub(super) fn look_at(root: &Path, index: &IndexFile) -> Result<Vec<Option<Stamp>>, Stop> {
-    let mut dirs = RealDirs::new(root);
-    let found = index.entries().map(|entry| dirs.stamp(entry.path()));
-    let found = found.collect();
-    if dirs.are_unsure() {
-        return Err(Stop::NotPlain);
-    }
-    Ok(found)
 }

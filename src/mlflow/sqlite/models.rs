@@ -59,7 +59,7 @@ pub(super) fn find_or_insert(
 
 /// Only a row that this program made gets its file: one without a nonce belongs to whoever made it.
 pub(super) fn found(row: &Row, created: bool) -> Found {
-    let finalize = row.is_made_here()
+    let finalize = row.is_of_tracemark()
         && model_dir(row.artifact_location.as_deref(), &row.id).is_some_and(|dir| !has_file(&dir));
     Found {
         model_id: row.id.clone(),

@@ -1,19 +1,19 @@
 //! The part of a pass that reads files before anybody asks for them, while git still writes others.
 //!
 //! Gives no reading and asks git nothing. What is read is right for as long as the file lies as it did, like everything
-//! in the [`super::cache::Cache`]: the pass that is asked for looks at every stamp.
+//! in the [`crate::identity::cache::Cache`]: the pass that is asked for looks at every stamp.
 
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
-use super::file_content;
-use super::object::Format;
-use super::pass::Pass;
+use super::Pass;
+use crate::identity::file_content;
+use crate::identity::object::Format;
 
 impl Pass<'_> {
     /// Reads those of the files that were read before, in a worktree where nothing is converted, as long as `goes_on` says so.
-    pub(super) fn read_ahead(
+    pub(in crate::identity) fn read_ahead(
         &mut self,
         paths: &BTreeSet<PathBuf>,
         format: Format,
