@@ -29,6 +29,7 @@ mod hook;
 mod keep_out;
 mod log;
 mod look;
+mod looking;
 mod mlflow_setup;
 mod moved;
 mod name_parts;

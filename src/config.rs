@@ -19,6 +19,7 @@ use crate::identity::Naming;
 use crate::ids::ExperimentId;
 use crate::mlflow::{Connection, ExperimentChoice};
 use crate::retention::Retention;
+use crate::text::with_unit;
 #[cfg(any(test, fuzzing))]
 pub use fuzz::fuzz;
 pub use keys::ConfigWarning;
@@ -157,11 +158,10 @@ fn parsed<T>(
 
 /// What is kept for the repository comes first, as long as it is about the same server.
 fn connection(private: &Layer, user: &Layer) -> Connection {
-    let theirs = private.store.uri.is_none() || private.store.uri == user.store.uri;
-    let user = if theirs {
-        user.store.connection.clone()
-    } else {
+    let user = if private.store.is_of_another_than(&user.store) {
         ConnectionLayer::default()
+    } else {
+        user.store.connection.clone()
     };
     private.store.connection.clone().or(user).into_connection()
 }
@@ -169,12 +169,8 @@ fn connection(private: &Layer, user: &Layer) -> Connection {
 /// A repository's file has no say in what is kept on this machine.
 fn retention(private: &Layer, user: &Layer, file: &Path) -> Result<Retention, ConfigError> {
     let snapshots = private.snapshots.clone().or(user.snapshots.clone());
-    let gc = if private.gc.is_empty() {
-        &user.gc
-    } else {
-        &private.gc
-    };
-    Retention::of(&snapshots, gc).map_err(|message| ConfigError::Invalid {
+    let gc = private.gc.clone().or(user.gc.clone());
+    Retention::of(&snapshots, &gc).map_err(|message| ConfigError::Invalid {
         file: file.to_owned(),
         message,
     })
@@ -224,18 +220,13 @@ fn valid_app(text: &str) -> Result<String, String> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let text = text.trim();
-    let number = |digits: &str| digits.trim().parse::<u64>().ok();
-    let parsed = if let Some(digits) = text.strip_suffix("ms") {
-        number(digits).map(Duration::from_millis)
-    } else {
-        text.strip_suffix('s')
-            .and_then(number)
-            .map(Duration::from_secs)
-    };
-    parsed
+    with_unit(text, &[("ms", 1), ("s", 1000)])
+        .map(Duration::from_millis)
         .filter(|duration| *duration <= MAX_SETTLE)
-        .ok_or_else(|| format!("settle {text:?} is not a time of at most 60s such as 500ms or 2s"))
+        .ok_or_else(|| {
+            let text = text.trim();
+            format!("settle {text:?} is not a time of at most 60s such as 500ms or 2s")
+        })
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ mod place;
 mod presence;
 mod remembered_files;
 mod request;
+mod said;
 mod scratch_dirs;
 mod server;
 mod slices;

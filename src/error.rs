@@ -10,7 +10,7 @@ use crate::fs_util::PathError;
 use crate::git::GitError;
 use crate::hooks::HookError;
 use crate::ledger::LedgerError;
-use crate::mlflow::{AccessError, RetriesError, StoreError, StoreUriError};
+use crate::mlflow::{AccessError, StoreError, StoreUriError, VariableError};
 use crate::registry::RegistryError;
 use crate::repository::OpenError;
 use crate::session::SessionError;
@@ -227,8 +227,8 @@ impl From<AccessError> for Failure {
     }
 }
 
-impl From<RetriesError> for Failure {
-    fn from(error: RetriesError) -> Self {
+impl From<VariableError> for Failure {
+    fn from(error: VariableError) -> Self {
         let hint = format!("set {} to {}, or unset it", error.variable, error.wanted);
         Self::new(FailureKind::Configuration, &error.to_string()).hint(&hint)
     }

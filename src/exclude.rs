@@ -66,18 +66,6 @@ fn inside_of(root: &Path, place: &Path) -> Option<String> {
     is_code.then(|| path.to_str().map(str::to_owned)).flatten()
 }
 
-/// Returns whether git tracks the file at `path`.
-pub fn is_tracked(worktree: &Worktree, path: &Path) -> bool {
-    path.strip_prefix(&worktree.root).is_ok_and(|path| {
-        let git = Git::at(&worktree.root)
-            .with_var("GIT_LITERAL_PATHSPECS", "1")
-            .with_config(&["core.fsmonitor=false"]);
-        let arguments = ["ls-files", "--error-unmatch", "--"].map(std::ffi::OsStr::new);
-        git.run(&[&arguments[..], &[path.as_os_str()]].concat())
-            .is_ok()
-    })
-}
-
 /// Returns a path as a pattern that matches only it (gitignore(5)).
 pub fn pattern(path: &str) -> String {
     path.chars()

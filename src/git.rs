@@ -5,6 +5,7 @@
 mod boolean;
 mod link;
 mod output;
+mod settings;
 mod top;
 mod user_files;
 
@@ -19,6 +20,7 @@ use std::time::Duration;
 pub use boolean::is_boolean;
 pub use link::{git_dir_in_file, named_by};
 use output::Stopped;
+pub use settings::{KeyAndValue, own_settings, submodule_paths};
 pub use top::plain_root_above;
 pub use user_files::{home, seen_from, xdg_dir};
 

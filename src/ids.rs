@@ -112,6 +112,12 @@ pub struct VersionKey {
     pub key: String,
 }
 
+/// Returns whether no LoggedModel has a name with this character: MLflow 3.17.2 refuses the first of them
+/// (`_validate_logged_model_name`), we the others.
+pub fn is_refused_in_name(c: char) -> bool {
+    "/:.%\"'".contains(c) || c.is_control()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,7 @@
 
 // Pure: no disk, no network, no clock.
 pub mod addresses;
+pub mod backoff;
 pub mod debt;
 pub mod ids;
 pub mod marked_block;
@@ -31,6 +32,7 @@ pub mod ledger;
 pub mod local_socket;
 pub mod locks;
 pub mod log_file;
+pub mod log_line;
 pub mod mlflow;
 pub mod paths;
 pub mod reflog;

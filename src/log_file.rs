@@ -1,5 +1,4 @@
-//! The log of a daemon without a terminal or journal: standard error, which is a file, set aside when it grows; and how
-//! the lines of any log are made harmless.
+//! The log of a daemon without a terminal or journal: standard error, which is a file, set aside when it grows.
 //!
 //! Standard error itself is moved to the new file, so that what a library or a panic says lands there too; crates that
 //! rotate logs hold a file of their own and leave standard error behind. Knows nothing of what is worth a line.
@@ -10,7 +9,6 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::fs_util::PathError;
-use crate::text::printable;
 
 /// A log larger than this is set aside as `daemon.log.old`, in the place of the one before: two of these are kept.
 pub const LOG_MAX: u64 = 2 * 1024 * 1024;
@@ -72,24 +70,4 @@ pub fn open(path: &Path) -> Result<File, PathError> {
         .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
         .open(path)
         .map_err(PathError::of("open", path))
-}
-
-/// A writer of log lines, in which names that somebody else chose move no cursor and begin no line of their own.
-#[derive(Debug)]
-pub struct Escaped<W>(pub W);
-
-impl<W: io::Write> io::Write for Escaped<W> {
-    /// Takes one line, as `tracing_subscriber` writes it.
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let text = String::from_utf8_lossy(line);
-        let (text, end) = text
-            .strip_suffix('\n')
-            .map_or((text.as_ref(), ""), |text| (text, "\n"));
-        self.0.write_all((printable(text) + end).as_bytes())?;
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
 }

@@ -8,7 +8,8 @@ use std::process::ExitCode;
 
 use tracemark::cli::{Cli, Command, WrongUsage};
 use tracemark::error::{Failure, FailureKind};
-use tracemark::log_file::{Escaped, LogFile};
+use tracemark::log_file::LogFile;
+use tracemark::log_line::Escaped;
 use tracemark::paths::Paths;
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;

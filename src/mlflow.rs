@@ -23,22 +23,24 @@ mod secret;
 mod sqlite;
 pub mod tags;
 mod uri;
+mod variable;
 mod wanted;
 mod wire;
 
 use std::collections::BTreeMap;
 
-use crate::ids::{ExperimentId, ModelId};
+use crate::ids::{ExperimentId, ModelId, is_refused_in_name};
 
 pub use connection::{Access, AccessError, Connection, DatabricksPlace};
 pub use credentials::{Keys, SECRET_VARIABLES};
 pub use databricks::workspace_address;
 pub use error::StoreError;
 pub use past::{ModelRow, References, TraceCounts, TraceLink};
-pub use retries::{Retries, RetriesError, truth};
+pub use retries::Retries;
 pub use secret::Secret;
 pub use sqlite::stop_waiting;
 pub use uri::{StoreUri, StoreUriError};
+pub use variable::{VariableError, truth};
 pub use wanted::{Key, Wanted};
 
 /// Which experiment the `LoggedModels` belong to.
@@ -255,9 +257,7 @@ impl Store {
 /// Returns whether MLflow takes a name for a LoggedModel: 3.17.2 refuses these characters
 /// (`_validate_logged_model_name`), invents a name for an empty one, and keeps 500 characters.
 pub fn is_usable_name(name: &str) -> bool {
-    (1..=500).contains(&name.chars().count())
-        && !name.contains(['/', ':', '.', '%', '"', '\''])
-        && !name.contains(char::is_control)
+    (1..=500).contains(&name.chars().count()) && !name.contains(is_refused_in_name)
 }
 
 fn check_name(name: &str) -> Result<(), StoreError> {

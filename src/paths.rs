@@ -132,6 +132,12 @@ impl Paths {
         sockets
     }
 
+    /// The directories of those places.
+    pub fn socket_dirs(&self) -> impl Iterator<Item = PathBuf> {
+        let sockets = self.sockets().into_iter();
+        sockets.filter_map(|socket| Some(socket.parent()?.to_owned()))
+    }
+
     /// The last of the directories of those places, which is always ours.
     pub fn own_socket_dir(&self) -> PathBuf {
         self.state.join("run")
@@ -148,8 +154,7 @@ impl Paths {
 
     /// What we and the user's secrets of ours take up outside of repositories: code of none, wherever that lies.
     pub fn own_places(&self) -> Vec<PathBuf> {
-        let runtime = self.sockets().into_iter();
-        let runtime = runtime.filter_map(|socket| Some(socket.parent()?.to_owned()));
+        let runtime = self.socket_dirs();
         let rest = [self.state.clone(), self.cache.clone(), self.credentials()];
         rest.into_iter()
             .chain(runtime.filter(|dir| !dir.starts_with(&self.state)))

@@ -13,7 +13,7 @@ use crate::ids::ObjectId;
 /// How much of a reflog is read, from its end: some thousand moves.
 const TAIL: u64 = 1024 * 1024;
 /// How many commits are made up for at once, the newest.
-pub const MADE_MAX: usize = 1000;
+const MADE_MAX: usize = 1000;
 /// Steps of one cherry-pick, revert or mailbox that follow each other within so many seconds are one operation.
 const SERIES: u64 = 1;
 

@@ -16,7 +16,8 @@ use crate::git::{Git, GitError, git_dir_in_file, plain_root_above, records};
 use crate::text::shell_quoted;
 
 pub use ignored::{
-    IgnoreRules, first_tracked, gitlinks, ignored_by_git, may_be_ignored, repository_around,
+    IgnoreRules, first_tracked, gitlinks, ignored_by_git, is_tracked, may_be_ignored,
+    repository_around,
 };
 pub use layout::{
     git_dir_around, git_dir_of, linked, private_dirs, repository_named_in, root_of, roots_on_disk,

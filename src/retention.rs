@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::with_unit;
+
 /// The largest file that a snapshot keeps.
 const FILE_LIMIT: u64 = 64 << 20;
 /// How much room the snapshots of a repository may take.
@@ -60,6 +62,13 @@ impl SnapshotLayer {
 }
 
 impl GcLayer {
+    /// Returns what this layer says, and what `lower` says where this one says nothing.
+    pub(crate) fn or(self, lower: Self) -> Self {
+        Self {
+            keep: self.keep.or(lower.keep),
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -114,7 +123,7 @@ impl Retention {
 /// That it is none, in words.
 pub fn age(text: &str) -> Result<Duration, String> {
     let units = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
-    parsed(text, &units)
+    with_unit(text, &units)
         .map(Duration::from_secs)
         .ok_or_else(|| format!("{text:?} is not an age such as 30d, 12h or 45m"))
 }
@@ -126,15 +135,7 @@ fn size(text: &str) -> Result<u64, String> {
         ("KiB", 1 << 10),
         ("B", 1),
     ];
-    parsed(text, &units).ok_or_else(|| format!("{text:?} is not a size such as 64MiB or 4GiB"))
-}
-
-fn parsed(text: &str, units: &[(&str, u64)]) -> Option<u64> {
-    let text = text.trim();
-    let (digits, unit) = units
-        .iter()
-        .find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit)))?;
-    digits.trim().parse::<u64>().ok()?.checked_mul(*unit)
+    with_unit(text, &units).ok_or_else(|| format!("{text:?} is not a size such as 64MiB or 4GiB"))
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use crate::ids::ModelId;
 use crate::ledger::{Chapter, Ledger};
 use crate::locks::lock;
 use crate::mlflow::{
-    Access, AccessError, ExperimentChoice, Keys, RetriesError, Store, StoreUri, StoreUriError,
+    Access, AccessError, ExperimentChoice, Keys, Store, StoreUri, StoreUriError, VariableError,
     truth,
 };
 use crate::paths::Paths;
@@ -55,7 +55,7 @@ pub enum SessionError {
     Access(#[from] AccessError),
     /// A variable that MLflow would refuse too.
     #[error(transparent)]
-    Variable(#[from] RetriesError),
+    Variable(#[from] VariableError),
 }
 
 /// What it takes to read and resolve one worktree.
@@ -84,6 +84,12 @@ pub struct Session {
     code: Code,
     telling: Telling,
     debts: Debts,
+}
+
+/// Returns the app's name as MLflow accepts it: as it is set, else that of the repository.
+pub fn app_name(settings: &Settings, worktree: &Worktree) -> String {
+    let set = settings.app.clone();
+    set.unwrap_or_else(|| sanitize_app(&worktree.default_app()))
 }
 
 /// Returns what reads a worktree.
@@ -138,10 +144,7 @@ impl Session {
         };
         let store = Store::open(&uri, &access)?;
         let store_key = store.identity(&uri);
-        let app = settings
-            .app
-            .clone()
-            .unwrap_or_else(|| sanitize_app(&worktree.default_app()));
+        let app = app_name(&settings, worktree);
         Ok(Self {
             worktree: worktree.clone(),
             settings,
@@ -294,7 +297,7 @@ impl Session {
             head: reading.head.as_ref().map(ToString::to_string),
             branch,
             dirty: reading.dirty,
-            at_ms: u64::try_from(now_ms()).unwrap_or(0),
+            at_ms: unix_time::unsigned_ms(SystemTime::now()),
             nonce,
         }
     }

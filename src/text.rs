@@ -50,3 +50,12 @@ pub fn shell_quoted(word: &str) -> String {
 pub fn single_quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
+
+/// Reads a number and its unit, the first of `units` that it ends in, and returns it in the smallest; `None` where it is none.
+pub fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let text = text.trim();
+    let (digits, unit) = units
+        .iter()
+        .find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit)))?;
+    digits.trim().parse::<u64>().ok()?.checked_mul(*unit)
+}

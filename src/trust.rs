@@ -6,10 +6,12 @@
 mod glance;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 
-use crate::git::{GIT_LFS, Git, GitError, named_by, records};
+use crate::git::{GIT_LFS, Git, GitError, named_by, own_settings, records, submodule_paths};
 use crate::identity::index_names::IndexNames;
 use crate::registry::Registry;
 use crate::repository::{Worktree, git_dir_of, gitlinks};
@@ -94,7 +96,7 @@ fn dirs_in_worktree(
     let mut tops = BTreeSet::from([root.to_owned()]);
     let mut dirs = BTreeSet::new();
     while let Some(top) = tops.pop_first().filter(|_| dirs.len() < SUBMODULES_MAX) {
-        let named = paths_in_gitmodules(&top).into_iter().map(PathBuf::from);
+        let named = paths_in_gitmodules(&top).into_iter();
         let linked = match names.filter(|_| top == root) {
             Some(names) => names.gitlinks(),
             None => gitlinks(&top)?,
@@ -126,20 +128,14 @@ fn subdirs(dir: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-fn paths_in_gitmodules(root: &Path) -> Vec<String> {
-    let file = root.join(".gitmodules");
-    if !file.is_file() {
+fn paths_in_gitmodules(root: &Path) -> Vec<PathBuf> {
+    let list = root.join(".gitmodules");
+    if !list.is_file() {
         return Vec::new();
     }
-    let name = file.to_string_lossy();
-    let paths = r"^submodule\..*\.path$";
-    let listed = Git::at(root).run(&["config", "-z", "--file", &name, "--get-regexp", paths]);
-    let listed = listed.map(|output| output.stdout).unwrap_or_default();
-    records(&listed)
-        .filter_map(|setting| {
-            let setting = String::from_utf8_lossy(setting);
-            Some(setting.split_once('\n')?.1.to_owned())
-        })
+    let paths = submodule_paths(&Git::at(root), &list).into_iter();
+    paths
+        .map(|path| PathBuf::from(OsString::from_vec(path)))
         .collect()
 }
 
@@ -167,22 +163,11 @@ fn programs_in(name: &str, file: &Path) -> Result<BTreeMap<String, Vec<String>>,
 }
 
 fn own_programs(worktree: &Worktree) -> Result<BTreeMap<String, Vec<String>>, GitError> {
-    let listed = Git::at(&worktree.root)
-        .run(&["config", "--list", "--show-scope", "--includes", "-z"])?
-        .stdout;
-    let mut fields = listed.split(|byte| *byte == 0);
     let mut programs: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    while let (Some(scope), Some(setting)) = (fields.next(), fields.next()) {
-        if scope != b"local" && scope != b"worktree" {
-            continue;
-        }
-        let setting = String::from_utf8_lossy(setting);
-        let (key, value) = setting.split_once('\n').unwrap_or((&setting, ""));
-        if names_a_program(key, value) {
-            programs
-                .entry(key.to_owned())
-                .or_default()
-                .push(value.to_owned());
+    for (key, value) in own_settings(&Git::at(&worktree.root))? {
+        let [key, value] = [key, value].map(|text| String::from_utf8_lossy(&text).into_owned());
+        if names_a_program(&key, &value) {
+            programs.entry(key).or_default().push(value);
         }
     }
     Ok(programs)

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::checks::{Finding, app, env_file, here as around, machine};
 use super::keep_out::kept_out;
 use super::look::{Paint, Tone};
-use super::{Context, answer, config, here, here_if_any, json, once, service, units, up_plan};
+use super::{Context, answer, config, here, here_if_any, json, looking, once, service, units};
 use crate::cli::JsonArgs;
 use crate::client::Client;
 use crate::error::{Failure, FailureKind};
@@ -162,7 +162,7 @@ fn repository(
             return Ok(findings);
         }
     }
-    match up_plan::session(context, worktree, &record, None) {
+    match looking::session(context, worktree, &record, None) {
         Ok(session) => {
             findings.extend(excludes(context, worktree, &session));
             findings.extend(app_and_store(&session)?);

@@ -52,12 +52,9 @@ pub(super) fn layer_for(store: Option<&str>) -> Result<Layer, Failure> {
 /// Lays what was asked for over what is kept for a repository: naming a store takes the way there anew.
 pub(super) fn over_kept(asked: Layer, mut kept: Layer) -> Layer {
     if asked.store.uri.is_some() {
-        let same = asked.store.uri == kept.store.uri;
-        let allowed = kept
-            .store
-            .connection
-            .allow_http_credentials
-            .filter(|_| same);
+        let is_other = asked.store.is_of_another_than(&kept.store);
+        let allowed = kept.store.connection.allow_http_credentials;
+        let allowed = allowed.filter(|_| !is_other);
         kept.store.connection = ConnectionLayer {
             allow_http_credentials: allowed,
             ..ConnectionLayer::default()

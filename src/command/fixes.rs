@@ -2,11 +2,10 @@
 
 use super::{checks, consent, say};
 use crate::error::Failure;
-use crate::exclude;
 use crate::git::{Git, GitError};
 use crate::mlflow::ExperimentChoice;
 use crate::registry::Record;
-use crate::repository::Worktree;
+use crate::repository::{self, Worktree};
 use crate::session::Session;
 
 /// A repository without a commit has no git-hash. What is staged is nobody's first commit but its author's.
@@ -34,7 +33,7 @@ fn is_staged(worktree: &Worktree) -> bool {
 pub(super) fn tracked_database(worktree: &Worktree, session: &Session, yes: bool) {
     let Some(file) = session
         .store_file()
-        .filter(|file| exclude::is_tracked(worktree, file))
+        .filter(|file| repository::is_tracked(worktree, file))
     else {
         return;
     };

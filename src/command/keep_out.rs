@@ -8,7 +8,7 @@ use super::{Context, say, warn};
 use crate::error::{Failure, FailureKind};
 use crate::exclude;
 use crate::registry::Record;
-use crate::repository::Worktree;
+use crate::repository::{self, Worktree};
 use crate::session::Session;
 use crate::text::printable;
 
@@ -17,7 +17,7 @@ pub(super) fn refuse_tracked_store(
     worktree: &Worktree,
     store: Option<&Path>,
 ) -> Result<(), Failure> {
-    let Some(file) = store.filter(|file| exclude::is_tracked(worktree, file)) else {
+    let Some(file) = store.filter(|file| repository::is_tracked(worktree, file)) else {
         return Ok(());
     };
     let name = file.strip_prefix(&worktree.root).unwrap_or(file);

@@ -12,6 +12,7 @@ use crate::identity::sanitize_app;
 use crate::identity::tree::CapturedTree;
 use crate::ids::ObjectId;
 use crate::repository::Worktree;
+use crate::session::app_name;
 
 pub(super) fn captured(git: &Git) -> Result<CapturedTree, Failure> {
     CapturedTree::read(git, None).map_err(|error| tree_failure(git, &error))
@@ -42,9 +43,6 @@ pub(super) fn app(context: &Context, arguments: &HashArgs) -> Result<String, Fai
     let record = context.registry().find(&worktree.common_dir)?;
     let private = record.map(|record| record.settings).unwrap_or_default();
     let layer = environment::layer().over(private);
-    let settings = Settings::load(&layer, &worktree.root, &context.paths.user_config())
-        .map_err(crate::session::SessionError::from)?;
-    Ok(settings
-        .app
-        .unwrap_or_else(|| sanitize_app(&worktree.default_app())))
+    let settings = Settings::load(&layer, &worktree.root, &context.paths.user_config())?;
+    Ok(app_name(&settings, &worktree))
 }

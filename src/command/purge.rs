@@ -51,7 +51,7 @@ pub(super) fn run(context: &Context) -> Result<(), Failure> {
         .iter()
         .filter(|dir| dir.ends_with("tracemark"))
         .cloned();
-    for dir in runtime_dirs(paths).chain(noted) {
+    for dir in paths.socket_dirs().chain(noted) {
         for name in ["api.sock", "api.sock.slow"] {
             remove(&dir.join(name))?;
         }
@@ -122,11 +122,6 @@ fn repository(
         ));
     }
     Ok(())
-}
-
-fn runtime_dirs(paths: &Paths) -> impl Iterator<Item = PathBuf> {
-    let sockets = paths.sockets().into_iter();
-    sockets.filter_map(|socket| Some(socket.parent()?.to_owned()))
 }
 
 /// The state directory whole where it is ours, and what can be made again where it is nobody else's. The list stays while a

@@ -30,8 +30,7 @@ pub(super) const JOB_LIMIT: Duration = Duration::from_secs(30);
 
 /// Has systemd start the daemon, and returns whether it did; false where no unit is installed or no manager answers.
 pub(super) fn start(context: &Context) -> bool {
-    installed(&context.paths).is_some()
-        && !context.paths.is_separate
+    is_installed(&context.paths)
         && systemctl(&context.paths, &["start", SOCKET, SERVICE], JOB_LIMIT).is_ok()
 }
 

@@ -14,7 +14,7 @@ use super::steps::Steps;
 use super::way::Way;
 use super::{
     Context, answer, ask_client, checks, client_failure, config, daemon_end, daemon_start, fixes,
-    here, mlflow_setup, once, say, untrack, up_plan, warn,
+    here, looking, mlflow_setup, once, say, untrack, up_plan, warn,
 };
 use crate::cli::UpArgs;
 use crate::config::{ConnectionLayer, Layer, StoreLayer};
@@ -214,7 +214,7 @@ fn dry_run(
     mut record: Record,
     arguments: &UpArgs,
 ) -> Result<(), Failure> {
-    let session = up_plan::session(context, worktree, &record, arguments.store.as_deref())?;
+    let session = looking::session(context, worktree, &record, arguments.store.as_deref())?;
     refuse_tracked_store(worktree, session.store_file())?;
     note_credentials(context, &session, &mut record);
     let plan = hooks::plan(worktree, &super::this_program()?)?;

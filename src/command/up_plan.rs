@@ -1,7 +1,6 @@
 //! `tracemark up --dry-run`: what `up` would write where. Writes nothing.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::keep_out::kept_out;
 use super::{Context, answer, json, units};
@@ -13,30 +12,12 @@ use crate::exclude;
 use crate::fs_util::{PathError, missing_dirs, read_if_exists};
 use crate::hook_settings;
 use crate::hooks::{self, EVENTS, Installed, LeftAlone};
-use crate::ledger::Ledger;
 use crate::mlflow::StoreUri;
 use crate::registry::Record;
 use crate::repository::Worktree;
 use crate::session::{Session, choice_text};
 use crate::text::printable;
 use crate::written::Written;
-
-/// Returns a session as `up` would have it, that remembers nothing; `named` is the tracking URI of the command line.
-pub(super) fn session(
-    context: &Context,
-    worktree: &Worktree,
-    record: &Record,
-    named: Option<&str>,
-) -> Result<Session, Failure> {
-    let ledger = Arc::new(Ledger::in_memory()?);
-    Ok(Session::open_named(
-        worktree,
-        &record.settings,
-        named,
-        &context.paths,
-        ledger,
-    )?)
-}
 
 /// Prints what would be written, made and started.
 pub(super) fn show(

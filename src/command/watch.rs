@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::look::{columns, fitting};
-use super::{Context, answer, client_failure, daemon_start, json, once, up_plan};
+use super::{Context, answer, client_failure, daemon_start, json, looking, once};
 use crate::cli::WatchArgs;
 use crate::client::ClientError;
 use crate::error::{Failure, FailureKind};
@@ -63,7 +63,7 @@ pub(super) fn run(context: &Context, arguments: &WatchArgs) -> Result<(), Failur
     let end = if arguments.json {
         show_json(&receiver)?
     } else {
-        let session = up_plan::session(context, &worktree, &record, None)?;
+        let session = looking::session(context, &worktree, &record, None)?;
         show(context, &session, &receiver)?
     };
     match end {

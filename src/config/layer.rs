@@ -91,7 +91,7 @@ impl Layer {
     /// store counts for nothing.
     #[must_use]
     pub fn over(self, mut lower: Self) -> Self {
-        let other_store = self.store.uri.is_some() && self.store.uri != lower.store.uri;
+        let other_store = self.store.is_of_another_than(&lower.store);
         if other_store || self.store.experiment.is_some() || self.store.experiment_id.is_some() {
             lower.store.experiment = None;
             lower.store.experiment_id = None;
@@ -111,9 +111,7 @@ impl Layer {
             variant: self.variant.or(lower.variant),
             pin: self.pin.or(lower.pin),
             snapshots: self.snapshots.or(lower.snapshots),
-            gc: GcLayer {
-                keep: self.gc.keep.or(lower.gc.keep),
-            },
+            gc: self.gc.or(lower.gc),
             store: StoreLayer {
                 uri: self.store.uri.or(lower.store.uri),
                 experiment: self.store.experiment.or(lower.store.experiment),
@@ -243,6 +241,11 @@ impl ConnectionLayer {
 }
 
 impl StoreLayer {
+    /// Returns whether this layer names a store that is not the one of `lower`: what that says of the way there counts for nothing.
+    pub fn is_of_another_than(&self, lower: &Self) -> bool {
+        self.uri.is_some() && self.uri != lower.uri
+    }
+
     fn is_empty(&self) -> bool {
         *self == Self::default()
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use super::keys::{self, Reader};
-use super::{ConfigError, ConfigWarning, ConnectionLayer, Layer, REPOSITORY_FILE};
+use super::{ConfigError, ConfigWarning, ConnectionLayer, Layer, REPOSITORY_FILE, StoreLayer};
 
 /// The defaults, with what each is for.
 pub const DEFAULT_FILE: &str = include_str!("../../docs/config.toml");
@@ -92,10 +92,10 @@ impl Origins {
 
 /// An experiment, and the way to a server, belong together: what a lower layer says of another one counts for nothing.
 fn couple(layers: [&mut Layer; 3]) {
-    let (mut uri, mut has_experiment) = (None::<String>, false);
+    let (mut above, mut has_experiment) = (StoreLayer::default(), false);
     for (layer, is_kept) in layers.into_iter().zip([false, true, false]) {
         let store = &mut layer.store;
-        let is_other = uri.is_some() && uri != store.uri;
+        let is_other = above.is_of_another_than(store);
         if has_experiment || is_other && is_kept {
             (store.experiment, store.experiment_id) = (None, None);
         }
@@ -103,7 +103,7 @@ fn couple(layers: [&mut Layer; 3]) {
             store.connection = ConnectionLayer::default();
         }
         has_experiment |= store.experiment.is_some() || store.experiment_id.is_some();
-        uri = uri.or_else(|| store.uri.clone());
+        above.uri = above.uri.or_else(|| store.uri.clone());
     }
 }
 
@@ -130,7 +130,7 @@ fn merged(layers: [(Origin, Layer); 4]) -> Vec<Setting> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Settings, StoreLayer};
+    use crate::config::Settings;
     use crate::retention::{GcLayer, SnapshotLayer};
 
     /// The default file as it is, and with its commented settings switched on.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::exclude;
-use crate::repository::{Worktree, ignored_by_git};
+use crate::repository::{Worktree, ignored_by_git, is_tracked};
 use crate::text::shell_quoted;
 use crate::touched::Touched;
 
@@ -88,7 +88,7 @@ impl Churn {
 fn cure(worktree: &Worktree, path: &Path) -> String {
     let pattern = format!("/{}", exclude::pattern(&path.to_string_lossy()));
     let ignore = format!("echo {} >> .gitignore", shell_quoted(&pattern));
-    if exclude::is_tracked(worktree, &worktree.root.join(path)) {
+    if is_tracked(worktree, &worktree.root.join(path)) {
         let path = shell_quoted(&path.to_string_lossy());
         format!("git rm --cached {path} && {ignore}")
     } else {

@@ -11,6 +11,7 @@ use super::env_writer::EnvWriter;
 use super::eyes::Eyes;
 use super::followers::Followers;
 use super::presence::{Asker, Presence};
+use super::said::Said;
 use super::surprises::Spot;
 use super::uses::Uses;
 use crate::identity::reader::Passes;
@@ -21,7 +22,7 @@ use crate::repository::Worktree;
 use crate::session::{Session, choice_text};
 use crate::touched::Touched;
 use crate::unix_time;
-use crate::version::{ActiveModel, Observation};
+use crate::version::Observation;
 use crate::worktree_state::{Memory, Pending, Policy, Publication, State, WorktreeState};
 
 /// What is said of a worktree whose file system hangs, and what to do.
@@ -71,64 +72,6 @@ pub(super) struct Afterwards {
     pub(super) to_keep: Vec<(Box<Observation>, Memory)>,
     /// LoggedModels whose use is to be written down.
     pub(super) used: Vec<ModelId>,
-}
-
-/// A state in words.
-#[derive(Default)]
-struct Said<'a> {
-    state: &'static str,
-    waiting_for: Option<&'static str>,
-    lasting: bool,
-    model: Option<&'a ActiveModel>,
-    reason: Option<Cow<'a, str>>,
-    hint: Option<Cow<'a, str>>,
-}
-
-impl<'a> Said<'a> {
-    fn of(state: &'a State) -> Self {
-        let pending = |waiting_for, reason: &'a str, hint: &'a str| Self {
-            state: "pending",
-            waiting_for: Some(waiting_for),
-            lasting: false,
-            model: None,
-            reason: Some(reason.into()),
-            hint: Some(hint.into()),
-        };
-        let again = "ask again in a moment";
-        match state {
-            State::Active(model) => Self {
-                state: "active",
-                model: Some(model),
-                ..Self::default()
-            },
-            State::Pending(Pending::Reading) => pending("reading", "not read yet", again),
-            State::Pending(Pending::Creation) => {
-                pending("creation", "its LoggedModel is being created", again)
-            }
-            State::Pending(Pending::Question) => pending(
-                "question",
-                "nobody has asked for this version yet",
-                "tracemark active",
-            ),
-            State::Pending(Pending::Flood) => pending(
-                "question",
-                "a program writes the code: created only when asked for, until the next commit",
-                "tracemark active",
-            ),
-            State::Pending(Pending::Store(failure)) => Self {
-                lasting: failure.lasting,
-                ..pending("store", &failure.reason, &failure.hint)
-            },
-            // In the words of Entry::silence.
-            State::Pending(Pending::Silent(_)) => pending("store", "", ""),
-            State::Broken(reason) => Self {
-                state: "broken",
-                reason: Some(reason.into()),
-                hint: Some("correct that, then tracemark up".into()),
-                ..Self::default()
-            },
-        }
-    }
 }
 
 impl Entry {

@@ -6,15 +6,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::request::Answer;
+use crate::backoff::doubled;
 use crate::env_file::{self, Dates};
 use crate::fs_util::held_dir::HeldDir;
 use crate::registry::Registry;
 use crate::repository::{Worktree, first_tracked};
 
-/// The pause before the first write that is tried again, doubled each time.
-const RETRY: Duration = Duration::from_secs(1);
-/// How often it is doubled: up to 32 s.
-const DOUBLINGS: u32 = 5;
+/// The first and the longest pause before a write that is tried again.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(32));
 
 /// Where systems mount what a person takes out again: an open directory there would be in the way (hier(7), udisks(8)).
 const REMOVABLE: [&str; 3] = ["/media", "/run/media", "/Volumes"];
@@ -51,7 +50,7 @@ impl EnvWriter {
             self.retry_at = None;
             return;
         }
-        let pause = RETRY * 2_u32.pow(self.failures.min(DOUBLINGS));
+        let pause = doubled(RETRY.0, RETRY.1, self.failures);
         self.retry_at = Some(Instant::now() + pause);
         self.failures = self.failures.saturating_add(1);
     }

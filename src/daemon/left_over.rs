@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use crate::env_file;
 use crate::fs_util::PathError;
+use crate::identity::scratch;
 use crate::paths::Paths;
 use crate::registry::Registry;
 use crate::repository::{self, Worktree};
@@ -19,7 +20,9 @@ pub(super) fn sweep(worktree: &Worktree) {
     };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let is_scratch = name.as_encoded_bytes().starts_with(b"tracemark-");
+        let is_scratch = name
+            .as_encoded_bytes()
+            .starts_with(scratch::PREFIX.as_bytes());
         if is_scratch && let Err(error) = std::fs::remove_dir_all(entry.path()) {
             tracing::warn!(%error, path = %entry.path().display(), "a scratch directory stays behind");
         }

@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::GitHashError;
 use super::{Reading, digest};
-use crate::ids::{ContentId, ObjectId};
+use crate::ids::{ContentId, ObjectId, is_refused_in_name};
 
 /// How a LoggedModel is named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -74,16 +74,10 @@ pub fn tree_name(app: &str, content: &ContentId) -> String {
     format!("{app}-tree-{}", digits.get(..12).unwrap_or(&digits))
 }
 
-/// Replaces what MLflow refuses in names (`/ : . % " '`, MLflow 3.17.2) and control characters by `-`.
+/// Replaces what may not be in a name by `-`.
 pub fn sanitize_app(app: &str) -> String {
     app.trim()
         .chars()
-        .map(|c| {
-            if "/:.%\"'".contains(c) || c.is_control() {
-                '-'
-            } else {
-                c
-            }
-        })
+        .map(|c| if is_refused_in_name(c) { '-' } else { c })
         .collect()
 }

@@ -11,8 +11,8 @@ use super::digest::hex;
 use crate::git::Git;
 use crate::ids::ContentId;
 
-/// How many repositories deep the content id looks.
-pub(super) const DEPTH_LIMIT: usize = 16;
+/// How many repositories deep anything looks that reads code.
+pub(crate) const DEPTH_LIMIT: usize = 16;
 
 /// The tree without entries, with SHA-1 and with SHA-256 (`git hash-object -t tree /dev/null`, git 2.47).
 pub(super) const EMPTY_TREES: [&str; 2] = [

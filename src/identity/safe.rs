@@ -4,11 +4,11 @@
 //! filter does not run, so what it would change is read as it lies on disk. Does not decide whom to trust, but for
 //! repositories inside: the `Git` that comes in says so.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 
-use crate::git::{GIT_LFS, Git, GitError, records};
+use crate::git::{GIT_LFS, Git, GitError, own_settings, records, submodule_paths};
 
 /// Returns `git`, and where it distrusts the repository, with every program switched off that a configuration names for
 /// reading files, whoever wrote it: one of the user's own may take orders from the repository's.
@@ -20,7 +20,7 @@ pub(crate) fn disarmed(git: &Git) -> Result<Git, GitError> {
         return Ok(git.clone());
     }
     let listed = git.run(&["config", "--list", "--name-only", "-z"])?.stdout;
-    let programs = records(&listed).filter(|key| names_a_program(key));
+    let programs = records(&listed).filter(|key| runs_while_reading(key));
     Ok(git
         .clone()
         .with_emptied(programs.map(|key| OsString::from_vec(key.to_vec()))))
@@ -52,42 +52,22 @@ fn is_submodule(outer: &Git, inner: &Git, dir: &Path) -> bool {
     ) else {
         return false;
     };
-    let list = top.join(".gitmodules");
-    let paths = [
-        "config",
-        "-z",
-        "--get-regexp",
-        r"^submodule\..*\.path$",
-        "--file",
-    ]
-    .map(OsStr::new);
-    let listed = outer.run(&[&paths[..], &[list.as_os_str()]].concat());
-    let listed = listed.unwrap_or_default().stdout;
     let relative = dir.strip_prefix(&top).unwrap_or(dir).as_os_str().as_bytes();
-    records(&listed).any(|setting| {
-        let path = setting.splitn(2, |byte| *byte == b'\n').nth(1);
-        path == Some(relative)
-    })
+    let listed = submodule_paths(outer, &top.join(".gitmodules"));
+    listed.iter().any(|path| path == relative)
 }
 
 /// Whether the repository's own configuration names programs, beside what git-lfs writes into each.
 fn names_own(git: &Git) -> bool {
-    let Ok(listed) = git.run(&["config", "--list", "--show-scope", "--includes", "-z"]) else {
+    let Ok(own) = own_settings(git) else {
         return true;
     };
-    let mut fields = listed.stdout.split(|byte| *byte == 0);
-    while let (Some(scope), Some(setting)) = (fields.next(), fields.next()) {
-        let mut parts = setting.splitn(2, |byte| *byte == b'\n');
-        let (key, value) = (parts.next().unwrap_or_default(), parts.next());
+    own.iter().any(|(key, value)| {
         let is_of_lfs = key.starts_with(b"filter.lfs.")
             && (key.ends_with(b".required")
-                || GIT_LFS.iter().any(|known| value == Some(known.as_bytes())));
-        let is_own = scope == b"local" || scope == b"worktree";
-        if is_own && names_a_program(key) && !is_of_lfs {
-            return true;
-        }
-    }
-    false
+                || GIT_LFS.iter().any(|known| value == known.as_bytes()));
+        runs_while_reading(key) && !is_of_lfs
+    })
 }
 
 /// Returns the filter drivers that have a clean filter here, which a distrusting reading does not run.
@@ -110,8 +90,9 @@ pub(super) fn clean_filters(git: &Git) -> Result<Vec<String>, GitError> {
     Ok(drivers)
 }
 
-/// Keys as `git config --list` prints them: section and variable in small letters (git-config(1), gitattributes(5)).
-fn names_a_program(key: &[u8]) -> bool {
+/// Whether a key names a program that git runs to read files or to compare them (gitattributes(5)); `trust` knows of others. Keys as
+/// `git config --list` prints them: section and variable in small letters.
+fn runs_while_reading(key: &[u8]) -> bool {
     let mut parts = key.splitn(2, |byte| *byte == b'.');
     let (section, rest) = (parts.next(), parts.next().unwrap_or_default());
     let variable = rest.rsplit(|byte| *byte == b'.').next();
@@ -137,10 +118,10 @@ mod tests {
             "diff.external",
             "diff.my.driver.textconv",
         ] {
-            assert!(names_a_program(key.as_bytes()), "{key}");
+            assert!(runs_while_reading(key.as_bytes()), "{key}");
         }
         for key in ["diff.context", "core.eol", "filter.clean.x", "clean"] {
-            assert!(!names_a_program(key.as_bytes()), "{key}");
+            assert!(!runs_while_reading(key.as_bytes()), "{key}");
         }
     }
 }

@@ -97,8 +97,11 @@ fn has_room(dir: &Path) -> bool {
     })
 }
 
+/// How the names of scratch directories begin.
+pub(crate) const PREFIX: &str = "tracemark-";
+
 fn builder() -> tempfile::Builder<'static, 'static> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix("tracemark-");
+    builder.prefix(PREFIX);
     builder
 }

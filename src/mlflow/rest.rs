@@ -362,10 +362,7 @@ impl Rest {
             .request(Method::POST, &[TRACES, &["search"]])
             .json(&body);
         let found: wire::FoundTraces = self.call(request).await?;
-        Ok(
-            !found.traces.is_empty()
-                || found.next_page_token.is_some_and(|token| !token.is_empty()),
-        )
+        Ok(!found.traces.is_empty() || found.next().is_some())
     }
 
     async fn delete(&self, id: &ModelId) -> Result<(), StoreError> {

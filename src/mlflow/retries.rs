@@ -5,24 +5,13 @@
 use std::time::Duration;
 
 use super::StoreError;
+use super::variable::{VariableError, truth};
 
 /// The limits of MLflow 3.17.2 (`_MLFLOW_HTTP_REQUEST_MAX_RETRIES_LIMIT`, `…_MAX_BACKOFF_FACTOR_LIMIT`).
 const RETRIES_LIMIT: u32 = 10;
 const BACKOFF_FACTOR_LIMIT: u32 = 120;
 /// The longest pause (urllib3 2, `Retry.DEFAULT_BACKOFF_MAX`).
 const PAUSE_MAX: Duration = Duration::from_mins(2);
-
-/// A variable whose value MLflow would refuse too.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{variable} is {value:?}, not {wanted}")]
-pub struct RetriesError {
-    /// The variable.
-    pub variable: &'static str,
-    /// Its value.
-    pub value: String,
-    /// What it must be.
-    pub wanted: &'static str,
-}
 
 /// How a request that may succeed later is repeated.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,8 +27,8 @@ impl Retries {
     /// `MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER` (true) with MLflow 3.17.2's defaults and limits.
     ///
     /// # Errors
-    /// [`RetriesError`] for a value that MLflow refuses too.
-    pub fn new(var: impl Fn(&str) -> Option<String>) -> Result<Self, RetriesError> {
+    /// [`VariableError`] for a value that MLflow refuses too.
+    pub fn new(var: impl Fn(&str) -> Option<String>) -> Result<Self, VariableError> {
         let value = |name: &str| var(name).filter(|value| !value.is_empty());
         let number =
             |variable: &'static str, default: u32, limit: u32, wanted: &'static str| match value(
@@ -48,7 +37,7 @@ impl Retries {
                 None => Ok(default),
                 Some(text) => match text.trim().parse() {
                     Ok(number) if number <= limit => Ok(number),
-                    _ => Err(RetriesError {
+                    _ => Err(VariableError {
                         variable,
                         value: text,
                         wanted,
@@ -60,7 +49,7 @@ impl Retries {
             None => 1.0,
             Some(Ok(seconds)) if (0.0..=120.0).contains(&seconds) => seconds,
             Some(_) => {
-                return Err(RetriesError {
+                return Err(VariableError {
                     variable: "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER",
                     value: jitter.unwrap_or_default(),
                     wanted: "a number of seconds from 0 to 120",
@@ -105,25 +94,6 @@ impl Retries {
         };
         let jitter = Duration::from_secs_f64(self.jitter * chance.clamp(0.0, 1.0));
         Some((Duration::from_secs(u64::from(steps)) + jitter).min(PAUSE_MAX))
-    }
-}
-
-/// Reads a boolean as MLflow does: `true`, `false`, `1`, `0` in any case.
-///
-/// # Errors
-/// [`RetriesError`] for anything else.
-pub fn truth(variable: &'static str, value: Option<String>) -> Result<Option<bool>, RetriesError> {
-    let Some(text) = value else {
-        return Ok(None);
-    };
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "1" => Ok(Some(true)),
-        "false" | "0" => Ok(Some(false)),
-        _ => Err(RetriesError {
-            variable,
-            value: text,
-            wanted: "true or false",
-        }),
     }
 }
 

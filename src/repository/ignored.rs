@@ -76,6 +76,18 @@ pub fn gitlinks(root: &Path) -> Result<Vec<PathBuf>, GitError> {
         .collect())
 }
 
+/// Returns whether git tracks the file at `path`.
+pub fn is_tracked(worktree: &Worktree, path: &Path) -> bool {
+    path.strip_prefix(&worktree.root).is_ok_and(|path| {
+        let git = Git::at(&worktree.root)
+            .with_var("GIT_LITERAL_PATHSPECS", "1")
+            .with_config(&["core.fsmonitor=false"]);
+        let arguments = ["ls-files", "--error-unmatch", "--"].map(std::ffi::OsStr::new);
+        git.run(&[&arguments[..], &[path.as_os_str()]].concat())
+            .is_ok()
+    })
+}
+
 /// Returns the first of the files at `paths`, relative to the root, that git tracks.
 pub fn first_tracked(worktree: &Worktree, paths: &[PathBuf]) -> Option<PathBuf> {
     let repository = git2::Repository::open(&worktree.root).ok();

@@ -3,16 +3,18 @@
 //! Sends nothing: `telling` has LoggedModels say how their code is kept.
 
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
+use super::Session;
 use super::kept::{Kept, Restorable};
 use super::seen::SeenCode;
-use super::{Session, now_ms};
 use crate::debt::Debt;
 use crate::ids::VersionKey;
 use crate::locks::lock;
 use crate::mlflow::tags;
 use crate::repository::Worktree;
 use crate::snapshot::{Limits, Occasion, SnapshotError, Snapshots};
+use crate::unix_time;
 use crate::version::{ActiveModel, Observation};
 
 /// What is known of the code that is kept.
@@ -174,7 +176,7 @@ impl Session {
             head,
             branch,
             dirty: observation.reading.dirty,
-            at_ms: u64::try_from(now_ms()).unwrap_or(0),
+            at_ms: unix_time::unsigned_ms(SystemTime::now()),
         }
     }
 

@@ -30,11 +30,7 @@ impl Kept {
         });
         Self {
             version: version.clone(),
-            restorable: if why.is_none() {
-                Restorable::Whole
-            } else {
-                Restorable::Partly
-            },
+            restorable: Restorable::of(Some(record)),
             why,
             is_new: record.at_ms == at_ms,
         }

@@ -106,25 +106,11 @@ impl Snapshots {
         Ok(self.records()?.into_iter().rev().find(is_it))
     }
 
-    /// Keeps a version. What is returned is on the disk.
-    ///
-    /// # Errors
-    /// [`SnapshotError::Changed`] when a file is no longer what `files` says, [`SnapshotError::Full`] over the quota, and
-    /// whatever keeps the store from being written.
-    pub fn keep(
-        &self,
-        occasion: &Occasion<'_>,
-        files: &Files,
-        limits: &Limits,
-    ) -> Result<Record, SnapshotError> {
-        let held = Held::unheld(occasion.root, occasion.head, files);
-        self.keep_held(occasion, &held, limits)
-    }
-
     /// Keeps a version whose bytes are held, as far as they are; the others are read again. What is returned is on the disk.
     ///
     /// # Errors
-    /// As [`Snapshots::keep`].
+    /// [`SnapshotError::Changed`] when a file is no longer what was read, [`SnapshotError::Full`] over the quota, and
+    /// whatever keeps the store from being written.
     pub fn keep_held(
         &self,
         occasion: &Occasion<'_>,

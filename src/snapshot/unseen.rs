@@ -14,12 +14,11 @@ use super::{SnapshotError, path_text};
 use crate::git::{Git, records};
 use crate::identity::file_map::{Entry, FileMap, Mode};
 use crate::identity::files::{Files, Nested};
+use crate::identity::nested::DEPTH_LIMIT;
 use crate::identity::nested::is_own_root;
 use crate::identity::object::{Format, RawId};
 use crate::identity::tree::SETTINGS;
 
-/// How many repositories deep it looks.
-const DEPTH_LIMIT: usize = 16;
 /// What decides how a file is converted (gitattributes(5)); `crlf` is the name that `text` had before git 1.7.2.
 const ATTRIBUTES: [&str; 6] = [
     "text",

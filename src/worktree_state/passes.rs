@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use super::{BACKOFF, Depth};
+use crate::backoff::doubled;
 
 /// After the first change, everything is read again this much later, in case an event was lost.
 const SAFETY_PASS: Duration = Duration::from_mins(5);
@@ -188,9 +189,9 @@ impl Passes {
 
     /// The worktree cannot be read: it is tried again, later each time.
     pub(super) fn broke(&mut self, now: Instant) {
-        let pause = BACKOFF.0.saturating_mul(1 << self.failed.min(5));
+        let pause = doubled(BACKOFF.0, BACKOFF.1, self.failed);
         self.failed = self.failed.saturating_add(1);
-        self.want_everything(now + pause.min(BACKOFF.1));
+        self.want_everything(now + pause);
     }
 
     /// When the change that is being read takes the id away.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::{BACKOFF, StoreFailure};
+use crate::backoff::doubled;
 use crate::ids::VersionKey;
 
 /// The first and the longest pause between tries of a version that the store refuses while it answers.
@@ -69,10 +70,7 @@ impl StoreRest {
     /// Between half and the whole of a time that doubles with each failure, longer where the store asks for it, never
     /// longer than the longest pause.
     fn pause(&self, seed: u64, retry_after: Option<Duration>) -> Duration {
-        let whole = BACKOFF
-            .0
-            .saturating_mul(1 << self.tries.min(5))
-            .min(BACKOFF.1);
+        let whole = doubled(BACKOFF.0, BACKOFF.1, self.tries);
         let part = spread(seed.wrapping_add(u64::from(self.tries)));
         let pause = whole / 2 + whole.mul_f64(part / 2.0);
         pause.max(retry_after.unwrap_or_default()).min(BACKOFF.1)
@@ -88,11 +86,11 @@ impl StoreRest {
     pub(super) fn refuse(&mut self, version: &VersionKey, reason: &str, now: Instant) {
         self.answered();
         let tries = self.refused.get(version).map_or(0, |known| known.tries);
-        let pause = REFUSED_PAUSE.0.saturating_mul(1 << tries.min(7));
+        let pause = doubled(REFUSED_PAUSE.0, REFUSED_PAUSE.1, tries);
         let refusal = Refusal {
             reason: reason.to_owned(),
             tries: tries.saturating_add(1),
-            rests_until: now + pause.min(REFUSED_PAUSE.1),
+            rests_until: now + pause,
         };
         self.refused.insert(version.clone(), refusal);
     }

@@ -607,7 +607,11 @@ fn a_file_that_changed_after_it_was_read_makes_no_snapshot() {
     };
     let refused = keeper
         .snapshots
-        .keep(&occasion, &files, &LIMITS)
+        .keep_held(
+            &occasion,
+            &Held::unheld(&root(&keeper.world), None, &files),
+            &LIMITS,
+        )
         .unwrap_err();
     assert!(refused.to_string().contains("app.py"), "{refused}");
     assert_eq!(keeper.snapshots.records().unwrap(), []);
