@@ -45,7 +45,7 @@ use crate::paths::Paths;
 use crate::registry::Registry;
 use event_loop::EventLoop;
 use left_over::{empty_all_env, sweep};
-use lifecycle::{DaemonRecord, Lock, Signal, Socket, listen_for_signals, notify_systemd};
+use lifecycle::{DaemonRecord, Lock, News, Socket, listen_for_signals, notify_systemd};
 use load::{Catalog, Loaded};
 use place::Place;
 
@@ -107,8 +107,8 @@ struct Begun {
 /// meanwhile.
 async fn begin(
     paths: &Paths,
-    news: &mpsc::Sender<Signal>,
-    signals: &mut mpsc::Receiver<Signal>,
+    news: &mpsc::Sender<News>,
+    signals: &mut mpsc::Receiver<News>,
 ) -> Result<Option<Begun>, StartError> {
     let paths = paths.clone();
     let mut beginning = tokio::task::spawn_blocking(move || open(&paths));
@@ -117,7 +117,7 @@ async fn begin(
         tokio::select! {
             // Cancel safe: a task that is polled by reference and a channel lose nothing.
             signal = signals.recv() => match signal {
-                Some(Signal::Stop) | None => return Ok(None),
+                Some(News::Stop) | None => return Ok(None),
                 Some(other) => heard.push(other),
             },
             begun = &mut beginning => break begun,
@@ -162,8 +162,8 @@ async fn serve(
     paths: &Paths,
     begun: Begun,
     ready: impl FnOnce(&str),
-    news: mpsc::Sender<Signal>,
-    signals: mpsc::Receiver<Signal>,
+    news: mpsc::Sender<News>,
+    signals: mpsc::Receiver<News>,
     others: Handle,
 ) -> Result<(), StartError> {
     let Begun {

@@ -12,7 +12,6 @@ use crate::marked_block::{Marks, OURS};
 use crate::repository::Worktree;
 
 const BEGIN: &str = "# >>> tracemark >>> (made by `tracemark up`, removed by `tracemark down`)\n";
-const END: &str = "# <<< tracemark <<<\n";
 /// The whole first line: what a person wrote about it is no block.
 const MARKS: Marks = Marks {
     begin: BEGIN.as_bytes(),
@@ -108,12 +107,12 @@ pub fn with_patterns(common_dir: &Path, patterns: &[String]) -> Result<Vec<u8>, 
     let block = kept
         .iter()
         .chain(added)
-        .fold(BEGIN.to_owned(), |block, pattern| block + pattern + "\n")
-        + END;
+        .fold(BEGIN.to_owned(), |block, pattern| block + pattern + "\n");
     if text.last().is_some_and(|last| *last != b'\n') {
         text.push(b'\n');
     }
     text.extend_from_slice(block.as_bytes());
+    text.extend_from_slice(OURS.end);
     Ok(text)
 }
 

@@ -66,7 +66,7 @@ pub struct Ledger {
     connection: Mutex<Connection>,
     /// For what may be lost, beside the other, so that nobody who reads waits for a disk. A mutex for the same reason; opened at the
     /// first use, `None` also for a ledger in memory.
-    aside: Mutex<Option<Connection>>,
+    uncertain: Mutex<Option<Connection>>,
     path: PathBuf,
 }
 
@@ -90,7 +90,7 @@ impl Ledger {
         })?;
         Ok(Self {
             connection: Mutex::new(connection),
-            aside: Mutex::new(None),
+            uncertain: Mutex::new(None),
             path: path.to_owned(),
         })
     }
@@ -320,7 +320,7 @@ fn remember(
 
 /// Commits without a word to the disk (`synchronous` and `wal_autocheckpoint` in `https://sqlite.org/pragma.html`): what it writes
 /// is safe once another connection commits.
-fn connect_aside(path: &Path) -> Result<Connection, LedgerError> {
+fn connect_uncertain(path: &Path) -> Result<Connection, LedgerError> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;

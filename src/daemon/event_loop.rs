@@ -24,7 +24,7 @@ use super::entry::{Afterwards, Entry};
 use super::env_writer::EnvOutcome;
 use super::eyes::Eyes;
 use super::left_over::empty_env;
-use super::lifecycle::{Program, Signal, notify_systemd, watchdog_interval};
+use super::lifecycle::{News, Program, notify_systemd, watchdog_interval};
 use super::load::{Catalog, Loaded};
 use super::remembered_files;
 use super::request::{Reply, Request};
@@ -97,7 +97,7 @@ impl Wakes {
 
 /// What the loop was woken by.
 enum Turn {
-    Signal(Signal),
+    News(News),
     Touched,
     Done(Result<Event, tokio::task::JoinError>),
     Request(Request),
@@ -107,7 +107,7 @@ enum Turn {
 impl Turn {
     fn kind(&self) -> &'static str {
         match self {
-            Self::Signal(_) => "signal",
+            Self::News(_) => "news",
             Self::Touched => "touched",
             Self::Done(_) => "done",
             Self::Request(_) => "request",
@@ -165,7 +165,7 @@ impl EventLoop {
         mut self,
         loaded: Vec<Loaded>,
         mut requests: mpsc::Receiver<Request>,
-        mut signals: mpsc::Receiver<Signal>,
+        mut signals: mpsc::Receiver<News>,
     ) {
         self.take_in(loaded);
         let watchdog = watchdog_interval();
@@ -186,7 +186,7 @@ impl EventLoop {
             let turn = tokio::select! {
                 // Every branch is cancel safe: channels, a notification, a join set and a timer lose nothing.
                 biased;
-                signal = signals.recv() => Turn::Signal(signal.unwrap_or(Signal::Stop)),
+                signal = signals.recv() => Turn::News(signal.unwrap_or(News::Stop)),
                 () = wakes.notify.notified() => Turn::Touched,
                 Some(done) = self.work.join_next() => Turn::Done(done),
                 Some(request) = requests.recv() => Turn::Request(request),
@@ -211,10 +211,10 @@ impl EventLoop {
             }
         }
         match turn {
-            Turn::Signal(Signal::Stop) => return ControlFlow::Break(()),
-            Turn::Signal(Signal::Reload) => self.reload_all(),
-            Turn::Signal(Signal::Moved(socket)) => self.moved(socket),
-            Turn::Signal(Signal::Mounts) => self.look_for_displaced(),
+            Turn::News(News::Stop) => return ControlFlow::Break(()),
+            Turn::News(News::Reload) => self.reload_all(),
+            Turn::News(News::Moved(socket)) => self.moved(socket),
+            Turn::News(News::Mounts) => self.look_for_displaced(),
             Turn::Touched => self.touched(),
             Turn::Done(done) => self.done(done),
             Turn::Request(request) => self.request(request, true),

@@ -14,7 +14,7 @@ use crate::fs_util::PathError;
 use crate::local_socket::PATH_MAX;
 pub(super) use lock::{Lock, signal_holder};
 pub(super) use record::{DaemonRecord, Program};
-pub(super) use signals::{Signal, listen_for_signals, notify_systemd, watchdog_interval};
+pub(super) use signals::{News, listen_for_signals, notify_systemd, watchdog_interval};
 pub(super) use socket::Socket;
 
 /// Why a daemon cannot start.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
-use super::lifecycle::{DaemonRecord, Lock, Signal, Socket, StartError};
+use super::lifecycle::{DaemonRecord, Lock, News, Socket, StartError};
 use super::request::Request;
 use super::server;
 use crate::paths::Paths;
@@ -72,7 +72,7 @@ impl Place {
     /// Runs the event loop to its end, and ends it where the lock is lost: somebody else may be the daemon by then.
     pub(super) async fn keep(
         mut self,
-        news: &mpsc::Sender<Signal>,
+        news: &mpsc::Sender<News>,
         event_loop: impl Future<Output = ()>,
     ) -> Result<(), StartError> {
         tokio::pin!(event_loop);
@@ -86,7 +86,7 @@ impl Place {
             if !self.lock.is_held() {
                 tracing::error!("the lock is no longer ours");
                 lost = Err(self.lock.lost());
-                drop(news.try_send(Signal::Stop));
+                drop(news.try_send(News::Stop));
             } else if let Some(signal) = self.find_again() {
                 drop(news.try_send(signal));
             }
@@ -104,7 +104,7 @@ impl Place {
     }
 
     /// Listens anew where the socket is gone, and returns what the event loop should know of that.
-    fn find_again(&mut self) -> Option<Signal> {
+    fn find_again(&mut self) -> Option<News> {
         if self.socket.as_ref().is_some_and(Socket::is_there) {
             self.write_record_again();
             return None;
@@ -115,7 +115,7 @@ impl Place {
         }
         let socket = moved.ok()?;
         tracing::warn!(socket, "the socket was gone; listening anew");
-        Some(Signal::Moved(socket))
+        Some(News::Moved(socket))
     }
 
     fn listen_anew(&mut self) -> Result<String, StartError> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, poll};
 use tokio::sync::mpsc;
 
-use super::lifecycle::Signal;
+use super::lifecycle::News;
 use super::mounts::{self, Below};
 use crate::fs_util::FileId;
 
@@ -18,13 +18,13 @@ use crate::fs_util::FileId;
 const NAP: Duration = Duration::from_secs(1);
 
 /// Tells the loop when mounts change, for as long as it listens; tells nothing where the system does not.
-pub(super) fn watch_mounts(news: mpsc::Sender<Signal>) {
+pub(super) fn watch_mounts(news: mpsc::Sender<News>) {
     let Ok(mounts) = File::open(mounts::LIST) else {
         return;
     };
     std::thread::spawn(move || {
         while wait_for_change(&mounts).is_some() {
-            if news.blocking_send(Signal::Mounts).is_err() {
+            if news.blocking_send(News::Mounts).is_err() {
                 return;
             }
         }

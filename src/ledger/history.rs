@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::params;
 
-use super::{Ledger, LedgerError, connect_aside};
+use super::{Ledger, LedgerError, connect_uncertain};
 use crate::ids::VersionKey;
 use crate::ids::{ExperimentId, ModelId};
 use crate::locks::lock;
@@ -110,16 +110,16 @@ impl Ledger {
     /// [`LedgerError`] when SQLite refuses.
     pub fn used(&self, store: &str, model: &ModelId, at_ms: i64) -> Result<(), LedgerError> {
         let query = "UPDATE history SET used_ms = ?3 WHERE store = ?1 AND model_id = ?2";
-        let mut aside = lock(&self.aside);
+        let mut uncertain = lock(&self.uncertain);
         let is_in_memory = self
             .path
             .parent()
             .is_none_or(|dir| dir.as_os_str().is_empty());
-        if aside.is_none() && !is_in_memory {
-            *aside = Some(connect_aside(&self.path)?);
+        if uncertain.is_none() && !is_in_memory {
+            *uncertain = Some(connect_uncertain(&self.path)?);
         }
         let values = params![store, model.as_str(), at_ms];
-        match aside.as_ref() {
+        match uncertain.as_ref() {
             Some(connection) => connection.execute(query, values)?,
             None => self.lock().execute(query, values)?,
         };

@@ -11,7 +11,7 @@ use super::StartError;
 
 /// News from outside that the event loop heeds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::daemon) enum Signal {
+pub(in crate::daemon) enum News {
     /// SIGTERM or SIGINT: finish and go. A second one ends the process at once.
     Stop,
     /// SIGHUP: read the settings again, and see whether clients still find the socket.
@@ -24,7 +24,7 @@ pub(in crate::daemon) enum Signal {
 
 /// Hears signals on a thread of its own, as signal-hook lays out, and passes them on.
 pub(in crate::daemon) fn listen_for_signals()
--> Result<(mpsc::Sender<Signal>, mpsc::Receiver<Signal>), StartError> {
+-> Result<(mpsc::Sender<News>, mpsc::Receiver<News>), StartError> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let system = |source| StartError::System {
         action: "listen for signals",
@@ -42,10 +42,10 @@ pub(in crate::daemon) fn listen_for_signals()
     std::thread::spawn(move || {
         for signal in signals.forever() {
             let signal = if signal == SIGHUP {
-                Signal::Reload
+                News::Reload
             } else {
                 stopping.store(true, std::sync::atomic::Ordering::SeqCst);
-                Signal::Stop
+                News::Stop
             };
             if sender.blocking_send(signal).is_err() {
                 return;
