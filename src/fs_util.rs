@@ -70,6 +70,11 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Returns the text of a file; `None` where there is none, it is no text, or it cannot be read. Waits for no pipe.
+pub fn text_of(path: &Path) -> Option<String> {
+    String::from_utf8(read_if_exists(path).ok()??).ok()
+}
+
 /// Opens a file to read it, never waiting for a pipe.
 ///
 /// # Errors

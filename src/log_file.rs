@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::fs_util::PathError;
+use crate::fs_util::{PathError, remove_what_is_no_file};
 
 /// A log larger than this is set aside as `daemon.log.old`, in the place of the one before: two of these are kept.
 pub const LOG_MAX: u64 = 2 * 1024 * 1024;
@@ -53,11 +53,12 @@ pub fn set_aside(path: &Path) -> PathBuf {
     path.with_extension("log.old")
 }
 
-/// Opens the log for appending; a large one is set aside first. A symbolic link in its place is refused.
+/// Opens the log for appending; a large one is set aside first. A link, a pipe or a device in its place is replaced.
 ///
 /// # Errors
 /// [`PathError`] when the directory cannot be written.
 pub fn open(path: &Path) -> Result<File, PathError> {
+    remove_what_is_no_file(path)?;
     if path
         .symlink_metadata()
         .is_ok_and(|log| log.len() >= LOG_MAX)

@@ -11,6 +11,7 @@ use super::{Context, answer, config, here, here_if_any, json, looking, once, ser
 use crate::cli::JsonArgs;
 use crate::client::Client;
 use crate::error::{Failure, FailureKind};
+use crate::exclude;
 use crate::protocol::WorktreeStatus;
 use crate::registry::Record;
 use crate::repository::Worktree;
@@ -180,7 +181,11 @@ fn excludes(context: &Context, worktree: &Worktree, session: &Session) -> Option
             "running an app would change the code by {}, which git does not ignore",
             patterns.join(", ")
         );
-        let cure = "tracemark up; if it stays, take the rule out of .gitignore that lets it in (git check-ignore -v)";
+        let cure = if exclude::is_half(&worktree.common_dir) {
+            "take the line # >>> tracemark >>> and what tracemark wrote below it out of info/exclude, then tracemark up"
+        } else {
+            "tracemark up; if it stays, take the rule out of .gitignore that lets it in (git check-ignore -v)"
+        };
         Finding::new("excludes", &problem, cure)
     })
 }

@@ -32,8 +32,13 @@ pub(super) fn head(git: &Git) -> Result<ObjectId, Failure> {
 }
 
 pub(super) fn app(context: &Context, arguments: &HashArgs) -> Result<String, Failure> {
-    if let Some(app) = &arguments.app {
-        return Ok(sanitize_app(app));
+    if let Some(app) = arguments.app.as_deref().map(sanitize_app) {
+        return if app.is_empty() {
+            Err(Failure::new(FailureKind::Usage, "an app has a name")
+                .hint("tracemark hash --name --app NAME"))
+        } else {
+            Ok(app)
+        };
     }
     let cwd = std::env::current_dir().unwrap_or_default();
     let Ok(worktree) = Worktree::discover(&cwd) else {

@@ -38,13 +38,15 @@ pub(super) fn resolve(
     wait: Duration,
 ) -> Result<Active, Failure> {
     let is_tracked = context.registry().find(&worktree.common_dir)?.is_some();
-    // In a tracked one nothing runs that `up` did not see.
+    let mut settings = settings.clone();
+    // In a tracked one nothing runs that `up` did not see; in another one no code is kept.
     if !is_tracked {
         warn_of_strangers(context, "tracemark up, if all of that is yours");
+        settings.snapshots.enabled = Some(false);
     }
     note(context, worktree)?;
     let ledger = Arc::new(Ledger::open(&context.paths.ledger())?);
-    let session = Arc::new(Session::open(worktree, settings, &context.paths, ledger)?);
+    let session = Arc::new(Session::open(worktree, &settings, &context.paths, ledger)?);
     let observation = observe(context, &session, is_tracked)?;
     let limit = if wait.is_zero() { ONE_TRY } else { wait };
     let runtime = runtime()?;

@@ -127,7 +127,7 @@ fn repository(
 /// The state directory whole where it is ours, and what can be made again where it is nobody else's. The list stays while a
 /// repository could not be cleaned. A link that the user put in a directory's place stays, and what it leads to goes.
 fn own_dirs(paths: &Paths, is_made: bool, report: &mut Report) -> Result<(), Failure> {
-    if paths.state.exists() {
+    if paths.state.exists() && report.failed.is_empty() {
         report.removed.push(paths.state.display().to_string());
     }
     let is_whole = report.failed.is_empty() && !paths.state.is_symlink();

@@ -16,6 +16,7 @@ use super::StoreError;
 use super::ini::{Percent, Section, sections};
 use super::netrc;
 use super::secret::{Secret, hidden};
+use crate::fs_util::text_of;
 
 /// What may be secret in the environment of a shell: MLflow's variables, then those of the Databricks SDK.
 pub const SECRET_VARIABLES: [&str; 7] = [
@@ -100,8 +101,7 @@ impl Keys {
     pub(super) fn for_server(&self, authority: &str) -> Result<Credentials, StoreError> {
         let own = self.own_section(authority)?;
         let shared = match (&own, self.in_home(".mlflow/credentials")) {
-            (None, Some(file)) => std::fs::read_to_string(file)
-                .ok()
+            (None, Some(file)) => text_of(&file)
                 .and_then(|text| sections(&text, Percent::Doubled).remove("mlflow"))
                 .unwrap_or_default(),
             _ => Section::new(),
@@ -127,7 +127,7 @@ impl Keys {
     fn in_netrc(&self, host: &str) -> Credentials {
         let given = self.environment.get("NETRC");
         let file = given.map_or_else(|| self.in_home(".netrc"), |file| Some(file.expose().into()));
-        let text = file.and_then(|file| std::fs::read_to_string(file).ok());
+        let text = file.and_then(|file| text_of(&file));
         let login = text.and_then(|text| netrc::login(&text, host));
         login.map_or(Credentials::None, |(user, password)| Credentials::Basic {
             user,

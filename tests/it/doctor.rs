@@ -606,3 +606,13 @@ fn doctor_tells_of_a_ledger_that_was_damaged_while_the_daemon_runs_and_its_cure_
     let said = world.tracemark(&["doctor"]).stdout;
     assert!(!said.contains("ledger"), "{said}");
 }
+
+#[test]
+fn doctor_tells_of_a_block_in_the_exclude_file_whose_end_is_gone() {
+    let world = World::tracked();
+    let text = std::fs::read_to_string(world.repo().join(".git/info/exclude")).unwrap();
+    let (before, _) = text.split_once("mlflow.db").unwrap();
+    world.write(".git/info/exclude", before);
+    assert_eq!(findings(&world), ["excludes"]);
+    assert!(problem(&world).contains("take the line # >>> tracemark >>>"));
+}

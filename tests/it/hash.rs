@@ -495,3 +495,12 @@ fn where_head_names_no_ref_there_is_no_repository_as_for_git() {
     std::fs::write(git_dir.join("HEAD"), "ref: FOO\n").unwrap();
     world.tracemark(&["hash"]).failed(4, "not a git repository");
 }
+
+#[test]
+fn an_app_without_a_name_is_refused() {
+    let world = World::with_commit();
+    for naming in ["commit", "tree"] {
+        let arguments = ["hash", "--naming", naming, "--name", "--app", " "];
+        world.tracemark(&arguments).failed(2, "an app has a name");
+    }
+}

@@ -24,7 +24,7 @@ const MAY_USE: [(&str, &[&str]); 41] = [
     ("touched", &[]),
     ("identity", &["fs_util", "git", "ids", "locks", "touched"]),
     ("ledger", &["fs_util", "ids", "locks"]),
-    ("mlflow", &["ids", "locks", "text", "unix_time"]),
+    ("mlflow", &["fs_util", "ids", "locks", "text", "unix_time"]),
     ("repository", &["addresses", "git", "identity", "text"]),
     ("remote_fs", &[]),
     (

@@ -1297,3 +1297,23 @@ fn a_daemon_of_a_shell_with_hostile_variables_runs_none_of_them_and_tells_the_sa
     world.signal_daemon(rustix::process::Signal::TERM);
     daemon.wait().unwrap();
 }
+
+#[test]
+fn a_pipe_or_a_link_in_the_place_of_the_log_is_replaced_and_holds_nobody_up() {
+    let world = World::tracked();
+    let (log, victim) = (world.state_dir().join("daemon.log"), world.base().join("x"));
+    for make in ["ln -s", "mkfifo"] {
+        world.stop_daemon();
+        std::fs::remove_file(&log).unwrap();
+        let made = match make {
+            "mkfifo" => format!("mkfifo '{}'", log.display()),
+            _ => format!("ln -s '{}' '{}'", victim.display(), log.display()),
+        };
+        let made = world.command("sh").args(["-c", &made]).status().unwrap();
+        assert!(made.success());
+        let said = world.tracemark(&["active"]);
+        assert_eq!(said.code, Some(0), "{make}: {said:?}");
+        assert!(world.daemon_pid().is_some_and(is_alive), "{make}");
+        assert!(log.symlink_metadata().unwrap().is_file() && !victim.exists());
+    }
+}

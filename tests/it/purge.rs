@@ -151,14 +151,14 @@ fn purge_knows_what_an_earlier_down_left_behind_and_what_ran_without_up() {
 }
 
 #[test]
-fn purge_knows_where_a_version_was_asked_for_without_up() {
+fn what_was_asked_for_without_up_leaves_nothing_in_its_repository_and_goes_with_a_purge() {
     let (mut world, store) = world_with_store();
     let other = world.base().join("other");
     world.git(&["clone", "-q", ".", other.to_str().unwrap()]);
     world.set("MLFLOW_TRACKING_URI", &store);
     let before = snapshot(&world);
     world.tracemark_in(&other, &["active", "--once"]).ok();
-    assert!(other.join(".git/tracemark").exists());
+    assert!(!other.join(".git/tracemark").exists());
     let home = world.base().join("home");
     world.tracemark_in(&home, &["down", "--purge"]).ok();
     assert_same(&before, &snapshot(&world));

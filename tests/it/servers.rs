@@ -704,3 +704,22 @@ fn a_password_of_a_proxy_is_in_no_log_no_file_and_no_answer() {
     holding(world.base(), CANARY, &mut found);
     assert_eq!(found, Vec::<PathBuf>::new());
 }
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_with_credentials_holds_nobody_up() {
+    let stub = Stub::new(&json!({}));
+    let mut world = World::with_commit();
+    world.set("MLFLOW_TRACKING_URI", &stub.url());
+    for place in [".netrc", ".mlflow/credentials", ".databrickscfg"] {
+        let file = world.base().join("home").join(place);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        let made = world.command("mkfifo").arg(&file).status().unwrap();
+        assert!(made.success());
+    }
+    world
+        .tracemark(&["active", "--once", "--timeout", "20"])
+        .ok();
+    world.set("MLFLOW_TRACKING_URI", "databricks");
+    let said = world.tracemark(&["active", "--once", "--timeout", "2"]);
+    assert!(said.stderr.contains("no Databricks workspace"), "{said:?}");
+}

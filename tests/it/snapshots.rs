@@ -1429,3 +1429,17 @@ fn what_is_kept_after_a_pack_is_gone_is_kept_whole_also_where_nothing_changed() 
     let deep = world.base().join("back-third/deep/b.txt");
     assert_eq!(std::fs::read_to_string(deep).unwrap(), "other\n");
 }
+
+#[test]
+fn in_a_repository_that_is_not_tracked_no_code_is_kept() {
+    for change in [None, Some("print('uncommitted')\n")] {
+        let mut world = World::with_commit();
+        if let Some(text) = change {
+            world.write("app.py", text);
+        }
+        world.set("MLFLOW_TRACKING_URI", &sqlite_store(world.base()));
+        world.tracemark(&["active", "--once"]).ok();
+        let kept = Snapshots::of(&world.repo().join(".git")).records().unwrap();
+        assert_eq!(kept, [], "{change:?}");
+    }
+}

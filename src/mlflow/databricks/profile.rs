@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use url::Url;
 
+use crate::fs_util::text_of;
 use crate::mlflow::connection::{Access, AccessError, DatabricksPlace};
 use crate::mlflow::credentials::Keys;
 use crate::mlflow::error::clean;
@@ -200,7 +201,7 @@ fn section_of(
     wanted: Option<String>,
     file: &Path,
 ) -> Result<(Option<String>, Section), AccessError> {
-    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let text = text_of(file).unwrap_or_default();
     let mut all = sections(&text, Percent::Plain);
     let settings = all.remove("__settings__").unwrap_or_default();
     let named = wanted.or_else(|| settings.get("default_profile").cloned());
@@ -218,7 +219,7 @@ fn section_of(
 
 /// Returns the values of the first profile for a workspace, the login of the environment aside.
 fn section_at(host: &str, file: &Path) -> Section {
-    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let text = text_of(file).unwrap_or_default();
     let is_there = |section: &Section| {
         let theirs = section.get("host");
         theirs.is_some_and(|theirs| normal(theirs) == normal(host))
