@@ -205,7 +205,7 @@ fn current_dir() -> Result<PathBuf, Failure> {
 }
 
 /// Returns the path of this program, for whoever is to run it later.
-fn this_program() -> Result<std::path::PathBuf, Failure> {
+fn this_program() -> Result<PathBuf, Failure> {
     std::env::current_exe().map_err(|error| {
         Failure::new(
             FailureKind::Configuration,

@@ -19,6 +19,10 @@ pub mod unix_time;
 pub mod version;
 pub mod worktree_state;
 
+// Means nothing by itself.
+pub mod locks;
+pub mod log_line;
+
 // One outside thing each.
 pub mod config;
 pub mod env_file;
@@ -30,9 +34,7 @@ pub mod hooks;
 pub mod identity;
 pub mod ledger;
 pub mod local_socket;
-pub mod locks;
 pub mod log_file;
-pub mod log_line;
 pub mod mlflow;
 pub mod paths;
 pub mod reflog;

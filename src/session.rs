@@ -1,9 +1,9 @@
 //! One worktree's dealings with its store: from an observation to a LoggedModel that exists.
 //!
 //! Here the ledger and the store are asked, which beside it commands alone do. What `resolution` returns was in the store at
-//! that moment; what was remembered is said to be that. This file says what a session is opened with and what it remembers; its code, debts, experiment and
-//! resolution have files of their own. Knows no daemon: when to ask a store, and who waits for that, is for whoever
-//! calls.
+//! that moment; what was remembered is said to be that. This file says what a session is opened with and what it
+//! remembers; the code that was seen and kept, what LoggedModels are told of it, debts, experiment and resolution have
+//! files of their own. Knows no daemon: when to ask a store, and who waits for that, is for whoever calls.
 
 mod code;
 mod debts;

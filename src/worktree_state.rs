@@ -176,22 +176,6 @@ impl WorktreeState {
         .min()
     }
 
-    /// When the store is next asked for a LoggedModel; `None` while it is.
-    fn creation_at(&self) -> Option<Instant> {
-        if self.resolving.is_some() {
-            return None;
-        }
-        let of_last = match self.progress {
-            Progress::Due(at) if !self.passes.is_overdue() => Some(
-                at.max(self.store.until().unwrap_or(at))
-                    .max(self.last_rests_until().unwrap_or(at)),
-            ),
-            _ => None,
-        };
-        let owed = self.owed.next_at(&self.store).filter(|_| self.may_pay());
-        [of_last, owed].into_iter().flatten().min()
-    }
-
     /// Returns what is published now.
     pub fn publication(&self) -> Publication {
         self.published.clone().unwrap_or_else(|| Publication {

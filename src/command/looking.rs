@@ -1,6 +1,6 @@
 //! A worktree's session for a command that only looks: it remembers nothing.
 //!
-//! Makes no ledger and no directory.
+//! Makes no directory, and no ledger but one in memory.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! Where a repository lies that was moved since its entry was written.
 //!
-//! Looks at directories, never at what they hold; asks no git.
+//! Looks at directories and their names, opens no file, and asks no git.
 
 use std::path::{Path, PathBuf};
 

@@ -13,6 +13,7 @@ use crate::fs_util::PathError;
 const TRIES_MAX: u32 = 50;
 /// See [`TRIES_MAX`].
 const PAUSE: Duration = Duration::from_millis(20);
+
 /// Removes a directory, all but what lies at `kept`; a link in its place is removed, not followed.
 pub(super) fn remove_dir(dir: &Path, kept: Option<&Path>) -> Result<(), Failure> {
     let kept = kept.filter(|kept| kept.starts_with(dir) && kept.exists());

@@ -1,6 +1,6 @@
 //! One layer of settings as a file says it, and how it is read.
 //!
-//! Knows no other layer but the one that it is laid over, and no default.
+//! Knows no other layer but the one that it is laid over.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

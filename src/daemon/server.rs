@@ -1,6 +1,6 @@
 //! HTTP/1.1 on the local socket: accepts, checks who asks, and bounds how many, how long and how much.
 //!
-//! Knows no resource and no worktree. Remembers nothing of a client but that it is connected.
+//! Knows no worktree, and of resources only that some are followed. Remembers nothing of a client but that it is connected.
 
 mod bodies;
 mod routes;

@@ -6,7 +6,7 @@ use super::object::Format;
 use crate::git::Git;
 use crate::ids::ObjectId;
 
-/// HEAD's commit and tree.
+/// Both as git names them, and in which format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) commit: String,

@@ -4,7 +4,7 @@
 
 use super::status_text::Status;
 
-/// How git quotes names above ASCII (`core.quotePath`), as far as its own output told.
+/// As `core.quotePath` has it (git-config(1)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Quoting {
     All,

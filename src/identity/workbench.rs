@@ -1,5 +1,6 @@
-//! Where a pass puts its temporary files. File systems take their time to make directories and files, so one pass leaves it to
-//! the next. Nothing there is held open, so that the file system can be unmounted.
+//! Where a pass puts its temporary files, and by which it learns what time the file system has. File systems take their time to make directories and files, so one pass leaves it to
+//! the next. Nothing there is held open, so that the file system can be unmounted. Knows nothing of
+//! what is read.
 
 use std::fs::File;
 use std::path::Path;

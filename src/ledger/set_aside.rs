@@ -1,4 +1,4 @@
-//! A ledger that cannot be used: put away, and what can be read of it carried over into a new one.
+//! Which files belong to a ledger; one that cannot be used is put away, and what can be read of it carried over into a new one.
 //!
 //! Knows no meaning of a row: tables are copied by the names of their columns.
 
@@ -66,7 +66,7 @@ pub(super) fn put(path: &Path) -> Result<PathBuf, LedgerError> {
         }
         match std::fs::rename(&from, &to) {
             // What belonged to a file that was put there before.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
                 fs_util::remove_if_exists(&to)?;
             }
             done => done.map_err(PathError::of("set aside", &from))?,

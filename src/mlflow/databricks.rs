@@ -1,8 +1,8 @@
 //! Who we are in a Databricks workspace: personal access tokens, OAuth of service principals and of people. Runs Databricks'
 //! command line; keeps tokens in memory only.
 //!
-//! The order of variables and profiles, the kinds of login and their names are those of the Databricks SDK for Python
-//! 0.156.0 (`databricks/sdk/config.py`, `credentials_provider.py`, `oauth.py`), which MLflow's client uses.
+//! Knows no variable and no file of profiles: `profile` reads them. Tokens are fetched as the Databricks SDK for Python 0.156.0
+//! does (`databricks/sdk/credentials_provider.py`, `oauth.py`), which MLflow's client uses.
 
 mod profile;
 
@@ -22,7 +22,7 @@ use super::error::{StoreError, clean};
 use super::exchange::exchange;
 use super::secret::Secret;
 pub use profile::workspace_address;
-use profile::{Found, Kind, address};
+use profile::{Configured, Kind, address};
 
 /// A token is renewed that long before it expires, or when half of a shorter life is over.
 const EARLY: Duration = Duration::from_mins(5);
@@ -68,7 +68,7 @@ struct Token {
 impl Workspace {
     /// Finds the workspace of a profile, or that of the environment.
     pub(super) fn find(profile: Option<&str>, access: &Access) -> Result<Self, AccessError> {
-        let found = Found::of(profile, access)?;
+        let found = Configured::of(profile, access)?;
         let host = found.value("host").ok_or_else(|| AccessError::NoHost {
             file: found.file.clone(),
         })?;
@@ -142,7 +142,7 @@ impl Login {
     }
 
     fn look_again(&self, state: &mut State) {
-        let found = Found::of(self.profile.as_deref(), &self.access)
+        let found = Configured::of(self.profile.as_deref(), &self.access)
             .and_then(|found| found.login(&self.base));
         if let Ok(kind) = found
             && kind != state.kind

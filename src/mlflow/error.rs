@@ -3,10 +3,11 @@
 //! Display is the cause in one line, [`StoreError::hint`] what to do next. Text that a server sent is cut and its
 //! control characters are escaped here, before anyone can print it. Says whether another try may help, and makes none.
 
-use crate::text::is_hidden;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use crate::text::is_hidden;
 
 /// Characters of a server's own text that are kept.
 const TEXT_LIMIT: usize = 200;

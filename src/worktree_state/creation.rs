@@ -20,6 +20,22 @@ impl WorktreeState {
         }
     }
 
+    /// When the store is next asked for a LoggedModel; `None` while it is.
+    pub(super) fn creation_at(&self) -> Option<Instant> {
+        if self.resolving.is_some() {
+            return None;
+        }
+        let of_last = match self.progress {
+            Progress::Due(at) if !self.passes.is_overdue() => Some(
+                at.max(self.store.until().unwrap_or(at))
+                    .max(self.last_rests_until().unwrap_or(at)),
+            ),
+            _ => None,
+        };
+        let owed = self.owed.next_at(&self.store).filter(|_| self.may_pay());
+        [of_last, owed].into_iter().flatten().min()
+    }
+
     pub(super) fn begin_resolve(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         if self.resolving.is_some() || self.store.is_resting(now) {
             return;
@@ -112,7 +128,7 @@ impl WorktreeState {
         }
     }
 
-    pub(super) fn last_rests_until(&self) -> Option<Instant> {
+    fn last_rests_until(&self) -> Option<Instant> {
         let last = self.last.as_ref()?;
         self.store.refusal_ends(&last.version)
     }

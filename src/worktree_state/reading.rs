@@ -1,4 +1,4 @@
-//! What follows from what a pass saw.
+//! What follows from a touch, and from what a pass saw.
 //!
 //! Reads nothing, and does not say when to read: `passes` does.
 
@@ -120,7 +120,7 @@ impl WorktreeState {
         self.progress = at.map_or(Progress::Unwanted, Progress::Due);
     }
 
-    /// When the change that is being read takes the id away.
+    /// The same as that of the passes, while there is anything to take away.
     pub(super) fn overdue_at(&self) -> Option<Instant> {
         self.told()?;
         self.passes.overdue_at()

@@ -1,6 +1,7 @@
 //! How the code has moved lately, and when a version that nobody asked for is worth its LoggedModel.
 //!
-//! Knows no version: only when something was touched, when HEAD moved, and how many versions nobody asked for.
+//! Knows no version: when something was touched, when HEAD moved, whether git is in the middle of a series, and how many versions
+//! nobody asked for.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

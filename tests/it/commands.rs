@@ -1,4 +1,5 @@
-//! Do the commands keep their promises: what `up` writes, what `down` takes back, what the socket answers?
+//! Do the commands keep their promises: what `up` writes, what `down` takes back, what `exec`, `env` and `--once` hand out, what the
+//! socket answers?
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt as _;
@@ -750,4 +751,15 @@ fn up_refuses_a_repository_of_the_whole_disk() {
     let said = world.tracemark_in(&dir, &["up"]);
     said.failed(3, "/ is a repository of everything");
     assert!(!world.state_dir().exists());
+}
+
+#[test]
+fn a_command_that_only_looks_makes_no_state() {
+    let mut world = World::with_commit();
+    world.set("MLFLOW_TRACKING_URI", &sqlite_store(world.base()));
+    let nowhere = format!("m-{}", "0".repeat(32));
+    for arguments in [&["log"][..], &["show", "HEAD"], &["show", &nowhere]] {
+        let said = world.tracemark(arguments);
+        assert!(!world.state_dir().exists(), "{arguments:?}: {said:?}");
+    }
 }

@@ -1,4 +1,5 @@
-//! Does nothing that lies in the place of an env file, or of its directory, lead the daemon to write elsewhere?
+//! Does nothing that lies in the place of an env file, or of its directory, lead the daemon to write elsewhere, and is a write that failed
+//! made up for?
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};

@@ -1,11 +1,12 @@
-//! Does everything in a store that refers to a version lead to its code and keep it from being removed?
+//! What do `log`, `show`, `diff` and `gc` say of the past, and does everything in a store that refers to a version lead to its code and
+//! keep it from being removed?
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use crate::python::{look, run_script, server, sqlite_store, support};
-use crate::snapshots::told;
+use crate::snapshots::{Edited, edited, told};
 use crate::world::{Said, World, wait_until};
 
 /// The ways of `tests/support/refer.py`.
@@ -595,17 +596,6 @@ fn gc_makes_no_version_to_find_out_what_is_active() {
     assert_eq!(count(), before);
 }
 
-#[test]
-fn a_command_that_only_looks_makes_no_state() {
-    let mut world = World::with_commit();
-    world.set("MLFLOW_TRACKING_URI", &sqlite_store(world.base()));
-    let nowhere = format!("m-{}", "0".repeat(32));
-    for arguments in [&["log"][..], &["show", "HEAD"], &["show", &nowhere]] {
-        let said = world.tracemark(arguments);
-        assert!(!world.state_dir().exists(), "{arguments:?}: {said:?}");
-    }
-}
-
 /// As if it had been killed before it could say that the code is kept.
 #[test]
 fn a_model_that_a_killed_daemon_left_saying_that_its_code_is_not_kept_is_put_right() {
@@ -698,4 +688,107 @@ fn a_trace_leads_to_its_code_and_only_what_nothing_refers_to_is_removed() {
         .tracemark(&["show", &unused])
         .failed(1, "no version, commit or trace");
     assert_eq!(version("unused").len(), unused.len());
+}
+
+#[test]
+fn a_version_can_be_shown_and_held_against_what_is_there_now() {
+    let Edited {
+        world,
+        store,
+        clean,
+        second,
+        name,
+        content,
+    } = edited();
+    for id in [&clean, &second] {
+        let model = crate::python::look(&store, &["model", id]);
+        assert_eq!(model["tags"]["tracemark.restorable"], "true", "{model}");
+    }
+    let shown = told(&world, &["show", &second]);
+    for word in [
+        second.as_str(),
+        name.as_str(),
+        &content,
+        "M app.py",
+        "A prompts/x.md",
+        "yes, every file",
+    ] {
+        assert!(shown.contains(word), "{word} in {shown}");
+    }
+    assert_eq!(
+        told(&world, &["show", &format!("{name}:app.py")]),
+        "print('second')\n"
+    );
+    let diff = told(&world, &["diff", &second, "@", "--", "app.py"]);
+    assert!(
+        diff.contains("-print('second')") && diff.contains("+print('third')"),
+        "{diff}"
+    );
+    assert!(told(&world, &["diff", "HEAD", &second]).contains("+Be brief."));
+    world
+        .tracemark(&["show", "nothing"])
+        .failed(1, "no version, commit or trace");
+}
+
+#[test]
+fn the_log_lists_every_version_the_newest_first() {
+    let Edited {
+        world,
+        clean,
+        second,
+        ..
+    } = edited();
+    let listed = told(&world, &["log"]);
+    assert!(
+        listed.contains("app.py") && listed.contains("commit "),
+        "{listed}"
+    );
+    let listed: serde_json::Value =
+        serde_json::from_str(&told(&world, &["log", "--json"])).unwrap();
+    let models: Vec<_> = listed["versions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["model_id"].as_str().unwrap())
+        .collect();
+    assert_eq!(models.last(), Some(&clean.as_str()));
+    assert!(models.contains(&second.as_str()));
+}
+
+#[test]
+fn whoever_leaves_the_pager_early_has_seen_a_diff_and_a_file_all_the_same() {
+    let mut past = past_in_a_file();
+    past.world
+        .write("long.txt", "a line of a long file\n".repeat(50_000));
+    let long = past.version("long");
+    past.world.set("GIT_PAGER", "head -n 1");
+    let (shown, code) = past.on_a_terminal(&["diff", "HEAD", &long]);
+    assert_eq!(code, Some(0), "{shown}");
+    assert_eq!(shown.lines().count(), 1, "{shown}");
+    let file = format!("{long}:long.txt");
+    let (shown, code) = past.on_a_terminal(&["show", &file]);
+    assert_eq!(code, Some(0), "{shown}");
+    assert_eq!(shown.trim(), "a line of a long file");
+    let whole = past.told(&["show", &file]);
+    assert_eq!(whole.lines().count(), 50_000, "no pager off a terminal");
+}
+
+#[test]
+fn a_file_whose_name_is_no_utf_8_is_shown_by_its_bytes_and_as_it_is_printed() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let past = past_in_a_file();
+    let name = std::ffi::OsString::from_vec(b"lat\xe9in.txt".to_vec());
+    std::fs::write(past.world.repo().join(&name), "latin\n").unwrap();
+    let model = past.version("with it");
+    let shown = past.told(&["show", &model]);
+    assert!(shown.contains("A lat\\xe9in.txt"), "{shown}");
+    assert_eq!(
+        past.told(&["show", &format!("{model}:lat\\xe9in.txt")]),
+        "latin\n"
+    );
+    let mut command = past.world.command(env!("CARGO_BIN_EXE_tracemark"));
+    let mut id = std::ffi::OsString::from(format!("{model}:"));
+    id.push(&name);
+    let said = command.arg("show").arg(id).output().unwrap();
+    assert_eq!(said.stdout, b"latin\n", "{said:?}");
 }

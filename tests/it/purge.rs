@@ -1,4 +1,4 @@
-//! Does `down --purge` leave the machine as it was found, byte for byte, and `up --dry-run` untouched?
+//! Do `down` and `down --purge` leave the machine as it was found, byte for byte, and `up --dry-run` untouched?
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
@@ -62,7 +62,7 @@ pub(crate) fn assert_same(before: &BTreeMap<PathBuf, Thing>, after: &BTreeMap<Pa
 
 /// What is easily damaged: hooks of ones own in every shape, an exclude file without a last line end and with a mode of
 /// its own, times long ago.
-fn with_things_of_ones_own(world: &World) {
+pub(crate) fn with_things_of_ones_own(world: &World) {
     let git = world.repo().join(".git");
     std::fs::create_dir_all(git.join("hooks")).unwrap();
     let mode = |path: &Path, mode| {
@@ -562,33 +562,6 @@ fn down_of_a_deleted_linked_worktree_cleans_its_repository() {
     assert_eq!(std::fs::read_dir(records).unwrap().count(), 0);
     let again = world.tracemark_in(world.base(), &["down", side.to_str().unwrap()]);
     assert_ne!(again.code, Some(70), "{again:?}");
-}
-
-#[test]
-fn up_in_a_repository_that_was_moved_keeps_its_settings_and_what_it_knows_of_files() {
-    let (mut world, store) = world_with_store();
-    with_things_of_ones_own(&world);
-    let before = snapshot(&world);
-    world.tracemark(&["up", "--experiment", "moved"]).ok();
-    world.tracemark(&["params", "set", "llm=gpt"]).ok();
-    world.tracemark(&["pin", "release"]).ok();
-    world.kill_daemon();
-    let moved = world.base().join("elsewhere/app");
-    std::fs::create_dir(moved.parent().unwrap()).unwrap();
-    std::fs::rename(world.repo(), &moved).unwrap();
-    world.set("MLFLOW_TRACKING_URI", "");
-    world.tracemark_in(&moved, &["up"]).ok();
-    let records = world.state_dir().join("repositories");
-    let records: Vec<_> = std::fs::read_dir(records).unwrap().flatten().collect();
-    assert_eq!(records.len(), 1, "the old place is forgotten");
-    let record = std::fs::read_to_string(records[0].path()).unwrap();
-    for kept in [store.as_str(), "moved", "llm", "release"] {
-        assert!(record.contains(kept), "{kept}: {record}");
-    }
-    world.tracemark_in(&moved, &["down", "--purge"]).ok();
-    std::fs::rename(&moved, world.repo()).unwrap();
-    std::fs::remove_dir(moved.parent().unwrap()).unwrap();
-    assert_same(&before, &snapshot(&world));
 }
 
 #[test]

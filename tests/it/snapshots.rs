@@ -675,16 +675,16 @@ pub(crate) fn told(world: &World, arguments: &[&str]) -> String {
 }
 
 /// A commit, a version of an edit, and a third text on the disk that nobody asked about.
-struct Edited {
-    world: World,
-    store: String,
-    clean: String,
-    second: String,
-    name: String,
-    content: String,
+pub(crate) struct Edited {
+    pub(crate) world: World,
+    pub(crate) store: String,
+    pub(crate) clean: String,
+    pub(crate) second: String,
+    pub(crate) name: String,
+    pub(crate) content: String,
 }
 
-fn edited() -> Edited {
+pub(crate) fn edited() -> Edited {
     let world = World::with_commit();
     let store = crate::python::sqlite_store(world.base());
     told(&world, &["up", "--store", &store]);
@@ -704,46 +704,6 @@ fn edited() -> Edited {
         name,
         content,
     }
-}
-
-#[test]
-fn a_version_can_be_shown_and_held_against_what_is_there_now() {
-    let Edited {
-        world,
-        store,
-        clean,
-        second,
-        name,
-        content,
-    } = edited();
-    for id in [&clean, &second] {
-        let model = crate::python::look(&store, &["model", id]);
-        assert_eq!(model["tags"]["tracemark.restorable"], "true", "{model}");
-    }
-    let shown = told(&world, &["show", &second]);
-    for word in [
-        second.as_str(),
-        name.as_str(),
-        &content,
-        "M app.py",
-        "A prompts/x.md",
-        "yes, every file",
-    ] {
-        assert!(shown.contains(word), "{word} in {shown}");
-    }
-    assert_eq!(
-        told(&world, &["show", &format!("{name}:app.py")]),
-        "print('second')\n"
-    );
-    let diff = told(&world, &["diff", &second, "@", "--", "app.py"]);
-    assert!(
-        diff.contains("-print('second')") && diff.contains("+print('third')"),
-        "{diff}"
-    );
-    assert!(told(&world, &["diff", "HEAD", &second]).contains("+Be brief."));
-    world
-        .tracemark(&["show", "nothing"])
-        .failed(1, "no version, commit or trace");
 }
 
 #[test]
@@ -779,31 +739,6 @@ fn from_any_id_the_exact_code_comes_back_and_is_compared() {
     world
         .tracemark(&["restore", "tr-none", "../r5"])
         .failed(1, "no version, commit or trace");
-}
-
-#[test]
-fn the_log_lists_every_version_the_newest_first() {
-    let Edited {
-        world,
-        clean,
-        second,
-        ..
-    } = edited();
-    let listed = told(&world, &["log"]);
-    assert!(
-        listed.contains("app.py") && listed.contains("commit "),
-        "{listed}"
-    );
-    let listed: serde_json::Value =
-        serde_json::from_str(&told(&world, &["log", "--json"])).unwrap();
-    let models: Vec<_> = listed["versions"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|one| one["model_id"].as_str().unwrap())
-        .collect();
-    assert_eq!(models.last(), Some(&clean.as_str()));
-    assert!(models.contains(&second.as_str()));
 }
 
 #[test]
@@ -1154,44 +1089,6 @@ fn a_restore_leaves_alone_what_git_knows_as_another_worktree() {
     assert_eq!(git(&["worktree", "list", "--porcelain"]), before);
     std::fs::rename(past.world.base().join("elsewhere"), &there).unwrap();
     assert_eq!(git(&["-C", "../unplugged", "status", "--porcelain"]), "");
-}
-
-#[test]
-fn whoever_leaves_the_pager_early_has_seen_a_diff_and_a_file_all_the_same() {
-    let mut past = past_in_a_file();
-    past.world
-        .write("long.txt", "a line of a long file\n".repeat(50_000));
-    let long = past.version("long");
-    past.world.set("GIT_PAGER", "head -n 1");
-    let (shown, code) = past.on_a_terminal(&["diff", "HEAD", &long]);
-    assert_eq!(code, Some(0), "{shown}");
-    assert_eq!(shown.lines().count(), 1, "{shown}");
-    let file = format!("{long}:long.txt");
-    let (shown, code) = past.on_a_terminal(&["show", &file]);
-    assert_eq!(code, Some(0), "{shown}");
-    assert_eq!(shown.trim(), "a line of a long file");
-    let whole = past.told(&["show", &file]);
-    assert_eq!(whole.lines().count(), 50_000, "no pager off a terminal");
-}
-
-#[test]
-fn a_file_whose_name_is_no_utf_8_is_shown_by_its_bytes_and_as_it_is_printed() {
-    use std::os::unix::ffi::OsStringExt as _;
-    let past = past_in_a_file();
-    let name = std::ffi::OsString::from_vec(b"lat\xe9in.txt".to_vec());
-    std::fs::write(past.world.repo().join(&name), "latin\n").unwrap();
-    let model = past.version("with it");
-    let shown = past.told(&["show", &model]);
-    assert!(shown.contains("A lat\\xe9in.txt"), "{shown}");
-    assert_eq!(
-        past.told(&["show", &format!("{model}:lat\\xe9in.txt")]),
-        "latin\n"
-    );
-    let mut command = past.world.command(env!("CARGO_BIN_EXE_tracemark"));
-    let mut id = std::ffi::OsString::from(format!("{model}:"));
-    id.push(&name);
-    let said = command.arg("show").arg(id).output().unwrap();
-    assert_eq!(said.stdout, b"latin\n", "{said:?}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::fleet::{env_file, repository};
+use crate::purge::{assert_same, snapshot, with_things_of_ones_own, world_with_store};
 use crate::python::sqlite_store;
 use crate::world::{Said, World, wait_until};
 
@@ -420,4 +421,31 @@ fn of_what_is_gone_status_says_what_to_type_and_that_mends_it() {
     type_it(cure.split("or ").nth(1).unwrap());
     let status = world.tracemark_in(world.base(), &["status"]).ok();
     assert!(status.contains("nothing is tracked"), "{status}");
+}
+
+#[test]
+fn up_in_a_repository_that_was_moved_keeps_its_settings_and_what_it_knows_of_files() {
+    let (mut world, store) = world_with_store();
+    with_things_of_ones_own(&world);
+    let before = snapshot(&world);
+    world.tracemark(&["up", "--experiment", "moved"]).ok();
+    world.tracemark(&["params", "set", "llm=gpt"]).ok();
+    world.tracemark(&["pin", "release"]).ok();
+    world.kill_daemon();
+    let moved = world.base().join("elsewhere/app");
+    std::fs::create_dir(moved.parent().unwrap()).unwrap();
+    std::fs::rename(world.repo(), &moved).unwrap();
+    world.set("MLFLOW_TRACKING_URI", "");
+    world.tracemark_in(&moved, &["up"]).ok();
+    let records = world.state_dir().join("repositories");
+    let records: Vec<_> = std::fs::read_dir(records).unwrap().flatten().collect();
+    assert_eq!(records.len(), 1, "the old place is forgotten");
+    let record = std::fs::read_to_string(records[0].path()).unwrap();
+    for kept in [store.as_str(), "moved", "llm", "release"] {
+        assert!(record.contains(kept), "{kept}: {record}");
+    }
+    world.tracemark_in(&moved, &["down", "--purge"]).ok();
+    std::fs::rename(&moved, world.repo()).unwrap();
+    std::fs::remove_dir(moved.parent().unwrap()).unwrap();
+    assert_same(&before, &snapshot(&world));
 }

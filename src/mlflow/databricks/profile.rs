@@ -1,6 +1,7 @@
 //! Where a Databricks workspace is, and which login is configured for it: variables and profiles together.
 //!
-//! Reads Databricks' own files, and asks no server.
+//! Reads Databricks' own files, and asks no server. The order of variables and profiles, the kinds of login and their names are
+//! those of the Databricks SDK for Python 0.156.0 (`databricks/sdk/config.py`), which MLflow's client uses.
 
 use std::path::{Path, PathBuf};
 
@@ -34,7 +35,7 @@ pub(super) enum Kind {
 }
 
 /// What environment and profile say together.
-pub(super) struct Found<'a> {
+pub(super) struct Configured<'a> {
     place: &'a DatabricksPlace,
     keys: &'a Keys,
     profile: Option<String>,
@@ -44,7 +45,7 @@ pub(super) struct Found<'a> {
     trusts_environment: bool,
 }
 
-impl<'a> Found<'a> {
+impl<'a> Configured<'a> {
     pub(super) fn of(profile: Option<&str>, access: &'a Access) -> Result<Self, AccessError> {
         let place = &access.connection.databricks;
         let keys = &access.keys;
