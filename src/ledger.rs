@@ -717,6 +717,23 @@ mod tests {
     }
 
     #[test]
+    fn whatever_a_ledger_leaves_behind_is_among_its_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.sqlite");
+        std::fs::create_dir(dir.path().join("ledger.sqlite-journal")).unwrap();
+        std::fs::write(&path, "not a database").unwrap();
+        let ledger = Ledger::open(&path).unwrap();
+        ledger.first_seen("c", 7).unwrap();
+        let files = Ledger::files(&path);
+        let left: Vec<_> = std::fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        assert!(left.len() > 3, "{left:?}");
+        assert!(left.iter().all(|file| files.contains(file)), "{left:?}");
+    }
+
+    #[test]
     fn the_first_sight_of_a_content_stays() {
         let dir = tempfile::tempdir().unwrap();
         let ledger = Ledger::open(&dir.path().join("ledger.sqlite")).unwrap();
